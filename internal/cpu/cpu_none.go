@@ -1,0 +1,9 @@
+//go:build !(linux && (amd64 || 386 || arm64 || arm || riscv64))
+
+package cpu
+
+// Self returns 0: the goroutine is not known.
+func Self() uintptr { return 0 }
+
+// Pause does nothing here.
+func Pause() {}

@@ -1,0 +1,186 @@
+package sys
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
+)
+
+// Memfd makes an anonymous memory file of size bytes whose size can't be
+// changed any more. Its memory is not reserved yet: see Reserve.
+func Memfd(name string, size int64) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), "memfd:"+name)
+	if err := f.Truncate(size); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+		return nil, errors.Join(os.NewSyscallError("fcntl(F_ADD_SEALS)", err), f.Close())
+	}
+	return f, nil
+}
+
+// TempFile makes a file without a name in dir, mode 0600, for LinkTemp.
+func TempFile(dir string) (*os.File, error) {
+	fd, err := ignoringEINTR(func() (int, error) {
+		return unix.Open(dir, unix.O_RDWR|unix.O_TMPFILE|unix.O_CLOEXEC, 0o600)
+	})
+	if err != nil {
+		return nil, &fs.PathError{Op: "open(O_TMPFILE)", Path: dir, Err: err}
+	}
+	return os.NewFile(uintptr(fd), dir), nil
+}
+
+// LinkTemp gives f, made by TempFile, the name path. It fails with
+// fs.ErrExist if the name is taken.
+func LinkTemp(f *os.File, path string) error {
+	err := unix.Linkat(unix.AT_FDCWD, procFD(int(f.Fd())), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
+	if err != nil {
+		return &fs.PathError{Op: "linkat", Path: path, Err: err}
+	}
+	return nil
+}
+
+// OpenNoFollow opens path for reading and writing, unless it is a symbolic
+// link or anything but a regular file.
+func OpenNoFollow(path string) (*os.File, error) {
+	fd, err := ignoringEINTR(func() (int, error) {
+		return unix.Open(path, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	})
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return regular(fd, path)
+}
+
+// Reopen opens the file behind f again: the result has an open file
+// description, and so record locks, of its own.
+func Reopen(f *os.File) (*os.File, error) { return openProc(procFD(int(f.Fd()))) }
+
+// OpenOther opens descriptor fd of process pid again. It needs the right to
+// look into that process, and /proc of its PID namespace.
+func OpenOther(pid, fd int) (*os.File, error) {
+	return openProc(fmt.Sprintf("/proc/%d/fd/%d", pid, fd))
+}
+
+func openProc(path string) (*os.File, error) {
+	fd, err := ignoringEINTR(func() (int, error) {
+		return unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	})
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return regular(fd, path)
+}
+
+// regular wraps fd if it is a regular file, as memory files are.
+func regular(fd int, path string) (*os.File, error) {
+	var st unix.Stat_t
+	err := unix.Fstat(fd, &st)
+	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+		err = unix.EINVAL
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+func procFD(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
+
+// Reserve makes sure that memory for [off, off+n) of f is there: a later
+// store can't fail for want of it. It fails with ENOSPC if there is none.
+func Reserve(f *os.File, off, n int64) error {
+	_, err := ignoringEINTR(func() (int, error) { return 0, unix.Fallocate(int(f.Fd()), 0, off, n) })
+	return os.NewSyscallError("fallocate", err)
+}
+
+// Punch gives the memory of [off, off+n) back: it reads as zero and must be
+// reserved again.
+func Punch(f *os.File, off, n int64) error {
+	_, err := ignoringEINTR(func() (int, error) {
+		return 0, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+	})
+	return os.NewSyscallError("fallocate(PUNCH_HOLE)", err)
+}
+
+// Links returns the number of names that f has.
+func Links(f *os.File) (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return 0, os.NewSyscallError("fstat", err)
+	}
+	return uint64(st.Nlink), nil
+}
+
+// CloseOnExec sets or clears the mark that closes f at execve.
+func CloseOnExec(f *os.File, on bool) error {
+	flag := 0
+	if on {
+		flag = unix.FD_CLOEXEC
+	}
+	_, err := unix.FcntlInt(f.Fd(), unix.F_SETFD, flag)
+	return os.NewSyscallError("fcntl(F_SETFD)", err)
+}
+
+// LockByte takes the record lock on byte at of f for f's open file
+// description: shared or exclusive, waiting for it or not. It tells whether
+// it took it.
+func LockByte(f *os.File, at int64, shared, wait bool) (bool, error) {
+	lk := unix.Flock_t{Type: unix.F_WRLCK, Start: at, Len: 1}
+	if shared {
+		lk.Type = unix.F_RDLCK
+	}
+	cmd := unix.F_OFD_SETLK
+	if wait {
+		cmd = unix.F_OFD_SETLKW
+	}
+	_, err := ignoringEINTR(func() (int, error) { return 0, unix.FcntlFlock(f.Fd(), cmd, &lk) })
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EACCES):
+		return false, nil
+	}
+	return false, os.NewSyscallError("fcntl(F_OFD_SETLK)", err)
+}
+
+// UnlockByte releases what LockByte took.
+func UnlockByte(f *os.File, at int64) error {
+	lk := unix.Flock_t{Type: unix.F_UNLCK, Start: at, Len: 1}
+	return os.NewSyscallError("fcntl(F_OFD_SETLK)", unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &lk))
+}
+
+// LockedByOther tells whether another open file description than f's holds
+// an exclusive lock on one of the n bytes from at.
+func LockedByOther(f *os.File, at, n int64) (bool, error) {
+	lk := unix.Flock_t{Type: unix.F_RDLCK, Start: at, Len: n}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lk); err != nil {
+		return false, os.NewSyscallError("fcntl(F_OFD_GETLK)", err)
+	}
+	return lk.Type != unix.F_UNLCK, nil
+}
+
+// IsNoSpace tells whether err says that memory or a file system is full.
+func IsNoSpace(err error) bool { return errors.Is(err, unix.ENOSPC) }
+
+func ignoringEINTR(f func() (int, error)) (int, error) {
+	for {
+		n, err := f()
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}

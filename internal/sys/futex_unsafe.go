@@ -1,0 +1,127 @@
+//go:build linux
+
+package sys
+
+import (
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	futexWait        = 0
+	futexWake        = 1
+	futexPrivateFlag = 128
+	futex2Size32     = 2
+	futex2Private    = 128
+)
+
+// MaxWaitv is the number of words that FutexWaitv takes.
+const MaxWaitv = 128
+
+// FutexWord is one word to wait on with FutexWaitv.
+type FutexWord struct {
+	Addr    *atomic.Uint32
+	Val     uint32
+	Private bool // the word is not shared with another process
+}
+
+// FutexWait sleeps while *addr is val, until a wake, a signal, or, if
+// timeout is positive, the timeout. A nil error says only: look again. The
+// caller keeps addr's memory alive and in place.
+func FutexWait(addr *atomic.Uint32, val uint32, timeout time.Duration) error {
+	var ts *unix.Timespec
+	if timeout > 0 {
+		t := unix.NsecToTimespec(int64(timeout))
+		ts = &t
+	}
+	_, _, errno := unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(addr)), futexWait,
+		uintptr(val), uintptr(unsafe.Pointer(ts)), 0, 0)
+	return futexError("futex_wait", errno)
+}
+
+// FutexWake wakes up to n of those who sleep on addr and returns how many
+// it woke. It never blocks.
+func FutexWake(addr *atomic.Uint32, n int, private bool) (int, error) {
+	op := uintptr(futexWake)
+	if private {
+		op |= futexPrivateFlag
+	}
+	woken, _, errno := unix.RawSyscall(unix.SYS_FUTEX, uintptr(unsafe.Pointer(addr)), op, uintptr(n))
+	if errno != 0 {
+		return 0, os.NewSyscallError("futex_wake", errno)
+	}
+	return int(woken), nil
+}
+
+// waitv is the kernel's struct futex_waitv.
+type waitv struct {
+	val   uint64
+	addr  uint64
+	flags uint32
+	_     uint32
+}
+
+// timespec64 is the kernel's struct __kernel_timespec, on every architecture.
+type timespec64 struct{ sec, nsec int64 }
+
+// FutexWaitv sleeps while every word holds its value, until a wake on one of
+// them, a signal, or, if timeout is positive, the timeout. A nil error says
+// only: look again. The words must not lie on a stack, which can move.
+func FutexWaitv(words []FutexWord, timeout time.Duration) error {
+	var v [MaxWaitv]waitv
+	for i, w := range words {
+		v[i] = waitv{val: uint64(w.Val), addr: uint64(uintptr(unsafe.Pointer(w.Addr))), flags: futex2Size32}
+		if w.Private {
+			v[i].flags |= futex2Private
+		}
+	}
+	return futexWaitv(v[:len(words)], timeout)
+}
+
+// FutexWaitFew is FutexWaitv for at most four words, with a smaller frame.
+func FutexWaitFew(words []FutexWord, timeout time.Duration) error {
+	var v [4]waitv
+	for i, w := range words {
+		v[i] = waitv{val: uint64(w.Val), addr: uint64(uintptr(unsafe.Pointer(w.Addr))), flags: futex2Size32}
+		if w.Private {
+			v[i].flags |= futex2Private
+		}
+	}
+	return futexWaitv(v[:len(words)], timeout)
+}
+
+func futexWaitv(v []waitv, timeout time.Duration) error {
+	var ts *timespec64
+	if timeout > 0 {
+		var now unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+			return os.NewSyscallError("clock_gettime", err)
+		}
+		at := now.Nano() + int64(timeout)
+		ts = &timespec64{at / int64(time.Second), at % int64(time.Second)}
+	}
+	_, _, errno := unix.Syscall6(unix.SYS_FUTEX_WAITV, uintptr(unsafe.Pointer(&v[0])), uintptr(len(v)), 0,
+		uintptr(unsafe.Pointer(ts)), unix.CLOCK_MONOTONIC, 0)
+	return futexError("futex_waitv", errno)
+}
+
+// futexError drops the three outcomes that mean no more than "look again".
+func futexError(name string, errno unix.Errno) error {
+	switch errno {
+	case 0, unix.EAGAIN, unix.EINTR, unix.ETIMEDOUT:
+		return nil
+	}
+	return os.NewSyscallError(name, errno)
+}
+
+// HasFutexWaitv tells whether the kernel, and whatever filters its calls,
+// lets this process use futex_waitv. It asks once.
+var HasFutexWaitv = sync.OnceValue(func() bool {
+	_, _, errno := unix.RawSyscall6(unix.SYS_FUTEX_WAITV, 0, 0, 0, 0, 0, 0)
+	return errno == unix.EINVAL // a list of no words; without the call: ENOSYS or EPERM
+})
