@@ -1,0 +1,86 @@
+// Package crash numbers the steps of the protocols, so that a test can kill a
+// process exactly there.
+//
+// The points exist only in binaries built with the tag crashpoints; elsewhere
+// Enabled is the constant false and every call is compiled away:
+//
+//	if crash.Enabled {
+//		crash.At(crash.QueuePutClaimed)
+//	}
+//
+// In such a binary MP_CRASH=name or name:n in the environment makes the
+// process kill itself with SIGKILL when it passes the point for the nth time
+// (the first without a number). MP_CRASH is read once, at the first point.
+package crash
+
+// A Point is a step of a protocol. The state of shared memory at each is
+// described where it is passed.
+type Point uint8
+
+const (
+	LockTaken          Point = iota // the word names the owner
+	LockWaiting                     // the word says that somebody waits; not asleep yet
+	LockWoken                       // woken, not yet taken
+	LockFreed                       // the word is free, nobody woken yet
+	QueuePutClaimed                 // slot WRITING, tail not moved
+	QueuePutHelped                  // slot WRITING, tail moved
+	QueuePutCopied                  // message copied, slot WRITING
+	QueuePutReady                   // slot READY, nobody woken
+	QueuePutWaiting                 // full, the gate says that somebody waits
+	QueueGetClaimed                 // slot READING, head not moved
+	QueueGetHelped                  // slot READING, head moved
+	QueueGetCopied                  // message copied out, slot READING
+	QueueGetFreed                   // slot FREE, nobody woken
+	QueueGetWaiting                 // empty, the gate says that somebody waits
+	PipeSendEntered                 // inside, nothing written
+	PipeSendCopied                  // message copied, header still 0
+	PipeSendPublished               // header written, tail not moved
+	PipeSendMoved                   // tail moved, still inside
+	PipeSendLeft                    // outside, nobody woken
+	PipeReceiveEntered              // inside
+	PipeReceiveCopied               // message copied out, head not moved
+	PipeReceiveMoved                // head moved, still inside
+	PipeReceiveLeft                 // outside, nobody woken
+	SegmentSized                    // file has its size, no header
+	SegmentWritten                  // header written, not attached
+	SegmentAttached                 // attached, no name yet
+	SegmentLinked                   // has its name
+	AttachLocked                    // party lock held, line not written
+	AttachWritten                   // line written, nobody told
+	ObjectClaimed                   // entry MAKING
+	ObjectReserved                  // memory reserved and zeroed
+	ObjectFilled                    // contents made, entry MAKING
+	ObjectReady                     // entry READY, directory lock held
+	ObjectRemoving                  // entry REMOVED, space not free yet
+	AnnounceDead                    // line says DEAD, nobody told
+	AnnounceMoved                   // epoch moved, nobody woken
+	numPoints
+)
+
+var names = [numPoints]string{
+	"LockTaken", "LockWaiting", "LockWoken", "LockFreed",
+	"QueuePutClaimed", "QueuePutHelped", "QueuePutCopied", "QueuePutReady", "QueuePutWaiting",
+	"QueueGetClaimed", "QueueGetHelped", "QueueGetCopied", "QueueGetFreed", "QueueGetWaiting",
+	"PipeSendEntered", "PipeSendCopied", "PipeSendPublished", "PipeSendMoved", "PipeSendLeft",
+	"PipeReceiveEntered", "PipeReceiveCopied", "PipeReceiveMoved", "PipeReceiveLeft",
+	"SegmentSized", "SegmentWritten", "SegmentAttached", "SegmentLinked",
+	"AttachLocked", "AttachWritten",
+	"ObjectClaimed", "ObjectReserved", "ObjectFilled", "ObjectReady", "ObjectRemoving",
+	"AnnounceDead", "AnnounceMoved",
+}
+
+// Env is the environment variable that names the point to die at.
+const Env = "MP_CRASH"
+
+func (p Point) String() string { return names[p] }
+
+// Points calls yield for every point from first to last.
+func Points(first, last Point) func(yield func(Point) bool) {
+	return func(yield func(Point) bool) {
+		for p := first; p <= last; p++ {
+			if !yield(p) {
+				return
+			}
+		}
+	}
+}

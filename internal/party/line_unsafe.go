@@ -1,0 +1,34 @@
+package party
+
+import (
+	"structs"
+	"sync/atomic"
+	"unsafe"
+)
+
+// LineSize is the size of a line of the table in bytes.
+const LineSize = 128
+
+// A Line is one party's line of the table. Whoever changes it holds the
+// line's lock: its owner, the parent that claims it for a child about to be
+// started, or who announces its death.
+//
+//	0   word   ID<<1 | alive
+//	4   pid    the process in its own PID namespace, 0 while not known
+//	8   ns     its PID namespace
+//	16  pad    to 128 bytes: lines have different writers
+type Line struct {
+	_    structs.HostLayout
+	word atomic.Uint32
+	pid  atomic.Uint32
+	ns   atomic.Uint64
+	_    [LineSize - 16]byte
+}
+
+const aliveBit = 1
+
+var _ [LineSize]byte = [unsafe.Sizeof(Line{})]byte{}
+
+func aliveWord(id ID) uint32 { return uint32(id)<<1 | aliveBit }
+func deadWord(id ID) uint32  { return uint32(id) << 1 }
+func wordID(w uint32) ID     { return ID(w >> 1) }

@@ -1,0 +1,94 @@
+package party
+
+import (
+	"os"
+	"sync"
+
+	"github.com/seed-2e7ecdea/mp/internal/sys"
+)
+
+// Locks are the locks of the lines. Held means alive: a lock is released
+// exactly when its owner can't run any more.
+type Locks interface {
+	// TryLock takes the lock of a line, or says that somebody has it.
+	TryLock(line int) (bool, error)
+	// Unlock releases what TryLock took.
+	Unlock(line int) error
+	// HeldByOther tells whether another than this holder has one of the n
+	// locks from line.
+	HeldByOther(line, n int) (bool, error)
+}
+
+// lockBase is the offset in the file of line 0's byte: beyond any contents.
+const lockBase = int64(1) << 40
+
+// FileLocks are record locks of an open file description. The kernel releases
+// them when the last descriptor of it is closed, as a process's end and execve
+// do.
+type FileLocks struct{ File *os.File }
+
+func (l FileLocks) TryLock(line int) (bool, error) {
+	return sys.LockByte(l.File, lockBase+int64(line), false, false)
+}
+
+func (l FileLocks) Unlock(line int) error { return sys.UnlockByte(l.File, lockBase+int64(line)) }
+
+func (l FileLocks) HeldByOther(line, n int) (bool, error) {
+	return sys.LockedByOther(l.File, lockBase+int64(line), int64(n))
+}
+
+// HeapLocks are the locks of a segment on the heap, for one of the parties of
+// this process.
+type HeapLocks struct{ all *heapLocks }
+
+type heapLocks struct {
+	mu    sync.Mutex
+	owner [MaxLines + 1]*HeapLocks
+}
+
+// NewHeapLocks returns the locks of a new segment for its first party.
+func NewHeapLocks() *HeapLocks { return &HeapLocks{new(heapLocks)} }
+
+// Other returns the same locks for another party.
+func (l *HeapLocks) Other() *HeapLocks { return &HeapLocks{l.all} }
+
+func (l *HeapLocks) TryLock(line int) (bool, error) {
+	l.all.mu.Lock()
+	defer l.all.mu.Unlock()
+	if o := l.all.owner[line]; o != nil && o != l {
+		return false, nil
+	}
+	l.all.owner[line] = l
+	return true, nil
+}
+
+func (l *HeapLocks) Unlock(line int) error {
+	l.all.mu.Lock()
+	defer l.all.mu.Unlock()
+	if l.all.owner[line] == l {
+		l.all.owner[line] = nil
+	}
+	return nil
+}
+
+func (l *HeapLocks) HeldByOther(line, n int) (bool, error) {
+	l.all.mu.Lock()
+	defer l.all.mu.Unlock()
+	for _, o := range l.all.owner[line : line+n] {
+		if o != nil && o != l {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// Release drops every lock of this party, as its death would.
+func (l *HeapLocks) Release() {
+	l.all.mu.Lock()
+	defer l.all.mu.Unlock()
+	for i, o := range l.all.owner {
+		if o == l {
+			l.all.owner[i] = nil
+		}
+	}
+}

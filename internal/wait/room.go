@@ -1,0 +1,154 @@
+// Package wait is the one place where mp blocks: spin a little, then sleep
+// in the kernel until what is waited for changes, a process dies, or the
+// context ends.
+package wait
+
+import (
+	"context"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/futex"
+	"github.com/seed-2e7ecdea/mp/internal/fence"
+)
+
+// A Room is where the waiters of one attached segment wait.
+type Room struct {
+	// Epoch is the segment's word that moves when a process joins or dies.
+	Epoch *atomic.Uint32
+	// Watch is called by each waiter that is about to sleep with the epoch as
+	// it read it. It makes sure that the death of everybody who has joined up
+	// to then will be noticed as long as somebody waits.
+	Watch func(epoch uint32)
+
+	closed  atomic.Bool
+	waiting atomic.Int32
+	policy  atomic.Uint32
+}
+
+// Close makes every wait fail with os.ErrClosed, once its waiter looks again,
+// and tells whether it is the first.
+func (r *Room) Close() bool { return r.closed.CompareAndSwap(false, true) }
+
+// Closed tells whether Close was called. Who has changed shared memory asks
+// it afterwards: the change may have gone nowhere.
+func (r *Room) Closed() bool { return r.closed.Load() }
+
+// Waiting tells whether somebody waits in the room.
+func (r *Room) Waiting() bool { return r.waiting.Load() != 0 }
+
+// SetPolicy sets how this process's waiters of the segment pass the time.
+func (r *Room) SetPolicy(p Policy) { r.policy.Store(uint32(p)) }
+
+// Policy returns what SetPolicy set, Adaptive at first.
+func (r *Room) Policy() Policy { return Policy(r.policy.Load()) }
+
+// A Waiter knows how to wait for one thing.
+type Waiter interface {
+	// Try does what is waited for, if it can be done now. A non-nil error
+	// ends the wait, as done does.
+	Try() (done bool, err error)
+	// Arm says in shared memory that somebody is about to sleep, and returns
+	// the word that will move. ok false means that it has moved already.
+	Arm() (word futex.Word, ok bool)
+	// Pass hands on a wake that this waiter may have eaten: woken says that
+	// it slept, done that its Try succeeded.
+	Pass(woken, done bool)
+}
+
+// noFenceSlice bounds a sleep where the kernel gives no fence: far longer
+// than a store stays in a store buffer.
+const noFenceSlice = 10 * time.Millisecond
+
+// Await blocks until w's Try is done or fails, or ctx ends. It tries at least
+// once even if ctx has ended. It returns Try's error, ctx's, or os.ErrClosed.
+//
+// A sleeper reads the epoch first, then arms, then tries, then sleeps on both
+// words as it read them: a death before the first of these steps is seen by the
+// Try, one after it moves the epoch.
+func (r *Room) Await(ctx context.Context, s *Spinner, w Waiter) error {
+	var err error
+	look := func() bool {
+		if r.closed.Load() {
+			err = os.ErrClosed
+			return true
+		}
+		var done bool
+		done, err = w.Try()
+		return done || err != nil
+	}
+	if cerr := ctx.Err(); cerr != nil { // one try, and no wait
+		if !look() {
+			return cerr
+		}
+		return err
+	}
+	r.waiting.Add(1)
+	defer r.waiting.Add(-1)
+	policy := r.Policy()
+	if policy == Spin {
+		return r.awaitSpinning(ctx, look, &err)
+	}
+	begin := time.Now()
+	tried := s.skip.Load() == 0
+	if policy == Adaptive && s.spin(look) {
+		return err
+	}
+	woken := false
+	for {
+		epoch := r.Epoch.Load()
+		r.Watch(epoch)
+		word, ok := w.Arm()
+		if !ok {
+			if look() {
+				break
+			}
+			if ctx.Err() != nil {
+				w.Pass(woken, false)
+				return ctx.Err()
+			}
+			continue
+		}
+		fenced := fence.Heavy()
+		if look() {
+			break
+		}
+		limit := time.Duration(0)
+		if !fenced {
+			limit = noFenceSlice
+		}
+		_, serr := futex.WaitAnyFor(ctx, limit, word, futex.Word{Addr: r.Epoch, Val: epoch})
+		woken = true
+		if serr != nil {
+			// The wake that this waiter was counted for may be lost with it:
+			// look once more, else pass it on.
+			if look() {
+				break
+			}
+			w.Pass(true, false)
+			return serr
+		}
+	}
+	w.Pass(woken, err == nil)
+	if policy == Adaptive && tried {
+		s.missed(time.Since(begin))
+	}
+	return err
+}
+
+func (r *Room) awaitSpinning(ctx context.Context, look func() bool, err *error) error {
+	seen := r.Epoch.Load()
+	r.Watch(seen)
+	stop := func() bool {
+		if e := r.Epoch.Load(); e != seen {
+			r.Watch(e)
+			seen = e
+		}
+		return ctx.Err() != nil
+	}
+	if !look() && (stop() || !spinOn(look, stop)) && !look() {
+		*err = ctx.Err()
+	}
+	return *err
+}
