@@ -1,0 +1,243 @@
+package shm
+
+import (
+	"context"
+	"errors"
+	"math/bits"
+
+	"runtime"
+	"sync"
+
+	"github.com/seed-2e7ecdea/mp/internal/crash"
+	"github.com/seed-2e7ecdea/mp/internal/fence"
+	"github.com/seed-2e7ecdea/mp/internal/party"
+	"github.com/seed-2e7ecdea/mp/internal/robust"
+	"github.com/seed-2e7ecdea/mp/internal/sys"
+	"github.com/seed-2e7ecdea/mp/internal/view"
+	"github.com/seed-2e7ecdea/mp/internal/wait"
+)
+
+// An attachment is this process's use of a segment as one party: what every
+// object of it, and every method that runs, holds on to.
+type attachment struct {
+	id      ID
+	mem     *memory
+	shape   shape
+	locks   party.Locks
+	words   *words
+	entries []entry
+	table   *party.Table
+	room    wait.Room
+	dir     robust.Mutex
+
+	mu       sync.Mutex
+	holds    map[hold]int // how many objects of this process hold what
+	lingers  int          // closed objects that a method may still be in
+	released chan struct{}
+}
+
+// A hold is a role of an object, held by this party.
+type hold struct {
+	entry  int
+	serial uint32
+	role   int
+}
+
+func trailingZeros(w uint32) int { return bits.TrailingZeros32(w) }
+
+// newAttachment gives types to mem. It does not attach.
+func newAttachment(mem *memory, s shape, id ID, locks party.Locks, policy WaitPolicy) *attachment {
+	a := &attachment{
+		id: id, mem: mem, shape: s, locks: locks,
+		words:    view.At[words](mem.bytes, wordsOffset),
+		entries:  view.Slice[entry](mem.bytes, s.directory, s.entries),
+		holds:    make(map[hold]int),
+		released: make(chan struct{}, 1),
+	}
+	lines := view.Slice[party.Line](mem.bytes, partiesOffset, s.parties)
+	a.table = party.NewTable(lines, &a.words.epoch, locks, a.clean, a.room.Waiting)
+	a.room.Epoch, a.room.Watch = &a.words.epoch, a.table.Watch
+	a.room.SetPolicy(policy)
+	a.dir.Init(&a.words.dirLock, a.table, &a.room)
+	return a
+}
+
+// clean clears what the former party of a line held.
+func (a *attachment) clean(line int) {
+	for i := range a.entries {
+		for role := range roles {
+			a.entries[i].drop(role, line)
+		}
+	}
+}
+
+// lockDirectory takes the directory's lock and clears up after the dead.
+func (a *attachment) lockDirectory() error {
+	if _, err := a.dir.TakeOver(context.Background(), nil); err != nil {
+		return err
+	}
+	if a.room.Closed() {
+		a.dir.Release()
+		return ErrClosed
+	}
+	for i := range a.entries {
+		e := &a.entries[i]
+		switch s := e.state.Load(); {
+		case s == stateMaking: // its maker had the lock and is dead
+			e.state.Store(stateFree)
+		case s == stateRemoved && !e.held(0, a.table.Alive):
+			e.state.Store(stateFree)
+		}
+	}
+	return nil
+}
+
+// take counts one more holder in this process.
+func (a *attachment) take(h hold) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.holds[h]++; a.holds[h] == 1 && !a.room.Closed() {
+		a.entries[h.entry].hold(h.role, a.table.Me().Line())
+	}
+}
+
+// give counts one less, and tells whether it was the last of this process.
+func (a *attachment) give(h hold) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.holds[h]--; a.holds[h] > 0 {
+		return false
+	}
+	delete(a.holds, h)
+	if !a.room.Closed() {
+		a.entries[h.entry].drop(h.role, a.table.Me().Line())
+	}
+	return true
+}
+
+// linger notes that an object was closed whose memory a method may still be
+// in.
+func (a *attachment) linger() {
+	a.mu.Lock()
+	a.lingers++
+	a.mu.Unlock()
+}
+
+// release ends the hold on an object's memory when no method can be inside
+// any more: the garbage collector has said so.
+func (a *attachment) release(h hold, lingered bool) {
+	a.give(h)
+	if !lingered {
+		return
+	}
+	a.mu.Lock()
+	a.lingers--
+	a.mu.Unlock()
+	select {
+	case a.released <- struct{}{}:
+	default:
+	}
+}
+
+// lingering tells whether a garbage collection may free some of the segment.
+func (a *attachment) lingering() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.lingers > 0
+}
+
+// close detaches: waiters of this process return, methods that are inside
+// lose the shared memory, and everyone is told that the party is gone.
+func (a *attachment) close() error {
+	a.mu.Lock()
+	first := a.room.Close()
+	a.mu.Unlock()
+	if !first {
+		return nil
+	}
+	a.table.Close()
+	a.table.Wake() // those of this process see closed
+	err := a.mem.blank(a.shape.base)
+	me := a.table.Me()
+	a.table.Leave(me)
+	if a.mem.file == nil {
+		return errors.Join(err, a.locks.Unlock(me.Line()))
+	}
+	return errors.Join(err, a.mem.file.Close())
+}
+
+// dropDead leaves the segment as if this process had been killed: nothing is
+// told to anyone.
+func (a *attachment) dropDead() error {
+	a.mu.Lock()
+	a.room.Close()
+	a.mu.Unlock()
+	a.table.Close()
+	me := a.table.Me()
+	if a.mem.file == nil {
+		return a.locks.Unlock(me.Line())
+	}
+	return errors.Join(a.mem.blank(a.shape.base), a.mem.file.Close())
+}
+
+// alloc finds room for size bytes in the objects' part of the segment, under
+// the directory's lock.
+func (a *attachment) alloc(size int) (offset int, err error) {
+	spans, err := a.spans()
+	if err != nil {
+		return 0, err
+	}
+	at := a.shape.base
+	for _, s := range spans {
+		if s.offset-at >= size {
+			break
+		}
+		at = s.offset + s.size
+	}
+	if a.shape.total-at < size {
+		return 0, ErrNoSpace
+	}
+	return at, nil
+}
+
+// fill makes the memory of [off, off+size) sure and zero. Who dies in it
+// leaves an entry MAKING.
+func (a *attachment) fill(off, size int) error {
+	mem := a.mem.bytes[off : off+size]
+	f := a.mem.file
+	if f == nil {
+		clear(mem)
+		return nil
+	}
+	// Whole pages are given back and taken anew rather than written.
+	first, last := roundUp(off, pageUnit), (off+size)/pageUnit*pageUnit
+	if first >= last {
+		first, last = off, off
+	} else if err := sys.Punch(f, int64(first), int64(last-first)); err != nil {
+		return err
+	}
+	if err := reserve(f, off, size); err != nil {
+		return err
+	}
+	clear(mem[:first-off])
+	clear(mem[last-off:])
+	runtime.KeepAlive(a)
+	return nil
+}
+
+// attach claims a line for this process, with path as the segment's name if
+// it does not have it yet.
+func (a *attachment) attach() error {
+	fence.Prepare()
+	if err := a.table.Attach(); err != nil {
+		return err
+	}
+	if crash.Enabled {
+		crash.At(crash.SegmentAttached)
+	}
+	// A word that names this party can only be an accident, or malice.
+	if a.dir.Owner() == a.table.Me() {
+		a.words.dirLock.Store(0)
+	}
+	return nil
+}

@@ -1,0 +1,74 @@
+package shm
+
+import (
+	"structs"
+	"sync/atomic"
+	"unsafe"
+)
+
+// An entry of the directory is an object. The allocator has no other state:
+// free space is what no entry covers.
+//
+//	0    state    stored last when the object is made
+//	4    serial   counts the objects that this entry has been
+//	8    kind
+//	12   nameLen  0: no name
+//	16   print    fingerprint of the type that the object holds
+//	24   offset   from the start of the segment, a multiple of 128
+//	32   size
+//	40   holds    for each role, a bit for each line of the party table
+//	136  name
+//
+// All but holds changes only under the directory's lock. A bit of holds is set
+// and cleared by the party of that line, or its parent before it runs, and
+// counts only while the line is alive; all bits of a line are cleared before it
+// has its next party. Role 0 is the use of the object's memory, the others belong
+// to the object's kind (a pipe's ends).
+type entry struct {
+	_       structs.HostLayout
+	state   atomic.Uint32
+	serial  atomic.Uint32
+	kind    atomic.Uint32
+	nameLen atomic.Uint32
+	print   atomic.Uint64
+	offset  atomic.Uint64
+	size    atomic.Uint64
+	holds   [roles][holdWords]atomic.Uint32
+	name    [MaxObjectName]byte
+}
+
+const (
+	entrySize = 256
+	roles     = 3
+	holdWords = (maxParties + 1) / 32
+
+	// MaxObjectName is the length of the longest name of an object in bytes.
+	MaxObjectName = 120
+)
+
+var _ [entrySize]byte = [unsafe.Sizeof(entry{})]byte{}
+
+// The states of an entry. MAKING outside the directory's lock is the work of
+// a dead maker. A REMOVED object has no name any more and waits until nobody
+// holds its memory.
+const (
+	stateFree uint32 = iota
+	stateMaking
+	stateReady
+	stateRemoved
+)
+
+func (e *entry) hold(role, line int) { e.holds[role][line/32].Or(1 << (line % 32)) }
+func (e *entry) drop(role, line int) { e.holds[role][line/32].And(^(uint32(1) << (line % 32))) }
+
+// held tells whether one of the living holds role.
+func (e *entry) held(role int, alive func(line int) bool) bool {
+	for i := range e.holds[role] {
+		for w := e.holds[role][i].Load(); w != 0; w &= w - 1 {
+			if alive(i*32 + trailingZeros(w)) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,88 @@
+package shm
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+)
+
+// ID names a segment: 16 random bytes chosen when it is made and checked
+// whenever it is opened.
+type ID [16]byte
+
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
+
+// Kind says what an object is. The packages that build objects choose theirs
+// from the list below; a Handle to a whole segment has KindSegment.
+type Kind uint32
+
+const (
+	KindSegment Kind = iota
+	KindLock
+	KindPipe
+	KindQueue
+)
+
+func (k Kind) String() string {
+	switch k {
+	case KindSegment:
+		return "segment"
+	case KindLock:
+		return "lock"
+	case KindPipe:
+		return "pipe"
+	case KindQueue:
+		return "queue"
+	}
+	return fmt.Sprintf("kind %d", uint32(k))
+}
+
+// A Handle names an object of a segment, or a segment, in a form that holds no
+// pointer: it may travel as a task's argument, inside a struct, through a
+// queue, or as text. It keeps nothing alive. Whoever receives it opens the
+// object with the package that made it.
+//
+// The zero Handle names nothing.
+type Handle struct {
+	Segment ID     // the segment
+	Kind    Kind   // what is named
+	Role    uint32 // for a pipe, which end
+	Entry   uint32 // place in the directory
+	Serial  uint32 // the entry's serial number: a removed object is not found again
+	PID     uint32 // a process that had the segment mapped when the handle was made
+	FD      uint32 // and its descriptor of it: a hint, checked against Segment
+}
+
+const (
+	handlePrefix = "mp1-"
+	handleBytes  = 16 + 6*4
+)
+
+// String returns the text form of h, which UnmarshalText reads.
+func (h Handle) String() string {
+	var b [handleBytes]byte
+	copy(b[:], h.Segment[:])
+	for i, v := range []uint32{uint32(h.Kind), h.Role, h.Entry, h.Serial, h.PID, h.FD} {
+		binary.LittleEndian.PutUint32(b[16+4*i:], v)
+	}
+	return handlePrefix + hex.EncodeToString(b[:])
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (h Handle) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler. It fails with ErrHandle
+// on text that String did not make.
+func (h *Handle) UnmarshalText(text []byte) error {
+	var b [handleBytes]byte
+	if len(text) != len(handlePrefix)+2*handleBytes || string(text[:len(handlePrefix)]) != handlePrefix {
+		return fmt.Errorf("%w: %.80q", ErrHandle, text)
+	}
+	if _, err := hex.Decode(b[:], text[len(handlePrefix):]); err != nil {
+		return fmt.Errorf("%w: %w", ErrHandle, err)
+	}
+	copy(h.Segment[:], b[:])
+	v := func(i int) uint32 { return binary.LittleEndian.Uint32(b[16+4*i:]) }
+	h.Kind, h.Role, h.Entry, h.Serial, h.PID, h.FD = Kind(v(0)), v(1), v(2), v(3), v(4), v(5)
+	return nil
+}

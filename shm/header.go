@@ -1,0 +1,128 @@
+package shm
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"structs"
+	"sync/atomic"
+
+	"github.com/seed-2e7ecdea/mp/internal/party"
+)
+
+// A segment's memory:
+//
+//	0           header     see below; never changes once the segment has its name
+//	128         epoch      moves when a party joins or dies; written by announcers
+//	256         dirLock    the directory's lock; written by who makes objects
+//	384         parties    1+parties lines of 128 bytes; written by each owner
+//	            directory  entries of 256 bytes; written under dirLock
+//	base        objects    from a multiple of 64 KiB on
+//	total
+//
+// Where each part begins follows from the counts in the header.
+//
+// The header:
+//
+//	0   magic      8 bytes
+//	8   version    uint32, layoutVersion
+//	12  order      uint32, byteOrder as the maker's machine stores it
+//	16  total      uint64, bytes of the file
+//	24  parties    uint32
+//	28  objects    uint32, entries of the directory
+//	32  id         16 random bytes
+//	48  sum        uint64, FNV-1a of the 48 bytes above
+
+type words struct {
+	_       structs.HostLayout
+	epoch   atomic.Uint32
+	_       [lineSize - 4]byte // others write what follows
+	dirLock atomic.Uint32
+	_       [lineSize - 4]byte
+}
+
+const (
+	lineSize      = 128
+	headerSize    = 56
+	wordsOffset   = lineSize
+	partiesOffset = 3 * lineSize
+
+	layoutVersion = 1
+	byteOrder     = 0x01020304
+)
+
+var magic = [8]byte{'m', 'p', ' ', 's', 'h', 'm', 0xF0, '\n'}
+
+// A shape is where the parts of a segment lie.
+type shape struct {
+	parties   int // lines, one more than parties
+	entries   int
+	directory int // offset
+	base      int // offset of the objects
+	total     int
+}
+
+func shapeOf(parties, objects, room int) shape {
+	s := shape{parties: parties + 1, entries: objects}
+	s.directory = partiesOffset + s.parties*party.LineSize
+	s.base = roundUp(s.directory+s.entries*entrySize, pageUnit)
+	s.total = s.base + room
+	return s
+}
+
+func newHeader(s shape, id ID) []byte {
+	b := make([]byte, headerSize)
+	copy(b, magic[:])
+	binary.NativeEndian.PutUint32(b[8:], layoutVersion)
+	binary.NativeEndian.PutUint32(b[12:], byteOrder)
+	binary.NativeEndian.PutUint64(b[16:], uint64(s.total))
+	binary.NativeEndian.PutUint32(b[24:], uint32(s.parties-1))
+	binary.NativeEndian.PutUint32(b[28:], uint32(s.entries))
+	copy(b[32:], id[:])
+	binary.NativeEndian.PutUint64(b[48:], sumOf(b[:48]))
+	return b
+}
+
+func sumOf(b []byte) uint64 {
+	h := fnv.New64a()
+	h.Write(b)
+	return h.Sum64()
+}
+
+// parseHeader checks the first bytes of a file of the given size, of which
+// there may be fewer than a header has, and says where its parts lie.
+func parseHeader(b []byte, size int64) (shape, ID, error) {
+	var none shape
+	var id ID
+	if len(b) < len(magic) || [8]byte(b) != magic {
+		return none, id, ErrForeign
+	}
+	if len(b) < headerSize {
+		return none, id, fmt.Errorf("%w: %d bytes", ErrTruncated, len(b))
+	}
+	if binary.NativeEndian.Uint32(b[12:]) != byteOrder {
+		return none, id, fmt.Errorf("%w of this byte order", ErrForeign)
+	}
+	if v := binary.NativeEndian.Uint32(b[8:]); v > layoutVersion {
+		return none, id, fmt.Errorf("%w: version %d, this program knows %d", ErrVersion, v, layoutVersion)
+	}
+	total := binary.NativeEndian.Uint64(b[16:])
+	parties := binary.NativeEndian.Uint32(b[24:])
+	objects := binary.NativeEndian.Uint32(b[28:])
+	copy(id[:], b[32:])
+	if binary.NativeEndian.Uint64(b[48:]) != sumOf(b[:48]) ||
+		binary.NativeEndian.Uint32(b[8:]) == 0 ||
+		parties < 1 || parties > maxParties || objects < 1 || objects > maxObjects ||
+		total > maxSize {
+		return none, id, fmt.Errorf("%w: header", ErrCorrupt)
+	}
+	s := shapeOf(int(parties), int(objects), 0)
+	if total <= uint64(s.base) {
+		return none, id, fmt.Errorf("%w: header", ErrCorrupt)
+	}
+	s.total = int(total)
+	if size < int64(s.total) {
+		return none, id, fmt.Errorf("%w: %d of %d bytes", ErrTruncated, size, s.total)
+	}
+	return s, id, nil
+}

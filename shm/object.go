@@ -1,0 +1,326 @@
+package shm
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/internal/crash"
+	"github.com/seed-2e7ecdea/mp/internal/party"
+	"github.com/seed-2e7ecdea/mp/internal/wait"
+)
+
+// A Spec says what object to make.
+type Spec struct {
+	Kind        Kind
+	Name        string // at most MaxObjectName bytes; empty: found by handle only
+	Size        int    // bytes
+	Fingerprint uint64 // of the type that it holds
+	// Init fills the memory, which is zero. The object does not exist before
+	// Init has returned nil, whoever is killed.
+	Init func(mem []byte) error
+}
+
+// An Object is this process's use of an object of a segment. It is what the
+// packages that define kinds of objects build on.
+//
+// Its memory stays the object's while the garbage collector can reach the
+// Object: a method that works on the memory keeps the Object alive until it
+// returns (runtime.KeepAlive), and afterwards asks Room().Closed() whether the
+// memory had been given up meanwhile.
+type Object struct {
+	a      *attachment
+	hold   hold
+	kind   Kind
+	mem    []byte
+	closed *atomic.Bool // shared with the cleanup
+}
+
+// NewObject makes an object. It fails with fs.ErrExist if the name is taken,
+// ErrName, ErrSize, ErrNoSpace, ErrClosed, or what Init returns.
+//
+// It takes the directory's lock, which whoever makes or removes an object
+// holds meanwhile, and so may have to wait for them.
+func (s *Segment) NewObject(spec Spec) (*Object, error) {
+	a, err := s.attached()
+	if err == nil {
+		var o *Object
+		if o, err = a.make(spec); err == nil {
+			return o, nil
+		}
+	}
+	return nil, fmt.Errorf("shm: new %v %q: %w", spec.Kind, spec.Name, err)
+}
+
+// collections is how often a full segment asks the garbage collector for the
+// memory of closed objects.
+const collections = 3
+
+func (a *attachment) make(spec Spec) (*Object, error) {
+	if len(spec.Name) > MaxObjectName {
+		return nil, fmt.Errorf("%w: longer than %d bytes", ErrName, MaxObjectName)
+	}
+	if spec.Size <= 0 || spec.Size > maxSize {
+		return nil, fmt.Errorf("%w: %d bytes", ErrSize, spec.Size)
+	}
+	for try := 0; ; try++ {
+		o, err := a.tryMake(spec)
+		if !errors.Is(err, ErrNoSpace) || try == collections || !a.lingering() {
+			return o, err
+		}
+		runtime.GC()
+		select {
+		case <-a.released:
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func (a *attachment) tryMake(spec Spec) (*Object, error) {
+	if err := a.lockDirectory(); err != nil {
+		return nil, err
+	}
+	defer a.dir.Release()
+	if i := a.find(spec.Name); i >= 0 {
+		return nil, fs.ErrExist
+	}
+	i := a.freeEntry()
+	if i < 0 {
+		return nil, fmt.Errorf("%w: all %d objects are in use", ErrNoSpace, len(a.entries))
+	}
+	off, err := a.alloc(spec.Size)
+	if err != nil {
+		return nil, err
+	}
+
+	// 1. The entry names the space; MAKING means that it is nobody's.
+	e := &a.entries[i]
+	e.describe(spec, off)
+	e.state.Store(stateMaking)
+	if crash.Enabled {
+		crash.At(crash.ObjectClaimed)
+	}
+	// 2. The space is reserved and zero.
+	if err := a.fill(off, spec.Size); err != nil {
+		e.state.Store(stateFree)
+		return nil, err
+	}
+	if crash.Enabled {
+		crash.At(crash.ObjectReserved)
+	}
+	// 3. The contents are made.
+	o := a.object(i, e.serial.Load(), spec.Kind, a.mem.bytes[off:off+spec.Size:off+spec.Size])
+	if spec.Init != nil {
+		if err := spec.Init(o.mem); err != nil {
+			e.state.Store(stateFree)
+			return nil, errors.Join(err, o.Close())
+		}
+	}
+	if crash.Enabled {
+		crash.At(crash.ObjectFilled)
+	}
+	// 4. It exists.
+	e.state.Store(stateReady)
+	if crash.Enabled {
+		crash.At(crash.ObjectReady)
+	}
+	if a.room.Closed() {
+		return nil, ErrClosed
+	}
+	return o, nil
+}
+
+// describe writes what the entry is going to be. Its serial number moves
+// first, so that who still looks for the former object does not find this one.
+func (e *entry) describe(spec Spec, off int) {
+	e.serial.Add(1)
+	for role := range e.holds {
+		for i := range e.holds[role] {
+			e.holds[role][i].Store(0)
+		}
+	}
+	e.kind.Store(uint32(spec.Kind))
+	e.print.Store(spec.Fingerprint)
+	e.offset.Store(uint64(off))
+	e.size.Store(uint64(spec.Size))
+	e.nameLen.Store(uint32(copy(e.name[:], spec.Name)))
+}
+
+func (e *entry) objectName() string { return string(e.name[:min(e.nameLen.Load(), MaxObjectName)]) }
+
+func (a *attachment) find(name string) int {
+	if name == "" {
+		return -1
+	}
+	for i := range a.entries {
+		e := &a.entries[i]
+		if e.state.Load() == stateReady && int(e.nameLen.Load()) == len(name) && e.objectName() == name {
+			return i
+		}
+	}
+	return -1
+}
+
+func (a *attachment) freeEntry() int {
+	for i := range a.entries {
+		if a.entries[i].state.Load() == stateFree {
+			return i
+		}
+	}
+	return -1
+}
+
+// object starts this process's use of entry i's memory. It ends when the
+// garbage collector finds that no method can be inside.
+func (a *attachment) object(i int, serial uint32, kind Kind, mem []byte) *Object {
+	o := &Object{a: a, hold: hold{entry: i, serial: serial}, kind: kind, mem: mem, closed: new(atomic.Bool)}
+	a.take(o.hold)
+	closed, h := o.closed, o.hold
+	runtime.AddCleanup(o, func(a *attachment) { a.release(h, closed.Load()) }, a)
+	return o
+}
+
+// OpenObject opens the object with the given kind, name and fingerprint. It
+// fails with fs.ErrNotExist, ErrMismatch, ErrCorrupt, or ErrClosed.
+func (s *Segment) OpenObject(kind Kind, name string, fingerprint uint64) (*Object, error) {
+	a, err := s.attached()
+	if err == nil {
+		err = fs.ErrNotExist
+		if i := a.find(name); i >= 0 {
+			var o *Object
+			if o, err = a.open(i, a.entries[i].serial.Load(), kind, fingerprint); err == nil {
+				return o, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("shm: open %v %q: %w", kind, name, err)
+}
+
+// OpenHandle opens the object that h names, attaching to its segment if need
+// be. It fails as OpenObject and Reach do.
+func OpenHandle(h Handle, kind Kind, fingerprint uint64) (*Object, error) {
+	s, err := Reach(h)
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.attached()
+	if err == nil {
+		switch {
+		case h.Kind != kind:
+			err = fmt.Errorf("%w: the handle is of a %v", ErrMismatch, h.Kind)
+		case h.Entry >= uint32(len(a.entries)):
+			err = fs.ErrNotExist
+		default:
+			var o *Object
+			if o, err = a.open(int(h.Entry), h.Serial, kind, fingerprint); err == nil {
+				return o, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("shm: open %v %v: %w", kind, h, err)
+}
+
+// open uses entry i, if it still is the object with that serial number. The
+// hold comes before the last look at the state: who removes the object stores
+// the state before it looks at the holds.
+func (a *attachment) open(i int, serial uint32, kind Kind, fingerprint uint64) (*Object, error) {
+	e := &a.entries[i]
+	is := func() bool { return e.state.Load() == stateReady && e.serial.Load() == serial }
+	if !is() {
+		return nil, fs.ErrNotExist
+	}
+	if k := Kind(e.kind.Load()); k != kind {
+		return nil, fmt.Errorf("%w: it is a %v", ErrMismatch, k)
+	}
+	if p := e.print.Load(); p != fingerprint {
+		return nil, fmt.Errorf("%w: fingerprint %#x, want %#x", ErrMismatch, p, fingerprint)
+	}
+	s, err := a.span(e)
+	if err != nil {
+		return nil, err
+	}
+	o := a.object(i, serial, kind, a.mem.bytes[s.offset:s.offset+s.size:s.offset+s.size])
+	if !is() {
+		o.Close()
+		return nil, fs.ErrNotExist
+	}
+	if a.room.Closed() {
+		return nil, ErrClosed
+	}
+	return o, nil
+}
+
+// remove takes the name away; the space is freed by the next who makes an
+// object when nobody holds it.
+func (a *attachment) remove(name string) error {
+	if err := a.lockDirectory(); err != nil {
+		return err
+	}
+	defer a.dir.Release()
+	i := a.find(name)
+	if i < 0 {
+		return fs.ErrNotExist
+	}
+	a.entries[i].state.Store(stateRemoved)
+	if crash.Enabled {
+		crash.At(crash.ObjectRemoving)
+	}
+	return nil
+}
+
+// Bytes returns the object's memory. See Object for how long it is valid.
+func (o *Object) Bytes() []byte { return o.mem }
+
+// Me returns this process's party.
+func (o *Object) Me() party.ID { return o.a.table.Me() }
+
+// Table returns the segment's parties.
+func (o *Object) Table() *party.Table { return o.a.table }
+
+// Room returns where this process's waiters of the segment wait.
+func (o *Object) Room() *wait.Room { return &o.a.room }
+
+// Handle returns a handle of the object in a role.
+func (o *Object) Handle(role int) Handle {
+	h := o.a.handle(o.kind)
+	h.Role, h.Entry, h.Serial = uint32(role), uint32(o.hold.entry), o.hold.serial
+	return h
+}
+
+func (a *attachment) handle(kind Kind) Handle {
+	h := Handle{Segment: a.id, Kind: kind, PID: uint32(os.Getpid())}
+	if a.mem.file != nil {
+		h.FD = uint32(a.mem.file.Fd())
+	}
+	return h
+}
+
+// Hold makes this process a holder of role (1 or 2), once more.
+func (o *Object) Hold(role int) { o.a.take(o.roleHold(role)) }
+
+// Drop ends a Hold, and tells whether it was this process's last of role.
+func (o *Object) Drop(role int) bool { return o.a.give(o.roleHold(role)) }
+
+// Held tells whether anybody alive holds role.
+func (o *Object) Held(role int) bool {
+	return o.a.entries[o.hold.entry].held(role, o.a.table.Alive)
+}
+
+func (o *Object) roleHold(role int) hold {
+	h := o.hold
+	h.role = role
+	return h
+}
+
+// Close ends this process's use of the object through o. Methods that are
+// inside finish on its memory.
+func (o *Object) Close() error {
+	if o.closed.CompareAndSwap(false, true) {
+		o.a.linger()
+	}
+	return nil
+}
