@@ -1,0 +1,20 @@
+package sync
+
+import (
+	"github.com/seed-2e7ecdea/mp/internal/robust"
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// Errors of this package. Those of making and opening objects are shm's.
+var (
+	// ErrHeld means that a lock is held by somebody alive.
+	ErrHeld = robust.ErrHeld
+	// ErrNotHeld means that this process does not hold the lock that it
+	// releases.
+	ErrNotHeld = robust.ErrNotHeld
+	// ErrOwnerDied means that the process that held the lock died holding it:
+	// what the lock guards may be half changed.
+	ErrOwnerDied = robust.ErrOwnerDied
+	// ErrClosed means that this process has closed the object or its segment.
+	ErrClosed = shm.ErrClosed
+)
