@@ -1,0 +1,219 @@
+package ring
+
+import (
+	"context"
+	"encoding"
+	"fmt"
+	"io"
+	"runtime"
+	"sync/atomic"
+
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+var errEOF = io.EOF
+
+// A Conn is one end of a pipe: it sends messages of bytes to the other end
+// and receives what is sent there, each direction in order.
+//
+// An end has holders: every process that has a Conn of it, and a child that was
+// given one from the moment at which it is started. When the last holder of an
+// end has closed it, or died, the other end receives what is still in the pipe,
+// then io.EOF, and its sends fail with ErrBrokenPipe.
+//
+// A Send that returned nil synchronizes before the Receive that returns its
+// message. Such a message is received once, whoever is killed, with one exception
+// for each process killed inside Receive: the message that it was about to return
+// may be missing. A process killed inside Send may have sent its message.
+//
+// All methods may be called from several goroutines at once, and several
+// processes may hold one end: they take turns. While each direction of an end has
+// but one goroutine that uses it, that costs nothing; from the first turn of a
+// second one on, each call takes a lock.
+//
+// A Conn must not be copied. The zero Conn is closed.
+type Conn struct {
+	core atomic.Pointer[connCore]
+}
+
+var (
+	_ encoding.TextMarshaler     = (*Conn)(nil)
+	_ encoding.TextUnmarshaler   = (*Conn)(nil)
+	_ encoding.BinaryMarshaler   = (*Conn)(nil)
+	_ encoding.BinaryUnmarshaler = (*Conn)(nil)
+)
+
+func (c *Conn) use(k *connCore) {
+	c.core.Store(k)
+	// The net under Close: what is forgotten must not keep the pipe open.
+	runtime.AddCleanup(c, func(k *connCore) {
+		if k.closed.CompareAndSwap(false, true) {
+			k.close()
+		}
+	}, k)
+}
+
+func (c *Conn) has(k *connCore) func() bool { return func() bool { return c.core.Load() == k } }
+
+// TrySend sends msg, and never waits. It fails with ErrFull, ErrBusy (another
+// is just sending), ErrTooLarge, ErrBrokenPipe or ErrClosed.
+func (c *Conn) TrySend(msg []byte) error {
+	k := c.core.Load()
+	if k == nil {
+		return ErrClosed
+	}
+	err := busy(k.send(ended, msg))
+	runtime.KeepAlive(k)
+	return err
+}
+
+// Send sends msg, copying it; an empty message is one, too. It blocks while
+// the pipe is full, until ctx ends (ctx's error; it tries once even if ctx has
+// ended already). It fails with ErrTooLarge, ErrBrokenPipe, or ErrClosed. An
+// error means that msg was not sent; ErrClosed, if Close came during the call,
+// that it may have been.
+func (c *Conn) Send(ctx context.Context, msg []byte) error {
+	k := c.core.Load()
+	if k == nil {
+		return ErrClosed
+	}
+	err := k.send(ctx, msg)
+	if err == ErrFull {
+		err = c.sendSlow(ctx, k, func() error { return k.send(ctx, msg) })
+	}
+	runtime.KeepAlive(k)
+	return err
+}
+
+func (c *Conn) sendSlow(ctx context.Context, k *connCore, attempt func() error) error {
+	return k.room.Await(ctx, &k.sendSpin, &connWaiter{gate: &k.out.w.writable, open: c.has(k), attempt: attempt, more: yes})
+}
+
+// TryReceiveInto receives into buf, and never waits. It fails with ErrEmpty,
+// ErrBusy (another is just receiving), or as ReceiveInto does.
+func (c *Conn) TryReceiveInto(buf []byte) (int, error) {
+	k := c.core.Load()
+	if k == nil {
+		return 0, ErrClosed
+	}
+	n, err := k.receive(ended, buf)
+	err = busy(k.atEnd(err))
+	runtime.KeepAlive(k)
+	return n, err
+}
+
+// ReceiveInto receives the oldest message into buf and returns its length. It
+// blocks while there is none, until ctx ends (ctx's error; it tries once even if
+// ctx has ended already). It fails with io.EOF at the end, io.ErrShortBuffer if
+// the message is longer than buf (then it returns the message's length, and the
+// message stays), or ErrClosed.
+func (c *Conn) ReceiveInto(ctx context.Context, buf []byte) (int, error) {
+	k := c.core.Load()
+	if k == nil {
+		return 0, ErrClosed
+	}
+	n, err := k.receive(ctx, buf)
+	if err == ErrEmpty {
+		err = c.receiveSlow(ctx, k, func() (err error) {
+			n, err = k.receive(ctx, buf)
+			return err
+		})
+	}
+	runtime.KeepAlive(k)
+	return n, err
+}
+
+func (c *Conn) receiveSlow(ctx context.Context, k *connCore, attempt func() error) error {
+	return k.room.Await(ctx, &k.recvSpin, &connWaiter{
+		gate: &k.in.w.readable, open: c.has(k),
+		attempt: func() error {
+			err := attempt()
+			if err == ErrEmpty {
+				return k.atEnd(err)
+			}
+			return err
+		},
+		more: func() bool { return !k.in.empty() },
+	})
+}
+
+// TryReceive receives a message into new memory, and never waits. It fails
+// with ErrEmpty, ErrBusy (another is just receiving), or as Receive does.
+func (c *Conn) TryReceive() ([]byte, error) {
+	k := c.core.Load()
+	if k == nil {
+		return nil, ErrClosed
+	}
+	msg, err := k.receiveNew(ended)
+	err = busy(k.atEnd(err))
+	runtime.KeepAlive(k)
+	return msg, err
+}
+
+// Receive is ReceiveInto into new memory of the message's length.
+func (c *Conn) Receive(ctx context.Context) ([]byte, error) {
+	k := c.core.Load()
+	if k == nil {
+		return nil, ErrClosed
+	}
+	msg, err := k.receiveNew(ctx)
+	if err == ErrEmpty {
+		err = c.receiveSlow(ctx, k, func() (err error) {
+			msg, err = k.receiveNew(ctx)
+			return err
+		})
+	}
+	runtime.KeepAlive(k)
+	return msg, err
+}
+
+// Handle returns the handle of this end, the zero Handle if it is closed.
+func (c *Conn) Handle() shm.Handle {
+	k := c.core.Load()
+	if k == nil {
+		return shm.Handle{}
+	}
+	return k.o.Handle(int(k.end))
+}
+
+// MarshalText encodes the end's handle. Who decodes it is a holder only when
+// it has done so; a child that is given the Conn as an argument is one before.
+func (c *Conn) MarshalText() ([]byte, error) { return c.Handle().MarshalText() }
+
+// UnmarshalText opens the end of an encoded handle.
+func (c *Conn) UnmarshalText(text []byte) error {
+	var h shm.Handle
+	if err := h.UnmarshalText(text); err != nil {
+		return err
+	}
+	end := End(h.Role)
+	if end != A && end != B {
+		return fmt.Errorf("ring: %w: no end %d of a pipe", shm.ErrHandle, h.Role)
+	}
+	o, err := shm.OpenHandle(h, shm.KindPipe, pipePrint)
+	if err != nil {
+		return err
+	}
+	k, err := newConnCore(o, end)
+	if err != nil {
+		return err
+	}
+	c.use(k)
+	return nil
+}
+
+// MarshalBinary is MarshalText.
+func (c *Conn) MarshalBinary() ([]byte, error) { return c.MarshalText() }
+
+// UnmarshalBinary is UnmarshalText.
+func (c *Conn) UnmarshalBinary(data []byte) error { return c.UnmarshalText(data) }
+
+// Close ends this process's use of the end through c. Who waits through c
+// gets ErrClosed.
+func (c *Conn) Close() error {
+	k := c.core.Swap(nil)
+	if k == nil || !k.closed.CompareAndSwap(false, true) {
+		return nil
+	}
+	return k.close()
+}

@@ -1,0 +1,105 @@
+package ring
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"structs"
+	"sync/atomic"
+
+	"github.com/seed-2e7ecdea/mp/internal/view"
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// pipeWords begins a pipe in shared memory.
+//
+//	0      size    of each ring in bytes, a power of two; written when the pipe is made
+//	128    stream from end A to end B
+//	640    stream from end B to end A
+//	1152   ring A to B
+//	       ring B to A
+type pipeWords struct {
+	_    structs.HostLayout
+	size atomic.Uint64
+}
+
+const (
+	pipeHead  = 128 + 2*streamHead
+	pipePrint = 1 // version of the layout
+)
+
+// An End is one of the two ends of a pipe.
+type End int
+
+// The ends. What is sent at one is received at the other.
+const (
+	A End = 1
+	B End = 2
+)
+
+func (e End) other() End { return A + B - e }
+
+// PipeOptions are the choices at making a pipe. Nil means all defaults.
+type PipeOptions struct {
+	// Capacity is the size of the ring of each direction in bytes. It is
+	// rounded up to a power of two, at least 4,096; the default is 65,536. A
+	// message takes 8 bytes and its length, rounded up to 8. The longest message
+	// is half of the capacity less 16 bytes.
+	Capacity int
+}
+
+const defaultRing = 1 << 16
+
+func (o *PipeOptions) ring() (int, error) {
+	if o == nil || o.Capacity == 0 {
+		return defaultRing, nil
+	}
+	if o.Capacity < 0 || o.Capacity > maxObject/2 {
+		return 0, fmt.Errorf("%w: capacity %d", shm.ErrSize, o.Capacity)
+	}
+	return max(minRing, 1<<bits.Len(uint(o.Capacity-1))), nil
+}
+
+// NewPipe makes a pipe in seg, with an optional name, and returns its two
+// ends, both held by this process. It fails with shm.ErrSize or as
+// shm.Segment.NewObject does.
+func NewPipe(seg *shm.Segment, name string, o *PipeOptions) (a, b *Conn, err error) {
+	size, err := o.ring()
+	if err != nil {
+		return nil, nil, fmt.Errorf("ring: new pipe %q: %w", name, err)
+	}
+	obj, err := seg.NewObject(shm.Spec{
+		Kind: shm.KindPipe, Name: name, Size: pipeHead + 2*size, Fingerprint: pipePrint,
+		Init: func(mem []byte) error {
+			view.At[pipeWords](mem, 0).size.Store(uint64(size))
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if a, err = newConn(obj, A); err != nil {
+		return nil, nil, err
+	}
+	other, err := shm.OpenHandle(obj.Handle(int(B)), shm.KindPipe, pipePrint)
+	if err == nil {
+		b, err = newConn(other, B)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, a.Close())
+	}
+	return a, b, nil
+}
+
+// OpenPipe opens one end of the pipe of that name, as one more holder of the
+// end. It fails as shm.Segment.OpenObject does.
+func OpenPipe(seg *shm.Segment, name string, end End) (*Conn, error) {
+	if end != A && end != B {
+		return nil, fmt.Errorf("ring: open pipe %q: %w: no end %d", name, shm.ErrHandle, end)
+	}
+	obj, err := seg.OpenObject(shm.KindPipe, name, pipePrint)
+	if err != nil {
+		return nil, err
+	}
+	return newConn(obj, end)
+}

@@ -1,0 +1,285 @@
+package ring
+
+import (
+	"context"
+	"encoding"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+
+	"github.com/seed-2e7ecdea/mp/internal/layout"
+	"github.com/seed-2e7ecdea/mp/internal/view"
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// A Queue is a first-in, first-out queue of values of type T with a fixed
+// capacity, for any number of processes and goroutines.
+//
+// T holds no pointers: see shm.ErrType. Values are copied in and out.
+//
+// A Put that returned nil synchronizes before the Get that returns its value.
+// The values of one goroutine's Puts are got in their order.
+//
+// Whoever is killed at whatever instruction, nobody waits for it, and a value
+// whose Put returned is got once, with one exception for each process killed
+// inside Get: the value that it had taken, if it died between giving the slot
+// back and returning, is missing. Each process killed inside Put may account for
+// one value that is got although its Put never returned. A value that a dead
+// getter held is delivered later than its place was.
+//
+// A Queue must not be copied. The zero Queue is closed. All methods may be
+// called from several goroutines at once.
+type Queue[T any] struct {
+	core atomic.Pointer[queueCore[T]]
+}
+
+var (
+	_ encoding.TextMarshaler     = (*Queue[byte])(nil)
+	_ encoding.TextUnmarshaler   = (*Queue[byte])(nil)
+	_ encoding.BinaryMarshaler   = (*Queue[byte])(nil)
+	_ encoding.BinaryUnmarshaler = (*Queue[byte])(nil)
+)
+
+// QueueOptions are the choices at making a queue. Nil means all defaults.
+type QueueOptions[T any] struct{}
+
+// NewQueue makes an empty queue for capacity values in seg, with an optional
+// name. It takes capacity times (8 bytes and T's size, rounded up to 8) and 640
+// bytes. It fails with shm.ErrType, shm.ErrSize, or as shm.Segment.NewObject
+// does.
+func NewQueue[T any](seg *shm.Segment, name string, capacity int, _ *QueueOptions[T]) (*Queue[T], error) {
+	return newQueueAt[T](seg, name, capacity, 0)
+}
+
+// newQueueAt starts the queue in a lap of choice.
+func newQueueAt[T any](seg *shm.Segment, name string, capacity int, lap uint32) (*Queue[T], error) {
+	l, err := layout.Of[T]()
+	if err != nil {
+		return nil, fmt.Errorf("ring: new queue %q: %w", name, err)
+	}
+	stride := strideOf[T]()
+	if capacity < 1 || capacity > maxSlots || uint64(capacity)*uint64(stride) > uint64(maxObject) {
+		return nil, fmt.Errorf("ring: new queue %q: %w: capacity %d", name, shm.ErrSize, capacity)
+	}
+	o, err := seg.NewObject(shm.Spec{
+		Kind: shm.KindQueue, Name: name, Size: queueHead + capacity*stride, Fingerprint: l.Fingerprint,
+		Init: func(mem []byte) error {
+			w := view.At[queueWords](mem, 0)
+			w.count.Store(uint32(capacity))
+			if lap == 0 {
+				return nil // zero slots are free in lap 0
+			}
+			var s slots[T]
+			s.set(mem[queueHead:], uint32(capacity))
+			for i := range s.count {
+				s.slotWord(i).Store(uint64(freeAt(lap)))
+			}
+			w.tail.Store(uint64(lap) << 32)
+			w.head.Store(uint64(lap) << 32)
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	q := new(Queue[T])
+	return q, q.use(o)
+}
+
+// maxObject keeps sizes within an int of 32 bits.
+const maxObject = 1<<31 - 1<<20
+
+// OpenQueue opens the queue of that name. It fails as shm.Segment.OpenObject
+// does: shm.ErrMismatch if it is a queue of another type.
+func OpenQueue[T any](seg *shm.Segment, name string) (*Queue[T], error) {
+	l, err := layout.Of[T]()
+	if err != nil {
+		return nil, fmt.Errorf("ring: open queue %q: %w", name, err)
+	}
+	o, err := seg.OpenObject(shm.KindQueue, name, l.Fingerprint)
+	if err != nil {
+		return nil, err
+	}
+	q := new(Queue[T])
+	return q, q.use(o)
+}
+
+func (q *Queue[T]) use(o *shm.Object) error {
+	k, err := newQueueCore[T](o)
+	if err != nil {
+		return errors.Join(err, o.Close())
+	}
+	q.core.Store(k)
+	return nil
+}
+
+// TryPut appends v, and never waits. It fails with ErrFull, ErrShutdown or
+// ErrClosed.
+func (q *Queue[T]) TryPut(v T) error {
+	k := q.core.Load()
+	if k == nil {
+		return ErrClosed
+	}
+	err := k.put(&v)
+	runtime.KeepAlive(k)
+	return err
+}
+
+// Put appends v. It blocks while the queue is full, until ctx ends (ctx's
+// error; it tries once even if ctx has ended already), the queue is shut down
+// (ErrShutdown) or closed in this process (ErrClosed). An error means that v was
+// not put; ErrClosed, if Close came during the call, that it may have been.
+func (q *Queue[T]) Put(ctx context.Context, v T) error {
+	k := q.core.Load()
+	if k == nil {
+		return ErrClosed
+	}
+	err := k.put(&v)
+	if err == ErrFull {
+		err = q.putSlow(ctx, k, v)
+	}
+	runtime.KeepAlive(k)
+	return err
+}
+
+func (q *Queue[T]) putSlow(ctx context.Context, k *queueCore[T], v T) error {
+	return k.room.Await(ctx, &k.putSpin, &putter[T]{k: k, v: &v, open: func() bool { return q.core.Load() == k }})
+}
+
+// TryGet takes the oldest value, and never waits. It fails with ErrEmpty,
+// ErrShutdown when the queue was shut down and is drained, ErrClosed, or ErrBusy
+// if a value is there but an earlier one is just being put.
+func (q *Queue[T]) TryGet() (T, error) {
+	var v T
+	k := q.core.Load()
+	if k == nil {
+		return v, ErrClosed
+	}
+	if err := k.getReady(&v); err != nil {
+		var zero T
+		return zero, err
+	}
+	runtime.KeepAlive(k)
+	return v, nil
+}
+
+// Get takes the oldest value. It blocks while the queue is empty, until ctx
+// ends (ctx's error; it tries once even if ctx has ended already), the queue is
+// shut down and drained (ErrShutdown) or closed in this process (ErrClosed). An
+// error means that nothing was taken; ErrClosed, if Close came during the call,
+// that it is as if the process had died in it.
+func (q *Queue[T]) Get(ctx context.Context) (T, error) {
+	var v T
+	k := q.core.Load()
+	if k == nil {
+		return v, ErrClosed
+	}
+	err := k.get(&v)
+	if err == ErrEmpty || err == ErrBusy {
+		return q.getSlow(ctx, k)
+	}
+	runtime.KeepAlive(k)
+	if err != nil {
+		var zero T
+		return zero, err
+	}
+	return v, nil
+}
+
+func (q *Queue[T]) getSlow(ctx context.Context, k *queueCore[T]) (T, error) {
+	var v, zero T
+	err := k.room.Await(ctx, &k.getSpin, &getter[T]{k: k, v: &v, open: func() bool { return q.core.Load() == k }})
+	runtime.KeepAlive(k)
+	if err != nil {
+		return zero, err
+	}
+	return v, nil
+}
+
+// Len returns the number of values in the queue, 0 if it is closed. While
+// others put and get it is a number that was true of each slot at some moment;
+// when nobody does, it is exact. It looks at every slot.
+func (q *Queue[T]) Len() int {
+	k := q.core.Load()
+	if k == nil {
+		return 0
+	}
+	n := k.length()
+	runtime.KeepAlive(k)
+	return n
+}
+
+// Cap returns the number of values that fit, 0 if the queue is closed.
+func (q *Queue[T]) Cap() int {
+	k := q.core.Load()
+	if k == nil {
+		return 0
+	}
+	return int(k.slots.count)
+}
+
+// Shutdown ends the queue for all processes: Put fails with ErrShutdown from
+// now on, Get when it has drained the queue. It may be called more than once. It
+// fails with ErrClosed.
+func (q *Queue[T]) Shutdown() error {
+	k := q.core.Load()
+	if k == nil {
+		return ErrClosed
+	}
+	k.w.shut.Store(1)
+	k.w.items.NotifyAll()
+	k.w.space.NotifyAll()
+	closed := k.room.Closed()
+	runtime.KeepAlive(k)
+	if closed {
+		return ErrClosed
+	}
+	return nil
+}
+
+// Handle returns the queue's handle, the zero Handle if it is closed.
+func (q *Queue[T]) Handle() shm.Handle {
+	k := q.core.Load()
+	if k == nil {
+		return shm.Handle{}
+	}
+	return k.o.Handle(0)
+}
+
+// MarshalText encodes the queue's handle.
+func (q *Queue[T]) MarshalText() ([]byte, error) { return q.Handle().MarshalText() }
+
+// UnmarshalText opens the queue of an encoded handle.
+func (q *Queue[T]) UnmarshalText(text []byte) error {
+	var h shm.Handle
+	if err := h.UnmarshalText(text); err != nil {
+		return err
+	}
+	l, err := layout.Of[T]()
+	if err != nil {
+		return fmt.Errorf("ring: open queue: %w", err)
+	}
+	o, err := shm.OpenHandle(h, shm.KindQueue, l.Fingerprint)
+	if err != nil {
+		return err
+	}
+	return q.use(o)
+}
+
+// MarshalBinary is MarshalText.
+func (q *Queue[T]) MarshalBinary() ([]byte, error) { return q.MarshalText() }
+
+// UnmarshalBinary is UnmarshalText.
+func (q *Queue[T]) UnmarshalBinary(data []byte) error { return q.UnmarshalText(data) }
+
+// Close ends the use of the queue through q; others are not concerned. Who
+// waits through q gets ErrClosed.
+func (q *Queue[T]) Close() error {
+	k := q.core.Swap(nil)
+	if k == nil {
+		return nil
+	}
+	k.table.Wake()
+	return k.o.Close()
+}
