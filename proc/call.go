@@ -1,0 +1,27 @@
+package proc
+
+import (
+	"context"
+	"fmt"
+)
+
+// A Call is a process that will give a result.
+type Call[Out any] struct{ *Process }
+
+// Result waits as Join does, and returns what the task returned. The error is
+// that of Join, or ErrNoResult if the process ended well without one. Any number
+// of goroutines may call it, any number of times; each gets a copy of its own.
+func (c *Call[Out]) Result(ctx context.Context) (Out, error) {
+	var none Out
+	if err := c.Join(ctx); err != nil {
+		return none, err
+	}
+	if !c.outcome.returned {
+		return none, fmt.Errorf("%w: %s", ErrNoResult, c.name)
+	}
+	out, err := decode[Out](c.outcome.result)
+	if err != nil {
+		return none, fmt.Errorf("proc: %s: result: %w", c.name, err)
+	}
+	return out, nil
+}

@@ -1,0 +1,97 @@
+package proc
+
+import (
+	"context"
+	"fmt"
+	"sync"
+)
+
+// A Task is a function that can run in another process. Its methods may be
+// called by several goroutines at once.
+type Task[In, Out any] struct{ name string }
+
+// A runner is a task's function, from encoded input to encoded result.
+type runner func(ctx context.Context, input []byte) (result []byte, err error)
+
+// registry holds the tasks of this program by name.
+var registry = struct {
+	mu    sync.Mutex
+	tasks map[string]runner
+}{tasks: make(map[string]runner)}
+
+// Register makes a task of f. Parent and child are the same program and find
+// the task by its name, so it must be registered before Init in both: make it a
+// package-level variable. It panics if the name is taken or if Init was called.
+//
+// The input and the result travel as encoding/gob sends them: exported fields,
+// interface values whose type is known to gob.Register. A pointer to zero
+// arrives as nil, and an empty slice too. The objects of packages shm, ring and
+// sync travel by their handles, wherever in the input they stand; a type that
+// marshals itself shows the one it holds by a method Handle() shm.Handle. The
+// child then is a user of them like its parent.
+//
+// In the child, f runs on the main goroutine, and the process ends when f
+// returns, with exit code 0, or 1 if f returned an error. The child's other
+// goroutines and its own children end with it.
+// The context is cancelled when f returns, or when the parent has died, in which
+// case the process ends at once.
+func Register[In, Out any](name string, f func(ctx context.Context, in In) (Out, error)) *Task[In, Out] {
+	if initCalled.Load() {
+		panic(fmt.Sprintf("proc: task %q registered after Init: a child would not find it", name))
+	}
+	registry.mu.Lock()
+	defer registry.mu.Unlock()
+	if registry.tasks[name] != nil {
+		panic(fmt.Sprintf("proc: task %q registered twice", name))
+	}
+	registry.tasks[name] = func(ctx context.Context, input []byte) ([]byte, error) {
+		in, err := decode[In](input)
+		if err != nil {
+			return nil, fmt.Errorf("proc: input of task %q: %w", name, err)
+		}
+		out, err := f(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		result, err := pack(&out)
+		if err != nil {
+			return nil, fmt.Errorf("proc: result of task %q: %w", name, err)
+		}
+		return result, nil
+	}
+	return &Task[In, Out]{name: name}
+}
+
+// findTask returns the function of a task, or nil.
+func findTask(name string) runner {
+	registry.mu.Lock()
+	defer registry.mu.Unlock()
+	return registry.tasks[name]
+}
+
+// pack encodes *v if all of it can be sent.
+func pack[T any](v *T) ([]byte, error) {
+	if _, err := sightings(v); err != nil {
+		return nil, err
+	}
+	return encode(*v)
+}
+
+// Name returns the name that was given to Register.
+func (t *Task[In, Out]) Name() string { return t.name }
+
+// New makes a process that will run t with the input in, which is encoded now:
+// later changes to it are not seen. It fails if in can't be sent, with ErrValue
+// if that is because it holds a channel, a function or itself, and with
+// os.ErrClosed if it holds a closed object.
+func (t *Task[In, Out]) New(in In, options *Options) (*Call[Out], error) {
+	seen, err := sightings(&in)
+	if err != nil {
+		return nil, fmt.Errorf("proc: input of task %q: %w", t.name, err)
+	}
+	input, err := encode(in)
+	if err != nil {
+		return nil, fmt.Errorf("proc: input of task %q: %w", t.name, err)
+	}
+	return &Call[Out]{newProcess(t.name, input, seen, options)}, nil
+}
