@@ -4,14 +4,11 @@ import (
 	"context"
 	"encoding"
 	"fmt"
-	"io"
 	"runtime"
 	"sync/atomic"
 
 	"github.com/seed-2e7ecdea/mp/shm"
 )
-
-var errEOF = io.EOF
 
 // A Conn is one end of a pipe: it sends messages of bytes to the other end
 // and receives what is sent there, each direction in order.
@@ -79,10 +76,19 @@ func (c *Conn) Send(ctx context.Context, msg []byte) error {
 	}
 	err := k.send(ctx, msg)
 	if err == ErrFull {
-		err = c.sendSlow(ctx, k, func() error { return k.send(ctx, msg) })
+		err = c.sendBytesSlow(ctx, k, msg)
 	}
 	runtime.KeepAlive(k)
 	return err
+}
+
+func (c *Conn) sendBytesSlow(ctx context.Context, k *connCore, msg []byte) error {
+	if k.glanceOut(len(msg)) {
+		if err := k.send(ctx, msg); err != ErrFull {
+			return err
+		}
+	}
+	return c.sendSlow(ctx, k, func() error { return k.send(ctx, msg) })
 }
 
 func (c *Conn) sendSlow(ctx context.Context, k *connCore, attempt func() error) error {
@@ -114,12 +120,23 @@ func (c *Conn) ReceiveInto(ctx context.Context, buf []byte) (int, error) {
 	}
 	n, err := k.receive(ctx, buf)
 	if err == ErrEmpty {
-		err = c.receiveSlow(ctx, k, func() (err error) {
-			n, err = k.receive(ctx, buf)
-			return err
-		})
+		n, err = c.receiveIntoSlow(ctx, k, buf)
 	}
 	runtime.KeepAlive(k)
+	return n, err
+}
+
+func (c *Conn) receiveIntoSlow(ctx context.Context, k *connCore, buf []byte) (int, error) {
+	if k.glance() {
+		if n, err := k.receive(ctx, buf); err != ErrEmpty {
+			return n, err
+		}
+	}
+	var n int
+	err := c.receiveSlow(ctx, k, func() (err error) {
+		n, err = k.receive(ctx, buf)
+		return err
+	})
 	return n, err
 }
 
@@ -158,12 +175,23 @@ func (c *Conn) Receive(ctx context.Context) ([]byte, error) {
 	}
 	msg, err := k.receiveNew(ctx)
 	if err == ErrEmpty {
-		err = c.receiveSlow(ctx, k, func() (err error) {
-			msg, err = k.receiveNew(ctx)
-			return err
-		})
+		msg, err = c.receiveNewSlow(ctx, k)
 	}
 	runtime.KeepAlive(k)
+	return msg, err
+}
+
+func (c *Conn) receiveNewSlow(ctx context.Context, k *connCore) ([]byte, error) {
+	if k.glance() {
+		if msg, err := k.receiveNew(ctx); err != ErrEmpty {
+			return msg, err
+		}
+	}
+	var msg []byte
+	err := c.receiveSlow(ctx, k, func() (err error) {
+		msg, err = k.receiveNew(ctx)
+		return err
+	})
 	return msg, err
 }
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync/atomic"
 
 	"github.com/seed-2e7ecdea/mp/futex"
+	"github.com/seed-2e7ecdea/mp/internal/cpu"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/party"
 	"github.com/seed-2e7ecdea/mp/internal/view"
@@ -75,131 +77,194 @@ func (k *connCore) peer() error {
 	return nil
 }
 
+// gone tells whether nobody holds the other end, as far as is announced.
+func (k *connCore) gone() bool { return k.epoch.Load() != k.seen.Load() && k.peer() != nil }
+
+// A visit is a stay in a seat, with a message of the ring in hand.
+type visit struct {
+	at     uint64 // of the record in the ring
+	n      int    // length of the message in bytes
+	locked bool   // the seat was taken the long way
+}
+
 // reserve enters the sending seat and finds room. If it fails nobody is in the
-// seat. locked is for leaveTx.
-func (k *connCore) reserve(ctx context.Context, n int) (p place, locked bool, err error) {
-	if k.epoch.Load() != k.seen.Load() {
-		if err := k.peer(); err != nil {
-			return p, false, err
-		}
+// seat.
+func (k *connCore) reserve(ctx context.Context, n int) (visit, error) {
+	if k.gone() {
+		return visit{}, ErrBrokenPipe
 	}
-	if !k.out.tx.enter() {
-		if locked, err = k.out.tx.enterSlow(ctx); err != nil {
-			return p, false, err
-		}
+	if at, ok := k.out.begin(n); ok {
+		return visit{at, n, false}, nil
+	}
+	return k.reserveSlow(ctx, n)
+}
+
+func (k *connCore) reserveSlow(ctx context.Context, n int) (visit, error) {
+	locked, err := k.out.tx.enterSlow(ctx)
+	if err != nil {
+		return visit{}, err
 	}
 	if crash.Enabled {
 		crash.At(crash.PipeSendEntered)
 	}
-	if p, err = k.out.reserve(n); err != nil {
-		k.leave(&k.out.tx, locked)
-		if k.room.Closed() {
-			err = ErrClosed
-		}
+	at, err := k.out.reserve(n)
+	if err != nil {
+		return visit{}, k.leaveWith(&k.out.tx, locked, err)
 	}
-	return p, locked, err
+	return visit{at, n, locked}, nil
 }
 
-func (k *connCore) leave(s *seat, locked bool) {
+// commit publishes the message, leaves the seat and wakes a receiver.
+func (k *connCore) commit(v visit) error {
+	if v.locked {
+		k.commitSlow(v)
+	} else {
+		k.out.end(v.at, v.n)
+	}
+	if k.room.Closed() {
+		return ErrClosed
+	}
+	return nil
+}
+
+func (k *connCore) commitSlow(v visit) {
+	k.out.publish(v.at, v.n)
+	k.out.tx.leaveSlow()
+	if crash.Enabled {
+		crash.At(crash.PipeSendLeft)
+	}
+	k.out.w.readable.Notify()
+}
+
+// leaveWith leaves a seat with nothing done. What made it fail means nothing
+// if the segment was closed meanwhile.
+func (k *connCore) leaveWith(s *seat, locked bool, err error) error {
 	if locked {
 		s.leaveSlow()
 	} else {
 		s.leave()
 	}
-}
-
-// commit publishes the message in p, leaves the seat and wakes a receiver.
-func (k *connCore) commit(p *place, locked bool) error {
-	k.out.publish(p)
-	k.leave(&k.out.tx, locked)
-	if crash.Enabled {
-		crash.At(crash.PipeSendLeft)
-	}
-	k.out.w.readable.Notify()
 	if k.room.Closed() {
 		return ErrClosed
 	}
-	return nil
+	return err
 }
 
 // send copies msg into the ring.
 func (k *connCore) send(ctx context.Context, msg []byte) error {
-	p, locked, err := k.reserve(ctx, len(msg))
+	v, err := k.reserve(ctx, len(msg))
 	if err != nil {
 		return err
 	}
-	copy(p.bytes, msg)
-	return k.commit(&p, locked)
+	copy(k.out.message(v.at, v.n), msg)
+	return k.commit(v)
 }
 
 // front enters the receiving seat and finds the oldest message. If it fails
 // nobody is in the seat.
-func (k *connCore) front(ctx context.Context) (r record, locked bool, err error) {
-	if !k.in.rx.enter() {
-		if locked, err = k.in.rx.enterSlow(ctx); err != nil {
-			return r, false, err
-		}
+func (k *connCore) front(ctx context.Context) (visit, error) {
+	if at, n, ok := k.in.take(); ok {
+		return visit{at, n, false}, nil
+	}
+	return k.frontSlow(ctx)
+}
+
+func (k *connCore) frontSlow(ctx context.Context) (visit, error) {
+	locked, err := k.in.rx.enterSlow(ctx)
+	if err != nil {
+		return visit{}, err
 	}
 	if crash.Enabled {
 		crash.At(crash.PipeReceiveEntered)
 	}
-	if r, err = k.in.front(); err != nil {
-		k.leave(&k.in.rx, locked)
-		if k.room.Closed() {
-			err = ErrClosed
-		}
+	at, n, err := k.in.front()
+	if err != nil {
+		return visit{}, k.leaveWith(&k.in.rx, locked, err)
 	}
-	return r, locked, err
+	return visit{at, n, locked}, nil
 }
 
 // release gives the message's space back, leaves the seat and wakes a sender.
-func (k *connCore) release(r *record, locked bool) error {
-	k.in.free(r)
-	k.leave(&k.in.rx, locked)
-	if crash.Enabled {
-		crash.At(crash.PipeReceiveLeft)
+func (k *connCore) release(v visit) error {
+	if v.locked {
+		k.releaseSlow(v)
+	} else {
+		k.in.done(v.n)
 	}
-	k.in.w.writable.Notify()
 	if k.room.Closed() {
 		return ErrClosed
 	}
 	return nil
 }
 
-// keep leaves the seat and the message where it is.
-func (k *connCore) keep(locked bool) { k.leave(&k.in.rx, locked) }
+func (k *connCore) releaseSlow(v visit) {
+	k.in.free(v.n)
+	k.in.rx.leaveSlow()
+	if crash.Enabled {
+		crash.At(crash.PipeReceiveLeft)
+	}
+	k.in.w.writable.Notify()
+}
 
-// receive copies the oldest message into buf.
+// receive copies the oldest message into buf, or says that buf is too small
+// and leaves the message where it is.
 func (k *connCore) receive(ctx context.Context, buf []byte) (int, error) {
-	r, locked, err := k.front(ctx)
+	v, err := k.front(ctx)
 	if err != nil {
 		return 0, err
 	}
-	n, err := r.copyOut(buf)
-	if err != nil {
-		k.keep(locked)
-		return n, err
+	if v.n > len(buf) {
+		return v.n, k.leaveWith(&k.in.rx, v.locked, io.ErrShortBuffer)
 	}
-	return n, k.release(&r, locked)
+	copy(buf, k.in.message(v.at, v.n))
+	return v.n, k.release(v)
 }
 
 // receiveNew copies the oldest message into new memory.
 func (k *connCore) receiveNew(ctx context.Context) ([]byte, error) {
-	r, locked, err := k.front(ctx)
+	v, err := k.front(ctx)
 	if err != nil {
 		return nil, err
 	}
-	msg := make([]byte, len(r.bytes))
-	copy(msg, r.bytes)
-	return msg, k.release(&r, locked)
+	msg := make([]byte, v.n)
+	copy(msg, k.in.message(v.at, v.n))
+	return msg, k.release(v)
 }
+
+// glance spins for a moment, if that may pay, until a message is there.
+func (k *connCore) glance() bool {
+	for range k.room.Glances(&k.recvSpin) {
+		cpu.Pause()
+		if !k.in.empty() {
+			return true
+		}
+	}
+	return false
+}
+
+// glanceOut spins for a moment, if that may pay, until there is room for a
+// good deal: a sender that goes on as soon as its one message fits would look at
+// the receiver's line for each message, and slow it down.
+func (k *connCore) glanceOut(n int) bool {
+	for range k.room.Glances(&k.sendSpin) {
+		for range fullPauses {
+			cpu.Pause()
+		}
+		if k.out.roomy() {
+			return true
+		}
+	}
+	return k.out.fits(n)
+}
+
+const fullPauses = 8
 
 // atEnd makes io.EOF of ErrEmpty if nobody holds the other end. Messages sent
 // before the last holder went are seen first: the look at the ring comes after
 // the look at the holders.
 func (k *connCore) atEnd(err error) error {
 	if err == ErrEmpty && k.peer() != nil && k.in.empty() {
-		return errEOF
+		return io.EOF
 	}
 	return err
 }

@@ -11,9 +11,8 @@ import (
 //
 // A Reservation that is forgotten blocks that side until the process ends.
 type Reservation struct {
-	k      *connCore
-	p      place
-	locked bool
+	k *connCore
+	v visit
 }
 
 // Reserve finds room for a message of n bytes. It blocks and fails as Send
@@ -23,18 +22,21 @@ func (c *Conn) Reserve(ctx context.Context, n int) (Reservation, error) {
 	if k == nil {
 		return Reservation{}, ErrClosed
 	}
-	p, locked, err := k.reserve(ctx, n)
+	v, err := k.reserve(ctx, n)
 	if err != nil {
 		return c.reserveSlow(ctx, k, n, err)
 	}
-	return Reservation{k, p, locked}, nil
+	return Reservation{k, v}, nil
 }
 
 func (c *Conn) reserveSlow(ctx context.Context, k *connCore, n int, err error) (Reservation, error) {
 	r := Reservation{k: k}
+	if err == ErrFull && k.glanceOut(n) {
+		r.v, err = k.reserve(ctx, n)
+	}
 	if err == ErrFull {
 		err = c.sendSlow(ctx, k, func() (err error) {
-			r.p, r.locked, err = k.reserve(ctx, n)
+			r.v, err = k.reserve(ctx, n)
 			return err
 		})
 	}
@@ -46,7 +48,12 @@ func (c *Conn) reserveSlow(ctx context.Context, k *connCore, n int, err error) (
 
 // Bytes returns the message's memory. What it holds at first is not defined.
 // It is valid until Commit or Abort, or until the segment is closed.
-func (r *Reservation) Bytes() []byte { return r.p.bytes }
+func (r *Reservation) Bytes() []byte {
+	if r.k == nil {
+		return nil
+	}
+	return r.k.out.message(r.v.at, r.v.n)
+}
 
 // Commit sends the message. It fails with ErrClosed: as if the process had
 // died in it.
@@ -56,7 +63,7 @@ func (r *Reservation) Commit() error {
 		return ErrClosed
 	}
 	r.k = nil
-	err := k.commit(&r.p, r.locked)
+	err := k.commit(r.v)
 	runtime.KeepAlive(k)
 	return err
 }
@@ -65,7 +72,7 @@ func (r *Reservation) Commit() error {
 func (r *Reservation) Abort() {
 	if k := r.k; k != nil {
 		r.k = nil
-		k.leave(&k.out.tx, r.locked)
+		k.leaveWith(&k.out.tx, r.v.locked, nil)
 		runtime.KeepAlive(k)
 	}
 }
@@ -75,9 +82,8 @@ func (r *Reservation) Abort() {
 // turn. If the process dies before, the message is received by the end's next
 // receiver.
 type Message struct {
-	k      *connCore
-	r      record
-	locked bool
+	k *connCore
+	v visit
 }
 
 // ReceiveInPlace returns the oldest message without copying it. It blocks and
@@ -87,18 +93,21 @@ func (c *Conn) ReceiveInPlace(ctx context.Context) (Message, error) {
 	if k == nil {
 		return Message{}, ErrClosed
 	}
-	r, locked, err := k.front(ctx)
+	v, err := k.front(ctx)
 	if err != nil {
 		return c.receiveInPlaceSlow(ctx, k, err)
 	}
-	return Message{k, r, locked}, nil
+	return Message{k, v}, nil
 }
 
 func (c *Conn) receiveInPlaceSlow(ctx context.Context, k *connCore, err error) (Message, error) {
 	m := Message{k: k}
+	if err == ErrEmpty && k.glance() {
+		m.v, err = k.front(ctx)
+	}
 	if err == ErrEmpty {
 		err = c.receiveSlow(ctx, k, func() (err error) {
-			m.r, m.locked, err = k.front(ctx)
+			m.v, err = k.front(ctx)
 			return err
 		})
 	}
@@ -110,7 +119,12 @@ func (c *Conn) receiveInPlaceSlow(ctx context.Context, k *connCore, err error) (
 
 // Bytes returns the message. It is valid until Release, or until the segment
 // is closed, and must not be written.
-func (m *Message) Bytes() []byte { return m.r.bytes }
+func (m *Message) Bytes() []byte {
+	if m.k == nil {
+		return nil
+	}
+	return m.k.in.message(m.v.at, m.v.n)
+}
 
 // Release gives the message's room back. It fails with ErrClosed: as if the
 // process had died before it.
@@ -120,7 +134,7 @@ func (m *Message) Release() error {
 		return ErrClosed
 	}
 	m.k = nil
-	err := k.release(&m.r, m.locked)
+	err := k.release(m.v)
 	runtime.KeepAlive(k)
 	return err
 }

@@ -98,6 +98,9 @@ func (s *seat) leave() {
 // the visit, not leave.
 func (s *seat) enterSlow(ctx context.Context) (locked bool, err error) {
 	for {
+		if s.enter() {
+			return false, nil
+		}
 		b := s.w.bias.Load()
 		owner := party.ID(b >> 1)
 		if b&revoked == 0 {
@@ -105,9 +108,6 @@ func (s *seat) enterSlow(ctx context.Context) (locked bool, err error) {
 			if self != 0 && (b == 0 || b != s.mine && s.table.Dead(owner)) {
 				if s.w.bias.CompareAndSwap(b, s.mine) {
 					s.goroutine.Store(self)
-				}
-				if s.enter() {
-					return false, nil
 				}
 				continue
 			}

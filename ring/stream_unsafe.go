@@ -2,11 +2,11 @@ package ring
 
 import (
 	"fmt"
-	"io"
 	"structs"
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/seed-2e7ecdea/mp/internal/cpu"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/fence"
 	"github.com/seed-2e7ecdea/mp/internal/view"
@@ -46,9 +46,8 @@ import (
 //	         2  head moves                     received: the space is free
 //	         3  wake a sender
 //
-// A record does not wrap. Where it does not fit before the end, a filler takes the
-// rest and the record goes to the front; the record is written first and the filler
-// published last, so that both appear at once.
+// A record does not wrap. Where it does not fit before the end, a filler is sent
+// that takes the rest, and then the record at the front.
 //
 // A sender killed before 3 leaves nothing: the next one writes over it. Killed
 // between 3 and 4 it leaves tail behind, and the next one walks on to the first
@@ -93,104 +92,152 @@ type stream struct {
 	ring   unsafe.Pointer
 	data   []byte
 	size   uint64 // of the ring, a power of two
+	places uint64 // mask: the place of a count of bytes
+	limit  int    // the longest message: it fits into an empty ring, wherever that stands
 	tx, rx seat
 }
 
 func (s *stream) init(o *shm.Object, words int, data []byte) {
 	s.w = view.At[streamWords](o.Bytes(), words)
 	s.data, s.ring, s.size = data, base(data), uint64(len(data))
+	s.places = s.size - recordPlaces
+	s.limit = len(data)/2 - 2*recordHead
 	s.tx.init(&s.w.tx, o)
 	s.rx.init(&s.w.rx, o)
 }
 
 func recordSize(n int) uint64 { return recordHead + (uint64(n)+recordPlaces-1)&^(recordPlaces-1) }
 
-// largest returns the length of the longest message that always fits in an
-// empty ring, wherever that stands.
-func (s *stream) largest() int { return int(s.size/2 - 2*recordHead) }
+func recordHeader(n int) uint64 { return uint64(n)<<lengthShift | kindRecord }
 
-// A place is room for a record, found by reserve: nothing is written to it yet
-// but the header after it.
-type place struct {
-	header *atomic.Uint64 // to be stored last
-	value  uint64
-	bytes  []byte
-	next   uint64 // tail after it
-	front  *atomic.Uint64
-	inner  uint64 // header of a record at the front, behind a filler
+// message returns the bytes of the record at at.
+func (s *stream) message(at uint64, n int) []byte {
+	at += recordHead
+	return s.data[at : at+uint64(n) : at+uint64(n)]
 }
 
-// reserve finds room for a message of n bytes. It fails with ErrFull,
-// ErrTooLarge, or ErrCorrupt. The caller sits in the tx seat.
-func (s *stream) reserve(n int) (place, error) {
-	if n > s.largest() {
-		return place{}, fmt.Errorf("%w: %d bytes, the most is %d", ErrTooLarge, n, s.largest())
+// begin enters the sending seat the short way and finds room for n bytes. If
+// it does not succeed, nothing has happened, and the long way may. It is written
+// in one piece for speed.
+func (s *stream) begin(n int) (at uint64, ok bool) {
+	if s.tx.goroutine.Load() != cpu.Self() {
+		return 0, false
 	}
-	tail := s.w.tail.Load() &^ (recordPlaces - 1)
-	at := tail & (s.size - 1)
-	if word(s.ring, at).Load() != 0 {
-		var err error
-		if tail, err = s.walk(tail); err != nil {
-			return place{}, err
+	w, light := s.w, fence.Light()
+	fence.Store32(light, &w.tx.inside, 1)
+	if w.tx.bias.Load() == s.tx.mine { // [SEAT]
+		if crash.Enabled {
+			crash.At(crash.PipeSendEntered)
 		}
-		at = tail & (s.size - 1)
+		tail := w.tail.Load()
+		need := recordSize(n)
+		at = tail & s.places
+		if uint(n) <= uint(s.limit) && at+need <= s.size && tail-w.seen.Load() <= s.size-recordHead-need &&
+			word(s.ring, at).Load() == 0 {
+			fence.Store64(light, word(s.ring, (at+need)&s.places), 0)
+			return at, true
+		}
+	}
+	s.tx.leave()
+	return 0, false
+}
+
+// end publishes the record that begin made room for, leaves the seat and wakes
+// a receiver.
+func (s *stream) end(at uint64, n int) {
+	w, light := s.w, fence.Light()
+	if crash.Enabled {
+		crash.At(crash.PipeSendCopied) // nothing is there for anybody
+	}
+	fence.Store64(light, word(s.ring, at), recordHeader(n))
+	if crash.Enabled {
+		crash.At(crash.PipeSendPublished) // sent; the next sender walks on
+	}
+	fence.Store64(light, &w.tail, w.tail.Load()+recordSize(n))
+	if crash.Enabled {
+		crash.At(crash.PipeSendMoved)
+	}
+	fence.Store32(light, &w.tx.inside, 0)
+	if w.tx.bias.Load() != s.tx.mine { // [SEAT]
+		s.tx.ousted()
+	}
+	if crash.Enabled {
+		crash.At(crash.PipeSendLeft)
+	}
+	w.readable.Notify()
+}
+
+// reserve finds room for n bytes. It fails with ErrFull, ErrTooLarge, or
+// ErrCorrupt. The caller sits in the sending seat.
+func (s *stream) reserve(n int) (at uint64, err error) {
+	if n > s.limit {
+		return 0, fmt.Errorf("%w: %d bytes, the most is %d", ErrTooLarge, n, s.limit)
 	}
 	need := recordSize(n)
-	if at+need > s.size {
-		return s.reserveFront(tail, n)
+	for {
+		tail, err := s.walk()
+		if err != nil {
+			return 0, err
+		}
+		at := tail & s.places
+		if at+need <= s.size {
+			if err := s.room(tail, need); err != nil {
+				return 0, err
+			}
+			fence.Publish64(word(s.ring, (at+need)&s.places), 0)
+			return at, nil
+		}
+		rest := s.size - at
+		if err := s.room(tail, rest); err != nil {
+			return 0, err
+		}
+		fence.Publish64(word(s.ring, 0), 0)
+		fence.Publish64(word(s.ring, at), rest<<lengthShift|kindFiller)
+		fence.Publish64(&s.w.tail, tail+rest)
 	}
-	if err := s.room(tail, need); err != nil {
-		return place{}, err
-	}
-	word(s.ring, (at+need)&(s.size-1)).Store(0)
-	return place{
-		header: word(s.ring, at), value: uint64(n)<<lengthShift | kindRecord,
-		bytes: s.data[at+recordHead : at+recordHead+uint64(n)], next: tail + need,
-	}, nil
 }
 
-// reserveFront is reserve where the record does not fit before the end.
-func (s *stream) reserveFront(tail uint64, n int) (place, error) {
-	at := tail & (s.size - 1)
-	rest, need := s.size-at, recordSize(n)
-	if err := s.room(tail, rest+need); err != nil {
-		return place{}, err
+// publish makes the record appear that reserve made room for.
+func (s *stream) publish(at uint64, n int) {
+	if crash.Enabled {
+		crash.At(crash.PipeSendCopied)
 	}
-	word(s.ring, need&(s.size-1)).Store(0)
-	return place{
-		header: word(s.ring, at), value: rest<<lengthShift | kindFiller,
-		bytes: s.data[recordHead : recordHead+uint64(n)], next: tail + rest + need,
-		front: word(s.ring, 0), inner: uint64(n)<<lengthShift | kindRecord,
-	}, nil
+	fence.Publish64(word(s.ring, at), recordHeader(n))
+	if crash.Enabled {
+		crash.At(crash.PipeSendPublished)
+	}
+	fence.Publish64(&s.w.tail, s.w.tail.Load()+recordSize(n))
+	if crash.Enabled {
+		crash.At(crash.PipeSendMoved)
+	}
 }
 
 // room makes sure that need bytes from tail on are free, and the header after
 // them.
 func (s *stream) room(tail, need uint64) error {
-	need += recordHead
-	if used := tail - s.w.seen.Load(); used <= s.size && need <= s.size-used {
-		return nil
-	}
 	head := s.w.head.Load()
-	fence.Publish64(&s.w.seen, head)
 	used := tail - head
 	if used > s.size {
 		return ErrCorrupt
 	}
-	if need > s.size-used {
+	fence.Publish64(&s.w.seen, head)
+	if need+recordHead > s.size-used {
 		return ErrFull
 	}
 	return nil
 }
 
-// walk goes on from tail to the first header of 0: a sender was killed before
-// it moved tail.
-func (s *stream) walk(tail uint64) (uint64, error) {
-	for range s.size / recordPlaces {
-		at := tail & (s.size - 1)
+// walk returns tail, moved on to the first header of 0 if a sender was killed
+// before it moved it.
+func (s *stream) walk() (uint64, error) {
+	first := s.w.tail.Load() &^ (recordPlaces - 1)
+	for tail := first; tail-first <= s.size; {
+		at := tail & s.places
 		h := word(s.ring, at).Load()
 		if h == 0 {
-			fence.Publish64(&s.w.tail, tail)
+			if tail != first {
+				fence.Publish64(&s.w.tail, tail)
+			}
 			return tail, nil
 		}
 		n, err := s.extent(at, h)
@@ -219,79 +266,91 @@ func (s *stream) extent(at, header uint64) (uint64, error) {
 	return 0, ErrCorrupt
 }
 
-// publish makes the record in p appear.
-func (s *stream) publish(p *place) {
-	if crash.Enabled {
-		crash.At(crash.PipeSendCopied) // nothing is there for anybody
+// take enters the receiving seat the short way and finds the oldest message.
+// If it does not succeed, nothing has happened, and the long way may.
+func (s *stream) take() (at uint64, n int, ok bool) {
+	if s.rx.goroutine.Load() != cpu.Self() {
+		return 0, 0, false
 	}
-	if p.front != nil {
-		fence.Publish64(p.front, p.inner)
-	}
-	fence.Publish64(p.header, p.value)
-	if crash.Enabled {
-		crash.At(crash.PipeSendPublished) // sent; the next sender walks on
-	}
-	fence.Publish64(&s.w.tail, p.next)
-	if crash.Enabled {
-		crash.At(crash.PipeSendMoved)
-	}
-}
-
-// A record is a message in the ring.
-type record struct {
-	bytes []byte
-	next  uint64 // head after it
-}
-
-// front finds the oldest message, still in the ring. It fails with ErrEmpty or
-// ErrCorrupt. The caller sits in the rx seat.
-func (s *stream) front() (record, error) {
-	head := s.w.head.Load() &^ (recordPlaces - 1)
-	at := head & (s.size - 1)
-	h := word(s.ring, at).Load()
-	if h&kindMask == kindRecord {
-		if n := h >> lengthShift; n <= s.size-at-recordHead {
-			return record{bytes: s.data[at+recordHead : at+recordHead+n], next: head + recordSize(int(n))}, nil
+	w := s.w
+	fence.Publish32(&w.rx.inside, 1)
+	if w.rx.bias.Load() == s.rx.mine { // [SEAT]
+		if crash.Enabled {
+			crash.At(crash.PipeReceiveEntered)
 		}
-		return record{}, ErrCorrupt
+		at = w.head.Load() & s.places
+		h := word(s.ring, at).Load()
+		if n := h >> lengthShift; h&kindMask == kindRecord && n <= s.size-at-recordHead {
+			return at, int(n), true
+		}
 	}
-	if h == 0 {
-		return record{}, ErrEmpty
-	}
-	rest, err := s.extent(at, h)
-	if err != nil {
-		return record{}, err
-	}
-	// A filler: the record is at the front, published before it.
-	h = word(s.ring, 0).Load()
-	n := h >> lengthShift
-	if h&kindMask != kindRecord || n > s.size-recordHead {
-		return record{}, ErrCorrupt
-	}
-	return record{bytes: s.data[recordHead : recordHead+n], next: head + rest + recordSize(int(n))}, nil
+	s.rx.leave()
+	return 0, 0, false
 }
 
-// free gives the space up to r's end back.
-func (s *stream) free(r *record) {
+// done gives the space of the message that take found back, leaves the seat
+// and wakes a sender.
+func (s *stream) done(n int) {
+	w, light := s.w, fence.Light()
 	if crash.Enabled {
 		crash.At(crash.PipeReceiveCopied) // the message stays for the next receiver
 	}
-	fence.Publish64(&s.w.head, r.next)
+	fence.Store64(light, &w.head, w.head.Load()+recordSize(n))
 	if crash.Enabled {
 		crash.At(crash.PipeReceiveMoved) // received, though Receive does not return
+	}
+	fence.Store32(light, &w.rx.inside, 0)
+	if w.rx.bias.Load() != s.rx.mine { // [SEAT]
+		s.rx.ousted()
+	}
+	if crash.Enabled {
+		crash.At(crash.PipeReceiveLeft)
+	}
+	w.writable.Notify()
+}
+
+// front finds the oldest message. It fails with ErrEmpty or ErrCorrupt. The
+// caller sits in the receiving seat.
+func (s *stream) front() (at uint64, n int, err error) {
+	for range 2 { // a filler, then the record at the front
+		head := s.w.head.Load() &^ (recordPlaces - 1)
+		at := head & s.places
+		h := word(s.ring, at).Load()
+		if h == 0 {
+			return 0, 0, ErrEmpty
+		}
+		size, err := s.extent(at, h)
+		if err != nil {
+			return 0, 0, err
+		}
+		if h&kindMask == kindRecord {
+			return at, int(h >> lengthShift), nil
+		}
+		fence.Publish64(&s.w.head, head+size)
+	}
+	return 0, 0, ErrCorrupt
+}
+
+// free gives the space of the message that front found back.
+func (s *stream) free(n int) {
+	if crash.Enabled {
+		crash.At(crash.PipeReceiveCopied)
+	}
+	fence.Publish64(&s.w.head, s.w.head.Load()+recordSize(n))
+	if crash.Enabled {
+		crash.At(crash.PipeReceiveMoved)
 	}
 }
 
 // empty tells whether nothing is to be received, from the outside.
 func (s *stream) empty() bool {
-	at := s.w.head.Load() & (s.size - 1) &^ (recordPlaces - 1)
-	return word(s.ring, at).Load() == 0
+	return word(s.ring, s.w.head.Load()&s.places).Load() == 0
 }
 
-// copyOut moves the message to buf, or says that buf is too small.
-func (r *record) copyOut(buf []byte) (int, error) {
-	if len(r.bytes) > len(buf) {
-		return len(r.bytes), io.ErrShortBuffer
-	}
-	return copy(buf, r.bytes), nil
+// roomy tells whether a good part of the ring is free, from the outside.
+func (s *stream) roomy() bool { return s.w.tail.Load()-s.w.head.Load() <= s.size-s.size/8 }
+
+// fits tells whether a message of n bytes may fit, from the outside.
+func (s *stream) fits(n int) bool {
+	return s.w.tail.Load()-s.w.head.Load() <= s.size-recordHead-recordSize(n)
 }

@@ -30,18 +30,20 @@ type attachment struct {
 	room    wait.Room
 	dir     robust.Mutex
 
+	// inside is read-locked while a method is in the directory, which stays
+	// mapped. Who is in it must count as alive: close waits for them.
+	inside sync.RWMutex
+
 	mu       sync.Mutex
 	holds    map[hold]int // how many objects of this process hold what
 	lingers  int          // closed objects that a method may still be in
 	released chan struct{}
 }
 
-// A hold is a role of an object, held by this party.
-type hold struct {
-	entry  int
-	serial uint32
-	role   int
-}
+// A hold is a role of an entry, held by this party. Whose objects it was one
+// after the other does not matter: a hold on a former one only keeps the present
+// one's memory a little longer.
+type hold struct{ entry, role int }
 
 func trailingZeros(w uint32) int { return bits.TrailingZeros32(w) }
 
@@ -73,12 +75,14 @@ func (a *attachment) clean(line int) {
 
 // lockDirectory takes the directory's lock and clears up after the dead.
 func (a *attachment) lockDirectory() error {
-	if _, err := a.dir.TakeOver(context.Background(), nil); err != nil {
-		return err
-	}
+	a.inside.RLock()
 	if a.room.Closed() {
-		a.dir.Release()
+		a.inside.RUnlock()
 		return ErrClosed
+	}
+	if _, err := a.dir.TakeOver(context.Background(), nil); err != nil {
+		a.inside.RUnlock()
+		return err
 	}
 	for i := range a.entries {
 		e := &a.entries[i]
@@ -92,11 +96,17 @@ func (a *attachment) lockDirectory() error {
 	return nil
 }
 
-// take counts one more holder in this process.
+func (a *attachment) unlockDirectory() {
+	a.dir.Release()
+	a.inside.RUnlock()
+}
+
+// take counts one more holder in this process. The bit is set each time: the
+// entry may have got another object since the first.
 func (a *attachment) take(h hold) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.holds[h]++; a.holds[h] == 1 && !a.room.Closed() {
+	if a.holds[h]++; !a.room.Closed() {
 		a.entries[h.entry].hold(h.role, a.table.Me().Line())
 	}
 }
@@ -157,6 +167,8 @@ func (a *attachment) close() error {
 	}
 	a.table.Close()
 	a.table.Wake() // those of this process see closed
+	a.inside.Lock()
+	defer a.inside.Unlock()
 	err := a.mem.blank(a.shape.base)
 	me := a.table.Me()
 	a.table.Leave(me)
@@ -225,8 +237,7 @@ func (a *attachment) fill(off, size int) error {
 	return nil
 }
 
-// attach claims a line for this process, with path as the segment's name if
-// it does not have it yet.
+// attach claims a line for this process.
 func (a *attachment) attach() error {
 	fence.Prepare()
 	if err := a.table.Attach(); err != nil {

@@ -1,6 +1,7 @@
 package shm
 
 import (
+	"encoding/binary"
 	"structs"
 	"sync/atomic"
 	"unsafe"
@@ -34,7 +35,7 @@ type entry struct {
 	offset  atomic.Uint64
 	size    atomic.Uint64
 	holds   [roles][holdWords]atomic.Uint32
-	name    [MaxObjectName]byte
+	name    [MaxObjectName / 4]atomic.Uint32 // who looks for a name may meet one that is being written
 }
 
 const (
@@ -57,6 +58,31 @@ const (
 	stateReady
 	stateRemoved
 )
+
+// setName writes the name, and is called under the directory's lock while
+// the entry is free.
+func (e *entry) setName(name string) {
+	var b [MaxObjectName]byte
+	e.nameLen.Store(uint32(copy(b[:], name)))
+	for i := range e.name {
+		e.name[i].Store(binary.NativeEndian.Uint32(b[4*i:]))
+	}
+}
+
+func (e *entry) objectName() string {
+	var b [MaxObjectName]byte
+	n := min(e.nameLen.Load(), MaxObjectName)
+	for i := range (n + 3) / 4 {
+		binary.NativeEndian.PutUint32(b[4*i:], e.name[i].Load())
+	}
+	return string(b[:n])
+}
+
+// ready tells whether the entry is an object, and has not been another since
+// its serial number was read.
+func (e *entry) ready(serial uint32) bool {
+	return e.state.Load() == stateReady && e.serial.Load() == serial
+}
 
 func (e *entry) hold(role, line int) { e.holds[role][line/32].Or(1 << (line % 32)) }
 func (e *entry) drop(role, line int) { e.holds[role][line/32].And(^(uint32(1) << (line % 32))) }

@@ -45,8 +45,7 @@ func (a *attachment) grant(holds []Handle) (*Grant, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.table.Scan()
-	id, err := a.table.Claim(party.FileLocks{File: f}, 0)
+	id, err := a.table.ClaimScanned(party.FileLocks{File: f}, 0)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}

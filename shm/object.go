@@ -21,7 +21,8 @@ type Spec struct {
 	Size        int    // bytes
 	Fingerprint uint64 // of the type that it holds
 	// Init fills the memory, which is zero. The object does not exist before
-	// Init has returned nil, whoever is killed.
+	// Init has returned nil, whoever is killed. It runs under the directory's
+	// lock, and does nothing else with the segment.
 	Init func(mem []byte) error
 }
 
@@ -35,6 +36,7 @@ type Spec struct {
 type Object struct {
 	a      *attachment
 	hold   hold
+	serial uint32
 	kind   Kind
 	mem    []byte
 	closed *atomic.Bool // shared with the cleanup
@@ -84,8 +86,8 @@ func (a *attachment) tryMake(spec Spec) (*Object, error) {
 	if err := a.lockDirectory(); err != nil {
 		return nil, err
 	}
-	defer a.dir.Release()
-	if i := a.find(spec.Name); i >= 0 {
+	defer a.unlockDirectory()
+	if i, _ := a.find(spec.Name); i >= 0 {
 		return nil, fs.ErrExist
 	}
 	i := a.freeEntry()
@@ -113,17 +115,18 @@ func (a *attachment) tryMake(spec Spec) (*Object, error) {
 		crash.At(crash.ObjectReserved)
 	}
 	// 3. The contents are made.
-	o := a.object(i, e.serial.Load(), spec.Kind, a.mem.bytes[off:off+spec.Size:off+spec.Size])
+	mem := a.mem.bytes[off : off+spec.Size : off+spec.Size]
 	if spec.Init != nil {
-		if err := spec.Init(o.mem); err != nil {
+		if err := spec.Init(mem); err != nil {
 			e.state.Store(stateFree)
-			return nil, errors.Join(err, o.Close())
+			return nil, err
 		}
 	}
 	if crash.Enabled {
 		crash.At(crash.ObjectFilled)
 	}
-	// 4. It exists.
+	// 4. It exists, and is held from the first moment on.
+	o := a.object(i, e.serial.Load(), spec.Kind, mem)
 	e.state.Store(stateReady)
 	if crash.Enabled {
 		crash.At(crash.ObjectReady)
@@ -147,22 +150,24 @@ func (e *entry) describe(spec Spec, off int) {
 	e.print.Store(spec.Fingerprint)
 	e.offset.Store(uint64(off))
 	e.size.Store(uint64(spec.Size))
-	e.nameLen.Store(uint32(copy(e.name[:], spec.Name)))
+	e.setName(spec.Name)
 }
 
-func (e *entry) objectName() string { return string(e.name[:min(e.nameLen.Load(), MaxObjectName)]) }
-
-func (a *attachment) find(name string) int {
+// find returns the entry of the object with that name, -1 if there is none,
+// and its serial number. Without the directory's lock the entry may already be
+// another object's: its serial number tells.
+func (a *attachment) find(name string) (i int, serial uint32) {
 	if name == "" {
-		return -1
+		return -1, 0
 	}
 	for i := range a.entries {
 		e := &a.entries[i]
+		serial := e.serial.Load() // before the name: see ready
 		if e.state.Load() == stateReady && int(e.nameLen.Load()) == len(name) && e.objectName() == name {
-			return i
+			return i, serial
 		}
 	}
-	return -1
+	return -1, 0
 }
 
 func (a *attachment) freeEntry() int {
@@ -177,7 +182,7 @@ func (a *attachment) freeEntry() int {
 // object starts this process's use of entry i's memory. It ends when the
 // garbage collector finds that no method can be inside.
 func (a *attachment) object(i int, serial uint32, kind Kind, mem []byte) *Object {
-	o := &Object{a: a, hold: hold{entry: i, serial: serial}, kind: kind, mem: mem, closed: new(atomic.Bool)}
+	o := &Object{a: a, hold: hold{entry: i}, serial: serial, kind: kind, mem: mem, closed: new(atomic.Bool)}
 	a.take(o.hold)
 	closed, h := o.closed, o.hold
 	runtime.AddCleanup(o, func(a *attachment) { a.release(h, closed.Load()) }, a)
@@ -190,9 +195,9 @@ func (s *Segment) OpenObject(kind Kind, name string, fingerprint uint64) (*Objec
 	a, err := s.attached()
 	if err == nil {
 		err = fs.ErrNotExist
-		if i := a.find(name); i >= 0 {
+		if i, serial := a.find(name); i >= 0 {
 			var o *Object
-			if o, err = a.open(i, a.entries[i].serial.Load(), kind, fingerprint); err == nil {
+			if o, err = a.open(i, serial, kind, fingerprint); err == nil {
 				return o, nil
 			}
 		}
@@ -229,8 +234,7 @@ func OpenHandle(h Handle, kind Kind, fingerprint uint64) (*Object, error) {
 // the state before it looks at the holds.
 func (a *attachment) open(i int, serial uint32, kind Kind, fingerprint uint64) (*Object, error) {
 	e := &a.entries[i]
-	is := func() bool { return e.state.Load() == stateReady && e.serial.Load() == serial }
-	if !is() {
+	if !e.ready(serial) {
 		return nil, fs.ErrNotExist
 	}
 	if k := Kind(e.kind.Load()); k != kind {
@@ -244,7 +248,7 @@ func (a *attachment) open(i int, serial uint32, kind Kind, fingerprint uint64) (
 		return nil, err
 	}
 	o := a.object(i, serial, kind, a.mem.bytes[s.offset:s.offset+s.size:s.offset+s.size])
-	if !is() {
+	if !e.ready(serial) {
 		o.Close()
 		return nil, fs.ErrNotExist
 	}
@@ -260,8 +264,8 @@ func (a *attachment) remove(name string) error {
 	if err := a.lockDirectory(); err != nil {
 		return err
 	}
-	defer a.dir.Release()
-	i := a.find(name)
+	defer a.unlockDirectory()
+	i, _ := a.find(name)
 	if i < 0 {
 		return fs.ErrNotExist
 	}
@@ -287,7 +291,7 @@ func (o *Object) Room() *wait.Room { return &o.a.room }
 // Handle returns a handle of the object in a role.
 func (o *Object) Handle(role int) Handle {
 	h := o.a.handle(o.kind)
-	h.Role, h.Entry, h.Serial = uint32(role), uint32(o.hold.entry), o.hold.serial
+	h.Role, h.Entry, h.Serial = uint32(role), uint32(o.hold.entry), o.serial
 	return h
 }
 

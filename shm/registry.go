@@ -18,26 +18,33 @@ import (
 // handle joins the attachment that is there.
 var registry struct {
 	sync.Mutex
-	segments map[ID][]*Segment
+	segments map[ID][]registered
 }
 
-func register(s *Segment, id ID) {
+// registered is an attachment and the Segment that made it. Segments that were
+// decoded share the attachment, and any of them may close it.
+type registered struct {
+	s *Segment
+	a *attachment
+}
+
+func register(s *Segment, a *attachment) {
 	registry.Lock()
 	defer registry.Unlock()
 	if registry.segments == nil {
-		registry.segments = make(map[ID][]*Segment)
+		registry.segments = make(map[ID][]registered)
 	}
-	registry.segments[id] = append(registry.segments[id], s)
+	registry.segments[a.id] = append(registry.segments[a.id], registered{s, a})
 }
 
-func unregister(s *Segment, id ID) {
+func unregister(a *attachment) {
 	registry.Lock()
 	defer registry.Unlock()
-	left := slices.DeleteFunc(registry.segments[id], func(x *Segment) bool { return x == s })
+	left := slices.DeleteFunc(registry.segments[a.id], func(r registered) bool { return r.a == a })
 	if len(left) == 0 {
-		delete(registry.segments, id)
+		delete(registry.segments, a.id)
 	} else {
-		registry.segments[id] = left
+		registry.segments[a.id] = left
 	}
 }
 
@@ -50,7 +57,7 @@ func Find(id ID) (*Segment, bool) {
 	if len(all) == 0 {
 		return nil, false
 	}
-	return all[0], true
+	return all[0].s, true
 }
 
 var reaching sync.Mutex
@@ -72,7 +79,7 @@ func Reach(h Handle) (*Segment, error) {
 			f.Close()
 			continue
 		}
-		s, err := openFile(f, nameOf(f), nil)
+		s, err := openFile(f, nameOf(f), WaitAdaptive)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

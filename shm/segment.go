@@ -145,7 +145,7 @@ func attachFile(f *os.File, name string, s shape, id ID, policy WaitPolicy) (*Se
 func newSegment(name string, a *attachment) *Segment {
 	seg := &Segment{name: name}
 	seg.a.Store(a)
-	register(seg, a.id)
+	register(seg, a)
 	return seg
 }
 
@@ -161,7 +161,7 @@ func Open(name string, o *Options) (*Segment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("shm: open segment: %w", err)
 	}
-	seg, err := openFile(f, name, o)
+	seg, err := openFile(f, name, o.wait())
 	if err != nil {
 		return nil, fmt.Errorf("shm: open segment %q: %w", name, err)
 	}
@@ -174,7 +174,7 @@ const gate = int64(1) << 41
 
 // openFile attaches to the segment in f, whose name may be about to be
 // reaped. It owns f.
-func openFile(f *os.File, name string, o *Options) (*Segment, error) {
+func openFile(f *os.File, name string, policy WaitPolicy) (*Segment, error) {
 	s, id, err := readHeader(f)
 	if err == nil && name != "" {
 		if _, err = sys.LockByte(f, gate, true, true); err == nil {
@@ -188,7 +188,7 @@ func openFile(f *os.File, name string, o *Options) (*Segment, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return attachFile(f, name, s, id, o.wait())
+	return attachFile(f, name, s, id, policy)
 }
 
 func readHeader(f *os.File) (shape, ID, error) {
@@ -239,11 +239,16 @@ func (s *Segment) Attach() (*Segment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("shm: attach: %w", err)
 	}
-	return openFile(f, s.name, &Options{Wait: a.room.Policy()})
+	// This party keeps the segment from being reaped, and its name may be gone.
+	seg, err := attachFile(f, s.name, a.shape, a.id, a.room.Policy())
+	if err != nil {
+		return nil, fmt.Errorf("shm: attach: %w", err)
+	}
+	return seg, nil
 }
 
 func (s *Segment) attached() (*attachment, error) {
-	if a := s.a.Load(); a != nil {
+	if a := s.a.Load(); a != nil && !a.room.Closed() {
 		return a, nil
 	}
 	return nil, ErrClosed
@@ -307,17 +312,18 @@ type ObjectInfo struct {
 // none.
 func (s *Segment) Objects() iter.Seq[ObjectInfo] {
 	return func(yield func(ObjectInfo) bool) {
-		a := s.a.Load()
-		if a == nil {
+		a, err := s.attached()
+		if err != nil {
 			return
 		}
 		for i := range a.entries {
 			e := &a.entries[i]
+			serial := e.serial.Load()
 			if e.state.Load() != stateReady {
 				continue
 			}
 			info := ObjectInfo{Name: e.objectName(), Kind: Kind(e.kind.Load()), Size: int(e.size.Load())}
-			if e.state.Load() == stateReady && !yield(info) {
+			if e.ready(serial) && !yield(info) {
 				return
 			}
 		}
@@ -341,8 +347,8 @@ func (s *Segment) Remove(name string) error {
 // Handle returns a handle of the whole segment. That of a closed segment is
 // zero.
 func (s *Segment) Handle() Handle {
-	a := s.a.Load()
-	if a == nil {
+	a, err := s.attached()
+	if err != nil {
 		return Handle{}
 	}
 	return a.handle(KindSegment)
@@ -379,13 +385,14 @@ func (s *Segment) UnmarshalBinary(data []byte) error { return s.UnmarshalText(da
 
 // Close detaches this process: its waiters return ErrClosed, what its objects
 // held counts as if it had died, and the shared memory is given up. The
-// segment of a name stays. Close may be called more than once.
+// segment of a name stays. Close may be called more than once. It waits for
+// calls of this process that are just making or removing an object.
 func (s *Segment) Close() error {
 	a := s.a.Swap(nil)
 	if a == nil {
 		return nil
 	}
-	unregister(s, a.id)
+	unregister(a)
 	return a.close()
 }
 
@@ -397,7 +404,7 @@ func (s *Segment) Drop() (uint32, error) {
 	if a == nil {
 		return 0, ErrClosed
 	}
-	unregister(s, a.id)
+	unregister(a)
 	return uint32(a.table.Me()), a.dropDead()
 }
 

@@ -32,6 +32,18 @@ const (
 	pauses      = 32 // looks between two looks at the clock
 )
 
+// Glances returns how often a caller may look, with a pause before each look,
+// before it calls Await: without what a wait costs to set up. The spin of Await
+// comes after it.
+func (r *Room) Glances(s *Spinner) int {
+	if r.Policy() == Block || s.skip.Load() > 0 {
+		return 0
+	}
+	return glances
+}
+
+const glances = 32
+
 // spin calls look until it returns true or it no longer pays to spin, and
 // returns what look returned last.
 func (s *Spinner) spin(look func() bool) bool {

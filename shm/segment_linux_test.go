@@ -1,0 +1,528 @@
+package shm_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// eachSegment runs f on the three sorts of segments.
+func eachSegment(t *testing.T, size int, f func(t *testing.T, seg *shm.Segment)) {
+	t.Run("anonymous", func(t *testing.T) { f(t, anonymous(t, size, nil)) })
+	t.Run("named", func(t *testing.T) { f(t, named(t, size, nil)) })
+	t.Run("heap", func(t *testing.T) { f(t, heap(t, size)) })
+}
+
+func objects(seg *shm.Segment) []shm.ObjectInfo {
+	list := slices.Collect(seg.Objects())
+	slices.SortFunc(list, func(a, b shm.ObjectInfo) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+func TestSegmentCreate(t *testing.T) {
+	t.Run("named", func(t *testing.T) {
+		n := name(t)
+		seg := closing(t, must(shm.Create(n, 1000, nil))(t))
+		info := must(os.Lstat(filePath(n)))(t)
+		if info.Mode() != 0o600 {
+			t.Errorf("mode %v, want 0600", info.Mode())
+		}
+		if size := must(seg.Size())(t); seg.Name() != n || size < 1000 || size > 1200 {
+			t.Errorf("name %q, size %d", seg.Name(), size)
+		}
+		_, err := shm.Create(n, 1000, nil)
+		wantError(t, "Create of a name that is taken", err, fs.ErrExist)
+		other := closing(t, must(shm.Open(n, nil))(t))
+		if a, b := must(seg.ID())(t), must(other.ID())(t); a != b || a == (shm.ID{}) {
+			t.Errorf("identities %v and %v", a, b)
+		}
+		if p := must(seg.Parties())(t); p != 2 {
+			t.Errorf("%d parties, want 2", p)
+		}
+		_, err = shm.Open(name(t), nil)
+		wantError(t, "Open of no name", err, fs.ErrNotExist)
+	})
+	t.Run("unlinked", func(t *testing.T) { // M05
+		n := name(t)
+		seg := closing(t, must(shm.Create(n, 1<<12, nil))(t))
+		if err := shm.Unlink(n); err != nil {
+			t.Fatal(err)
+		}
+		must(newPlain(seg, "x", 100))(t)
+		other := closing(t, must(seg.Attach())(t))
+		must(openPlain(other, "x"))(t)
+		_, err := shm.Open(n, nil)
+		wantError(t, "Open after Unlink", err, fs.ErrNotExist)
+		again := closing(t, must(shm.Create(n, 1<<12, nil))(t))
+		if a, b := must(seg.ID())(t), must(again.ID())(t); a == b {
+			t.Error("two segments have one identity")
+		}
+	})
+	t.Run("options", func(t *testing.T) {
+		huge := int(^uint(0) >> 1)
+		for _, tt := range []struct {
+			label string
+			size  int
+			o     *shm.Options
+			want  error
+		}{
+			{"no size", 0, nil, shm.ErrSize},
+			{"negative size", -5, nil, shm.ErrSize},
+			{"greatest int", huge, nil, shm.ErrSize},
+			{"half of it", huge / 2, nil, shm.ErrSize},
+			{"negative parties", 1, &shm.Options{Parties: -1}, shm.ErrSize},
+			{"256 parties", 1, &shm.Options{Parties: 256}, shm.ErrSize},
+			{"255 parties", 1, &shm.Options{Parties: 255}, nil},
+			{"1 party", 1, &shm.Options{Parties: 1}, nil},
+			{"negative objects", 1, &shm.Options{Objects: -1}, shm.ErrSize},
+			{"65537 objects", 1, &shm.Options{Objects: 65537}, shm.ErrSize},
+			{"65536 objects", 1, &shm.Options{Objects: 65536}, nil},
+			{"1 object", 1, &shm.Options{Objects: 1}, nil},
+		} {
+			t.Run(tt.label, func(t *testing.T) {
+				for _, n := range []string{"", name(t)} {
+					make := func() (*shm.Segment, error) { return shm.Anonymous(tt.size, tt.o) }
+					if n != "" {
+						make = func() (*shm.Segment, error) { return shm.Create(n, tt.size, tt.o) }
+					}
+					seg, err := make()
+					if err == nil {
+						closing(t, seg)
+						must(newPlain(seg, "", 1))(t)
+					}
+					wantError(t, "creation", err, tt.want)
+				}
+			})
+		}
+	})
+}
+
+func TestObjects(t *testing.T) {
+	eachSegment(t, 1<<14, func(t *testing.T, seg *shm.Segment) {
+		other := closing(t, must(seg.Attach())(t))
+		a := must(newPlain(seg, "a", 100))(t)
+		b := must(newPlain(seg, "b", 1))(t)
+		must(newPlain(other, "", 4000))(t)
+		want := []shm.ObjectInfo{{"", kindPlain, 4000}, {"a", kindPlain, 100}, {"b", kindPlain, 1}}
+		if diff := cmp.Diff(want, objects(seg)); diff != "" {
+			t.Errorf("objects (-want +got):\n%s", diff)
+		}
+		if len(a.Bytes()) != 100 || cap(a.Bytes()) != 100 || len(b.Bytes()) != 1 {
+			t.Errorf("sizes %d (capacity %d) and %d", len(a.Bytes()), cap(a.Bytes()), len(b.Bytes()))
+		}
+		same := must(openPlain(other, "a"))(t)
+		a.Bytes()[99] = 9
+		if same.Bytes()[99] != 9 {
+			t.Error("the object is another in another party")
+		}
+		_, err := newPlain(other, "a", 5)
+		wantError(t, "name that is taken", err, fs.ErrExist)
+		_, err = openPlain(other, "c")
+		wantError(t, "no such name", err, fs.ErrNotExist)
+		_, err = openPlain(other, "")
+		wantError(t, "empty name", err, fs.ErrNotExist)
+		_, err = seg.OpenObject(shm.KindQueue, "a", plainPrint)
+		wantError(t, "another kind", err, shm.ErrMismatch)
+		_, err = seg.OpenObject(kindPlain, "a", plainPrint+1)
+		wantError(t, "another type", err, shm.ErrMismatch)
+		wantError(t, "Remove of no name", seg.Remove("c"), fs.ErrNotExist)
+		wantError(t, "Remove of the empty name", seg.Remove(""), fs.ErrNotExist)
+		for _, size := range []int{0, -1, int(^uint(0) >> 1)} {
+			_, err = newPlain(seg, "d", size)
+			wantError(t, fmt.Sprintf("size %d", size), err, shm.ErrSize)
+		}
+		long := strings.Repeat("x", shm.MaxObjectName)
+		_, err = newPlain(seg, long+"x", 1)
+		wantError(t, "name too long", err, shm.ErrName)
+		must(newPlain(seg, long, 1))(t)
+		must(openPlain(other, long))(t)
+		_, err = openPlain(other, long[1:])
+		wantError(t, "part of a name", err, fs.ErrNotExist)
+		must(newPlain(seg, "\x00/\xff..", 1))(t)
+		must(openPlain(other, "\x00/\xff.."))(t)
+		failed := errors.New("Init failed")
+		_, err = seg.NewObject(shm.Spec{Name: "e", Size: 1, Init: func([]byte) error { return failed }})
+		wantError(t, "failing Init", err, failed)
+		_, err = openPlain(other, "e")
+		wantError(t, "open after a failed Init", err, fs.ErrNotExist)
+	})
+}
+
+// Init sees zeroes, and what it wrote is there when the object exists.
+func TestObjectInit(t *testing.T) {
+	eachSegment(t, 1<<18, func(t *testing.T, seg *shm.Segment) {
+		for round := range 3 {
+			for _, size := range []int{1, 127, 4096, 70_000, 140_000} {
+				o, err := seg.NewObject(shm.Spec{Kind: kindPlain, Name: "x", Size: size, Fingerprint: plainPrint, Init: func(mem []byte) error {
+					if len(mem) != size {
+						t.Errorf("%d bytes, want %d", len(mem), size)
+					}
+					for i, b := range mem {
+						if b != 0 {
+							t.Fatalf("round %d, size %d: byte %d is %d", round, size, i, b)
+						}
+						mem[i] = 0xff
+					}
+					return nil
+				}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, b := range o.Bytes() {
+					if b != 0xff {
+						t.Fatalf("byte %d is %d after Init", i, b)
+					}
+				}
+				o.Close()
+				if err := seg.Remove("x"); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	})
+}
+
+// fill makes objects of the size until there is no space, and returns how many.
+func fill(t testing.TB, seg *shm.Segment, prefix string, size int) int {
+	t.Helper()
+	for n := 0; ; n++ {
+		o, err := newPlain(seg, fmt.Sprint(prefix, n), size)
+		if errors.Is(err, shm.ErrNoSpace) {
+			return n
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Bytes()[size-1] = 1
+		o.Close()
+	}
+}
+
+// empty removes all objects that have a name.
+func empty(t testing.TB, seg *shm.Segment) {
+	t.Helper()
+	for o := range seg.Objects() {
+		if o.Name != "" {
+			if err := seg.Remove(o.Name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// Space of removed objects is used again, by objects of other sizes, too.
+func TestSpace(t *testing.T) {
+	eachSegment(t, 16<<10, func(t *testing.T, seg *shm.Segment) {
+		for range 3 {
+			if n := fill(t, seg, "k", 1024); n != 16 {
+				t.Fatalf("%d objects of 1 KiB in 16 KiB", n)
+			}
+			empty(t, seg)
+			whole := must(newPlain(seg, "whole", 16<<10))(t)
+			_, err := newPlain(seg, "more", 1)
+			wantError(t, "full segment", err, shm.ErrNoSpace)
+			whole.Close()
+			empty(t, seg)
+		}
+		// A hole between two objects.
+		for i := range 16 {
+			must(newPlain(seg, fmt.Sprint(i), 1024))(t).Close()
+		}
+		for _, hole := range []string{"3", "4", "9"} {
+			if err := seg.Remove(hole); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := newPlain(seg, "too much", 2049)
+		wantError(t, "more than the largest hole", err, shm.ErrNoSpace)
+		must(newPlain(seg, "two", 2048))(t)
+		must(newPlain(seg, "one", 1000))(t)
+		_, err = newPlain(seg, "more", 1)
+		wantError(t, "full segment", err, shm.ErrNoSpace)
+	})
+}
+
+// An object that was removed keeps its memory while somebody has it open.
+func TestRemovedInUse(t *testing.T) {
+	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
+		other := closing(t, must(seg.Attach())(t))
+		mine := must(newPlain(seg, "x", 1024))(t)
+		theirs := must(openPlain(other, "x"))(t)
+		if err := other.Remove("x"); err != nil {
+			t.Fatal(err)
+		}
+		_, err := openPlain(seg, "x")
+		wantError(t, "open after Remove", err, fs.ErrNotExist)
+		for _, o := range []*shm.Object{mine, theirs} {
+			_, err = newPlain(seg, "x", 1024)
+			wantError(t, "in use", err, shm.ErrNoSpace)
+			o.Bytes()[0]++
+			runtime.KeepAlive(o)
+		}
+		if mine.Bytes()[0] != 2 {
+			t.Errorf("the object was changed: %d", mine.Bytes()[0])
+		}
+		mine.Close()
+		mine = nil
+		_, err = newPlain(seg, "x", 1024)
+		wantError(t, "in use by another", err, shm.ErrNoSpace)
+		runtime.KeepAlive(theirs)
+		// A party that goes holds nothing.
+		if err := other.Close(); err != nil {
+			t.Fatal(err)
+		}
+		again := must(newPlain(seg, "x", 1024))(t)
+		if again.Bytes()[0] != 0 {
+			t.Error("the space was not zeroed")
+		}
+	})
+}
+
+// An object is what it was when it was found, also if it is removed and its
+// entry used again while a failed maker's memory is forgotten.
+func TestEntryOfFailedInit(t *testing.T) {
+	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
+		failed := errors.New("Init failed")
+		_, err := seg.NewObject(shm.Spec{Size: 1024, Init: func([]byte) error { return failed }})
+		wantError(t, "failing Init", err, failed)
+		x := must(newPlain(seg, "x", 1024))(t)
+		for range 5 {
+			runtime.GC() // nothing of the failed one may end the use of x
+		}
+		if err := seg.Remove("x"); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			_, err = newPlain(seg, "y", 1024)
+			wantError(t, "memory in use", err, shm.ErrNoSpace)
+			runtime.GC()
+		}
+		runtime.KeepAlive(x)
+	})
+}
+
+func TestDirectoryFull(t *testing.T) {
+	seg := anonymous(t, 1<<16, &shm.Options{Objects: 3})
+	if n := fill(t, seg, "x", 1); n != 3 {
+		t.Fatalf("%d objects, want 3", n)
+	}
+	if err := seg.Remove("x1"); err != nil {
+		t.Fatal(err)
+	}
+	must(newPlain(seg, "y", 1))(t)
+	_, err := newPlain(seg, "z", 1)
+	wantError(t, "full directory", err, shm.ErrNoSpace)
+}
+
+func TestParties(t *testing.T) {
+	for _, sort := range []string{"anonymous", "named"} {
+		t.Run(sort, func(t *testing.T) {
+			o := &shm.Options{Parties: 3}
+			seg := anonymous(t, 1024, o)
+			if sort == "named" {
+				seg = named(t, 1024, o)
+			}
+			for range 20 {
+				b, c := must(seg.Attach())(t), must(seg.Attach())(t)
+				if n := must(b.Parties())(t); n != 3 {
+					t.Fatalf("%d parties, want 3", n)
+				}
+				_, err := seg.Attach()
+				wantError(t, "Attach to a full table", err, shm.ErrParties)
+				_, err = seg.Grant()
+				wantError(t, "Grant of a full table", err, shm.ErrParties)
+				if sort == "named" {
+					_, err = shm.Open(seg.Name(), nil)
+					wantError(t, "Open of a full table", err, shm.ErrParties)
+				}
+				if err := errors.Join(b.Close(), c.Close()); err != nil {
+					t.Fatal(err)
+				}
+				if n := must(seg.Parties())(t); n != 1 {
+					t.Fatalf("%d parties, want 1", n)
+				}
+			}
+			// A grant counts before there is a process.
+			g := must(seg.Grant())(t)
+			if n := must(seg.Parties())(t); n != 2 {
+				t.Errorf("%d parties, want 2", n)
+			}
+			if err := g.Cancel(); err != nil {
+				t.Error(err)
+			}
+			if n := must(seg.Parties())(t); n != 1 {
+				t.Errorf("%d parties, want 1", n)
+			}
+			// Who vanished without a word is found by the next who attaches.
+			b, c := must(seg.Attach())(t), must(seg.Attach())(t)
+			for _, s := range []*shm.Segment{b, c} {
+				if _, err := s.Drop(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := must(seg.Attach())(t).Close(); err != nil {
+				t.Error(err)
+			}
+			if n := must(seg.Parties())(t); n != 1 {
+				t.Errorf("%d parties, want 1", n)
+			}
+		})
+	}
+}
+
+// Announce of who is not dead, or nobody, changes nothing.
+func TestAnnounceFalsely(t *testing.T) {
+	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
+		other := closing(t, must(seg.Attach())(t))
+		gone := must(seg.Attach())(t)
+		dead := must(gone.Drop())(t)
+		for _, id := range []uint32{0, 1, 7, 255, 1 << 31, 1<<32 - 1, dead + 1<<8} {
+			if err := seg.Announce(id); err != nil {
+				t.Error(err)
+			}
+		}
+		x := must(newPlain(seg, "", 1))(t)
+		if err := errors.Join(seg.Announce(uint32(x.Me())), other.Announce(uint32(x.Me()))); err != nil {
+			t.Error(err)
+		}
+		if err := seg.Announce(dead); err != nil {
+			t.Error(err)
+		}
+		for _, s := range []*shm.Segment{seg, other} {
+			if n := must(s.Parties())(t); n != 2 {
+				t.Errorf("%d parties, want 2", n)
+			}
+		}
+		// Both still have their locks.
+		if err := must(seg.Attach())(t).Close(); err != nil {
+			t.Error(err)
+		}
+		if n := must(seg.Parties())(t); n != 2 {
+			t.Errorf("%d parties after another look, want 2", n)
+		}
+	})
+}
+
+// M06: every method of a closed segment says so, or has nothing to say. The
+// table must name all methods.
+func TestSegmentClosed(t *testing.T) {
+	calls := map[string]func(s *shm.Segment) (any, error){
+		"Announce":   func(s *shm.Segment) (any, error) { return nil, s.Announce(1) },
+		"Attach":     func(s *shm.Segment) (any, error) { return s.Attach() },
+		"Close":      func(s *shm.Segment) (any, error) { return nil, s.Close() },
+		"Drop":       func(s *shm.Segment) (any, error) { return s.Drop() },
+		"Grant":      func(s *shm.Segment) (any, error) { return s.Grant() },
+		"Handle":     func(s *shm.Segment) (any, error) { return s.Handle(), nil },
+		"ID":         func(s *shm.Segment) (any, error) { return s.ID() },
+		"Name":       func(s *shm.Segment) (any, error) { return s.Name(), nil },
+		"NewObject":  func(s *shm.Segment) (any, error) { return s.NewObject(shm.Spec{Size: 1}) },
+		"Objects":    func(s *shm.Segment) (any, error) { return objects(s), nil },
+		"OpenObject": func(s *shm.Segment) (any, error) { return openPlain(s, "x") },
+		"Parties":    func(s *shm.Segment) (any, error) { return s.Parties() },
+		"Remove":     func(s *shm.Segment) (any, error) { return nil, s.Remove("x") },
+		"SetWait":    func(s *shm.Segment) (any, error) { return nil, s.SetWait(shm.WaitBlock) },
+		"Size":       func(s *shm.Segment) (any, error) { return s.Size() },
+	}
+	// Those say nothing of a closed segment, and give this.
+	quiet := map[string]any{"Close": nil, "Handle": shm.Handle{}, "Objects": []shm.ObjectInfo(nil)}
+	unmarshal := []string{"MarshalBinary", "MarshalText", "UnmarshalBinary", "UnmarshalText"}
+	typ := reflect.TypeFor[*shm.Segment]()
+	for i := range typ.NumMethod() {
+		if m := typ.Method(i).Name; calls[m] == nil && !slices.Contains(unmarshal, m) {
+			t.Errorf("this test does not know the method %s", m)
+		}
+	}
+	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
+		name := seg.Name()
+		quiet["Name"] = name
+		must(newPlain(seg, "x", 10))(t)
+		for method, call := range calls {
+			s := must(seg.Attach())(t)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range []*shm.Segment{s, {}} { // the zero Segment is closed
+				got, err := call(s)
+				if want, ok := quiet[method]; ok {
+					if s.Name() == "" && method == "Name" {
+						want = ""
+					}
+					if err != nil || !cmp.Equal(got, want) {
+						t.Errorf("%s: %v, %v, want %v", method, got, err, want)
+					}
+				} else if !errors.Is(err, shm.ErrClosed) {
+					t.Errorf("%s: %v, %v, want ErrClosed", method, got, err)
+				}
+			}
+		}
+	})
+}
+
+// Objects of a closed segment fault nowhere.
+func TestObjectOfClosedSegment(t *testing.T) {
+	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
+		s := must(seg.Attach())(t)
+		o := must(newPlain(s, "x", 10))(t)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		o.Bytes()[0] = 77
+		o.Hold(1)
+		o.Held(1)
+		o.Drop(1)
+		o.Handle(0)
+		if !o.Room().Closed() {
+			t.Error("the room is open")
+		}
+		if err := errors.Join(o.Close(), o.Close()); err != nil {
+			t.Error(err)
+		}
+		if seg.Name() == "" && must(seg.Handle().MarshalText())(t) == nil {
+			t.Error("no handle")
+		}
+	})
+}
+
+// Roles are held while somebody alive holds them.
+func TestRoles(t *testing.T) {
+	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
+		other := must(seg.Attach())(t)
+		mine := must(newPlain(seg, "x", 10))(t)
+		theirs := must(openPlain(other, "x"))(t)
+		check := func(when string, one, two bool) {
+			t.Helper()
+			for _, o := range []*shm.Object{mine} {
+				if o.Held(1) != one || o.Held(2) != two {
+					t.Errorf("%s: held %t and %t, want %t and %t", when, o.Held(1), o.Held(2), one, two)
+				}
+			}
+		}
+		check("at first", false, false)
+		mine.Hold(1)
+		mine.Hold(1)
+		theirs.Hold(2)
+		theirs.Hold(1)
+		check("held", true, true)
+		if mine.Drop(1) {
+			t.Error("the first of two Drops says that it was the last")
+		}
+		if !mine.Drop(1) {
+			t.Error("the last Drop does not say so")
+		}
+		check("held by the other", true, true)
+		if err := other.Close(); err != nil {
+			t.Fatal(err)
+		}
+		check("after the other's Close", false, false)
+	})
+}
