@@ -67,7 +67,8 @@ func WaitAny(ctx context.Context, words ...Word) (int, error) {
 	return waitAny(ctx, words, 0)
 }
 
-// WaitAnyFor is WaitAny that also returns -1 and nil when d has passed.
+// WaitAnyFor is WaitAny that also returns -1 and nil when d has passed, if d
+// is positive.
 func WaitAnyFor(ctx context.Context, d time.Duration, words ...Word) (int, error) {
 	return waitAny(ctx, words, d)
 }

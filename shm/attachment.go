@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/bits"
-
+	"os"
 	"runtime"
 	"sync"
 
@@ -30,8 +30,9 @@ type attachment struct {
 	room    wait.Room
 	dir     robust.Mutex
 
-	// inside is read-locked while a method is in the directory, which stays
-	// mapped. Who is in it must count as alive: close waits for them.
+	// inside is read-locked while a method is in the directory, or uses the
+	// file: close waits for it. Who is in the directory must count as alive, and
+	// the number of a file that was closed may already be another's.
 	inside sync.RWMutex
 
 	mu       sync.Mutex
@@ -75,10 +76,8 @@ func (a *attachment) clean(line int) {
 
 // lockDirectory takes the directory's lock and clears up after the dead.
 func (a *attachment) lockDirectory() error {
-	a.inside.RLock()
-	if a.room.Closed() {
-		a.inside.RUnlock()
-		return ErrClosed
+	if err := a.enter(); err != nil {
+		return err
 	}
 	if _, err := a.dir.TakeOver(context.Background(), nil); err != nil {
 		a.inside.RUnlock()
@@ -99,6 +98,25 @@ func (a *attachment) lockDirectory() error {
 func (a *attachment) unlockDirectory() {
 	a.dir.Release()
 	a.inside.RUnlock()
+}
+
+// enter read-locks inside, unless the attachment is closed.
+func (a *attachment) enter() error {
+	a.inside.RLock()
+	if a.room.Closed() {
+		a.inside.RUnlock()
+		return ErrClosed
+	}
+	return nil
+}
+
+// reopen opens the segment's file again, with a description of its own.
+func (a *attachment) reopen() (*os.File, error) {
+	if err := a.enter(); err != nil {
+		return nil, err
+	}
+	defer a.inside.RUnlock()
+	return sys.Reopen(a.mem.file)
 }
 
 // take counts one more holder in this process. The bit is set each time: the
@@ -175,7 +193,7 @@ func (a *attachment) close() error {
 	if a.mem.file == nil {
 		return errors.Join(err, a.locks.Unlock(me.Line()))
 	}
-	return errors.Join(err, a.mem.file.Close())
+	return errors.Join(err, a.mem.giveUp())
 }
 
 // dropDead leaves the segment as if this process had been killed: nothing is
@@ -189,7 +207,7 @@ func (a *attachment) dropDead() error {
 	if a.mem.file == nil {
 		return a.locks.Unlock(me.Line())
 	}
-	return errors.Join(a.mem.blank(a.shape.base), a.mem.file.Close())
+	return a.mem.giveUp()
 }
 
 // alloc finds room for size bytes in the objects' part of the segment, under

@@ -172,7 +172,7 @@ func (b *Block) copy(off int64, move func(mem []byte) (n int, short bool)) (int,
 func (b *Block) Close() error {
 	b.once.Do(func() {
 		m := b.mem.Swap(nil)
-		b.err = errors.Join(m.blank(0), m.file.Close())
+		b.err = m.giveUp()
 	})
 	return b.err
 }

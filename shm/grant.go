@@ -41,7 +41,7 @@ func (a *attachment) grant(holds []Handle) (*Grant, error) {
 	if a.mem.file == nil {
 		return nil, fmt.Errorf("%w: a heap segment is of one process", errors.ErrUnsupported)
 	}
-	f, err := sys.Reopen(a.mem.file)
+	f, err := a.reopen()
 	if err != nil {
 		return nil, err
 	}
@@ -108,35 +108,35 @@ func (g *Grant) Cancel() error {
 func Adopt(f *os.File) (*Segment, error) {
 	s, err := adopt(f)
 	if err != nil {
-		return nil, fmt.Errorf("shm: adopt: %w", errors.Join(err, f.Close()))
+		return nil, fmt.Errorf("shm: adopt: %w", err)
 	}
 	return s, nil
 }
 
 func adopt(f *os.File) (*Segment, error) {
 	if err := sys.CloseOnExec(f, true); err != nil {
-		return nil, err
+		return nil, errors.Join(err, f.Close())
 	}
 	s, id, err := readHeader(f)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, f.Close())
 	}
 	at, err := f.Seek(0, io.SeekCurrent)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, f.Close())
 	}
 	mem, err := mapMemory(f, s.total)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, f.Close())
 	}
 	locks := party.FileLocks{File: f}
 	a := newAttachment(mem, s, id, locks, WaitAdaptive)
 	me := party.ID(at)
 	if at != int64(me) || a.table.Dead(me) {
-		return nil, fmt.Errorf("%w: no party %d", ErrHandle, at)
+		return nil, errors.Join(fmt.Errorf("%w: no party %d", ErrHandle, at), mem.giveUp())
 	}
 	if ok, err := locks.TryLock(me.Line()); err != nil || !ok {
-		return nil, errors.Join(fmt.Errorf("%w: the party's lock is not this file's", ErrHandle), err)
+		return nil, errors.Join(fmt.Errorf("%w: the party's lock is not this file's", ErrHandle), err, mem.giveUp())
 	}
 	fence.Prepare()
 	a.table.Take(me)

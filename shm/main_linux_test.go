@@ -49,8 +49,7 @@ type job struct {
 	Lock  *psync.Lock
 }
 
-// ops are what children can do. An operation that says ready and then waits
-// for go is parked: see park.
+// ops are what children and plain processes can do.
 var ops = map[string]func(ctx context.Context, j job) (string, error){}
 
 var work = proc.Register("work", func(ctx context.Context, j job) (string, error) {

@@ -23,6 +23,7 @@ import (
 type memory struct {
 	bytes []byte
 	file  *os.File // nil on the heap
+	fd    uint32   // its number, for handles
 }
 
 func mapMemory(f *os.File, size int) (*memory, error) {
@@ -30,7 +31,7 @@ func mapMemory(f *os.File, size int) (*memory, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("mmap", err)
 	}
-	m := &memory{bytes: mm, file: f}
+	m := &memory{bytes: mm, file: f, fd: uint32(f.Fd())}
 	runtime.AddCleanup(m, func(mm mmap.MMap) { mm.Unmap() }, mm)
 	return m, nil
 }
@@ -41,6 +42,16 @@ func (m *memory) blank(off int) error {
 		return nil
 	}
 	return sys.Blank(m.bytes[off:])
+}
+
+// giveUp gives up all of the shared memory, and the file. A mapping keeps the
+// open file description and its locks, as the last descriptor does: both have
+// to go.
+func (m *memory) giveUp() error {
+	if m.file == nil {
+		return nil
+	}
+	return errors.Join(m.blank(0), m.file.Close())
 }
 
 // pageUnit is a multiple of the page size of every system.

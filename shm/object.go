@@ -69,15 +69,28 @@ func (a *attachment) make(spec Spec) (*Object, error) {
 	if spec.Size <= 0 || spec.Size > maxSize {
 		return nil, fmt.Errorf("%w: %d bytes", ErrSize, spec.Size)
 	}
+	o, err := a.tryMake(spec)
+	if errors.Is(err, ErrNoSpace) && a.table.Scan() { // somebody's death, not seen yet, may free some
+		o, err = a.tryMake(spec)
+	}
 	for try := 0; ; try++ {
-		o, err := a.tryMake(spec)
 		if !errors.Is(err, ErrNoSpace) || try == collections || !a.lingering() {
 			return o, err
 		}
 		runtime.GC()
+		a.awaitReleases(100 * time.Millisecond)
+		o, err = a.tryMake(spec)
+	}
+}
+
+// awaitReleases waits until no closed object lingers, at most for d.
+func (a *attachment) awaitReleases(d time.Duration) {
+	timeout := time.After(d)
+	for a.lingering() {
 		select {
 		case <-a.released:
-		case <-time.After(100 * time.Millisecond):
+		case <-timeout:
+			return
 		}
 	}
 }
@@ -297,9 +310,7 @@ func (o *Object) Handle(role int) Handle {
 
 func (a *attachment) handle(kind Kind) Handle {
 	h := Handle{Segment: a.id, Kind: kind, PID: uint32(os.Getpid())}
-	if a.mem.file != nil {
-		h.FD = uint32(a.mem.file.Fd())
-	}
+	h.FD = a.mem.fd
 	return h
 }
 

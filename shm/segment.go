@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 
@@ -137,7 +138,7 @@ func attachFile(f *os.File, name string, s shape, id ID, policy WaitPolicy) (*Se
 	a := newAttachment(mem, s, id, party.FileLocks{File: f}, policy)
 	if err := a.attach(); err != nil {
 		a.table.Close()
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(err, mem.giveUp())
 	}
 	return newSegment(name, a), nil
 }
@@ -235,7 +236,7 @@ func (s *Segment) Attach() (*Segment, error) {
 	if a.mem.file == nil {
 		return attachHeap(a.mem, a.shape, a.id, a.locks.(*party.HeapLocks).Other(), a.room.Policy())
 	}
-	f, err := sys.Reopen(a.mem.file)
+	f, err := a.reopen()
 	if err != nil {
 		return nil, fmt.Errorf("shm: attach: %w", err)
 	}
@@ -276,12 +277,14 @@ func (s *Segment) Size() (int, error) {
 }
 
 // Parties returns how many attachments are alive, this one among them, or
-// ErrClosed. A process killed less than a moment ago may still count.
+// ErrClosed. It looks at all of them; a process killed less than a moment ago
+// may still count.
 func (s *Segment) Parties() (int, error) {
 	a, err := s.attached()
 	if err != nil {
 		return 0, err
 	}
+	a.table.Scan()
 	n := 0
 	for line := 1; line < a.shape.parties; line++ {
 		if a.table.Alive(line) {
@@ -419,15 +422,30 @@ func (s *Segment) Announce(dead uint32) error {
 	return nil
 }
 
-// nameOf returns the name of a segment's file as the system tells it.
+// nameOf returns the name of a segment's file, empty if it has none. The
+// system does not tell the name that a file got after it was opened, as the
+// maker's did: that is looked for.
 func nameOf(f *os.File) string {
-	p, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
-	if err != nil || strings.HasSuffix(p, " (deleted)") {
+	mine, err := f.Stat()
+	if err != nil {
 		return ""
 	}
-	name, ok := strings.CutPrefix(p, dir+"/")
-	if !ok {
+	if links, err := sys.Links(f); err != nil || links == 0 {
 		return ""
 	}
-	return name
+	is := func(name string) bool {
+		info, err := os.Lstat(filepath.Join(dir, name))
+		return err == nil && os.SameFile(info, mine)
+	}
+	p, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	if name, ok := strings.CutPrefix(p, dir+"/"); ok && is(name) {
+		return name
+	}
+	names, _ := os.ReadDir(dir)
+	for _, n := range names {
+		if is(n.Name()) {
+			return n.Name()
+		}
+	}
+	return ""
 }

@@ -27,12 +27,15 @@ const lockBase = int64(1) << 40
 // do.
 type FileLocks struct{ File *os.File }
 
+// TryLock implements Locks.
 func (l FileLocks) TryLock(line int) (bool, error) {
 	return sys.LockByte(l.File, lockBase+int64(line), false, false)
 }
 
+// Unlock implements Locks.
 func (l FileLocks) Unlock(line int) error { return sys.UnlockByte(l.File, lockBase+int64(line)) }
 
+// HeldByOther implements Locks.
 func (l FileLocks) HeldByOther(line, n int) (bool, error) {
 	return sys.LockedByOther(l.File, lockBase+int64(line), int64(n))
 }
@@ -52,6 +55,7 @@ func NewHeapLocks() *HeapLocks { return &HeapLocks{new(heapLocks)} }
 // Other returns the same locks for another party.
 func (l *HeapLocks) Other() *HeapLocks { return &HeapLocks{l.all} }
 
+// TryLock implements Locks.
 func (l *HeapLocks) TryLock(line int) (bool, error) {
 	l.all.mu.Lock()
 	defer l.all.mu.Unlock()
@@ -62,6 +66,7 @@ func (l *HeapLocks) TryLock(line int) (bool, error) {
 	return true, nil
 }
 
+// Unlock implements Locks.
 func (l *HeapLocks) Unlock(line int) error {
 	l.all.mu.Lock()
 	defer l.all.mu.Unlock()
@@ -71,6 +76,7 @@ func (l *HeapLocks) Unlock(line int) error {
 	return nil
 }
 
+// HeldByOther implements Locks.
 func (l *HeapLocks) HeldByOther(line, n int) (bool, error) {
 	l.all.mu.Lock()
 	defer l.all.mu.Unlock()

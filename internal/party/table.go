@@ -33,7 +33,7 @@ type Table struct {
 
 	mu      sync.Mutex // guards the rest; held for announcements
 	seen    []uint32   // the words of the lines as last looked at
-	watched []*os.File // pidfds
+	watched []watched  // by line
 	closed  bool
 	looked  atomic.Uint32 // epoch at the last look
 	started atomic.Bool   // looked is valid
@@ -42,7 +42,13 @@ type Table struct {
 	waiting func() bool
 }
 
-// scanEvery is how often the locks are looked at while somebody waits: for
+// watched is who is watched on a line, by which pidfd: nil if nobody is.
+type watched struct {
+	id    ID
+	pidfd *os.File
+}
+
+// scanEvery is how often the locks are looked at while somebody waits or tries: for
 // what has no pidfd here, and for a process that called execve.
 const scanEvery = time.Second
 
@@ -53,7 +59,7 @@ func NewTable(lines []Line, epoch *atomic.Uint32, locks Locks, clean func(line i
 	t := &Table{
 		lines: lines, epoch: epoch, locks: locks, clean: clean, waiting: waiting,
 		seen:    make([]uint32, len(lines)),
-		watched: make([]*os.File, len(lines)),
+		watched: make([]watched, len(lines)),
 	}
 	t.scanner = time.AfterFunc(time.Hour, t.scheduledScan)
 	t.scanner.Stop()
@@ -71,7 +77,9 @@ func (t *Table) Dead(id ID) bool {
 }
 
 // Alive tells whether the line is held by a living party.
-func (t *Table) Alive(line int) bool { return t.lines[line].word.Load()&aliveBit != 0 }
+func (t *Table) Alive(line int) bool {
+	return line > 0 && line < len(t.lines) && t.lines[line].word.Load()&aliveBit != 0
+}
 
 // Epoch returns the word that moves when somebody joins or dies.
 func (t *Table) Epoch() *atomic.Uint32 { return t.epoch }
@@ -79,17 +87,29 @@ func (t *Table) Epoch() *atomic.Uint32 { return t.epoch }
 // Attach looks at the whole table, announces the deaths that nobody saw, and
 // claims a line for this process.
 func (t *Table) Attach() error {
-	t.Scan()
-	id, err := t.Claim(t.locks, os.Getpid())
-	if errors.Is(err, ErrFull) { // some may have died since the first look
-		t.Scan()
-		id, err = t.Claim(t.locks, os.Getpid())
-	}
+	id, err := t.ClaimScanned(t.locks, os.Getpid())
 	if err != nil {
 		return err
 	}
 	t.Take(id)
 	return nil
+}
+
+// fullTries is how often a table is looked at before it is said to be full.
+const fullTries = 5
+
+// ClaimScanned is Scan, then Claim. Where the table is full it looks again:
+// some may have died since the first look, and for a moment an announcer may
+// hold the lock of a dead party's line.
+func (t *Table) ClaimScanned(locks Locks, pid int) (ID, error) {
+	for try := 1; ; try++ {
+		t.Scan()
+		id, err := t.Claim(locks, pid)
+		if try == fullTries || !errors.Is(err, ErrFull) {
+			return id, err
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // Take makes id, claimed for this party by its parent or itself, its own.
@@ -181,7 +201,8 @@ func (t *Table) move() {
 }
 
 // Watch brings the list of the watched up to date if the epoch is not the
-// one at the last look. A waiter calls it before it sleeps.
+// one at the last look. A waiter calls it before it sleeps; who only tries, when
+// it finds that somebody else has to act first.
 func (t *Table) Watch(epoch uint32) {
 	if !t.armed.Load() && t.armed.CompareAndSwap(false, true) {
 		t.scanner.Reset(scanEvery)
@@ -192,16 +213,18 @@ func (t *Table) Watch(epoch uint32) {
 	t.look(epoch)
 }
 
-// Scan looks at every line and its lock, whatever the epoch.
-func (t *Table) Scan() {
+// Scan looks at every line and its lock, whatever the epoch, and tells
+// whether it found somebody dead.
+func (t *Table) Scan() (found bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for n := 1; n < len(t.lines) && !t.closed; n++ {
 		w := t.lines[n].word.Load()
 		switch {
-		case w&aliveBit != 0 && wordID(w) != t.Me():
+		case w&aliveBit != 0 && n != t.Me().Line(): // whatever else a line may say
 			if held, err := t.locks.HeldByOther(n, 1); err == nil && !held {
 				t.announce(n, wordID(w))
+				found = true
 			}
 		case w&aliveBit == 0 && t.seen[n] == w|aliveBit && t.seen[n] != 0:
 			// Somebody wrote DEAD and may have been killed before the rest.
@@ -209,16 +232,15 @@ func (t *Table) Scan() {
 		}
 		t.seen[n] = t.lines[n].word.Load()
 	}
+	return found
 }
 
-// scheduledScan runs once a second while somebody waits.
+// scheduledScan runs once a second while somebody waits, and a second after
+// somebody tried.
 func (t *Table) scheduledScan() {
 	t.armed.Store(false)
-	if !t.waiting() {
-		return
-	}
 	t.Scan()
-	if t.armed.CompareAndSwap(false, true) {
+	if t.waiting() && t.armed.CompareAndSwap(false, true) {
 		t.scanner.Reset(scanEvery)
 	}
 }
@@ -234,10 +256,12 @@ func (t *Table) look(epoch uint32) {
 		for n := 1; n < len(t.lines); n++ {
 			w := t.lines[n].word.Load()
 			pid := t.lines[n].pid.Load()
-			if w&aliveBit == 0 || wordID(w) == t.Me() || t.seen[n] == w && t.watched[n] != nil || pid == 0 {
+			if w&aliveBit == 0 || n == t.Me().Line() || pid == 0 {
 				continue
 			}
-			t.watch(n, wordID(w), int(pid))
+			if o := t.watched[n]; o.pidfd == nil || o.id != wordID(w) {
+				t.watch(n, wordID(w), int(pid))
+			}
 			t.seen[n] = w
 		}
 	}
@@ -249,10 +273,7 @@ func (t *Table) look(epoch uint32) {
 // it is that party's, and waits on it in a goroutine. Without a pidfd the
 // scan has to see the death.
 func (t *Table) watch(n int, id ID, pid int) {
-	if old := t.watched[n]; old != nil {
-		t.watched[n] = nil
-		old.Close()
-	}
+	t.unwatch(n)
 	if t.lines[n].ns.Load() != sys.PIDNamespace() {
 		return
 	}
@@ -268,7 +289,7 @@ func (t *Table) watch(n int, id ID, pid int) {
 	if err != nil {
 		return
 	}
-	t.watched[n] = f
+	t.watched[n] = watched{id, f}
 	go func() {
 		if sys.AwaitExit(f) != nil {
 			return // closed: the line has another party, or the segment is closed
@@ -281,12 +302,20 @@ func (t *Table) watch(n int, id ID, pid int) {
 func (t *Table) exited(n int, id ID, f *os.File) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.watched[n] != f {
+	if t.watched[n].pidfd != f {
 		return
 	}
-	t.watched[n] = nil
-	f.Close()
+	t.unwatch(n)
 	t.announce(n, id)
+}
+
+// unwatch ends the watching of a line.
+func (t *Table) unwatch(n int) {
+	f := t.watched[n].pidfd
+	t.watched[n] = watched{}
+	if f != nil {
+		f.Close()
+	}
 }
 
 // announce confirms by the lock that id on line n is dead, and tells everyone.
@@ -316,7 +345,9 @@ func (t *Table) announce(n int, id ID) {
 func (t *Table) Announce(id ID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.announce(id.Line(), id)
+	if n := id.Line(); n != 0 && n < len(t.lines) && n != t.Me().Line() && !t.closed {
+		t.announce(n, id)
+	}
 }
 
 // NobodyElse tells whether no other party holds its lock.
@@ -331,11 +362,8 @@ func (t *Table) Close() {
 	defer t.mu.Unlock()
 	t.closed = true
 	t.scanner.Stop()
-	for n, f := range t.watched {
-		if f != nil {
-			t.watched[n] = nil
-			f.Close()
-		}
+	for n := range t.watched {
+		t.unwatch(n)
 	}
 }
 

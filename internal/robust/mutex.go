@@ -78,6 +78,8 @@ func (m *Mutex) tryAcquireSlow() error {
 		case m.table.Dead(ownerOf(w)):
 			return ErrOwnerDied
 		default:
+			// Who tries again and again is to be told of the owner's death, too.
+			m.table.Watch(m.table.Epoch().Load())
 			return ErrHeld
 		}
 	}

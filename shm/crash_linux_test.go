@@ -1,0 +1,243 @@
+package shm_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/internal/crash"
+	"github.com/seed-2e7ecdea/mp/proc"
+	"github.com/seed-2e7ecdea/mp/shm"
+	psync "github.com/seed-2e7ecdea/mp/sync"
+)
+
+func init() {
+	ops["create"] = func(_ context.Context, j job) (string, error) {
+		_, err := shm.Create(j.Name, 1<<16, &shm.Options{Parties: 3})
+		return "", err
+	}
+	ops["open"] = func(_ context.Context, j job) (string, error) {
+		_, err := shm.Open(j.Name, nil)
+		return "", err
+	}
+	// new makes the object "x" of N bytes in the named segment; it begins with
+	// "new".
+	ops["new"] = func(_ context.Context, j job) (string, error) {
+		seg, err := shm.Open(j.Name, nil)
+		if err != nil {
+			return "", err
+		}
+		_, err = seg.NewObject(shm.Spec{Kind: kindPlain, Name: "x", Size: j.N, Fingerprint: plainPrint, Init: func(mem []byte) error {
+			copy(mem, "new")
+			return nil
+		}})
+		return "", err
+	}
+	ops["remove"] = func(_ context.Context, j job) (string, error) {
+		seg, err := shm.Open(j.Name, nil)
+		if err != nil {
+			return "", err
+		}
+		return "", seg.Remove("x")
+	}
+}
+
+// needCrashPoints skips the test in a binary without them.
+func needCrashPoints(t *testing.T) {
+	if !crash.Enabled {
+		t.Skip("needs the build tag crashpoints")
+	}
+}
+
+// crashAt starts a child that dies at the point, and makes sure that it did.
+func crashAt(t *testing.T, point string, j job) {
+	t.Helper()
+	p := start(t, j, &proc.Options{Env: []string{crash.Env + "=" + point}})
+	await(t, p.Done(), "crash at "+point)
+	if code, _ := p.ExitCode(); code != -int(syscall.SIGKILL) {
+		t.Fatalf("%s: exit code %d, %v: the child did not die at the point", point, code, p.Join(t.Context()))
+	}
+}
+
+// A maker of a segment dies: the name is a whole segment's or nobody's.
+func TestCrashCreate(t *testing.T) {
+	needCrashPoints(t)
+	points := []string{crash.AttachLocked.String(), crash.AttachWritten.String()}
+	for p := range crash.Points(crash.SegmentSized, crash.SegmentLinked) {
+		points = append(points, p.String())
+	}
+	for _, point := range points {
+		t.Run(point, func(t *testing.T) {
+			n := name(t)
+			crashAt(t, point, job{Op: "create", Name: n})
+			if point == crash.SegmentLinked.String() {
+				seg := closing(t, must(shm.Open(n, nil))(t))
+				if got := must(seg.Parties())(t); got != 1 {
+					t.Errorf("%d parties, want 1", got)
+				}
+				must(newPlain(seg, "x", must(seg.Size())(t)))(t)
+				for range 2 { // the dead one's line is free
+					closing(t, must(seg.Attach())(t))
+				}
+				return
+			}
+			_, err := os.Lstat(filePath(n))
+			wantError(t, "the name", err, fs.ErrNotExist)
+			closing(t, must(shm.Create(n, 1024, nil))(t))
+		})
+	}
+}
+
+// Who attaches dies: its line can be used again, and nobody counts it.
+func TestCrashAttach(t *testing.T) {
+	needCrashPoints(t)
+	for p := range crash.Points(crash.AttachLocked, crash.AttachWritten) {
+		t.Run(p.String(), func(t *testing.T) {
+			seg := must(shm.Create(name(t), 1<<12, &shm.Options{Parties: 3}))(t)
+			closing(t, seg)
+			for range 5 { // more often than there are lines
+				crashAt(t, p.String(), job{Op: "open", Name: seg.Name()})
+			}
+			a, b := closing(t, must(seg.Attach())(t)), closing(t, must(shm.Open(seg.Name(), nil))(t))
+			for _, s := range []*shm.Segment{seg, a, b} {
+				if got := must(s.Parties())(t); got != 3 {
+					t.Errorf("%d parties, want 3", got)
+				}
+			}
+		})
+	}
+}
+
+// Who makes or removes an object dies: the object is there or not, its space
+// is not lost, and whoever waits for the directory goes on.
+func TestCrashObject(t *testing.T) {
+	needCrashPoints(t)
+	const room = 1 << 17
+	for p := range crash.Points(crash.ObjectClaimed, crash.ObjectRemoving) {
+		t.Run(p.String(), func(t *testing.T) {
+			seg := named(t, room, nil)
+			op, there := "new", p == crash.ObjectReady
+			if p == crash.ObjectRemoving {
+				op = "remove"
+				must(newPlain(seg, "x", 3000))(t).Close()
+			}
+			// Others want the directory all the time.
+			stop := make(chan struct{})
+			var others sync.WaitGroup
+			for g := range 2 {
+				s := closing(t, must(seg.Attach())(t))
+				others.Go(func() {
+					for i := 0; ; i++ {
+						select {
+						case <-stop:
+							return
+						default:
+						}
+						n := fmt.Sprintf("other%d", g)
+						if _, err := newPlain(s, n, 100); err != nil && !errors.Is(err, shm.ErrNoSpace) {
+							t.Error(err)
+							return
+						} else if err == nil {
+							if err := s.Remove(n); err != nil {
+								t.Error(err)
+								return
+							}
+						}
+						time.Sleep(100 * time.Microsecond)
+					}
+				})
+			}
+			crashAt(t, p.String(), job{Op: op, Name: seg.Name(), N: 90_000})
+			time.AfterFunc(20*time.Millisecond, func() { close(stop) })
+			done := make(chan struct{})
+			go func() { others.Wait(); close(done) }()
+			await(t, done, "others who want the directory")
+
+			x, err := openPlain(seg, "x")
+			switch {
+			case there && (err != nil || string(x.Bytes()[:4]) != "new\x00" || len(x.Bytes()) != 90_000):
+				t.Errorf("the object that was ready: %v", err)
+			case !there && !errors.Is(err, fs.ErrNotExist):
+				t.Errorf("the object that was not ready: %v", err)
+			}
+			if there {
+				_, err := newPlain(seg, "x", 10)
+				wantError(t, "NewObject of the same name", err, fs.ErrExist)
+				x.Close()
+				if err := seg.Remove("x"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			x = must(newPlain(seg, "x", 10))(t)
+			x.Close()
+			empty(t, seg)
+			whole := must(newPlain(seg, "whole", room))(t)
+			for i, b := range whole.Bytes() {
+				if b != 0 {
+					t.Fatalf("byte %d of new memory is %d", i, b)
+				}
+			}
+		})
+	}
+}
+
+// An announcer of a death dies half-way: who waits is told all the same. The
+// first death is by exec, so that no pidfd tells of it.
+func TestCrashAnnounce(t *testing.T) {
+	needCrashPoints(t)
+	for p := range crash.Points(crash.AnnounceDead, crash.AnnounceMoved) {
+		t.Run(p.String(), func(t *testing.T) {
+			for try := 1; ; try++ {
+				if crashAnnouncer(t, p) {
+					return
+				}
+				// Somebody's scan was earlier than the announcer.
+				if try == 20 {
+					t.Fatal("the announcer has never come to announce")
+				}
+			}
+		})
+	}
+}
+
+func crashAnnouncer(t *testing.T, p crash.Point) bool {
+	seg := must(shm.Create(name(t), 1<<12, nil))(t)
+	defer seg.Close()
+	cells, lock := newCells(t, seg), must(psync.NewLock(seg, "", nil))(t)
+	victim := start(t, job{Op: "exec", Cells: cells, Lock: lock}, nil)
+	defer kill(t, victim)
+	for lock.TryAcquire() == nil {
+		if err := lock.Release(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	// The waiter's first scan is a second after it begins to wait.
+	waiter := make(chan error, 1)
+	go func() { waiter <- lock.Acquire(within(t)) }()
+	time.Sleep(20 * time.Millisecond)
+	cells.set(cellGo, 1)
+	for { // until exec
+		if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", victim.PID())); string(comm) == "sleep\n" {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	announcer := start(t, job{Op: "open", Name: seg.Name()}, &proc.Options{Env: []string{crash.Env + "=" + p.String()}})
+	await(t, announcer.Done(), "the announcer")
+	code, _ := announcer.ExitCode()
+	if err := await(t, waiter, "who waits for the lock of the dead"); !errors.Is(err, psync.ErrOwnerDied) {
+		t.Errorf("Acquire: %v, want ErrOwnerDied", err)
+	}
+	recovered(t, lock)
+	if n := must(seg.Parties())(t); n > 2 { // the announcer's line may be found later
+		t.Errorf("%d parties, want 1 or 2", n)
+	}
+	return code == -int(syscall.SIGKILL)
+}

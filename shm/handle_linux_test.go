@@ -1,0 +1,343 @@
+package shm_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/seed-2e7ecdea/mp/proc"
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+func TestHandleText(t *testing.T) {
+	seg := anonymous(t, 1024, nil)
+	o := must(newPlain(seg, "x", 10))(t)
+	for _, h := range []shm.Handle{
+		{}, seg.Handle(), o.Handle(0), o.Handle(2),
+		{Segment: shm.ID{255, 1}, Kind: 1 << 31, Role: 3, Entry: 1<<32 - 1, Serial: 5, PID: 6, FD: 7},
+	} {
+		text := must(h.MarshalText())(t)
+		var back shm.Handle
+		if err := back.UnmarshalText(text); err != nil || back != h {
+			t.Errorf("%+v came back as %+v, %v", h, back, err)
+		}
+		data := must(json.Marshal(map[string]shm.Handle{"h": h}))(t)
+		var m map[string]shm.Handle
+		if err := json.Unmarshal(data, &m); err != nil || m["h"] != h {
+			t.Errorf("%+v came back from JSON as %+v, %v", h, m["h"], err)
+		}
+	}
+	good := seg.Handle().String()
+	for _, tt := range []struct{ label, text string }{
+		{"empty", ""},
+		{"words", "not a handle at all"},
+		{"short", good[:len(good)-1]},
+		{"long", good + "0"},
+		{"prefix", "mp2-" + good[4:]},
+		{"no hex", good[:10] + "x" + good[11:]},
+		{"space", " " + good[1:]},
+		{"NUL", strings.Repeat("\x00", len(good))},
+		{"huge", strings.Repeat("f", 1<<20)},
+	} {
+		t.Run(tt.label, func(t *testing.T) {
+			var h shm.Handle
+			err := h.UnmarshalText([]byte(tt.text))
+			wantError(t, "UnmarshalText", err, shm.ErrHandle)
+			if err != nil && len(err.Error()) > 500 {
+				t.Errorf("an error of %d bytes", len(err.Error()))
+			}
+			var s shm.Segment
+			wantError(t, "Segment.UnmarshalText", s.UnmarshalText([]byte(tt.text)), shm.ErrHandle)
+		})
+	}
+}
+
+func TestReach(t *testing.T) {
+	t.Run("nothing", func(t *testing.T) {
+		_, err := shm.Reach(shm.Handle{})
+		wantError(t, "Reach", err, shm.ErrHandle)
+		_, err = shm.Reach(shm.Handle{Segment: shm.ID{1, 2, 3}, PID: uint32(os.Getpid()), FD: 1})
+		wantError(t, "Reach", err, shm.ErrUnreachable)
+		_, err = shm.Reach(shm.Handle{Segment: shm.ID{1, 2, 3}, PID: 1<<32 - 1, FD: 1<<32 - 1})
+		wantError(t, "Reach", err, shm.ErrUnreachable)
+		if _, ok := shm.Find(shm.ID{1, 2, 3}); ok {
+			t.Error("Find found a segment that is not there")
+		}
+	})
+	t.Run("attached", func(t *testing.T) {
+		eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
+			if got, ok := shm.Find(must(seg.ID())(t)); !ok || got != seg {
+				t.Errorf("Find = %p, %t, want %p", got, ok, seg)
+			}
+			if got := must(shm.Reach(seg.Handle()))(t); got != seg {
+				t.Errorf("Reach gave %p, want %p", got, seg)
+			}
+			if n := must(seg.Parties())(t); n != 1 {
+				t.Errorf("%d parties, want 1", n)
+			}
+		})
+	})
+	t.Run("closed and named", func(t *testing.T) {
+		seg := must(shm.Create(name(t), 1024, nil))(t)
+		must(newPlain(seg, "x", 10))(t).Bytes()[0] = 9
+		h := seg.Handle()
+		x := must(openPlain(seg, "x"))(t).Handle(0)
+		if err := seg.Close(); err != nil {
+			t.Fatal(err)
+		}
+		again := closing(t, must(shm.Reach(h))(t))
+		if again.Name() != seg.Name() {
+			t.Errorf("name %q, want %q", again.Name(), seg.Name())
+		}
+		if o := must(shm.OpenHandle(x, kindPlain, plainPrint))(t); o.Bytes()[0] != 9 {
+			t.Errorf("contents %v", o.Bytes())
+		}
+		if n := must(again.Parties())(t); n != 1 {
+			t.Errorf("%d parties, want 1", n)
+		}
+	})
+	t.Run("closed and anonymous", func(t *testing.T) {
+		seg := must(shm.Anonymous(1024, nil))(t)
+		h := seg.Handle()
+		if err := seg.Close(); err != nil {
+			t.Fatal(err)
+		}
+		_, err := shm.Reach(h)
+		wantError(t, "Reach", err, shm.ErrUnreachable)
+	})
+	t.Run("decoded twice", func(t *testing.T) {
+		seg := named(t, 1024, nil)
+		text := must(seg.MarshalText())(t)
+		var a, b shm.Segment
+		if err := errors.Join(a.UnmarshalText(text), b.UnmarshalBinary(text)); err != nil {
+			t.Fatal(err)
+		}
+		if n := must(b.Parties())(t); n != 1 || a.Name() != seg.Name() {
+			t.Errorf("%d parties, name %q, want 1 and %q", n, a.Name(), seg.Name())
+		}
+		// One attachment: whoever closes it, closes it.
+		if err := a.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []*shm.Segment{seg, &a, &b} {
+			_, err := s.Parties()
+			wantError(t, "Parties", err, shm.ErrClosed)
+		}
+		// And the handle can be followed again.
+		c := new(shm.Segment)
+		if err := c.UnmarshalText(text); err != nil {
+			t.Fatal(err)
+		}
+		closing(t, c)
+		if n := must(c.Parties())(t); n != 1 {
+			t.Errorf("%d parties, want 1", n)
+		}
+	})
+}
+
+// M08: a handle of what is gone leads to nothing else.
+func TestOpenHandle(t *testing.T) {
+	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
+		h := must(newPlain(seg, "x", 10))(t).Handle(0)
+		must(shm.OpenHandle(h, kindPlain, plainPrint))(t)
+		_, err := shm.OpenHandle(h, shm.KindQueue, plainPrint)
+		wantError(t, "another kind", err, shm.ErrMismatch)
+		_, err = shm.OpenHandle(h, kindPlain, 5)
+		wantError(t, "another type", err, shm.ErrMismatch)
+		lie := h
+		lie.Kind = shm.KindQueue
+		_, err = shm.OpenHandle(lie, shm.KindQueue, plainPrint)
+		wantError(t, "a handle that lies", err, shm.ErrMismatch)
+		_, err = shm.OpenHandle(seg.Handle(), kindPlain, plainPrint)
+		wantError(t, "a segment's handle", err, shm.ErrMismatch)
+		for _, entry := range []uint32{h.Entry + 1, 255, 256, 1<<32 - 1} {
+			other := h
+			other.Entry = entry
+			_, err = shm.OpenHandle(other, kindPlain, plainPrint)
+			wantError(t, fmt.Sprintf("entry %d", entry), err, fs.ErrNotExist)
+		}
+		if err := seg.Remove("x"); err != nil {
+			t.Fatal(err)
+		}
+		_, err = shm.OpenHandle(h, kindPlain, plainPrint)
+		wantError(t, "removed", err, fs.ErrNotExist)
+		if seg.Name() != "" || seg.Handle().FD != 0 {
+			_, err = seg.Grant(h)
+			wantError(t, "Grant of a removed object", err, fs.ErrNotExist)
+			if n := must(seg.Parties())(t); n != 1 {
+				t.Errorf("%d parties after a failed Grant, want 1", n)
+			}
+		}
+		// The entry is used again, by an object with another serial number.
+		again := h
+		for again.Entry = h.Entry + 1; again.Entry != h.Entry; {
+			runtime.GC() // until nothing holds the removed one
+			o := must(newPlain(seg, "x", 10))(t)
+			again = o.Handle(0)
+			if err := errors.Join(o.Close(), seg.Remove("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if again == h {
+			t.Error("two objects have one handle")
+		}
+		_, err = shm.OpenHandle(h, kindPlain, plainPrint)
+		wantError(t, "used again", err, fs.ErrNotExist)
+	})
+}
+
+func init() {
+	// reach opens the plain object of a handle and adds one to its first byte.
+	ops["reach"] = func(_ context.Context, j job) (string, error) {
+		var h shm.Handle
+		if err := h.UnmarshalText([]byte(j.Text)); err != nil {
+			return "", err
+		}
+		o, err := shm.OpenHandle(h, kindPlain, plainPrint)
+		if err != nil {
+			return "", err
+		}
+		seg, ok := shm.Find(h.Segment)
+		if !ok {
+			return "", errors.New("not attached")
+		}
+		n, err := seg.Parties()
+		o.Bytes()[0]++
+		return fmt.Sprint(n, " parties, name ", seg.Name()), err
+	}
+	// parties counts those of the segment it was given.
+	ops["parties"] = func(_ context.Context, j job) (string, error) {
+		n, err := j.Seg.Parties()
+		return fmt.Sprint(n), err
+	}
+}
+
+// M08: text of a handle is enough for a process that is no child and was
+// given nothing.
+func TestStranger(t *testing.T) {
+	for _, tt := range []struct {
+		sort string
+		seg  *shm.Segment
+	}{{"anonymous", anonymous(t, 1024, nil)}, {"named", named(t, 1024, nil)}} {
+		t.Run(tt.sort, func(t *testing.T) {
+			x := must(newPlain(tt.seg, "x", 10))(t)
+			h := x.Handle(0)
+			s := startPlain(t, "reach", h.String())
+			if got, want := s.line(t), "2 parties, name "+tt.seg.Name(); got != strings.TrimSpace(want) {
+				t.Errorf("the stranger says %q, want %q", got, want)
+			}
+			if x.Bytes()[0] != 1 {
+				t.Error("the stranger has other memory")
+			}
+			// The hint is wrong: it is searched for.
+			h.PID, h.FD = 1<<30, 99
+			other := startPlain(t, "reach", h.String())
+			if got, want := other.line(t), "3 parties, name "+tt.seg.Name(); got != strings.TrimSpace(want) {
+				t.Errorf("the stranger says %q, want %q", got, want)
+			}
+			h.PID, h.FD = uint32(os.Getpid()), 0 // another file
+			third := startPlain(t, "reach", h.String())
+			if got, want := third.line(t), "4 parties, name "+tt.seg.Name(); got != strings.TrimSpace(want) {
+				t.Errorf("the stranger says %q, want %q", got, want)
+			}
+			if err := tt.seg.Remove("x"); err != nil {
+				t.Fatal(err)
+			}
+			if got := startPlain(t, "reach", x.Handle(0).String()).line(t); !strings.Contains(got, fs.ErrNotExist.Error()) {
+				t.Errorf("handle of a removed object: the stranger says %q", got)
+			}
+		})
+	}
+	t.Run("a holder that is not the maker", func(t *testing.T) {
+		seg := must(shm.Anonymous(1024, nil))(t)
+		x := must(newPlain(seg, "x", 10))(t)
+		s := startPlain(t, "reach", x.Handle(0).String())
+		s.line(t)
+		h := x.Handle(0)
+		if err := seg.Close(); err != nil {
+			t.Fatal(err)
+		}
+		// The stranger is the only holder now.
+		again := closing(t, must(shm.Reach(h))(t))
+		if o := must(openPlain(again, "x"))(t); o.Bytes()[0] != 1 {
+			t.Error("another segment")
+		}
+	})
+}
+
+func TestGrant(t *testing.T) {
+	t.Run("adopted", func(t *testing.T) {
+		seg := anonymous(t, 1024, nil)
+		if got := run(t, job{Op: "parties", Seg: seg}); got != "2" {
+			t.Errorf("the child sees %s parties, want 2", got)
+		}
+	})
+	t.Run("cancelled", func(t *testing.T) {
+		seg := anonymous(t, 1024, nil)
+		x := must(newPlain(seg, "x", 10))(t)
+		g := must(seg.Grant(x.Handle(1), seg.Handle()))(t)
+		if !x.Held(1) || x.Held(2) {
+			t.Errorf("held %t and %t, want true and false", x.Held(1), x.Held(2))
+		}
+		if err := g.Cancel(); err != nil {
+			t.Fatal(err)
+		}
+		if x.Held(1) {
+			t.Error("held by a grant that was cancelled")
+		}
+	})
+	t.Run("refused", func(t *testing.T) {
+		seg, other := anonymous(t, 1024, nil), anonymous(t, 1024, nil)
+		good := must(newPlain(seg, "x", 10))(t).Handle(0)
+		foreign := must(newPlain(other, "x", 10))(t).Handle(0)
+		role, entry := good, good
+		role.Role = 3
+		entry.Entry = 1 << 20
+		for label, h := range map[string]shm.Handle{"foreign": foreign, "role": role, "entry": entry} {
+			_, err := seg.Grant(good, h)
+			wantError(t, label, err, shm.ErrHandle)
+		}
+		if n := must(seg.Parties())(t); n != 1 {
+			t.Errorf("%d parties, want 1", n)
+		}
+		_, err := heap(t, 1024).Grant()
+		wantError(t, "heap", err, errors.ErrUnsupported)
+	})
+	t.Run("Adopt of other files", func(t *testing.T) {
+		seg := named(t, 1024, nil)
+		raw := name(t)
+		closing(t, must(shm.CreateBlock(raw, 100, nil))(t))
+		for _, path := range []string{filePath(seg.Name()), filePath(raw), os.DevNull} {
+			f := must(os.OpenFile(path, os.O_RDWR, 0))(t)
+			if _, err := shm.Adopt(f); err == nil {
+				t.Errorf("%s was adopted", path)
+			}
+			if f.Close() == nil {
+				t.Errorf("Adopt failed and left %s open", path)
+			}
+		}
+		// The number of a party that another file has the lock of.
+		x := must(newPlain(seg, "x", 1))(t)
+		f := must(os.OpenFile(filePath(seg.Name()), os.O_RDWR, 0))(t)
+		must(f.Seek(int64(x.Me()), 0))(t)
+		_, err := shm.Adopt(f)
+		wantError(t, "a party of somebody else", err, shm.ErrHandle)
+		if n := must(seg.Parties())(t); n != 1 {
+			t.Errorf("%d parties, want 1", n)
+		}
+	})
+	t.Run("failed start", func(t *testing.T) {
+		seg := anonymous(t, 1024, nil)
+		p := must(work.New(job{Op: "parties", Seg: seg}, &proc.Options{Dir: "/nonexistent"}))(t)
+		wantError(t, "Start", p.Start(within(t)), fs.ErrNotExist)
+		if n := must(seg.Parties())(t); n != 1 {
+			t.Errorf("%d parties, want 1", n)
+		}
+	})
+}

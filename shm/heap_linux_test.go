@@ -1,0 +1,197 @@
+package shm_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// hammerDirectory lets parties make, open, use and remove objects of a few
+// names, all at once. An object's memory is its first party's number, eight
+// times over: a mixture would be memory that two objects had.
+func hammerDirectory(t *testing.T, seg *shm.Segment, parties int, d time.Duration) {
+	t.Helper()
+	end := time.Now().Add(d)
+	var all sync.WaitGroup
+	for p := range parties {
+		s := closing(t, must(seg.Attach())(t))
+		for g := range 2 {
+			all.Go(func() {
+				r := rand.New(rand.NewPCG(uint64(p), uint64(g)))
+				for time.Now().Before(end) {
+					if err := touchDirectory(s, r); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+	}
+	done := make(chan struct{})
+	go func() { all.Wait(); close(done) }()
+	await(t, done, "hammered directory")
+	empty(t, seg)
+}
+
+func touchDirectory(s *shm.Segment, r *rand.Rand) error {
+	// The length of the name and the size tell the names apart.
+	k := r.IntN(4)
+	n := fmt.Sprintf("%0*d", 3*k+1, k)
+	size := 8 * (k + 1)
+	switch r.IntN(10) {
+	case 0, 1, 2:
+		o, err := s.NewObject(shm.Spec{Kind: kindPlain, Name: n, Size: size, Fingerprint: plainPrint, Init: func(mem []byte) error {
+			for i := range mem {
+				if mem[i] != 0 {
+					return fmt.Errorf("new %s: byte %d is %d", n, i, mem[i])
+				}
+				mem[i] = byte(k + 1)
+			}
+			return nil
+		}})
+		if err == nil {
+			err = check(o, n, k, size)
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, shm.ErrNoSpace) {
+			return err
+		}
+	case 3, 4:
+		if err := s.Remove(n); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	case 5:
+		for o := range s.Objects() {
+			if len(o.Name)%3 != 1 || o.Size != 8*(len(o.Name)/3+1) {
+				return fmt.Errorf("no such object was made: %+v", o)
+			}
+		}
+	default:
+		o, err := openPlain(s, n)
+		if err == nil {
+			err = check(o, n, k, size)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// check looks at the memory of an object again and again.
+func check(o *shm.Object, n string, k, size int) error {
+	defer o.Close()
+	if len(o.Bytes()) != size {
+		return fmt.Errorf("opened %s: %d bytes, want %d", n, len(o.Bytes()), size)
+	}
+	for range 3 {
+		for i, b := range o.Bytes() {
+			if b != byte(k+1) {
+				return fmt.Errorf("%s: byte %d is %d, want %d", n, i, b, k+1)
+			}
+		}
+		runtime.Gosched()
+	}
+	runtime.KeepAlive(o)
+	return nil
+}
+
+func TestHammerDirectory(t *testing.T) {
+	eachSegment(t, 1<<13, func(t *testing.T, seg *shm.Segment) {
+		hammerDirectory(t, seg, 4, 300*time.Millisecond)
+	})
+}
+
+// M06: methods that are inside when Close comes end with ErrClosed or had
+// their effect, fault nowhere, and leave the segment whole for the others.
+func TestCloseUnderUse(t *testing.T) {
+	eachSegment(t, 1<<13, func(t *testing.T, seg *shm.Segment) {
+		for round := range 30 {
+			s := must(seg.Attach())(t)
+			var users sync.WaitGroup
+			for g := range 4 {
+				users.Go(func() {
+					r := rand.New(rand.NewPCG(uint64(round), uint64(g)))
+					for {
+						err := touchDirectory(s, r)
+						if err == nil {
+							_, err = s.Parties()
+						}
+						if err == nil && r.IntN(20) == 0 {
+							var o *shm.Segment
+							if o, err = s.Attach(); err == nil {
+								err = o.Close()
+							}
+						}
+						if errors.Is(err, shm.ErrClosed) {
+							return
+						}
+						// After Close the memory is another: what it says is nothing.
+						if _, closed := s.Parties(); err != nil && !errors.Is(closed, shm.ErrClosed) {
+							t.Error(err)
+							return
+						}
+					}
+				})
+			}
+			time.Sleep(time.Duration(round) * 100 * time.Microsecond)
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			done := make(chan struct{})
+			go func() { users.Wait(); close(done) }()
+			await(t, done, "users of a closed segment")
+			if err := touchDirectory(seg, rand.New(rand.NewPCG(1, 1))); err != nil {
+				t.Errorf("after another party's Close: %v", err)
+			}
+		}
+		empty(t, seg)
+		// All is free again.
+		size := must(seg.Size())(t)
+		if _, err := newPlain(seg, "whole", size); err != nil {
+			t.Errorf("space was lost: %v", err)
+		}
+		if n := must(seg.Parties())(t); n != 1 {
+			t.Errorf("%d parties, want 1", n)
+		}
+	})
+}
+
+// Deaths, played: what the dead were making is nobody's, what they held is
+// free.
+func TestHeapDeaths(t *testing.T) {
+	seg := heap(t, 1<<12)
+	for round := range 20 {
+		victim := must(seg.Attach())(t)
+		x := must(newPlain(victim, "x", 64))(t)
+		x.Hold(1)
+		mine := must(openPlain(seg, "x"))(t)
+		if !mine.Held(1) {
+			t.Fatal("not held")
+		}
+		dead := must(victim.Drop())(t)
+		if !mine.Held(1) {
+			t.Error("dead before it was announced")
+		}
+		if err := seg.Announce(dead); err != nil {
+			t.Fatal(err)
+		}
+		if mine.Held(1) {
+			t.Error("held by the dead")
+		}
+		mine.Close()
+		if err := seg.Remove("x"); err != nil {
+			t.Fatal(err)
+		}
+		if n := must(seg.Parties())(t); n != 1 {
+			t.Errorf("round %d: %d parties, want 1", round, n)
+		}
+	}
+	must(newPlain(seg, "whole", 1<<12))(t)
+}

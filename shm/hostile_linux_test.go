@@ -1,0 +1,448 @@
+package shm_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/ring"
+	"github.com/seed-2e7ecdea/mp/shm"
+	psync "github.com/seed-2e7ecdea/mp/sync"
+)
+
+// Where the parts of a segment are: see header.go and entry_unsafe.go.
+const (
+	offVersion = 8
+	offOrder   = 12
+	offTotal   = 16
+	offParties = 24
+	offObjects = 28
+	offID      = 32
+	offSum     = 48
+	headerSize = 56
+
+	offEpoch   = 128
+	offDirLock = 256
+	offLines   = 384
+	lineSize   = 128
+	entrySize  = 256
+
+	offState   = 0
+	offSerial  = 4
+	offKind    = 8
+	offNameLen = 12
+	offPrint   = 16
+	offOffset  = 24
+	offSize    = 32
+
+	imageParties = 4
+	imageObjects = 8
+	offDirectory = offLines + (imageParties+1)*lineSize
+	imageBase    = 1 << 16
+	imageRoom    = 1 << 15
+)
+
+// image returns the bytes of a valid segment with a few objects in it: plain
+// "p", a lock "l", a queue "q" with a value in it, a pipe "c" with a message.
+func image(t testing.TB) []byte {
+	t.Helper()
+	n := name(t)
+	seg := must(shm.Create(n, imageRoom, &shm.Options{Parties: imageParties, Objects: imageObjects}))(t)
+	must(newPlain(seg, "p", 1000))(t)
+	must(psync.NewLock(seg, "l", nil))(t)
+	q := must(ring.NewQueue[uint64](seg, "q", 4, nil))(t)
+	if err := q.TryPut(1); err != nil {
+		t.Fatal(err)
+	}
+	a, b, err := ring.NewPipe(seg, "c", &ring.PipeOptions{Capacity: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.TrySend([]byte("message")); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(a.Close(), b.Close(), q.Close(), seg.Close()); err != nil {
+		t.Fatal(err)
+	}
+	raw := must(os.ReadFile(filePath(n)))(t)
+	if len(raw) != imageBase+imageRoom {
+		t.Fatalf("a segment of %d bytes, want %d: this test does not know the layout any more", len(raw), imageBase+imageRoom)
+	}
+	return raw
+}
+
+func put32(b []byte, off int, v uint32) { binary.NativeEndian.PutUint32(b[off:], v) }
+func put64(b []byte, off int, v uint64) { binary.NativeEndian.PutUint64(b[off:], v) }
+
+// sum makes the header's sum right.
+func sum(b []byte) {
+	h := fnv.New64a()
+	h.Write(b[:offSum])
+	put64(b, offSum, h.Sum64())
+}
+
+func entry(i int) int { return offDirectory + i*entrySize }
+
+// M17, and "hostile bytes are an error": each way of being no good segment has
+// its error, from Open and from Reach, and List passes it over.
+func TestHostileHeader(t *testing.T) {
+	valid := image(t)
+	with := func(change func(b []byte)) func([]byte) []byte {
+		return func(b []byte) []byte { change(b); sum(b); return b }
+	}
+	for _, tt := range []struct {
+		label string
+		bytes func(b []byte) []byte
+		want  error
+	}{
+		{"nothing", func([]byte) []byte { return nil }, shm.ErrForeign},
+		{"one byte", func(b []byte) []byte { return b[:1] }, shm.ErrForeign},
+		{"text", func([]byte) []byte { return bytes.Repeat([]byte("no segment\n"), 1<<13) }, shm.ErrForeign},
+		{"zeroes", func(b []byte) []byte { return make([]byte, len(b)) }, shm.ErrForeign},
+		{"magic", with(func(b []byte) { b[7] ^= 1 }), shm.ErrForeign},
+		{"another byte order", func(b []byte) []byte { put32(b, offOrder, 0x04030201); return b }, shm.ErrForeign},
+		{"only the magic", func(b []byte) []byte { return b[:8] }, shm.ErrTruncated},
+		{"half a header", func(b []byte) []byte { return b[:headerSize-1] }, shm.ErrTruncated},
+		{"only a header", func(b []byte) []byte { return b[:headerSize] }, shm.ErrTruncated},
+		{"half a table", func(b []byte) []byte { return b[:offDirectory-1] }, shm.ErrTruncated},
+		{"no objects", func(b []byte) []byte { return b[:imageBase] }, shm.ErrTruncated},
+		{"a byte short", func(b []byte) []byte { return b[:len(b)-1] }, shm.ErrTruncated},
+		{"newer", func(b []byte) []byte { put32(b, offVersion, 2); return b }, shm.ErrVersion},
+		{"newest", with(func(b []byte) { put32(b, offVersion, 1<<32-1) }), shm.ErrVersion},
+		{"version 0", with(func(b []byte) { put32(b, offVersion, 0) }), shm.ErrCorrupt},
+		{"sum", func(b []byte) []byte { b[offSum]++; return b }, shm.ErrCorrupt},
+		{"identity changed", func(b []byte) []byte { b[offID]++; return b }, shm.ErrCorrupt},
+		{"no parties", with(func(b []byte) { put32(b, offParties, 0) }), shm.ErrCorrupt},
+		{"256 parties", with(func(b []byte) { put32(b, offParties, 256) }), shm.ErrCorrupt},
+		{"parties without end", with(func(b []byte) { put32(b, offParties, 1<<32-1) }), shm.ErrCorrupt},
+		{"no entries", with(func(b []byte) { put32(b, offObjects, 0) }), shm.ErrCorrupt},
+		{"too many entries", with(func(b []byte) { put32(b, offObjects, 1<<16+1) }), shm.ErrCorrupt},
+		{"entries without end", with(func(b []byte) { put32(b, offObjects, 1<<32-1) }), shm.ErrCorrupt},
+		{"entries beyond the file", with(func(b []byte) { put32(b, offObjects, 1<<16) }), shm.ErrCorrupt},
+		{"no room", with(func(b []byte) { put64(b, offTotal, imageBase) }), shm.ErrCorrupt},
+		{"no bytes", with(func(b []byte) { put64(b, offTotal, 0) }), shm.ErrCorrupt},
+		{"2^64-1 bytes", with(func(b []byte) { put64(b, offTotal, 1<<64-1) }), shm.ErrCorrupt},
+		{"2^63 bytes", with(func(b []byte) { put64(b, offTotal, 1<<63) }), shm.ErrCorrupt},
+		{"more than there is", with(func(b []byte) { put64(b, offTotal, imageBase+imageRoom+1) }), shm.ErrTruncated},
+		{"512 MiB", with(func(b []byte) { put64(b, offTotal, 1<<29) }), shm.ErrTruncated},
+	} {
+		t.Run(tt.label, func(t *testing.T) {
+			b := tt.bytes(bytes.Clone(valid))
+			n := name(t)
+			if err := os.WriteFile(filePath(n), b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := shm.Open(n, nil)
+			wantError(t, "Open", err, tt.want)
+			for _, other := range []error{shm.ErrForeign, shm.ErrTruncated, shm.ErrVersion, shm.ErrCorrupt} {
+				if other != tt.want && errors.Is(err, other) {
+					t.Errorf("Open: %v is two things at once", err)
+				}
+			}
+			if len(b) >= headerSize && shm.ID(b[offID:]) != (shm.ID{}) {
+				_, err = shm.Reach(shm.Handle{Segment: shm.ID(b[offID:]), PID: 1 << 31})
+				wantError(t, "Reach", err, shm.ErrUnreachable)
+			}
+			if found := list(t, n); len(found) > 0 {
+				t.Errorf("listed: %v", found)
+			}
+			if gone := reap(t, n); len(gone) > 0 {
+				t.Error("reaped")
+			}
+		})
+	}
+	t.Run("longer than the segment", func(t *testing.T) {
+		n := name(t)
+		if err := os.WriteFile(filePath(n), append(bytes.Clone(valid), "more"...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		seg := closing(t, must(shm.Open(n, nil))(t))
+		if size := must(seg.Size())(t); size != imageRoom {
+			t.Errorf("size %d, want %d", size, imageRoom)
+		}
+	})
+	t.Run("sparse and huge", func(t *testing.T) {
+		n := name(t)
+		b := bytes.Clone(valid)
+		put64(b, offTotal, 1<<60)
+		sum(b)
+		if err := os.WriteFile(filePath(n), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(filePath(n), 1<<60); err != nil {
+			t.Skip("no such files here:", err)
+		}
+		if _, err := shm.Open(n, nil); err == nil {
+			t.Error("opened")
+		}
+	})
+}
+
+// Whatever the rest of a segment says: it opens, and its objects do or are
+// refused.
+func TestHostileBody(t *testing.T) {
+	valid := image(t)
+	const x = 0 // the entry of "p"
+	for _, tt := range []struct {
+		label   string
+		change  func(b []byte)
+		open    error // of the plain object "p"
+		newOne  error // of NewObject
+		parties int
+	}{
+		{"nothing", func([]byte) {}, nil, nil, 1},
+		{"offset in the header", func(b []byte) { put64(b, entry(x)+offOffset, 0) }, shm.ErrCorrupt, shm.ErrCorrupt, 1},
+		{"offset beyond", func(b []byte) { put64(b, entry(x)+offOffset, 1<<62) }, shm.ErrCorrupt, shm.ErrCorrupt, 1},
+		{"offset of all ones", func(b []byte) { put64(b, entry(x)+offOffset, 1<<64-128) }, shm.ErrCorrupt, shm.ErrCorrupt, 1},
+		{"odd offset", func(b []byte) { put64(b, entry(x)+offOffset, imageBase+1) }, shm.ErrCorrupt, shm.ErrCorrupt, 1},
+		{"no size", func(b []byte) { put64(b, entry(x)+offSize, 0) }, shm.ErrCorrupt, shm.ErrCorrupt, 1},
+		{"size beyond", func(b []byte) { put64(b, entry(x)+offSize, imageRoom+1) }, shm.ErrCorrupt, shm.ErrCorrupt, 1},
+		{"size of all ones", func(b []byte) { put64(b, entry(x)+offSize, 1<<64-1) }, shm.ErrCorrupt, shm.ErrCorrupt, 1},
+		{"overlap", func(b []byte) { put64(b, entry(x)+offSize, 1100) }, nil, shm.ErrCorrupt, 1},
+		{"another kind", func(b []byte) { put32(b, entry(x)+offKind, 99) }, shm.ErrMismatch, nil, 1},
+		{"another type", func(b []byte) { put64(b, entry(x)+offPrint, 99) }, shm.ErrMismatch, nil, 1},
+		{"name too long", func(b []byte) { put32(b, entry(x)+offNameLen, 121) }, fs.ErrNotExist, nil, 1},
+		{"name of 4 GiB", func(b []byte) { put32(b, entry(x)+offNameLen, 1<<32-1) }, fs.ErrNotExist, nil, 1},
+		{"being made", func(b []byte) { put32(b, entry(x)+offState, 1) }, fs.ErrNotExist, nil, 1},
+		{"removed", func(b []byte) { put32(b, entry(x)+offState, 3) }, fs.ErrNotExist, nil, 1},
+		{"no such state", func(b []byte) { put32(b, entry(x)+offState, 77) }, fs.ErrNotExist, nil, 1},
+		{"serial", func(b []byte) { put32(b, entry(x)+offSerial, 1<<32-1) }, nil, nil, 1},
+		{"held by everyone", func(b []byte) {
+			for i := 40; i < 136; i++ {
+				b[entry(x)+i] = 0xff
+			}
+		}, nil, nil, 1},
+		{"all lines alive", func(b []byte) {
+			for i := 1; i <= imageParties; i++ {
+				put32(b, offLines+i*lineSize, 3)
+				put32(b, offLines+i*lineSize+4, uint32(os.Getpid()))
+			}
+		}, nil, nil, 1},
+		{"lines of all ones", func(b []byte) {
+			for i := range imageParties - 2 {
+				for k := range lineSize {
+					b[offLines+(i+1)*lineSize+k] = 0xff
+				}
+			}
+		}, nil, nil, 1},
+		{"alive and nobody", func(b []byte) {
+			for i := 1; i <= imageParties; i++ {
+				put32(b, offLines+i*lineSize, 1)
+			}
+		}, nil, nil, 1},
+		{"directory locked by nobody", func(b []byte) { put32(b, offDirLock, 1) }, nil, nil, 1},
+		{"directory locked by the dead", func(b []byte) { put32(b, offDirLock, 0xfffffffe) }, nil, nil, 1},
+		{"directory locked by who comes next", func(b []byte) { put32(b, offDirLock, (2<<8|1)<<1) }, nil, nil, 1},
+		{"epoch", func(b []byte) { put32(b, offEpoch, 1<<32-1) }, nil, nil, 1},
+	} {
+		t.Run(tt.label, func(t *testing.T) {
+			b := bytes.Clone(valid)
+			tt.change(b)
+			n := name(t)
+			if err := os.WriteFile(filePath(n), b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				seg, err := shm.Open(n, nil)
+				if err != nil {
+					t.Errorf("Open: %v", err)
+					return
+				}
+				defer seg.Close()
+				objects(seg)
+				if got := must(seg.Parties())(t); got != tt.parties {
+					t.Errorf("%d parties, want %d", got, tt.parties)
+				}
+				_, err = openPlain(seg, "p")
+				wantError(t, "open", err, tt.open)
+				o, err := newPlain(seg, "new", 100)
+				wantError(t, "NewObject", err, tt.newOne)
+				if err == nil {
+					o.Bytes()[99] = 1
+					wantError(t, "Remove", seg.Remove("new"), nil)
+				}
+				other, err := seg.Attach()
+				if err != nil {
+					t.Errorf("Attach: %v", err)
+					return
+				}
+				other.Close()
+			}()
+			await(t, done, "use of a hostile segment")
+		})
+	}
+	t.Run("no generation left", func(t *testing.T) {
+		b := bytes.Clone(valid)
+		for i := 1; i <= imageParties; i++ {
+			put32(b, offLines+i*lineSize, (1<<31-256|uint32(i))<<1) // dead, of the last generation
+		}
+		put32(b, offLines+2*lineSize, (1<<31-512|2)<<1) // one is left
+		n := name(t)
+		if err := os.WriteFile(filePath(n), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		seg := closing(t, must(shm.Open(n, nil))(t))
+		must(newPlain(seg, "", 1))(t)
+		_, err := seg.Attach()
+		wantError(t, "Attach", err, shm.ErrParties)
+		if err := seg.Close(); err != nil {
+			t.Fatal(err)
+		}
+		_, err = shm.Open(n, nil)
+		wantError(t, "Open", err, shm.ErrParties)
+	})
+}
+
+// patch changes a segment's bytes as the fuzzer's input says: records of a
+// region, an offset in it, a width and a value.
+func patch(b, input []byte) {
+	regions := []struct{ off, size int }{
+		{0, headerSize},
+		{offEpoch, 256},
+		{offLines + lineSize, imageParties * lineSize},
+		{offDirectory, imageObjects * entrySize},
+		{imageBase, 1 << 11},         // plain, lock, and the queue's head
+		{imageBase + 1<<10, 1 << 11}, // lock, queue, the pipe's head
+		{imageBase, imageRoom},
+	}
+	for len(input) >= 12 {
+		r := regions[int(input[0])%len(regions)]
+		off := r.off + int(binary.LittleEndian.Uint16(input[2:]))%r.size
+		v := binary.LittleEndian.Uint64(input[4:])
+		switch input[1] % 4 {
+		case 0:
+			b[off] = byte(v)
+		case 1:
+			put32(b, off&^3, uint32(v))
+		case 2:
+			put64(b, off&^7, v)
+		case 3: // small change
+			put32(b, off&^3, binary.NativeEndian.Uint32(b[off&^3:])+uint32(int8(v)))
+		}
+		input = input[12:]
+	}
+}
+
+// use does with an opened segment whatever does not wait.
+func use(seg *shm.Segment) {
+	if other, err := seg.Attach(); err == nil {
+		defer other.Close()
+	}
+	buf := make([]byte, 10000)
+	infos := objects(seg)
+	for _, info := range append(infos, shm.ObjectInfo{Name: "p"}, shm.ObjectInfo{Name: "l"}, shm.ObjectInfo{Name: "q"}, shm.ObjectInfo{Name: "c"}) {
+		if o, err := openPlain(seg, info.Name); err == nil {
+			clear(o.Bytes()[:min(1000, len(o.Bytes()))])
+			o.Hold(1)
+			o.Held(2)
+			o.Drop(1)
+			o.Close()
+		}
+		if l, err := psync.OpenLock(seg, info.Name); err == nil {
+			if l.TryAcquire() == nil {
+				l.Release()
+			}
+			l.Close()
+		}
+		if q, err := ring.OpenQueue[uint64](seg, info.Name); err == nil {
+			for range 6 {
+				q.TryPut(5)
+			}
+			q.Len()
+			for range 6 {
+				q.TryGet()
+			}
+			q.Close()
+		}
+		a, errA := ring.OpenPipe(seg, info.Name, ring.A)
+		b, errB := ring.OpenPipe(seg, info.Name, ring.B)
+		if errA == nil && errB == nil {
+			for range 3 {
+				a.TrySend(buf[:700])
+				b.TrySend(nil)
+			}
+			for range 6 {
+				b.TryReceive()
+				a.TryReceiveInto(buf)
+			}
+		}
+		if errA == nil {
+			a.Close()
+		}
+		if errB == nil {
+			b.Close()
+		}
+	}
+	for i, size := range []int{100, 5000, 1} {
+		if o, err := newPlain(seg, fmt.Sprint("new", i), size); err == nil {
+			clear(o.Bytes())
+			o.Close()
+		}
+	}
+	for _, info := range objects(seg) {
+		seg.Remove(info.Name)
+	}
+	if o, err := newPlain(seg, "last", 1000); err == nil {
+		clear(o.Bytes())
+	}
+	seg.Parties()
+}
+
+func FuzzOpenSegment(f *testing.F) {
+	valid := image(f)
+	record := func(region, width byte, off uint16, v uint64) []byte {
+		b := []byte{region, width}
+		b = binary.LittleEndian.AppendUint16(b, off)
+		return binary.LittleEndian.AppendUint64(b, v)
+	}
+	f.Add([]byte{})
+	f.Add(record(0, 0, 3, 9))
+	f.Add(record(1, 1, 128, 3))
+	f.Add(record(2, 1, 0, 3))
+	for e := range uint16(4) {
+		for _, off := range []uint16{offState, offSerial, offKind, offNameLen, offPrint, offOffset, offSize, 40} {
+			f.Add(record(3, 2, e*entrySize+off, 1<<63|5))
+			f.Add(record(3, 3, e*entrySize+off, 1))
+		}
+	}
+	for off := uint16(0); off < 1<<11; off += 64 {
+		f.Add(record(4, 1, off, 1<<32-1))
+		f.Add(record(5, 2, off, 1<<63))
+		f.Add(record(5, 3, off, 1))
+	}
+	n := name(f)
+	f.Fuzz(func(t *testing.T, input []byte) {
+		b := bytes.Clone(valid)
+		patch(b, input)
+		if len(input) == 0 || input[0]%2 == 0 {
+			sum(b)
+		}
+		if err := os.WriteFile(filePath(n), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		defer os.Remove(filePath(n))
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			seg, err := shm.Open(n, nil)
+			if err != nil {
+				return
+			}
+			use(seg)
+			seg.Close()
+		}()
+		select {
+		case <-done:
+		case <-time.After(10 * time.Second):
+			stuck(t, "use of a hostile segment")
+		}
+	})
+}

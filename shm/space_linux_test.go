@@ -1,0 +1,118 @@
+package shm_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+func init() {
+	// full runs in a mount namespace of its own, where /dev/shm is small.
+	ops["full"] = func(context.Context, job) (string, error) {
+		if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+			return "no mount: " + err.Error(), nil
+		}
+		if err := syscall.Mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=1m"); err != nil {
+			return "no mount: " + err.Error(), nil
+		}
+		return "ok", inSmallMemory()
+	}
+}
+
+// inSmallMemory is M14 where /dev/shm has 1 MiB.
+func inSmallMemory() error {
+	want := func(what string, err error) error {
+		if !errors.Is(err, shm.ErrNoSpace) || !errors.Is(err, syscall.ENOSPC) {
+			return fmt.Errorf("%s: %v, want ErrNoSpace and ENOSPC", what, err)
+		}
+		return nil
+	}
+	_, err := shm.CreateBlock("block", 2<<20, nil)
+	if err := want("CreateBlock", err); err != nil {
+		return err
+	}
+	_, err = shm.Create("segment", 1000, &shm.Options{Objects: 1 << 16})
+	if err := want("Create of a segment whose directory is too large", err); err != nil {
+		return err
+	}
+	if left, err := os.ReadDir("/dev/shm"); err != nil || len(left) != 0 {
+		return fmt.Errorf("left behind: %v, %w", left, err)
+	}
+	// A segment may be larger than the memory: its objects take it.
+	seg, err := shm.Create("segment", 8<<20, nil)
+	if err != nil {
+		return err
+	}
+	defer seg.Close()
+	_, err = newPlain(seg, "big", 2<<20)
+	if err := want("NewObject", err); err != nil {
+		return err
+	}
+	if _, err := openPlain(seg, "big"); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the object that was not made: %w", err)
+	}
+	// What is there is used to the end, and can be written.
+	made := 0
+	for ; ; made++ {
+		o, err := newPlain(seg, fmt.Sprint(made), 100_000)
+		if err != nil {
+			if err := want("NewObject", err); err != nil {
+				return err
+			}
+			break
+		}
+		for i := range o.Bytes() {
+			o.Bytes()[i] = 0xff
+		}
+		o.Close()
+	}
+	if made < 5 {
+		return fmt.Errorf("only %d objects of 100 kB in 1 MiB", made)
+	}
+	_, err = shm.CreateBlock("block", 1<<18, nil)
+	if err := want("CreateBlock when all is in use", err); err != nil {
+		return err
+	}
+	// Removing one makes room in the segment for another.
+	if err := seg.Remove("0"); err != nil {
+		return err
+	}
+	o, err := newPlain(seg, "again", 100_000)
+	if err != nil {
+		return fmt.Errorf("after Remove: %w", err)
+	}
+	for i, b := range o.Bytes() {
+		if b != 0 {
+			return fmt.Errorf("byte %d is %d", i, b)
+		}
+		o.Bytes()[i] = 1
+	}
+	// All memory is reserved by somebody: the file system says so, too.
+	_, err = newPlain(seg, "more", 1<<20)
+	return want("NewObject at the end", err)
+}
+
+// M14: where /dev/shm is full, whoever allocates gets an error, and nobody a
+// SIGBUS.
+func TestFull(t *testing.T) {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), plainEnv+"=full")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	cmd.Stdin = strings.NewReader("\n")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if errors.Is(err, syscall.EPERM) || strings.Contains(string(out), "no mount") {
+		t.Skipf("mounts are not permitted here: %v %s", err, out)
+	}
+	if got := strings.TrimSpace(string(out)); err != nil || got != "ok" {
+		t.Errorf("%s, %v", got, err)
+	}
+}
