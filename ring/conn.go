@@ -70,6 +70,15 @@ func (c *Conn) TrySend(msg []byte) error {
 // error means that msg was not sent; ErrClosed, if Close came during the call,
 // that it may have been.
 func (c *Conn) Send(ctx context.Context, msg []byte) error {
+	if k := c.core.Load(); k != nil && k.epoch.Load() == k.seen.Load() && k.out.send(msg) && !k.room.Closed() {
+		runtime.KeepAlive(k)
+		return nil
+	}
+	return c.sendAll(ctx, msg)
+}
+
+// sendAll is Send in all cases.
+func (c *Conn) sendAll(ctx context.Context, msg []byte) error {
 	k := c.core.Load()
 	if k == nil {
 		return ErrClosed
@@ -114,6 +123,17 @@ func (c *Conn) TryReceiveInto(buf []byte) (int, error) {
 // the message is longer than buf (then it returns the message's length, and the
 // message stays), or ErrClosed.
 func (c *Conn) ReceiveInto(ctx context.Context, buf []byte) (int, error) {
+	if k := c.core.Load(); k != nil {
+		if n, ok := k.in.receive(buf); ok && !k.room.Closed() {
+			runtime.KeepAlive(k)
+			return n, nil
+		}
+	}
+	return c.receiveAll(ctx, buf)
+}
+
+// receiveAll is ReceiveInto in all cases.
+func (c *Conn) receiveAll(ctx context.Context, buf []byte) (int, error) {
 	k := c.core.Load()
 	if k == nil {
 		return 0, ErrClosed
@@ -150,7 +170,7 @@ func (c *Conn) receiveSlow(ctx context.Context, k *connCore, attempt func() erro
 			}
 			return err
 		},
-		more: func() bool { return !k.in.empty() },
+		more: k.in.some,
 	})
 }
 

@@ -15,8 +15,8 @@ import (
 //
 //	0      size    of each ring in bytes, a power of two; written when the pipe is made
 //	128    stream from end A to end B
-//	640    stream from end B to end A
-//	1152   ring A to B
+//	896    stream from end B to end A
+//	1664   ring A to B
 //	       ring B to A
 type pipeWords struct {
 	_    structs.HostLayout
@@ -81,11 +81,7 @@ func NewPipe(seg *shm.Segment, name string, o *PipeOptions) (a, b *Conn, err err
 	if a, err = newConn(obj, A); err != nil {
 		return nil, nil, err
 	}
-	other, err := shm.OpenHandle(obj.Handle(int(B)), shm.KindPipe, pipePrint)
-	if err == nil {
-		b, err = newConn(other, B)
-	}
-	if err != nil {
+	if b, err = newConn(obj, B); err != nil { // of the same party: a handle would find this process's first
 		return nil, nil, errors.Join(err, a.Close())
 	}
 	return a, b, nil

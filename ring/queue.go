@@ -137,14 +137,37 @@ func (q *Queue[T]) Put(ctx context.Context, v T) error {
 	}
 	err := k.put(&v)
 	if err == ErrFull {
-		err = q.putSlow(ctx, k, v)
+		if err = k.putSoon(&v); err == ErrFull {
+			err = q.putCopy(ctx, k, v)
+		}
 	}
 	runtime.KeepAlive(k)
 	return err
 }
 
-func (q *Queue[T]) putSlow(ctx context.Context, k *queueCore[T], v T) error {
-	return k.room.Await(ctx, &k.putSpin, &putter[T]{k: k, v: &v, open: func() bool { return q.core.Load() == k }})
+func (q *Queue[T]) putCopy(ctx context.Context, k *queueCore[T], v T) error {
+	return q.putSlow(ctx, k, &v)
+}
+
+// PutFrom is Put of *v, for values that are too large to be passed around: it
+// copies *v once, into the queue.
+func (q *Queue[T]) PutFrom(ctx context.Context, v *T) error {
+	k := q.core.Load()
+	if k == nil {
+		return ErrClosed
+	}
+	err := k.put(v)
+	if err == ErrFull {
+		if err = k.putSoon(v); err == ErrFull {
+			err = q.putSlow(ctx, k, v)
+		}
+	}
+	runtime.KeepAlive(k)
+	return err
+}
+
+func (q *Queue[T]) putSlow(ctx context.Context, k *queueCore[T], v *T) error {
+	return k.room.Await(ctx, &k.putSpin, &putter[T]{k: k, v: v, open: func() bool { return q.core.Load() == k }})
 }
 
 // TryGet takes the oldest value, and never waits. It fails with ErrEmpty,
@@ -177,7 +200,9 @@ func (q *Queue[T]) Get(ctx context.Context) (T, error) {
 	}
 	err := k.get(&v)
 	if err == ErrEmpty || err == ErrBusy {
-		return q.getSlow(ctx, k)
+		if err = k.getSoon(&v); err == ErrEmpty {
+			return q.getNew(ctx, k)
+		}
 	}
 	runtime.KeepAlive(k)
 	if err != nil {
@@ -187,14 +212,36 @@ func (q *Queue[T]) Get(ctx context.Context) (T, error) {
 	return v, nil
 }
 
-func (q *Queue[T]) getSlow(ctx context.Context, k *queueCore[T]) (T, error) {
+func (q *Queue[T]) getNew(ctx context.Context, k *queueCore[T]) (T, error) {
 	var v, zero T
-	err := k.room.Await(ctx, &k.getSpin, &getter[T]{k: k, v: &v, open: func() bool { return q.core.Load() == k }})
-	runtime.KeepAlive(k)
+	err := q.getSlow(ctx, k, &v)
 	if err != nil {
 		return zero, err
 	}
 	return v, nil
+}
+
+// GetInto is Get into *v, for values that are too large to be passed around:
+// it copies the value once, out of the queue. If it fails *v is not defined.
+func (q *Queue[T]) GetInto(ctx context.Context, v *T) error {
+	k := q.core.Load()
+	if k == nil {
+		return ErrClosed
+	}
+	err := k.get(v)
+	if err == ErrEmpty || err == ErrBusy {
+		if err = k.getSoon(v); err == ErrEmpty {
+			err = q.getSlow(ctx, k, v)
+		}
+	}
+	runtime.KeepAlive(k)
+	return err
+}
+
+func (q *Queue[T]) getSlow(ctx context.Context, k *queueCore[T], v *T) error {
+	err := k.room.Await(ctx, &k.getSpin, &getter[T]{k: k, v: v, open: func() bool { return q.core.Load() == k }})
+	runtime.KeepAlive(k)
+	return err
 }
 
 // Len returns the number of values in the queue, 0 if it is closed. While

@@ -104,6 +104,7 @@ func newQueueCore[T any](o *shm.Object) (*queueCore[T], error) {
 	k.slots.set(mem[queueHead:], count)
 	k.puts.Store(uint64(k.place(w.tail.Load())))
 	k.gets.Store(uint64(k.place(w.head.Load())))
+	k.swept.Store(k.table.Epoch().Load()) // not yet at this epoch
 	return k, nil
 }
 
@@ -130,7 +131,7 @@ func (k *queueCore[T]) put(v *T) error {
 	}
 	if k.w.shut.Load() != 0 {
 		k.unclaim(state, pos)
-		return ErrShutdown
+		return k.unlessClosed(ErrShutdown)
 	}
 	if crash.Enabled {
 		crash.At(crash.QueuePutClaimed) // position lost; repaired by who meets it
@@ -169,6 +170,9 @@ func (k *queueCore[T]) claimFree(pos position) (*atomic.Uint64, position, error)
 }
 
 func (k *queueCore[T]) claimFreeSlow(pos position) (*atomic.Uint64, position, error) {
+	if k.w.shut.Load() != 0 {
+		return nil, 0, k.unlessClosed(ErrShutdown) // a claim would have to be given up again: see unclaim
+	}
 	shared := false // pos is from the shared cursor
 	for range k.steps() {
 		word := k.slots.slotWord(pos.slot())
@@ -189,21 +193,21 @@ func (k *queueCore[T]) claimFreeSlow(pos position) (*atomic.Uint64, position, er
 			// The slot is of an earlier lap: full, if pos is not a hint from
 			// before so many laps that they can't be compared any more.
 			pos, shared = k.place(k.w.tail.Load()), true
-		case k.w.shut.Load() != 0:
-			return nil, 0, ErrShutdown
 		default:
-			return nil, 0, ErrFull
+			k.table.Watch(k.table.Epoch().Load()) // also who never waits learns of deaths
+			return nil, 0, k.unlessClosed(ErrFull)
 		}
 	}
-	return nil, 0, fmt.Errorf("ring: queue: %w: no position to put at", k.odd())
+	return nil, 0, fmt.Errorf("ring: queue: %w: no position to put at", k.unlessClosed(ErrCorrupt))
 }
 
-// odd is what endless walking means.
-func (k *queueCore[T]) odd() error {
+// unlessClosed is the error of what was seen in the slots: after the
+// segment's Close they were not the shared ones.
+func (k *queueCore[T]) unlessClosed(err error) error {
 	if k.room.Closed() {
 		return ErrClosed
 	}
-	return ErrCorrupt
+	return err
 }
 
 // repair gives up the position at which a dead putter was writing.
@@ -305,7 +309,7 @@ func (k *queueCore[T]) claimReadySlow(pos position) (*atomic.Uint64, position, e
 			return k.nothing(pos, b == 0 && s.is() == writing)
 		}
 	}
-	return nil, 0, fmt.Errorf("ring: queue: %w: no position to get from", k.odd())
+	return nil, 0, fmt.Errorf("ring: queue: %w: no position to get from", k.unlessClosed(ErrCorrupt))
 }
 
 // nothing is what there is at pos, the first position without a message to
@@ -314,6 +318,7 @@ func (k *queueCore[T]) claimReadySlow(pos position) (*atomic.Uint64, position, e
 // getters held must be delivered: they lie behind the head.
 func (k *queueCore[T]) nothing(pos position, beingWritten bool) (*atomic.Uint64, position, error) {
 	epoch := k.table.Epoch().Load()
+	k.table.Watch(epoch) // also who never waits learns of deaths
 	if k.swept.Load() != epoch+1 {
 		if word, lap := k.adopt(); word != nil {
 			return word, position(uint64(lap) << 32), nil
@@ -321,12 +326,12 @@ func (k *queueCore[T]) nothing(pos position, beingWritten bool) (*atomic.Uint64,
 		k.swept.Store(epoch + 1)
 	}
 	if beingWritten && k.readyBeyond(pos) {
-		return nil, 0, ErrBusy
+		return nil, 0, k.unlessClosed(ErrBusy)
 	}
 	if k.w.shut.Load() != 0 && k.drained() {
-		return nil, 0, ErrShutdown
+		return nil, 0, k.unlessClosed(ErrShutdown)
 	}
-	return nil, 0, ErrEmpty
+	return nil, 0, k.unlessClosed(ErrEmpty)
 }
 
 // adopt takes over a message that a dead getter held, if there is one.
@@ -347,11 +352,11 @@ func (k *queueCore[T]) readyBeyond(pos position) bool {
 	for range k.slots.count {
 		pos = pos.next(k.slots.count)
 		s := state(k.slots.slotWord(pos.slot()).Load())
-		if s.lap() != pos.lap() || s.is() == free {
-			return false
-		}
-		if s.is() == ready {
+		switch b := s.behind(pos.lap()); {
+		case b == 0 && s.is() == ready:
 			return true
+		case b > 0, b == 0 && s.is() == free:
+			return false
 		}
 	}
 	return false

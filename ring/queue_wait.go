@@ -2,6 +2,7 @@ package ring
 
 import (
 	"github.com/seed-2e7ecdea/mp/futex"
+	"github.com/seed-2e7ecdea/mp/internal/cpu"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 )
 
@@ -72,9 +73,54 @@ func (g *getter[T]) Pass(woken, done bool) {
 	}
 }
 
-// more tells whether the next position has a message.
+// more tells whether there may be a message that nobody has claimed. Others
+// may have taken those right after this process's last.
 func (k *queueCore[T]) more() bool {
 	pos := position(k.gets.Load())
-	s := state(k.slots.slotWord(pos.slot()).Load())
-	return s.lap() == pos.lap() && s.is() == ready
+	for range k.slots.count {
+		s := state(k.slots.slotWord(pos.slot()).Load())
+		switch b := s.behind(pos.lap()); {
+		case b == 0 && s.is() == ready:
+			return true
+		case b < 0, b == 0 && s.is() == reading:
+			pos = pos.next(k.slots.count)
+		default:
+			return false
+		}
+	}
+	return true // they went all round meanwhile
+}
+
+// putSoon is put that spins for a moment, if that may pay, while the queue is
+// full.
+func (k *queueCore[T]) putSoon(v *T) error {
+	for range k.room.Glances(&k.putSpin) {
+		for range fullPauses {
+			cpu.Pause()
+		}
+		pos := position(k.puts.Load())
+		if state(k.slots.slotWord(pos.slot()).Load()).behind(pos.lap()) > 0 {
+			continue // the slot still holds the message of a lap ago
+		}
+		if err := k.put(v); err != ErrFull {
+			return err
+		}
+	}
+	return ErrFull
+}
+
+// getSoon is get that spins for a moment, if that may pay, while the queue is
+// empty.
+func (k *queueCore[T]) getSoon(v *T) error {
+	for range k.room.Glances(&k.getSpin) {
+		cpu.Pause()
+		pos := position(k.gets.Load())
+		if state(k.slots.slotWord(pos.slot()).Load()) == freeAt(pos.lap()) {
+			continue // nobody has put anything there
+		}
+		if err := k.get(v); err != ErrEmpty && err != ErrBusy {
+			return err
+		}
+	}
+	return ErrEmpty
 }

@@ -53,14 +53,15 @@ type seat struct {
 	table *party.Table
 	mine  uint32 // bias when this process has the seat for itself
 	lock  robust.Mutex
+	open  func() bool // not closed in this process
 
 	goroutine atomic.Uintptr // of this process that has it, 0 if none
 	fenced    atomic.Bool    // a fence was made after R was seen
 	spin      wait.Spinner
 }
 
-func (s *seat) init(w *seatWords, o *shm.Object) {
-	s.w, s.room, s.table = w, o.Room(), o.Table()
+func (s *seat) init(w *seatWords, o *shm.Object, open func() bool) {
+	s.w, s.room, s.table, s.open = w, o.Room(), o.Table(), open
 	s.mine = uint32(o.Me()) << 1
 	s.lock.Init(&w.lock, s.table, s.room)
 }
@@ -94,8 +95,8 @@ func (s *seat) leave() {
 }
 
 // enterSlow takes the seat as it can be had, waiting for its turn until ctx
-// ends (it tries once even if ctx has ended). locked says that leaveSlow ends
-// the visit, not leave.
+// ends (it tries once even if ctx has ended) or the end is closed. locked says
+// that leaveSlow ends the visit, not leave.
 func (s *seat) enterSlow(ctx context.Context) (locked bool, err error) {
 	for {
 		if s.enter() {
@@ -121,7 +122,7 @@ func (s *seat) enterSlow(ctx context.Context) (locked bool, err error) {
 			}
 			s.fenced.Store(true)
 		}
-		if _, err := s.lock.TakeOver(ctx, nil); err != nil {
+		if _, err := s.lock.TakeOver(ctx, s.open); err != nil {
 			return false, err
 		}
 		if err := s.empty(ctx, owner); err != nil {
@@ -151,10 +152,17 @@ type vacancy struct {
 }
 
 func (v *vacancy) Try() (bool, error) {
+	if !v.s.open() {
+		return false, ErrClosed
+	}
 	return v.s.w.inside.Load() == 0 || v.s.table.Dead(v.owner), nil
 }
 
-func (v *vacancy) Arm() (futex.Word, bool) { return futex.Word{Addr: &v.s.w.inside, Val: 1}, true }
+func (v *vacancy) Arm() (futex.Word, bool) {
+	inside := &v.s.w.inside
+	now := inside.Load() // 1, unless somebody writes nonsense
+	return futex.Word{Addr: inside, Val: now}, now != 0
+}
 
 func (v *vacancy) Pass(bool, bool) {}
 

@@ -18,12 +18,17 @@ import (
 // written by one side and read by the other. The ring's bytes follow elsewhere.
 //
 //	0     tx seat   who sends
-//	16    tail      where the next record goes; written by who sends
-//	24    seen      head as the sender last read it
-//	128   rx seat   who receives
-//	144   head      where the next record is; written by who receives
-//	256   readable  gate of receivers
-//	384   writable  gate of senders
+//	128   tail      where the next record goes; written by who sends
+//	136   seen      head as the sender last read it
+//	256   rx seat   who receives
+//	384   head      where the next record is; written by who receives
+//	512   readable  gate of receivers
+//	640   writable  gate of senders
+//
+// A seat and the count beside it have the same writer, but lie on lines of their
+// own: with both on one, a store to one and a load of the other wait for each
+// other until the store has left the store buffer, behind the record's, on the
+// processors that we measured (33 ns a message in place of 13).
 //
 // tail and head count bytes for ever; a place in the ring is the count modulo its
 // size. A record is a header of 8 bytes and its bytes, padded to 8:
@@ -60,12 +65,14 @@ import (
 type streamWords struct {
 	_        structs.HostLayout
 	tx       seatWords
+	_        [112]byte
 	tail     atomic.Uint64
 	seen     atomic.Uint64
-	_        [96]byte // senders above, receivers below
+	_        [112]byte // senders above, receivers below
 	rx       seatWords
+	_        [112]byte
 	head     atomic.Uint64
-	_        [104]byte
+	_        [120]byte
 	readable wait.Gate
 	_        [124]byte
 	writable wait.Gate
@@ -73,7 +80,7 @@ type streamWords struct {
 }
 
 const (
-	streamHead   = 512
+	streamHead   = 768
 	recordHead   = 8
 	kindRecord   = 1
 	kindFiller   = 2
@@ -93,17 +100,19 @@ type stream struct {
 	data   []byte
 	size   uint64 // of the ring, a power of two
 	places uint64 // mask: the place of a count of bytes
+	brief  int    // the longest message for send and receive
 	limit  int    // the longest message: it fits into an empty ring, wherever that stands
 	tx, rx seat
 }
 
-func (s *stream) init(o *shm.Object, words int, data []byte) {
+func (s *stream) init(o *shm.Object, words int, data []byte, open func() bool) {
 	s.w = view.At[streamWords](o.Bytes(), words)
 	s.data, s.ring, s.size = data, base(data), uint64(len(data))
 	s.places = s.size - recordPlaces
 	s.limit = len(data)/2 - 2*recordHead
-	s.tx.init(&s.w.tx, o)
-	s.rx.init(&s.w.rx, o)
+	s.brief = min(s.limit, piece)
+	s.tx.init(&s.w.tx, o, open)
+	s.rx.init(&s.w.rx, o, open)
 }
 
 func recordSize(n int) uint64 { return recordHead + (uint64(n)+recordPlaces-1)&^(recordPlaces-1) }
@@ -165,6 +174,96 @@ func (s *stream) end(at uint64, n int) {
 		crash.At(crash.PipeSendLeft)
 	}
 	w.readable.Notify()
+}
+
+// send is begin, the copy and end in one piece: on two threads of one core,
+// where instructions are all that counts, it sends 64 bytes in FIXME of the time.
+func (s *stream) send(msg []byte) bool {
+	if s.tx.goroutine.Load() != cpu.Self() {
+		return false
+	}
+	w, light := s.w, fence.Light()
+	fence.Store32(light, &w.tx.inside, 1)
+	if w.tx.bias.Load() != s.tx.mine { // [SEAT]
+		s.tx.ousted()
+		return false
+	}
+	if crash.Enabled {
+		crash.At(crash.PipeSendEntered)
+	}
+	n := len(msg)
+	tail, need := w.tail.Load(), recordSize(n)
+	at := tail & s.places
+	if n > s.brief || at+need > s.size || tail-w.seen.Load() > s.size-recordHead-need || word(s.ring, at).Load() != 0 {
+		s.tx.leave()
+		return false
+	}
+	fence.Store64(light, word(s.ring, (at+need)&s.places), 0)
+	copy(s.message(at, n), msg)
+	if crash.Enabled {
+		crash.At(crash.PipeSendCopied)
+	}
+	// Read again what was read before: cheaper than to keep it over the copy.
+	w, light = s.w, fence.Light()
+	tail = w.tail.Load()
+	fence.Store64(light, word(s.ring, tail&s.places), recordHeader(n))
+	if crash.Enabled {
+		crash.At(crash.PipeSendPublished)
+	}
+	fence.Store64(light, &w.tail, tail+recordSize(n))
+	if crash.Enabled {
+		crash.At(crash.PipeSendMoved)
+	}
+	fence.Store32(light, &w.tx.inside, 0)
+	if w.tx.bias.Load() != s.tx.mine { // [SEAT]
+		s.tx.ousted()
+	}
+	if crash.Enabled {
+		crash.At(crash.PipeSendLeft)
+	}
+	w.readable.Notify()
+	return true
+}
+
+// receive is take, the copy and done in one piece.
+func (s *stream) receive(buf []byte) (int, bool) {
+	if s.rx.goroutine.Load() != cpu.Self() {
+		return 0, false
+	}
+	w, light := s.w, fence.Light()
+	fence.Store32(light, &w.rx.inside, 1)
+	if w.rx.bias.Load() != s.rx.mine { // [SEAT]
+		s.rx.ousted()
+		return 0, false
+	}
+	if crash.Enabled {
+		crash.At(crash.PipeReceiveEntered)
+	}
+	head := w.head.Load()
+	at := head & s.places
+	h := word(s.ring, at).Load()
+	n := h >> lengthShift
+	if h&kindMask != kindRecord || n > uint64(s.brief) || n > uint64(len(buf)) || n > s.size-at-recordHead {
+		s.rx.leave()
+		return 0, false
+	}
+	copy(buf, s.message(at, int(n)))
+	if crash.Enabled {
+		crash.At(crash.PipeReceiveCopied)
+	}
+	fence.Store64(light, &w.head, head+recordSize(int(n)))
+	if crash.Enabled {
+		crash.At(crash.PipeReceiveMoved)
+	}
+	fence.Store32(light, &w.rx.inside, 0)
+	if w.rx.bias.Load() != s.rx.mine { // [SEAT]
+		s.rx.ousted()
+	}
+	if crash.Enabled {
+		crash.At(crash.PipeReceiveLeft)
+	}
+	w.writable.Notify()
+	return int(n), true
 }
 
 // reserve finds room for n bytes. It fails with ErrFull, ErrTooLarge, or
@@ -342,7 +441,18 @@ func (s *stream) free(n int) {
 	}
 }
 
-// empty tells whether nothing is to be received, from the outside.
+// some tells whether something may be there to be received, from the outside.
+// Where several receive, head can move on while this one looks, and its place
+// become the middle of a message that is being written: there the cursors say it.
+func (s *stream) some() bool {
+	if s.w.rx.bias.Load()&revoked != 0 {
+		return s.w.tail.Load() != s.w.head.Load()
+	}
+	return !s.empty()
+}
+
+// empty tells whether nothing is to be received, from the outside, when nobody
+// sends any more.
 func (s *stream) empty() bool {
 	return word(s.ring, s.w.head.Load()&s.places).Load() == 0
 }

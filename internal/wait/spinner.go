@@ -1,6 +1,7 @@
 package wait
 
 import (
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -28,7 +29,7 @@ type Spinner struct {
 const (
 	firstBudget = 4 * time.Microsecond
 	lastBudget  = 50 * time.Microsecond
-	maxSkip     = 256
+	maxSkip     = 64
 	pauses      = 32 // looks between two looks at the clock
 )
 
@@ -56,19 +57,30 @@ func (s *Spinner) spin(look func() bool) bool {
 		budget = firstBudget
 	}
 	begin := time.Now()
-	for {
+	for last := begin; ; {
 		for range pauses {
 			cpu.Pause()
 			if look() {
-				s.saw(time.Since(begin), budget)
+				if now := time.Now(); now.Sub(last) < offCPU {
+					s.saw(now.Sub(begin), budget)
+				} else {
+					s.missed(now.Sub(begin))
+				}
 				return true
 			}
 		}
-		if time.Since(begin) >= budget {
+		now := time.Now()
+		if now.Sub(begin) >= budget {
 			return false
 		}
+		last = now
 	}
 }
+
+// offCPU is how long a few looks take at the least if the thread was not
+// running meanwhile: then it was not the spinning that saw the answer, but the
+// answer may have waited for the spinning to stop.
+const offCPU = 10 * time.Microsecond
 
 // saw notes that the answer came while spinning.
 func (s *Spinner) saw(after, budget time.Duration) {
@@ -82,7 +94,7 @@ func (s *Spinner) saw(after, budget time.Duration) {
 	}
 }
 
-// missed notes that the answer came only after the spin, asleep, when the
+// missed notes that the spin did not see the answer, which came when the
 // whole wait had taken d.
 func (s *Spinner) missed(d time.Duration) {
 	failed := s.failed.Load()
@@ -94,11 +106,9 @@ func (s *Spinner) missed(d time.Duration) {
 	switch {
 	case d > 4*lastBudget: // nobody is busy answering
 		s.budget.Store(int64(max(budget/2, firstBudget)))
-	case budget < lastBudget: // it came soon after: try the longer spin, at once if that is new
+	case budget < lastBudget: // it came soon after: try a longer spin at once
 		s.budget.Store(int64(min(2*budget, lastBudget)))
-		if failed < 8 {
-			return
-		}
+		return
 	}
 	s.skip.Store(min(uint32(1)<<min(failed, 16), maxSkip))
 }
@@ -112,6 +122,7 @@ func spinOn(look, stop func() bool) bool {
 			return true
 		}
 		if i%1024 == 0 {
+			runtime.Gosched() // the answer may have to come from this process
 			sys.Yield()
 			if stop() {
 				return false
