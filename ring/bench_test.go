@@ -1,0 +1,88 @@
+//go:build linux
+
+package ring_test
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"testing"
+
+	"github.com/seed-2e7ecdea/mp/ring"
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// The benchmarks of this file are between goroutines of one process. Those
+// between processes are in package bench.
+
+func BenchmarkPipe(b *testing.B) {
+	for _, size := range []int{0, 64, 1024, 16384} {
+		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
+			seg := closing(b, must(shm.Anonymous(1<<20, nil))(b))
+			from, to := newPipe(b, seg, 1<<18)
+			ctx := context.Background()
+			done := async(func() error {
+				buf := make([]byte, size)
+				for {
+					if _, err := to.ReceiveInto(ctx, buf); err != nil {
+						return err
+					}
+				}
+			})
+			msg := make([]byte, size)
+			b.SetBytes(int64(size))
+			for b.Loop() {
+				if err := from.Send(ctx, msg); err != nil {
+					b.Fatal(err)
+				}
+			}
+			from.Close()
+			<-done
+		})
+	}
+}
+
+func BenchmarkQueue(b *testing.B) {
+	b.Run("size=8", benchmarkQueue[[8]byte])
+	b.Run("size=64", benchmarkQueue[[64]byte])
+	b.Run("size=1024", benchmarkQueue[[1024]byte])
+}
+
+func benchmarkQueue[T any](b *testing.B) {
+	seg := closing(b, must(shm.Anonymous(4<<20, nil))(b))
+	q := newQueue[T](b, seg, 1024)
+	ctx := context.Background()
+	done := async(func() error {
+		for {
+			if _, err := q.Get(ctx); err != nil {
+				return err
+			}
+		}
+	})
+	var v T
+	b.SetBytes(int64(reflect.TypeFor[T]().Size()))
+	for b.Loop() {
+		if err := q.Put(ctx, v); err != nil {
+			b.Fatal(err)
+		}
+	}
+	q.Shutdown()
+	if err := <-done; err != ring.ErrShutdown {
+		b.Fatal(err)
+	}
+}
+
+// The pair of a Put and a Get that meet nobody.
+func BenchmarkQueuePair(b *testing.B) {
+	seg := closing(b, must(shm.Anonymous(1<<20, nil))(b))
+	q := newQueue[[64]byte](b, seg, 64)
+	b.SetBytes(64)
+	for b.Loop() {
+		if err := q.TryPut([64]byte{}); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := q.TryGet(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,510 @@
+package ring_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/internal/crash"
+	"github.com/seed-2e7ecdea/mp/proc"
+	"github.com/seed-2e7ecdea/mp/ring"
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// crashBound is how long a survivor may take for anything: far beyond what it
+// needs, so that a test that hits it has found somebody who waits on the dead.
+const crashBound = 30 * time.Second
+
+// crashArgs is what a process that is going to be killed gets. It says on Acks
+// what it has put or got, once the call has returned.
+type crashArgs struct {
+	Queue *ring.Queue[uint64]
+	Data  *ring.Conn
+	Acks  *ring.Conn
+	Count int
+}
+
+var crashPutter = proc.Register("crash putter", func(ctx context.Context, in crashArgs) (int, error) {
+	for i := range in.Count {
+		if err := in.Queue.Put(ctx, uint64(i)); err != nil {
+			return i, err
+		}
+		if err := in.Acks.Send(ctx, binary.LittleEndian.AppendUint64(nil, uint64(i))); err != nil {
+			return i, err
+		}
+	}
+	return in.Count, nil
+})
+
+var crashGetter = proc.Register("crash getter", func(ctx context.Context, in crashArgs) (int, error) {
+	for i := range in.Count {
+		v, err := in.Queue.Get(ctx)
+		if err != nil {
+			return i, err
+		}
+		if err := in.Acks.Send(ctx, binary.LittleEndian.AppendUint64(nil, v)); err != nil {
+			return i, err
+		}
+	}
+	return in.Count, nil
+})
+
+// A crashScene is a segment with what the victim and the survivor share.
+type crashScene struct {
+	*testing.T
+	ctx   context.Context
+	seg   *shm.Segment
+	queue *ring.Queue[uint64]
+	acks  *ring.Conn // our end
+	given *ring.Conn // the victim's
+}
+
+const crashCapacity = 4
+
+func newCrashScene(t *testing.T) *crashScene {
+	t.Helper()
+	if !crash.Enabled {
+		t.Skip("needs a binary built with -tags crashpoints")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), crashBound)
+	t.Cleanup(cancel)
+	seg, err := shm.Anonymous(1<<20, &shm.Options{Wait: shm.WaitBlock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { seg.Close() })
+	queue, err := ring.NewQueue[uint64](seg, "queue", crashCapacity, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	acks, given, err := ring.NewPipe(seg, "acks", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &crashScene{t, ctx, seg, queue, acks, given}
+}
+
+// victim starts a task that dies at the point when it passes it for the nth
+// time.
+func (s *crashScene) victim(task *proc.Task[crashArgs, int], in crashArgs, point crash.Point, n int) *proc.Process {
+	s.Helper()
+	p, err := task.New(in, &proc.Options{Env: []string{fmt.Sprintf("%s=%v:%d", crash.Env, point, n)}})
+	if err == nil {
+		err = p.Start(s.ctx)
+	}
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() { p.Kill(); p.Join(context.Background()) })
+	return p.Process
+}
+
+// died waits until the victim has died of its crash point.
+func (s *crashScene) died(p *proc.Process) {
+	s.Helper()
+	var exit *proc.ExitError
+	if err := p.Join(s.ctx); !errors.As(err, &exit) || exit.Code != -9 {
+		s.Fatalf("victim ended with %v, want death by SIGKILL at its point", err)
+	}
+}
+
+// acked returns what the victim has said, once it is dead: all of it, then EOF.
+func (s *crashScene) acked() []uint64 {
+	s.Helper()
+	s.given.Close()
+	var all []uint64
+	for {
+		msg, err := s.acks.Receive(s.ctx)
+		if err == io.EOF {
+			return all
+		}
+		if err != nil {
+			s.Fatalf("acknowledgements: %v after %d", err, len(all))
+		}
+		all = append(all, binary.LittleEndian.Uint64(msg))
+	}
+}
+
+// drain gets what is in the queue.
+func (s *crashScene) drain() []uint64 {
+	s.Helper()
+	var all []uint64
+	for {
+		v, err := s.queue.TryGet()
+		if err == ring.ErrEmpty {
+			return all
+		}
+		if err != nil {
+			s.Fatalf("TryGet after %v: %v", all, err)
+		}
+		all = append(all, v)
+	}
+}
+
+// settled waits until the death has been announced, by what a waiter would see.
+func (s *crashScene) settled(parties int) {
+	s.Helper()
+	for {
+		n, err := s.seg.Parties()
+		if err != nil {
+			s.Fatal(err)
+		}
+		if n <= parties {
+			return
+		}
+		// Whoever waits is told: wait for something that only the death ends.
+		ctx, cancel := context.WithTimeout(s.ctx, 5*time.Millisecond)
+		_, err = s.queue.Get(ctx)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			s.Fatalf("Get of a queue that should be empty: %v", err)
+		}
+		if s.ctx.Err() != nil {
+			s.Fatal("the death was never announced")
+		}
+	}
+}
+
+// whole checks that the queue works as a new one: it takes its capacity, no
+// more, and gives it back in order, for several laps.
+func (s *crashScene) whole() {
+	s.Helper()
+	if n := s.queue.Len(); n != 0 {
+		s.Errorf("Len is %d when all is drained", n)
+	}
+	for lap := range 3 * crashCapacity {
+		for i := range crashCapacity {
+			if err := s.queue.TryPut(uint64(1000 + i)); err != nil {
+				s.Fatalf("lap %d: put %d of %d: %v", lap, i, crashCapacity, err)
+			}
+		}
+		if err := s.queue.TryPut(0); err != ring.ErrFull {
+			s.Fatalf("lap %d: put beyond the capacity: %v", lap, err)
+		}
+		if n := s.queue.Len(); n != crashCapacity {
+			s.Fatalf("lap %d: Len is %d, want %d", lap, n, crashCapacity)
+		}
+		for i := range crashCapacity {
+			if v, err := s.queue.TryGet(); err != nil || v != uint64(1000+i) {
+				s.Fatalf("lap %d: got %d, %v; want %d", lap, v, err, 1000+i)
+			}
+		}
+	}
+}
+
+// TestPutterDies kills a putter at each step of its first and of later puts.
+func TestPutterDies(t *testing.T) {
+	for point := range crash.Points(crash.QueuePutClaimed, crash.QueuePutWaiting) {
+		for _, n := range []int{1, 3} {
+			t.Run(fmt.Sprintf("%v/%d", point, n), func(t *testing.T) {
+				s := newCrashScene(t)
+				in := crashArgs{Queue: s.queue, Acks: s.given, Count: 100}
+				if point == crash.QueuePutWaiting && n > 1 {
+					t.Skip("how often it waits is up to the scheduler; its first wait is tested")
+				}
+
+				// A getter waits while the putter dies. What the putter put
+				// before, or after it, must reach it.
+				var got []uint64
+				p := s.victim(crashPutter, in, point, n)
+				s.died(p)
+				acked := s.acked()
+				if err := s.queue.TryPut(7777); err != nil && err != ring.ErrFull {
+					t.Fatal(err)
+				}
+				for !slices.Contains(got, 7777) {
+					if len(got) > 0 && s.queue.Len() == 0 {
+						if err := s.queue.Put(s.ctx, 7777); err != nil {
+							t.Fatal(err)
+						}
+					}
+					v, err := s.queue.Get(s.ctx)
+					if err != nil {
+						t.Fatalf("Get hangs on a dead putter: %v, got %v", err, got)
+					}
+					got = append(got, v)
+				}
+				s.check(acked, got[:len(got)-1], 0, 1)
+				s.whole()
+			})
+		}
+	}
+}
+
+// check compares what is known to be put with what was got: exactly once each,
+// in order, but for so many that may be missing and so many that may be extra.
+func (s *crashScene) check(put, got []uint64, missing, extra int) {
+	s.Helper()
+	seen := map[uint64]int{}
+	for _, v := range got {
+		if seen[v]++; seen[v] > 1 {
+			s.Errorf("message %d was got twice: %v", v, got)
+		}
+	}
+	known := map[uint64]bool{}
+	for _, v := range put {
+		known[v] = true
+		if seen[v] == 0 {
+			if missing--; missing < 0 {
+				s.Errorf("message %d is lost; put %v, got %v", v, put, got)
+			}
+		}
+	}
+	for v := range seen {
+		if !known[v] {
+			if extra--; extra < 0 {
+				s.Errorf("message %d came from nowhere; put %v, got %v", v, put, got)
+			}
+		}
+	}
+	if missing >= 0 && !slices.IsSorted(got) {
+		s.Errorf("out of order: %v", got)
+	}
+}
+
+// TestGetterDies kills a getter at each step of its first and of later gets.
+func TestGetterDies(t *testing.T) {
+	for point := range crash.Points(crash.QueueGetClaimed, crash.QueueGetWaiting) {
+		for _, n := range []int{1, 3} {
+			t.Run(fmt.Sprintf("%v/%d", point, n), func(t *testing.T) {
+				if point == crash.QueueGetWaiting && n > 1 {
+					t.Skip("how often it waits is up to the scheduler; its first wait is tested")
+				}
+				s := newCrashScene(t)
+				parties, err := s.seg.Parties()
+				if err != nil {
+					t.Fatal(err)
+				}
+				p := s.victim(crashGetter, crashArgs{Queue: s.queue, Acks: s.given, Count: 100}, point, n)
+				var put, got []uint64
+				for i := range uint64(crashCapacity) {
+					if point == crash.QueueGetWaiting {
+						break // it waits for the first
+					}
+					if err := s.queue.Put(s.ctx, i); err != nil {
+						t.Fatalf("Put hangs on a dead getter: %v", err)
+					}
+					put = append(put, i)
+				}
+				s.died(p)
+				got = append(got, s.acked()...)
+
+				// A message that it held comes out again, to who looks and to
+				// who waits.
+				rest, err := s.queue.Get(s.soon())
+				held := err == nil
+				if held {
+					got = append(got, rest)
+				}
+				got = append(got, s.drain()...)
+				slices.Sort(got) // a redelivered message comes late
+				missing := 0
+				if point == crash.QueueGetFreed {
+					missing = 1
+				}
+				s.check(put, got, missing, 0)
+				s.settled(parties)
+				s.whole()
+			})
+		}
+	}
+}
+
+// soon returns a context that ends when the death must long have been noticed.
+func (s *crashScene) soon() context.Context {
+	ctx, cancel := context.WithTimeout(s.ctx, 3*time.Second)
+	s.Cleanup(cancel)
+	return ctx
+}
+
+var crashSender = proc.Register("crash sender", func(ctx context.Context, in crashArgs) (int, error) {
+	for i := range in.Count {
+		if err := in.Data.Send(ctx, record(i)); err != nil {
+			return i, err
+		}
+		if err := in.Queue.Put(ctx, uint64(i)); err != nil {
+			return i, err
+		}
+	}
+	return in.Count, nil
+})
+
+var crashReceiver = proc.Register("crash receiver", func(ctx context.Context, in crashArgs) (int, error) {
+	for i := range in.Count {
+		msg, err := in.Data.Receive(ctx)
+		if err != nil {
+			return i, err
+		}
+		if err := in.Queue.Put(ctx, binary.LittleEndian.Uint64(msg)); err != nil {
+			return i, err
+		}
+	}
+	return in.Count, nil
+})
+
+// record is the ith message: 1,000 bytes, so that four fill a ring and the
+// fifth goes around its end.
+func record(i int) []byte {
+	return append(binary.LittleEndian.AppendUint64(nil, uint64(i)), make([]byte, 992)...)
+}
+
+// TestSenderDies kills a pipe's sender at each step; another holder of its end
+// goes on.
+func TestSenderDies(t *testing.T) {
+	for point := range crash.Points(crash.PipeSendEntered, crash.PipeSendLeft) {
+		for _, n := range []int{1, 3, 9} {
+			for _, shared := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%v/%d/shared=%v", point, n, shared), func(t *testing.T) {
+					s := newCrashScene(t)
+					a, b, err := ring.NewPipe(s.seg, "data", &ring.PipeOptions{Capacity: 4096})
+					if err != nil {
+						t.Fatal(err)
+					}
+					acks, err := ring.NewQueue[uint64](s.seg, "", 100, nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if shared {
+						// End b has had another user: its seat is revoked when
+						// the victim comes.
+						if err := b.Send(s.ctx, record(5000)); err != nil {
+							t.Fatal(err)
+						}
+						if _, err := a.Receive(s.ctx); err != nil {
+							t.Fatal(err)
+						}
+					}
+					p := s.victim(crashSender, crashArgs{Queue: acks, Data: b, Acks: s.given, Count: 100}, point, n)
+					received := make(chan []uint64, 1)
+					go func() {
+						var got []uint64
+						defer func() { received <- got }()
+						for {
+							msg, err := a.Receive(s.ctx)
+							if err != nil {
+								t.Errorf("Receive hangs on a dead sender: %v", err)
+								return
+							}
+							v := binary.LittleEndian.Uint64(msg)
+							if v == 7777 {
+								return
+							}
+							got = append(got, v)
+						}
+					}()
+					s.died(p)
+					// The other holder sends on that end.
+					if err := b.Send(s.ctx, record(7777)); err != nil {
+						t.Fatalf("Send hangs on a dead sender: %v", err)
+					}
+					got := <-received
+					var sent []uint64
+					for {
+						v, err := acks.TryGet()
+						if err != nil {
+							break
+						}
+						sent = append(sent, v)
+					}
+					s.check(sent, got, 0, 1)
+					s.pipeWhole(a, b)
+					b.Close()
+					if _, err := a.Receive(s.ctx); err != io.EOF {
+						t.Errorf("Receive when all holders of the other end are gone: %v, want EOF", err)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestReceiverDies kills a pipe's receiver at each step; another holder of its
+// end receives the rest.
+func TestReceiverDies(t *testing.T) {
+	for point := range crash.Points(crash.PipeReceiveEntered, crash.PipeReceiveLeft) {
+		for _, n := range []int{1, 3, 9} {
+			for _, shared := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%v/%d/shared=%v", point, n, shared), func(t *testing.T) {
+					s := newCrashScene(t)
+					a, b, err := ring.NewPipe(s.seg, "data", &ring.PipeOptions{Capacity: 4096})
+					if err != nil {
+						t.Fatal(err)
+					}
+					acks, err := ring.NewQueue[uint64](s.seg, "", 100, nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if shared {
+						if err := a.Send(s.ctx, record(5000)); err != nil {
+							t.Fatal(err)
+						}
+						if _, err := b.Receive(s.ctx); err != nil {
+							t.Fatal(err)
+						}
+					}
+					p := s.victim(crashReceiver, crashArgs{Queue: acks, Data: b, Acks: s.given, Count: 100}, point, n)
+					const count = 12
+					done := make(chan error, 1)
+					go func() {
+						for i := range count {
+							if err := a.Send(s.ctx, record(i)); err != nil {
+								done <- err
+								return
+							}
+						}
+						done <- nil
+					}()
+					s.died(p)
+					var put, got []uint64
+					for {
+						v, err := acks.TryGet()
+						if err != nil {
+							break
+						}
+						got = append(got, v)
+					}
+					for i := range uint64(count) {
+						put = append(put, i)
+					}
+					for {
+						// The last is there, or was received by the dead.
+						if len(got) > 0 && got[len(got)-1] == count-1 {
+							break
+						}
+						msg, err := b.Receive(s.ctx)
+						if err != nil {
+							t.Fatalf("Receive hangs on a dead receiver: %v, got %v", err, got)
+						}
+						got = append(got, binary.LittleEndian.Uint64(msg))
+					}
+					if err := <-done; err != nil {
+						t.Fatalf("Send hangs on a dead receiver: %v", err)
+					}
+					s.check(put, got, 1, 0)
+					s.pipeWhole(a, b)
+				})
+			}
+		}
+	}
+}
+
+// pipeWhole checks that an empty pipe works as a new one, for several laps.
+func (s *crashScene) pipeWhole(a, b *ring.Conn) {
+	s.Helper()
+	for i := range 30 {
+		for _, way := range []struct{ from, to *ring.Conn }{{a, b}, {b, a}} {
+			if err := way.from.Send(s.ctx, record(i)); err != nil {
+				s.Fatal(err)
+			}
+			msg, err := way.to.Receive(s.ctx)
+			if err != nil || !slices.Equal(msg, record(i)) {
+				s.Fatalf("message %d: %v", i, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,249 @@
+//go:build linux
+
+package ring_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/internal/layout"
+	"github.com/seed-2e7ecdea/mp/internal/view"
+	"github.com/seed-2e7ecdea/mp/ring"
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// hostility is how long each part of the test goes on.
+func hostility() time.Duration {
+	if testing.Short() {
+		return 100 * time.Millisecond
+	}
+	return 250 * time.Millisecond
+}
+
+// A spoiler writes random words, and some that might mean something.
+type spoiler struct {
+	words []atomic.Uint32
+	rand  *rand.Rand
+}
+
+func newSpoiler(mem []byte, seed uint64) *spoiler {
+	return &spoiler{view.Slice[atomic.Uint32](mem, 0, len(mem)/4), rand.New(rand.NewPCG(seed, 1))}
+}
+
+func (s *spoiler) spoil() {
+	w := &s.words[s.rand.IntN(len(s.words))]
+	if s.rand.IntN(2) == 0 { // most of what matters lies in front
+		w = &s.words[s.rand.IntN(min(len(s.words), 320))]
+	}
+	switch s.rand.IntN(6) {
+	case 0:
+		w.Store(s.rand.Uint32())
+	case 1:
+		w.Store(w.Load() ^ 1<<s.rand.IntN(32))
+	case 2:
+		w.Store(s.words[s.rand.IntN(len(s.words))].Load())
+	case 3:
+		w.Store(0)
+	case 4:
+		w.Store(^uint32(0))
+	case 5:
+		w.Store(w.Load() + uint32(s.rand.IntN(17)) - 8)
+	}
+}
+
+// Whatever stands in the memory of an object, each call ends, and nothing
+// panics or faults.
+func TestHostileBytes(t *testing.T) {
+	onBoth(t, func(t *testing.T, seg *shm.Segment) {
+		t.Run("queue", func(t *testing.T) { testHostileQueue(t, seg) })
+		t.Run("pipe", func(t *testing.T) { testHostilePipe(t, seg) })
+	})
+}
+
+// hostile spoils mem between the operations, and on a mapped segment also
+// during them. Each operation has to end within patience.
+func hostile(t *testing.T, mem []byte, during bool, reset func(), ops []func() error) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	s := newSpoiler(mem, seed)
+	var count atomic.Int64
+	done := async(func() error {
+		for begin, i := time.Now(), 0; time.Since(begin) < hostility(); i++ {
+			if i%200 == 0 {
+				reset()
+			}
+			for range s.rand.IntN(3) {
+				s.spoil()
+			}
+			op := s.rand.IntN(len(ops))
+			if err := ops[op](); err != nil {
+				return fmt.Errorf("operation %d: %w", op, err)
+			}
+			count.Add(1)
+		}
+		return nil
+	})
+	stop := make(chan struct{})
+	spoiled := make(chan struct{})
+	go func() {
+		defer close(spoiled)
+		s := newSpoiler(mem, seed+1)
+		for during {
+			select {
+			case <-stop:
+				return
+			default:
+				s.spoil()
+				runtime.Gosched()
+			}
+		}
+	}()
+	defer func() { close(stop); <-spoiled }()
+	last, since := int64(0), time.Now()
+	for {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+			if count.Load() < 100 && !t.Failed() {
+				t.Errorf("only %d operations", count.Load())
+			}
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+		if n := count.Load(); n != last {
+			last, since = n, time.Now()
+		} else if time.Since(since) > patience {
+			stuck(t, fmt.Sprintf("seed %d: operation %d does not end", seed, n))
+		}
+	}
+}
+
+// odd passes only errors that a queue or pipe may give.
+func odd(err error) error {
+	for _, e := range []error{
+		nil, ring.ErrFull, ring.ErrEmpty, ring.ErrBusy, ring.ErrShutdown, ring.ErrTooLarge, ring.ErrBrokenPipe,
+		ring.ErrCorrupt, context.Canceled, context.DeadlineExceeded,
+	} {
+		if errors.Is(err, e) {
+			return nil
+		}
+	}
+	return err
+}
+
+// briefly calls f with a context that ends soon.
+func briefly(f func(ctx context.Context) error) func() error {
+	return func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Microsecond)
+		defer cancel()
+		return odd(f(ctx))
+	}
+}
+
+func isMapped(t *testing.T, seg *shm.Segment) bool {
+	t.Helper()
+	_, err := seg.Grant()
+	return !errors.Is(err, errors.ErrUnsupported)
+}
+
+func testHostileQueue(t *testing.T, seg *shm.Segment) {
+	type big [12]byte
+	for _, capacity := range []int{1, 7, 40} {
+		name := fmt.Sprint("q", capacity)
+		q := closing(t, must(ring.NewQueue[big](seg, name, capacity, nil))(t))
+		print := must(layout.Of[big]())(t).Fingerprint
+		o := must(seg.OpenObject(shm.KindQueue, name, print))(t)
+		blank := append([]byte(nil), o.Bytes()...)
+		reset := func() { restore(o.Bytes(), blank) }
+		hostile(t, o.Bytes(), isMapped(t, seg), reset, []func() error{
+			func() error { return odd(q.TryPut(big{1})) },
+			func() error { return odd(second(q.TryGet())) },
+			func() error { q.Len(); return nil },
+			briefly(func(ctx context.Context) error { return q.Put(ctx, big{1}) }),
+			briefly(func(ctx context.Context) error { return second(q.Get(ctx)) }),
+			func() error {
+				r, err := ring.OpenQueue[big](seg, name)
+				if err != nil {
+					return odd(err)
+				}
+				r.TryPut(big{})
+				r.TryGet()
+				return r.Close()
+			},
+		})
+		runtime.KeepAlive(o)
+	}
+}
+
+// restore writes words: others look.
+func restore(mem, from []byte) {
+	to, words := view.Slice[atomic.Uint32](mem, 0, len(mem)/4), view.Slice[atomic.Uint32](from, 0, len(from)/4)
+	for i := range to {
+		to[i].Store(words[i].Load())
+	}
+}
+
+func testHostilePipe(t *testing.T, seg *shm.Segment) {
+	for _, revoke := range []bool{false, true} {
+		name := fmt.Sprint("p", revoke)
+		a, b, err := ring.NewPipe(seg, name, &ring.PipeOptions{Capacity: 1})
+		wantNil(t, "NewPipe", err)
+		closing(t, a)
+		closing(t, b)
+		o := must(seg.OpenObject(shm.KindPipe, name, ring.PipePrint))(t)
+		if revoke {
+			for range 2 {
+				await(t, async(func() error { a.TrySend(nil); return second(b.TryReceive()) }), "revocation")
+			}
+		}
+		blank := append([]byte(nil), o.Bytes()...)
+		buf := make([]byte, 5000)
+		var r ring.Reservation
+		var m ring.Message
+		hostile(t, o.Bytes(), isMapped(t, seg), func() { restore(o.Bytes(), blank) }, []func() error{
+			func() error { return odd(a.TrySend(buf[:rand.IntN(100)])) },
+			func() error { return odd(a.TrySend(buf[:rand.IntN(len(buf))])) },
+			func() error { return odd(second(b.TryReceive())) },
+			func() error {
+				n, err := b.TryReceiveInto(buf)
+				if n > len(buf) {
+					return fmt.Errorf("received %d bytes into %d", n, len(buf))
+				}
+				return odd(err)
+			},
+			briefly(func(ctx context.Context) error { return a.Send(ctx, buf[:1000]) }),
+			briefly(func(ctx context.Context) error { return second(b.Receive(ctx)) }),
+			func() (err error) {
+				if r, err = a.Reserve(expired, rand.IntN(2000)); err != nil {
+					return odd(err)
+				}
+				clear(r.Bytes())
+				return odd(r.Commit())
+			},
+			func() (err error) {
+				if m, err = b.ReceiveInPlace(expired); err != nil {
+					return odd(err)
+				}
+				copy(buf, m.Bytes())
+				return odd(m.Release())
+			},
+			func() error {
+				c, err := ring.OpenPipe(seg, name, ring.A)
+				if err != nil {
+					return odd(err)
+				}
+				c.TrySend(buf[:10])
+				return c.Close()
+			},
+		})
+		runtime.KeepAlive(o)
+	}
+}

@@ -1,0 +1,116 @@
+//go:build linux
+
+package ring_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/proc"
+	"github.com/seed-2e7ecdea/mp/ring"
+	psync "github.com/seed-2e7ecdea/mp/sync"
+)
+
+// An idleJob is what a child waits for that never comes.
+type idleJob struct {
+	What  string
+	Queue *ring.Queue[message]
+	Conn  *ring.Conn
+	Lock  *psync.Lock
+}
+
+var idleTask = proc.Register("idle", func(ctx context.Context, j idleJob) (int, error) {
+	switch j.What {
+	case "Queue.Get":
+		_, err := j.Queue.Get(ctx)
+		return 0, err
+	case "Queue.Put":
+		return 0, j.Queue.Put(ctx, message{})
+	case "Conn.Receive":
+		_, err := j.Conn.Receive(ctx)
+		return 0, err
+	default:
+		return 0, j.Lock.Acquire(ctx)
+	}
+})
+
+// cpuTime returns how long a process has run on all CPUs.
+func cpuTime(t *testing.T, pid int) time.Duration {
+	t.Helper()
+	var sum time.Duration
+	stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	for _, name := range stats {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			continue // the thread has ended
+		}
+		ns, err := strconv.ParseInt(strings.Fields(string(text))[0], 10, 64)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		sum += time.Duration(ns)
+	}
+	if sum == 0 {
+		t.Skip("the kernel does not tell how long threads run")
+	}
+	return sum
+}
+
+// Who waits for what does not come uses no CPU.
+func TestIdle(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes 5 seconds")
+	}
+	const (
+		idle = 5 * time.Second
+		most = 10 * time.Millisecond
+	)
+	seg := anonymous(t)
+	empty, full := newQueue[message](t, seg, 4), newQueue[message](t, seg, 1)
+	fill(t, full)
+	_, b := newPipe(t, seg, 0)
+	lock := closing(t, must(psync.NewLock(seg, "", nil))(t))
+	wantNil(t, "TryAcquire", lock.TryAcquire())
+	jobs := []idleJob{
+		{What: "Queue.Get", Queue: empty},
+		{What: "Queue.Put", Queue: full},
+		{What: "Conn.Receive", Conn: b},
+		{What: "Lock.Acquire", Lock: lock},
+	}
+	var children []*proc.Call[int]
+	for _, j := range jobs {
+		p, err := idleTask.New(j, nil)
+		wantNil(t, "New", err)
+		wantNil(t, "Start", p.Start(within(t)))
+		t.Cleanup(func() {
+			p.Kill()
+			await(t, p.Done(), "end of "+p.Name())
+		})
+		children = append(children, p)
+	}
+	for _, p := range children {
+		awaitAsleep(t, p.PID(), 1)
+	}
+	time.Sleep(300 * time.Millisecond) // until the runtime of the children has come to rest
+	var before []time.Duration
+	for _, p := range children {
+		before = append(before, cpuTime(t, p.PID()))
+	}
+	time.Sleep(idle)
+	for i, p := range children {
+		if !p.Alive() {
+			t.Fatalf("%s: %v", jobs[i].What, p.Join(within(t)))
+		}
+		used := cpuTime(t, p.PID()) - before[i]
+		t.Logf("%s used %v in %v", jobs[i].What, used, idle)
+		if used > most {
+			t.Errorf("%s used %v of CPU in %v", jobs[i].What, used, idle)
+		}
+	}
+}

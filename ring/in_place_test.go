@@ -1,0 +1,218 @@
+//go:build linux
+
+package ring_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"testing"
+
+	"github.com/seed-2e7ecdea/mp/ring"
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+func TestInPlace(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		f    func(t *testing.T, a, b *ring.Conn)
+	}{
+		{"commit_and_abort", testCommitAndAbort},
+		{"misuse", testInPlaceMisuse},
+		{"reservation_excludes", testReservationExcludes},
+		{"message_excludes", testMessageExcludes},
+		{"close_while_waiting_for_the_turn", testCloseWhileWaitingForTurn},
+		{"stream", testInPlaceStream},
+		{"after_close_of_the_other_end", testInPlaceEnd},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, seg *shm.Segment) {
+				a, b := newPipe(t, seg, 4096)
+				t.Run("alone", func(t *testing.T) { test.f(t, a, b) })
+				// Both sides of both ends revoked: every visit takes the lock.
+				a, b = newPipe(t, seg, 4096)
+				for range 2 {
+					await(t, async(func() error {
+						wantNil(t, "TrySend", a.TrySend(nil))
+						receive(t, b, nil)
+						return nil
+					}), "revocation")
+					wantNil(t, "TrySend", a.TrySend(nil))
+					receive(t, b, nil)
+				}
+				t.Run("in_turns", func(t *testing.T) { test.f(t, a, b) })
+			})
+		})
+	}
+}
+
+// reserve fills a reservation.
+func reserve(t testing.TB, c *ring.Conn, msg []byte) ring.Reservation {
+	t.Helper()
+	r, err := c.Reserve(within(t), len(msg))
+	if err != nil || len(r.Bytes()) != len(msg) || cap(r.Bytes()) != len(msg) {
+		t.Fatalf("Reserve(%d): %d bytes of %d, %v", len(msg), len(r.Bytes()), cap(r.Bytes()), err)
+	}
+	copy(r.Bytes(), msg)
+	return r
+}
+
+func testCommitAndAbort(t *testing.T, a, b *ring.Conn) {
+	for n := 0; n <= 2000; n += 17 {
+		msg := pattern(make([]byte, n), n)
+		r := reserve(t, a, bytes.Repeat([]byte{0xee}, n))
+		if _, err := b.TryReceive(); err != ring.ErrEmpty {
+			t.Fatalf("TryReceive of what is not sent: %v", err)
+		}
+		r.Abort()
+		r = reserve(t, a, msg)
+		wantNil(t, "Commit", r.Commit())
+		m, err := b.ReceiveInPlace(t.Context())
+		if err != nil || !bytes.Equal(m.Bytes(), msg) {
+			t.Fatalf("ReceiveInPlace: %d bytes, %v, want %d", len(m.Bytes()), err, n)
+		}
+		wantNil(t, "Release", m.Release())
+		if _, err := b.TryReceive(); err != ring.ErrEmpty {
+			t.Fatalf("TryReceive after Release: %v", err)
+		}
+	}
+}
+
+func testInPlaceMisuse(t *testing.T, a, b *ring.Conn) {
+	wantError(t, "Reserve", second(a.Reserve(t.Context(), a.Limit()+1)), ring.ErrTooLarge)
+	wantError(t, "Reserve, expired", second(a.Reserve(expired, 1<<30)), ring.ErrTooLarge)
+	r := reserve(t, a, []byte("once"))
+	wantNil(t, "Commit", r.Commit())
+	wantError(t, "second Commit", r.Commit(), ring.ErrClosed)
+	r.Abort() // nothing
+	if r.Bytes() != nil {
+		t.Error("a reservation that is over has bytes")
+	}
+	m, err := b.ReceiveInPlace(t.Context())
+	if err != nil || string(m.Bytes()) != "once" {
+		t.Fatalf("ReceiveInPlace: %q, %v", m.Bytes(), err)
+	}
+	wantNil(t, "Release", m.Release())
+	wantError(t, "second Release", m.Release(), ring.ErrClosed)
+	if m.Bytes() != nil {
+		t.Error("a message that is over has bytes")
+	}
+	var noR ring.Reservation
+	noR.Abort()
+	var noM ring.Message
+	if noR.Bytes() != nil || noM.Bytes() != nil {
+		t.Error("zero values have bytes")
+	}
+	wantError(t, "Commit of nothing", noR.Commit(), ring.ErrClosed)
+	wantError(t, "Release of nothing", noM.Release(), ring.ErrClosed)
+	// One that was aborted leaves the side free for others.
+	r = reserve(t, a, []byte("x"))
+	r.Abort()
+	wantError(t, "Commit after Abort", r.Commit(), ring.ErrClosed)
+	wantNil(t, "TrySend", await(t, async(func() error { return a.TrySend([]byte("y")) }), "sender"))
+	receive(t, b, []byte("y"))
+}
+
+func testReservationExcludes(t *testing.T, a, b *ring.Conn) {
+	r := reserve(t, a, []byte("first"))
+	other := async(func() error {
+		wantError(t, "TrySend", a.TrySend(nil), ring.ErrBusy)
+		wantError(t, "Send, expired", a.Send(expired, nil), context.Canceled)
+		wantError(t, "Reserve, expired", second(a.Reserve(expired, 0)), context.Canceled)
+		return nil
+	})
+	wantNil(t, "other", await(t, other, "sender that does not wait"))
+	sent := async(func() error { return a.Send(context.Background(), []byte("second")) })
+	awaitAsleep(t, os.Getpid(), 1)
+	wantNil(t, "Commit", r.Commit())
+	wantNil(t, "Send", await(t, sent, "sender that waits for its turn"))
+	receive(t, b, []byte("first"))
+	receive(t, b, []byte("second"))
+}
+
+func testMessageExcludes(t *testing.T, a, b *ring.Conn) {
+	wantNil(t, "TrySend", a.TrySend([]byte("first")))
+	wantNil(t, "TrySend", a.TrySend([]byte("second")))
+	m, err := b.ReceiveInPlace(t.Context())
+	wantNil(t, "ReceiveInPlace", err)
+	other := async(func() error {
+		wantError(t, "TryReceive", second(b.TryReceive()), ring.ErrBusy)
+		wantError(t, "TryReceiveInto", second(b.TryReceiveInto(nil)), ring.ErrBusy)
+		wantError(t, "Receive, expired", second(b.Receive(expired)), context.Canceled)
+		wantError(t, "ReceiveInPlace, expired", second(b.ReceiveInPlace(expired)), context.Canceled)
+		return nil
+	})
+	await(t, other, "receiver that does not wait")
+	received := async(func() error {
+		receive(t, b, []byte("second"))
+		return nil
+	})
+	awaitAsleep(t, os.Getpid(), 1)
+	if string(m.Bytes()) != "first" {
+		t.Errorf("the message is %q", m.Bytes())
+	}
+	wantNil(t, "Release", m.Release())
+	await(t, received, "receiver that waits for its turn")
+}
+
+// Who waits for its turn on a side learns that the end was closed, too.
+func testCloseWhileWaitingForTurn(t *testing.T, a, b *ring.Conn) {
+	r := reserve(t, a, []byte("x"))
+	sent := async(func() error { return a.Send(context.Background(), nil) })
+	awaitAsleep(t, os.Getpid(), 1)
+	wantNil(t, "Close", a.Close())
+	wantError(t, "Send", await(t, sent, "Send of a closed end that waits for its turn"), ring.ErrClosed)
+	r.Abort()
+
+	m, err := b.ReceiveInPlace(t.Context())
+	wantError(t, "ReceiveInPlace at the end", err, io.EOF)
+	m.Release()
+}
+
+func testInPlaceStream(t *testing.T, a, b *ring.Conn) {
+	const n = 3000
+	ctx := within(t)
+	sent := async(func() error {
+		for i := range n {
+			r, err := a.Reserve(ctx, i%601)
+			if err != nil {
+				return err
+			}
+			pattern(r.Bytes(), i)
+			if i%5 == 0 {
+				r.Abort()
+				if r, err = a.Reserve(ctx, i%601); err != nil {
+					return err
+				}
+				pattern(r.Bytes(), i)
+			}
+			if err := r.Commit(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for i := range n {
+		m, err := b.ReceiveInPlace(ctx)
+		if err != nil || !bytes.Equal(m.Bytes(), pattern(make([]byte, i%601), i)) {
+			t.Fatalf("message %d: %d bytes, %v", i, len(m.Bytes()), err)
+		}
+		wantNil(t, "Release", m.Release())
+	}
+	wantNil(t, "sender", await(t, sent, "sender"))
+}
+
+// What was received in place stays good when the other end goes.
+func testInPlaceEnd(t *testing.T, a, b *ring.Conn) {
+	wantNil(t, "TrySend", a.TrySend([]byte("last")))
+	m, err := b.ReceiveInPlace(t.Context())
+	wantNil(t, "ReceiveInPlace", err)
+	wantNil(t, "Close", a.Close())
+	if string(m.Bytes()) != "last" {
+		t.Errorf("the message is %q", m.Bytes())
+	}
+	wantNil(t, "Release", m.Release())
+	wantError(t, "ReceiveInPlace", second(b.ReceiveInPlace(t.Context())), io.EOF)
+	wantError(t, "Reserve", second(b.Reserve(t.Context(), 1)), ring.ErrBrokenPipe)
+}

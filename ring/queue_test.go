@@ -1,0 +1,796 @@
+//go:build linux
+
+package ring_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/proc"
+	"github.com/seed-2e7ecdea/mp/ring"
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+func TestQueue(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		f    func(t *testing.T, seg *shm.Segment)
+	}{
+		{"Q01_full", testFull},
+		{"Q02_empty", testEmpty},
+		{"Q03_order", testOrder},
+		{"Q04_len", testLen},
+		{"Q06_expired_context", testExpired},
+		{"Q07_closed", testClosed},
+		{"Q07_shutdown_drains", testShutdownDrains},
+		{"Q07_shutdown_often", testShutdownOften},
+		{"Q08_close_twice", testCloseTwice},
+		{"cancelled", testCancelled},
+		{"close_while_blocked", testCloseWhileBlocked},
+		{"segment_closed_while_blocked", testSegmentClosedWhileBlocked},
+		{"cancel_hammer", testCancelHammer},
+	} {
+		t.Run(test.name, func(t *testing.T) { onBoth(t, test.f) })
+	}
+}
+
+// fill puts as many messages as there is room for.
+func fill(t testing.TB, q *ring.Queue[message]) {
+	t.Helper()
+	for i := range q.Cap() {
+		wantNil(t, "TryPut", q.TryPut(message{Seq: uint32(i)}))
+	}
+}
+
+func testFull(t *testing.T, seg *shm.Segment) {
+	for _, capacity := range []int{1, 2, 6, 17, 100} {
+		q := newQueue[message](t, seg, capacity)
+		if q.Cap() != capacity {
+			t.Errorf("Cap is %d, want %d", q.Cap(), capacity)
+		}
+		for lap := range 3 {
+			fill(t, q)
+			for range 3 {
+				if err := q.TryPut(message{}); err != ring.ErrFull {
+					t.Fatalf("put %d of %d: %v, want ErrFull", capacity+1, capacity, err)
+				}
+			}
+			begin := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+			wantError(t, "Put into a full queue", q.Put(ctx, message{}), context.DeadlineExceeded)
+			if d := time.Since(begin); d < 5*time.Millisecond {
+				t.Errorf("Put gave up after %v", d)
+			}
+			cancel()
+			if n := q.Len(); n != capacity {
+				t.Errorf("Len is %d, want %d", n, capacity)
+			}
+			// Room for one is room for one.
+			if v, err := q.TryGet(); err != nil || v.Seq != 0 {
+				t.Fatalf("TryGet: %v, %v", v, err)
+			}
+			wantNil(t, "TryPut", q.TryPut(message{Seq: uint32(capacity)}))
+			wantError(t, "TryPut", q.TryPut(message{}), ring.ErrFull)
+			for i := range capacity {
+				if v, err := q.TryGet(); err != nil || v.Seq != uint32(i+1) {
+					t.Fatalf("lap %d: got %v, %v, want %d", lap, v, err, i+1)
+				}
+			}
+		}
+	}
+}
+
+func testEmpty(t *testing.T, seg *shm.Segment) {
+	q := newQueue[message](t, seg, 6)
+	for range 20 {
+		if v, err := q.TryGet(); err != ring.ErrEmpty || v != (message{}) {
+			t.Fatalf("TryGet: %v, %v, want ErrEmpty", v, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		if v, err := q.Get(ctx); !errors.Is(err, context.DeadlineExceeded) || v != (message{}) {
+			t.Fatalf("Get: %v, %v, want the deadline", v, err)
+		}
+		cancel()
+		wantNil(t, "Put", q.Put(t.Context(), message{1, 2}))
+		if v, err := q.Get(t.Context()); err != nil || v != (message{1, 2}) {
+			t.Fatalf("Get: %v, %v", v, err)
+		}
+	}
+}
+
+func testOrder(t *testing.T, seg *shm.Segment) {
+	const n = 5000
+	for _, capacity := range []int{1, 2, 7, 64} {
+		q := newQueue[message](t, seg, capacity)
+		ctx := within(t)
+		done := async(func() error {
+			for i := range uint32(n) {
+				if err := q.Put(ctx, message{Seq: i}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		for i := range uint32(n) {
+			if v, err := q.Get(ctx); err != nil || v.Seq != i {
+				t.Fatalf("capacity %d: got %v, %v, want %d", capacity, v, err, i)
+			}
+		}
+		wantNil(t, "Put", await(t, done, "putter"))
+	}
+}
+
+func testLen(t *testing.T, seg *shm.Segment) {
+	q := newQueue[message](t, seg, 2)
+	want := func(n int) {
+		t.Helper()
+		if got := q.Len(); got != n {
+			t.Errorf("Len is %d, want %d", got, n)
+		}
+	}
+	for range 5 {
+		want(0)
+		q.TryPut(message{})
+		want(1)
+		q.TryPut(message{})
+		want(2)
+		q.TryPut(message{})
+		want(2)
+		q.TryGet()
+		want(1)
+		q.TryGet()
+		want(0)
+		q.TryGet()
+		want(0)
+	}
+}
+
+// An expired context means one try.
+func testExpired(t *testing.T, seg *shm.Segment) {
+	q := newQueue[message](t, seg, 2)
+	for range 5 {
+		for i := range uint32(2) {
+			wantNil(t, "Put with room", q.Put(expired, message{Seq: i}))
+		}
+		wantError(t, "Put without room", q.Put(expired, message{}), context.Canceled)
+		for i := range uint32(2) {
+			if v, err := q.Get(expired); err != nil || v.Seq != i {
+				t.Fatalf("Get: %v, %v, want %d", v, err, i)
+			}
+		}
+		_, err := q.Get(expired)
+		wantError(t, "Get of nothing", err, context.Canceled)
+	}
+}
+
+// allFail makes sure that everything says that the queue is closed.
+func allFail(t *testing.T, q *ring.Queue[message]) {
+	t.Helper()
+	for range 5 {
+		_, err := q.TryGet()
+		wantError(t, "TryGet", err, ring.ErrClosed)
+		_, err = q.Get(t.Context())
+		wantError(t, "Get", err, ring.ErrClosed)
+		_, err = q.Get(expired)
+		wantError(t, "Get, expired", err, ring.ErrClosed)
+		wantError(t, "TryPut", q.TryPut(message{}), ring.ErrClosed)
+		wantError(t, "Put", q.Put(t.Context(), message{}), ring.ErrClosed)
+		wantError(t, "Put, expired", q.Put(expired, message{}), ring.ErrClosed)
+	}
+	wantError(t, "Shutdown", q.Shutdown(), ring.ErrClosed)
+}
+
+// Close detaches: the messages stay for who has the queue open.
+func testClosed(t *testing.T, seg *shm.Segment) {
+	q := must(ring.NewQueue[message](seg, "q", 6, nil))(t)
+	other := closing(t, must(ring.OpenQueue[message](seg, "q"))(t))
+	q.TryPut(message{1, 1})
+	q.TryPut(message{1, 2})
+	wantNil(t, "Close", q.Close())
+	allFail(t, q)
+	if q.Len() != 0 || q.Cap() != 0 || q.Handle() != (shm.Handle{}) {
+		t.Errorf("a closed queue has Len %d, Cap %d, Handle %v", q.Len(), q.Cap(), q.Handle())
+	}
+	for i := range uint32(2) {
+		if v, err := other.TryGet(); err != nil || v != (message{1, i + 1}) {
+			t.Errorf("got %v, %v", v, err)
+		}
+	}
+	wantNil(t, "TryPut through the other", other.TryPut(message{}))
+
+	var zero ring.Queue[message]
+	allFail(t, &zero)
+
+	// The segment's Close closes all of it.
+	party := attach(t, seg)
+	far := must(ring.OpenQueue[message](party, "q"))(t)
+	wantNil(t, "Close", party.Close())
+	allFail(t, far)
+	if _, err := other.TryGet(); err != nil {
+		t.Errorf("TryGet of the other party: %v", err)
+	}
+}
+
+func testShutdownDrains(t *testing.T, seg *shm.Segment) {
+	q := newQueue[message](t, seg, 6)
+	for i := range uint32(4) {
+		q.TryPut(message{Seq: i})
+	}
+	for range 2 {
+		wantNil(t, "Shutdown", q.Shutdown())
+		wantError(t, "TryPut", q.TryPut(message{}), ring.ErrShutdown)
+		wantError(t, "Put", q.Put(t.Context(), message{}), ring.ErrShutdown)
+	}
+	for i := range uint32(4) {
+		if q.Len() != int(4-i) {
+			t.Errorf("Len is %d after the shutdown and %d messages", q.Len(), i)
+		}
+		if v, err := q.Get(t.Context()); err != nil || v.Seq != i {
+			t.Fatalf("Get: %v, %v, want %d", v, err, i)
+		}
+	}
+	for range 2 {
+		_, err := q.Get(t.Context())
+		wantError(t, "Get", err, ring.ErrShutdown)
+		_, err = q.TryGet()
+		wantError(t, "TryGet", err, ring.ErrShutdown)
+	}
+}
+
+// Failed Puts do not wear a queue out.
+func testShutdownOften(t *testing.T, seg *shm.Segment) {
+	for _, capacity := range []int{1, 3} {
+		q := newQueue[message](t, seg, capacity)
+		wantNil(t, "TryPut", q.TryPut(message{7, 7}))
+		if capacity == 1 {
+			q.TryGet()
+		}
+		wantNil(t, "Shutdown", q.Shutdown())
+		for i := range 3000 {
+			if err := q.TryPut(message{}); err != ring.ErrShutdown {
+				t.Fatalf("capacity %d: TryPut %d after the shutdown: %v", capacity, i, err)
+			}
+		}
+		if capacity == 3 {
+			if v, err := q.TryGet(); err != nil || v != (message{7, 7}) {
+				t.Errorf("TryGet: %v, %v", v, err)
+			}
+		}
+		if _, err := q.TryGet(); err != ring.ErrShutdown {
+			t.Errorf("capacity %d: TryGet: %v, want ErrShutdown", capacity, err)
+		}
+	}
+}
+
+func testCloseTwice(t *testing.T, seg *shm.Segment) {
+	q := must(ring.NewQueue[message](seg, "", 1, nil))(t)
+	for range 3 {
+		wantNil(t, "Close", q.Close())
+	}
+	var zero ring.Queue[message]
+	wantNil(t, "Close of the zero Queue", zero.Close())
+}
+
+// prompt bounds what has nobody to wait for: far more than it takes, far less
+// than patience.
+const prompt = 5 * time.Second
+
+// A wait that is cancelled ends at once and changes nothing.
+func testCancelled(t *testing.T, seg *shm.Segment) {
+	q := newQueue[message](t, seg, 1)
+	for _, what := range []string{"Get", "Put"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := async(func() error {
+			if what == "Put" {
+				return q.Put(ctx, message{9, 9})
+			}
+			_, err := q.Get(ctx)
+			return err
+		})
+		awaitAsleep(t, os.Getpid(), 1)
+		begin := time.Now()
+		cancel()
+		wantError(t, what, await(t, done, "cancelled "+what), context.Canceled)
+		if d := time.Since(begin); d > prompt {
+			t.Errorf("%s took %v to see that it was cancelled", what, d)
+		}
+		if what == "Get" {
+			wantNil(t, "TryPut", q.TryPut(message{1, 1}))
+		}
+	}
+	if v, err := q.TryGet(); err != nil || v != (message{1, 1}) || q.Len() != 0 {
+		t.Errorf("TryGet: %v, %v, and %d are left", v, err, q.Len())
+	}
+}
+
+// blockedBoth starts goroutines that Put into a full queue and Get from an
+// empty one, and waits until they sleep.
+func blockedBoth(t *testing.T, empty, full *ring.Queue[message]) (errs chan error, n int) {
+	errs = make(chan error, 4)
+	fill(t, full)
+	for range 2 {
+		go func() {
+			_, err := empty.Get(context.Background())
+			errs <- err
+		}()
+		go func() { errs <- full.Put(context.Background(), message{}) }()
+	}
+	awaitAsleep(t, os.Getpid(), cap(errs))
+	return errs, cap(errs)
+}
+
+func testCloseWhileBlocked(t *testing.T, seg *shm.Segment) {
+	empty, full := newQueue[message](t, seg, 2), newQueue[message](t, seg, 2)
+	errs, n := blockedBoth(t, empty, full)
+	wantNil(t, "Close", empty.Close())
+	wantNil(t, "Close", full.Close())
+	for range n {
+		wantError(t, "blocked call", await(t, errs, "calls of a closed queue"), ring.ErrClosed)
+	}
+}
+
+func testSegmentClosedWhileBlocked(t *testing.T, seg *shm.Segment) {
+	empty, full := newQueue[message](t, seg, 2), newQueue[message](t, seg, 2)
+	errs, n := blockedBoth(t, empty, full)
+	wantNil(t, "Close", seg.Close())
+	for range n {
+		wantError(t, "blocked call", await(t, errs, "calls of a closed segment"), ring.ErrClosed)
+	}
+}
+
+// shortly returns a context that ends soon, or has ended.
+func shortly(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, time.Duration(rand.IntN(400)-20)*time.Microsecond)
+}
+
+// putAll puts messages 0 to n-1 of from, each until it is put.
+func putAll(ctx context.Context, q *ring.Queue[message], from, n uint32) error {
+	for i := uint32(0); i < n; {
+		short, cancel := shortly(ctx)
+		err := q.Put(short, message{from, i})
+		cancel()
+		if err == nil {
+			i++
+		} else if short.Err() == nil || ctx.Err() != nil {
+			return fmt.Errorf("put %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// getAll gets until the shutdown, and counts each message in tally.
+func getAll(ctx context.Context, q *ring.Queue[message], tally func(m message)) error {
+	for {
+		short, cancel := shortly(ctx)
+		m, err := q.Get(short)
+		cancel()
+		switch {
+		case err == nil:
+			tally(m)
+		case err == ring.ErrShutdown:
+			return nil
+		case short.Err() == nil || ctx.Err() != nil:
+			return fmt.Errorf("get: %w", err)
+		}
+	}
+}
+
+// However often waits are cancelled, each message is got once.
+func testCancelHammer(t *testing.T, seg *shm.Segment) {
+	const putters, getters, each = 3, 8, 1500
+	ctx := within(t)
+	for _, capacity := range []int{1, 5, 64} {
+		q := newQueue[message](t, seg, capacity)
+		counts := make([]atomic.Uint32, putters*each)
+		got := async(func() error {
+			all(t, "getters", getters, func(int) error {
+				return getAll(ctx, q, func(m message) { counts[m.From*each+m.Seq].Add(1) })
+			})
+			return nil
+		})
+		all(t, "putters", putters, func(i int) error { return putAll(ctx, q, uint32(i), each) })
+		wantNil(t, "Shutdown", q.Shutdown())
+		await(t, got, "getters")
+		for i := range counts {
+			if n := counts[i].Load(); n != 1 {
+				t.Fatalf("capacity %d: message %d was got %d times", capacity, i, n)
+			}
+		}
+	}
+}
+
+func TestQueueTypes(t *testing.T) {
+	seg := heap(t)
+	for what, err := range map[string]error{
+		"string":  second(ring.NewQueue[string](seg, "", 1, nil)),
+		"pointer": second(ring.NewQueue[*int32](seg, "", 1, nil)),
+		"slice":   second(ring.NewQueue[[]byte](seg, "", 1, nil)),
+		"int":     second(ring.NewQueue[int](seg, "", 1, nil)),
+		"any":     second(ring.NewQueue[any](seg, "", 1, nil)),
+		"empty":   second(ring.NewQueue[struct{}](seg, "", 1, nil)),
+		"nested":  second(ring.NewQueue[struct{ A [2]struct{ B string } }](seg, "", 1, nil)),
+		"opened":  second(ring.OpenQueue[string](seg, "x")),
+		"decoded": new(ring.Queue[string]).UnmarshalText([]byte(newQueue[message](t, seg, 1).Handle().String())),
+	} {
+		wantError(t, "Q10 queue of "+what, err, shm.ErrType)
+	}
+
+	q := closing(t, must(ring.NewQueue[message](seg, "q", 1, nil))(t))
+	a, _ := newPipe(t, seg, 0)
+	wantError(t, "name that is taken", second(ring.NewQueue[message](seg, "q", 1, nil)), fs.ErrExist)
+	wantError(t, "name of nothing", second(ring.OpenQueue[message](seg, "p")), fs.ErrNotExist)
+	wantError(t, "queue of another type", second(ring.OpenQueue[[8]byte](seg, "q")), shm.ErrMismatch)
+	wantError(t, "queue opened as a pipe", second(ring.OpenPipe(seg, "q", ring.A)), shm.ErrMismatch)
+	wantError(t, "handle of another type", new(ring.Queue[[8]byte]).UnmarshalText([]byte(q.Handle().String())), shm.ErrMismatch)
+	wantError(t, "handle of a pipe", new(ring.Queue[message]).UnmarshalText([]byte(a.Handle().String())), shm.ErrMismatch)
+	wantError(t, "no handle", new(ring.Queue[message]).UnmarshalText([]byte("mp")), shm.ErrHandle)
+	if err := new(ring.Queue[message]).UnmarshalText([]byte(shm.Handle{}.String())); err == nil {
+		t.Error("the zero handle opened a queue")
+	}
+	for _, capacity := range []int{0, -1, math.MinInt, math.MaxInt, 1<<30 + 1, 1 << 28} {
+		wantError(t, fmt.Sprint("capacity ", capacity), second(ring.NewQueue[message](seg, "", capacity, nil)), shm.ErrSize)
+	}
+	wantError(t, "more than the segment has", second(ring.NewQueue[message](seg, "", 1<<20, nil)), shm.ErrNoSpace)
+
+	// Types that differ in names only are the same.
+	same := must(ring.OpenQueue[struct{ A, B uint32 }](seg, "q"))(t)
+	wantNil(t, "TryPut", same.TryPut(struct{ A, B uint32 }{3, 4}))
+	if v, err := q.TryGet(); err != nil || v != (message{3, 4}) {
+		t.Errorf("got %v, %v", v, err)
+	}
+	wantNil(t, "Close", same.Close())
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func TestQueueSizes(t *testing.T) {
+	onBoth(t, func(t *testing.T, seg *shm.Segment) {
+		t.Run("1", sizeTest(seg, func(n int) (v [1]byte) { pattern(v[:], n); return v }))
+		t.Run("3", sizeTest(seg, func(n int) (v [3]byte) { pattern(v[:], n); return v }))
+		t.Run("12", sizeTest(seg, func(n int) (v [12]byte) { pattern(v[:], n); return v }))
+		t.Run("64", sizeTest(seg, func(n int) (v [64]byte) { pattern(v[:], n); return v }))
+		t.Run("4096", sizeTest(seg, func(n int) (v [4096]byte) { pattern(v[:], n); return v }))
+		t.Run("odd struct", sizeTest(seg, func(n int) (v struct {
+			A uint8
+			B float64
+			C [3]uint16
+			D bool
+		}) {
+			v.A, v.B, v.C[2], v.D = uint8(n), float64(n)/3, uint16(n), n%2 == 1
+			return v
+		}))
+	})
+}
+
+func sizeTest[T comparable](seg *shm.Segment, value func(n int) T) func(*testing.T) {
+	return func(t *testing.T) {
+		for _, capacity := range []int{1, 2, 5} {
+			q := newQueue[T](t, seg, capacity)
+			next, put := 0, 0
+			for round := range 50 {
+				for range round%capacity + 1 {
+					wantNil(t, "TryPut", q.TryPut(value(put)))
+					put++
+				}
+				for next < put {
+					if v, err := q.TryGet(); err != nil || v != value(next) {
+						t.Fatalf("capacity %d: got %v, %v, want number %d: %v", capacity, v, err, next, value(next))
+					}
+					next++
+				}
+			}
+		}
+	}
+}
+
+// A queue travels by its handle: as text, and as a message of a queue.
+func TestQueueHandle(t *testing.T) {
+	onBoth(t, func(t *testing.T, seg *shm.Segment) {
+		q, mail := newQueue[message](t, seg, 2), newQueue[shm.Handle](t, seg, 2)
+		wantNil(t, "TryPut", mail.TryPut(q.Handle()))
+		h := must(mail.TryGet())(t)
+		var same ring.Queue[message]
+		wantNil(t, "UnmarshalText", same.UnmarshalText([]byte(h.String())))
+		wantNil(t, "TryPut", q.TryPut(message{1, 2}))
+		if v, err := same.TryGet(); err != nil || v != (message{1, 2}) {
+			t.Errorf("got %v, %v", v, err)
+		}
+		wantNil(t, "Close", same.Close())
+		if _, err := q.TryGet(); err != ring.ErrEmpty {
+			t.Errorf("after Close of the other: %v", err)
+		}
+	})
+}
+
+// A segment that is closed under busy methods makes them fail; nothing
+// faults.
+func TestQueueSegmentClosedWhileBusy(t *testing.T) {
+	rounds := 40
+	if testing.Short() {
+		rounds = 10
+	}
+	for round := range rounds {
+		seg := anonymous(t)
+		q := must(ring.NewQueue[[64]byte](seg, "", 1+round%7, nil))(t)
+		ops := []func() error{
+			func() error { return q.TryPut([64]byte{1}) },
+			func() error { return second(q.TryGet()) },
+			func() error { return q.Put(t.Context(), [64]byte{1}) },
+			func() error { return second(q.Get(t.Context())) },
+			func() error { q.Len(); return q.TryPut([64]byte{}) },
+		}
+		closed := async(func() error {
+			time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond)
+			return seg.Close()
+		})
+		all(t, "calls of a closed segment", len(ops), func(i int) error {
+			for deadline := time.Now().Add(patience); ; {
+				switch err := ops[i](); {
+				case errors.Is(err, ring.ErrClosed):
+					return nil
+				case err != nil && err != ring.ErrFull && err != ring.ErrEmpty && err != ring.ErrBusy:
+					return fmt.Errorf("operation %d: %w", i, err)
+				case time.Now().After(deadline):
+					return fmt.Errorf("operation %d does not see that the segment is closed: %v", i, err)
+				}
+			}
+		})
+		wantNil(t, "Close", await(t, closed, "Close"))
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// In what follows cell 0 counts the children that are ready.
+
+var putTask = task("put", func(ctx context.Context, j job) (int, error) {
+	j.Cells.add(0)
+	for i := range uint32(j.N) {
+		if err := j.Queue.Put(ctx, message{j.From, i}); err != nil {
+			return int(i), err
+		}
+	}
+	return j.N, nil
+})
+
+// getTask gets until the shutdown and counts message i of the only putter in
+// cell 1+i. It returns how many it got.
+var getTask = task("get", func(ctx context.Context, j job) (int, error) {
+	j.Cells.add(0)
+	n := 0
+	err := getAll(ctx, j.Queue, func(m message) {
+		j.Cells.at(1 + int(m.From)*j.N + int(m.Seq)).Add(1)
+		n++
+	})
+	return n, err
+})
+
+// Q11: a putter may exit at once; what it has put is there.
+func TestQueueProcesses(t *testing.T) {
+	t.Run("Q11_putter_exits", func(t *testing.T) {
+		seg := anonymous(t)
+		q := newQueue[message](t, seg, 100)
+		result(t, start(t, putTask, job{N: 100, From: 5, Queue: q, Cells: newCells(t, seg, 1)}))
+		if q.Len() != 100 {
+			t.Errorf("Len is %d", q.Len())
+		}
+		for i := range uint32(100) {
+			if v, err := q.TryGet(); err != nil || v != (message{5, i}) {
+				t.Fatalf("got %v, %v, want %d", v, err, i)
+			}
+		}
+	})
+	t.Run("Q03_order", testOrderOfProcesses)
+	t.Run("Q12_put_is_seen", testPutIsSeen)
+	t.Run("cancel_hammer", testCancelProcesses)
+	t.Run("shutdown_of_the_blocked", testShutdownOfBlocked)
+	t.Run("all_served", testAllServed)
+}
+
+// The messages of each of several processes come in their order, also when
+// several processes get them: then as each getter sees them.
+func testOrderOfProcesses(t *testing.T) {
+	const putters, each = 3, 4000
+	seg := anonymous(t)
+	q, c := newQueue[message](t, seg, 16), newCells(t, seg, 1)
+	var children []*proc.Call[int]
+	for i := range putters {
+		children = append(children, start(t, putTask, job{N: each, From: uint32(i), Queue: q, Cells: c}))
+	}
+	var next [putters]uint32
+	ctx := within(t)
+	for range putters * each {
+		v, err := q.Get(ctx)
+		if err != nil || v.From >= putters || v.Seq != next[v.From] {
+			t.Fatalf("got %v, %v, want the next of %v", v, err, next)
+		}
+		next[v.From]++
+	}
+	for _, p := range children {
+		result(t, p)
+	}
+	if _, err := q.TryGet(); err != ring.ErrEmpty {
+		t.Errorf("one more: %v", err)
+	}
+}
+
+// countedPutTask counts in cell 1 the Puts that have returned.
+var countedPutTask = task("counted put", func(ctx context.Context, j job) (int, error) {
+	for i := range uint32(j.N) {
+		if err := j.Queue.Put(ctx, message{j.From, i}); err != nil {
+			return int(i), err
+		}
+		j.Cells.at(1).Add(1)
+	}
+	return j.N, nil
+})
+
+// Q12: what was put before TryGet was called is there for it, if nobody else
+// gets.
+func testPutIsSeen(t *testing.T) {
+	const putters, each = 3, 10000
+	for _, capacity := range []int{1, 4, 64} {
+		seg := anonymous(t)
+		q, c := newQueue[message](t, seg, capacity), newCells(t, seg, 2)
+		for i := range putters {
+			start(t, countedPutTask, job{N: each, From: uint32(i), Queue: q, Cells: c})
+		}
+		deadline := time.Now().Add(patience)
+		for got := uint32(0); got < putters*each; {
+			put := c.at(1).Load()
+			switch _, err := q.TryGet(); {
+			case err == nil:
+				got++
+			case err == ring.ErrEmpty && put > got:
+				t.Fatalf("capacity %d: %d were put, %d got, and TryGet says ErrEmpty", capacity, put, got)
+			case err != ring.ErrEmpty && err != ring.ErrBusy:
+				t.Fatal(err)
+			case time.Now().After(deadline):
+				stuck(t, fmt.Sprintf("got %d of %d", got, putters*each))
+			default:
+				runtime.Gosched()
+			}
+		}
+	}
+}
+
+// The hammer of cancelled waits, with processes.
+func testCancelProcesses(t *testing.T) {
+	const each, putters, getters = 5000, 2, 3
+	seg := anonymous(t)
+	q, c := newQueue[message](t, seg, 8), newCells(t, seg, 1+putters*each)
+	var children []*proc.Call[int]
+	for range getters {
+		children = append(children, start(t, getTask, job{N: each, Queue: q, Cells: c}))
+	}
+	got := async(func() error {
+		return getAll(within(t), q, func(m message) { c.at(1 + int(m.From)*each + int(m.Seq)).Add(1) })
+	})
+	c.await(t, 0, getters)
+	ctx := within(t)
+	all(t, "putters", putters, func(i int) error { return putAll(ctx, q, uint32(i), each) })
+	wantNil(t, "Shutdown", q.Shutdown())
+	for _, p := range children {
+		result(t, p)
+	}
+	wantNil(t, "getter of this process", await(t, got, "getter"))
+	c.once(t, 1)
+}
+
+// blockedTask blocks in Put or Get, as often as it can, until the shutdown.
+var blockedPutTask = task("blocked put", func(ctx context.Context, j job) (int, error) {
+	j.Cells.add(0)
+	err := j.Queue.Put(ctx, message{})
+	if err != ring.ErrShutdown {
+		return 0, fmt.Errorf("Put: %w, want ErrShutdown", err)
+	}
+	return 0, nil
+})
+
+var blockedGetTask = task("blocked get", func(ctx context.Context, j job) (int, error) {
+	j.Cells.add(0)
+	if _, err := j.Queue.Get(ctx); err != ring.ErrShutdown {
+		return 0, fmt.Errorf("Get: %w, want ErrShutdown", err)
+	}
+	return 0, nil
+})
+
+func testShutdownOfBlocked(t *testing.T) {
+	seg := anonymous(t)
+	full, empty, c := newQueue[message](t, seg, 3), newQueue[message](t, seg, 3), newCells(t, seg, 1)
+	fill(t, full)
+	var children []*proc.Call[int]
+	for range 2 {
+		children = append(children,
+			start(t, blockedPutTask, job{Queue: full, Cells: c}),
+			start(t, blockedGetTask, job{Queue: empty, Cells: c}))
+	}
+	ctx := within(t)
+	here := async(func() error { return full.Put(ctx, message{}) })
+	for _, p := range children {
+		awaitAsleep(t, p.PID(), 1)
+	}
+	awaitAsleep(t, os.Getpid(), 1)
+	wantNil(t, "Shutdown", full.Shutdown())
+	wantNil(t, "Shutdown", empty.Shutdown())
+	for _, p := range children {
+		result(t, p)
+	}
+	wantError(t, "Put", await(t, here, "blocked Put"), ring.ErrShutdown)
+	for i := range uint32(3) {
+		if v, err := full.Get(ctx); err != nil || v.Seq != i {
+			t.Errorf("drained %v, %v, want %d", v, err, i)
+		}
+	}
+	_, err := full.Get(ctx)
+	wantError(t, "Get of the drained queue", err, ring.ErrShutdown)
+}
+
+// getOneTask gets one message in each of j.N rounds with two goroutines: they
+// begin when cell 1 has the round's number, and cell 2 counts what they got.
+var getOneTask = task("get one", func(ctx context.Context, j job) (int, error) {
+	errs := make(chan error)
+	const goroutines = 2
+	for range goroutines {
+		go func() {
+			for round := range uint32(j.N) {
+				if err := j.Cells.until(ctx, 1, round+1); err != nil {
+					errs <- err
+					return
+				}
+				if _, err := j.Queue.Get(ctx); err != nil {
+					errs <- fmt.Errorf("round %d: %w", round, err)
+					return
+				}
+				j.Cells.add(2)
+			}
+			errs <- nil
+		}()
+	}
+	return 0, errors.Join(<-errs, <-errs)
+})
+
+// Getters that each want one message all get one when as many are put.
+func testAllServed(t *testing.T) {
+	const rounds, children, here = 300, 2, 2
+	seg := anonymous(t)
+	q, c := newQueue[message](t, seg, 3), newCells(t, seg, 3)
+	ctx := within(t)
+	var procs []*proc.Call[int]
+	for range children {
+		procs = append(procs, start(t, getOneTask, job{N: rounds, Queue: q, Cells: c}))
+	}
+	const getters = 2*children + here
+	for round := range uint32(rounds) {
+		c.add(1)
+		served := make(chan error, here)
+		for range here {
+			go func() { served <- second(q.Get(ctx)) }()
+		}
+		if rand.IntN(2) == 0 {
+			time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond) // some sleep by then, some spin
+		}
+		for range getters {
+			wantNil(t, "Put", q.Put(ctx, message{}))
+		}
+		for range here {
+			wantNil(t, "Get", await(t, served, fmt.Sprintf("round %d: Get, and %d messages are there", round, q.Len())))
+		}
+		if err := c.until(ctx, 2, 2*children*(round+1)); err != nil {
+			stuck(t, fmt.Sprintf("round %d: %d messages are left: %v", round, q.Len(), err))
+		}
+	}
+	for _, p := range procs {
+		result(t, p)
+	}
+}

@@ -1,0 +1,187 @@
+//go:build linux
+
+package ring_test
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/seed-2e7ecdea/mp/proc"
+	"github.com/seed-2e7ecdea/mp/ring"
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// Laps are counted modulo 2^31 and compared by the shorter way round.
+func TestQueueWrap(t *testing.T) {
+	for _, lap := range []uint32{1<<30 - 2, 1<<31 - 3, 1<<31 - 1} {
+		for _, capacity := range []int{1, 2, 3, 16, 17, 33} {
+			t.Run(fmt.Sprintf("lap=%#x/capacity=%d", lap, capacity), func(t *testing.T) {
+				onBoth(t, func(t *testing.T, seg *shm.Segment) { testQueueWrap(t, seg, capacity, lap) })
+			})
+		}
+	}
+	t.Run("processes", testQueueWrapProcesses)
+}
+
+func testQueueWrap(t *testing.T, seg *shm.Segment, capacity int, lap uint32) {
+	q := closing(t, must(ring.NewQueueAt[message](seg, "q", capacity, lap))(t))
+	late := closing(t, must(ring.OpenQueue[message](attach(t, seg), "q"))(t)) // knows only where it began
+	if _, err := q.TryGet(); err != ring.ErrEmpty || q.Len() != 0 {
+		t.Fatalf("new queue: Len %d, TryGet: %v", q.Len(), err)
+	}
+	n := uint32(0)
+	for range 8 { // laps
+		for i := range uint32(capacity) {
+			wantNil(t, "TryPut", q.TryPut(message{Seq: n + i}))
+			if q.Len() != int(i)+1 {
+				t.Fatalf("Len is %d after %d", q.Len(), i+1)
+			}
+		}
+		wantError(t, "TryPut", q.TryPut(message{}), ring.ErrFull)
+		for range capacity {
+			if v, err := q.TryGet(); err != nil || v.Seq != n {
+				t.Fatalf("got %v, %v, want %d", v, err, n)
+			}
+			n++
+		}
+		wantError(t, "TryGet", second(q.TryGet()), ring.ErrEmpty)
+	}
+	wantError(t, "TryGet of the other", second(late.TryGet()), ring.ErrEmpty)
+	wantNil(t, "TryPut of the other", late.TryPut(message{Seq: n}))
+	wantError(t, "TryPut of the other", fillUp(late), ring.ErrFull)
+	if v, err := late.TryGet(); err != nil || v.Seq != n {
+		t.Fatalf("the other got %v, %v, want %d", v, err, n)
+	}
+	wantNil(t, "Shutdown", q.Shutdown())
+	for range capacity - 1 {
+		wantNil(t, "TryGet", second(q.TryGet()))
+	}
+	wantError(t, "TryGet", second(late.TryGet()), ring.ErrShutdown)
+}
+
+func fillUp(q *ring.Queue[message]) error {
+	for {
+		if err := q.TryPut(message{}); err != nil {
+			return err
+		}
+	}
+}
+
+// A handle that was idle while others went round half the laps, or nearly all,
+// finds its place again.
+func TestQueueIdleForLaps(t *testing.T) {
+	for _, went := range []uint32{1, 1<<30 - 1, 1 << 30, 1<<30 + 1, 1<<31 - 2} {
+		for _, capacity := range []int{1, 3} {
+			const lap = 5
+			seg := heap(t)
+			q := closing(t, must(ring.NewQueueAt[message](seg, "q", capacity, lap))(t))
+			other := closing(t, must(ring.OpenQueue[message](seg, "q"))(t))
+			at := (lap + went) % (1 << 31)
+			for i := range uint32(capacity) {
+				q.SetSlot(i, at, ring.Free, 0)
+			}
+			q.SetCursors(at)
+			wantNil(t, "TryPut", q.TryPut(message{1, 1}))
+			if v, err := other.TryGet(); err != nil || v != (message{1, 1}) {
+				t.Fatalf("after %#x laps: got %v, %v", went, v, err)
+			}
+			wantError(t, "TryGet", second(q.TryGet()), ring.ErrEmpty)
+			wantError(t, "TryPut", fillUp(other), ring.ErrFull)
+			if q.Len() != capacity {
+				t.Errorf("after %#x laps: Len is %d", went, q.Len())
+			}
+		}
+	}
+}
+
+func testQueueWrapProcesses(t *testing.T) {
+	const putters, getters, each = 2, 2, 3000
+	seg := anonymous(t)
+	q := closing(t, must(ring.NewQueueAt[message](seg, "q", 5, 1<<31-200))(t))
+	c := newCells(t, seg, 1+putters*each)
+	var got, put []*proc.Call[int]
+	for range getters {
+		got = append(got, start(t, getTask, job{N: each, Queue: q, Cells: c}))
+	}
+	for i := range putters {
+		put = append(put, start(t, putTask, job{N: each, From: uint32(i), Queue: q, Cells: c}))
+	}
+	for _, p := range put {
+		result(t, p)
+	}
+	wantNil(t, "Shutdown", q.Shutdown())
+	n := 0
+	for _, p := range got {
+		n += result(t, p)
+	}
+	if n != putters*each {
+		t.Errorf("got %d messages, want %d", n, putters*each)
+	}
+	c.once(t, 1)
+}
+
+// The counts of bytes of a pipe go over 2^64.
+func TestPipeWrap(t *testing.T) {
+	for _, before := range []uint64{8, 16, 800, 4096, 4104, 100_000} {
+		for _, start := range []uint64{-before, 1<<32 - before, 1<<63 - before} {
+			t.Run(fmt.Sprintf("%#x", start), func(t *testing.T) {
+				onBoth(t, func(t *testing.T, seg *shm.Segment) {
+					a, b := newPipe(t, seg, 4096)
+					a.StartAt(start)
+					testPipeFull(t, a, b)
+					testPipeFull(t, b, a)
+					ctx := within(t)
+					const n = 800
+					all(t, "both ways", 4, func(i int) error {
+						switch i {
+						case 0:
+							return sendNumbered(ctx, a, 0, n)
+						case 1:
+							return receiveNumbered(ctx, b, 1, n)
+						case 2:
+							return sendNumbered(ctx, b, 0, n)
+						default:
+							return receiveNumbered(ctx, a, 1, n)
+						}
+					})
+					wantNil(t, "Close", a.Close())
+					if _, err := b.TryReceive(); err == nil {
+						t.Error("received more than was sent")
+					}
+				})
+			})
+		}
+	}
+}
+
+// The epoch, which moves when a party comes or goes, goes over 2^32.
+func TestEpochWrap(t *testing.T) {
+	for _, epoch := range []uint32{math.MaxUint32 - 1, math.MaxUint32, 0} {
+		seg := heap(t)
+		first, _ := newPipe(t, seg, 0)
+		party := must(seg.Attach())(t)
+		first.Epoch().Store(epoch - 1)
+		q := closing(t, must(ring.NewQueue[message](seg, "q", 2, nil))(t))
+		a, b := newPipe(t, seg, 0)
+		far := must(ring.OpenQueue[message](party, "q"))(t)
+		wantNil(t, "TryPut", far.TryPut(message{1, 1}))
+		// The other party dies while it takes the message.
+		far.SetSlot(0, 0, ring.Reading, far.Party())
+		wantError(t, "TryGet", second(q.TryGet()), ring.ErrEmpty)
+		wantNil(t, "Announce", seg.Announce(must(party.Drop())(t)))
+		if e := a.Epoch().Load(); e != epoch {
+			t.Fatalf("the epoch is %d, want %d", e, epoch)
+		}
+		fresh := closing(t, must(ring.OpenQueue[message](seg, "q"))(t))
+		if v, err := fresh.TryGet(); err != nil || v != (message{1, 1}) {
+			t.Errorf("epoch %d: the dead getter's message: %v, %v", epoch, v, err)
+		}
+		wantNil(t, "TrySend", a.TrySend([]byte("x")))
+		wantNil(t, "Close", a.Close())
+		receive(t, b, []byte("x"))
+		if _, err := b.TryReceive(); err == nil || err == ring.ErrEmpty {
+			t.Errorf("epoch %d: end of the pipe: %v", epoch, err)
+		}
+	}
+}

@@ -1,0 +1,670 @@
+//go:build linux
+
+package sync_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	stdsync "sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/internal/view"
+	"github.com/seed-2e7ecdea/mp/proc"
+	"github.com/seed-2e7ecdea/mp/shm"
+	psync "github.com/seed-2e7ecdea/mp/sync"
+)
+
+func TestLock(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		f    func(t *testing.T, seg *shm.Segment)
+	}{
+		{"L01_acquire_and_release", testAcquireRelease},
+		{"L02_released_by_another_goroutine", testReleasedByGoroutine},
+		{"L03_not_reentrant", testNotReentrant},
+		{"L04_expired_context", testExpired},
+		{"cancelled", testCancelled},
+		{"closed", testClosed},
+		{"close_while_waiting", testCloseWhileWaiting},
+		{"segment_closed_while_waiting", testSegmentClosedWhileWaiting},
+		{"locker", testLocker},
+		{"recover_of_the_living", testRecoverLiving},
+		{"hammer", testHammer},
+		{"handle", testHandle},
+	} {
+		t.Run(test.name, func(t *testing.T) { onBoth(t, test.f) })
+	}
+}
+
+func testAcquireRelease(t *testing.T, seg *shm.Segment) {
+	l := newLock(t, seg)
+	for range 3 {
+		wantError(t, "Release of a free lock", l.Release(), psync.ErrNotHeld)
+		wantNil(t, "TryAcquire", l.TryAcquire())
+		wantError(t, "TryAcquire of a held lock", l.TryAcquire(), psync.ErrHeld)
+		wantNil(t, "Release", l.Release())
+		wantNil(t, "Acquire", l.Acquire(t.Context()))
+		wantNil(t, "Release", l.Release())
+	}
+}
+
+func testReleasedByGoroutine(t *testing.T, seg *shm.Segment) {
+	l := newLock(t, seg)
+	wantNil(t, "Acquire", l.Acquire(t.Context()))
+	wantNil(t, "Release by another goroutine", await(t, async(l.Release), "Release"))
+	wantError(t, "Release", l.Release(), psync.ErrNotHeld)
+	// Another party is another owner.
+	party := closing(t, must(seg.Attach())(t))
+	named := closing(t, must(psync.NewLock(seg, "l", nil))(t))
+	far := closing(t, must(psync.OpenLock(party, "l"))(t))
+	wantNil(t, "Acquire", named.Acquire(t.Context()))
+	wantError(t, "Release by another party", far.Release(), psync.ErrNotHeld)
+	wantError(t, "TryAcquire by another party", far.TryAcquire(), psync.ErrHeld)
+	wantNil(t, "Release", named.Release())
+	wantNil(t, "TryAcquire by another party", far.TryAcquire())
+	wantError(t, "Release by who had it before", named.Release(), psync.ErrNotHeld)
+	wantNil(t, "Release", far.Release())
+}
+
+func testNotReentrant(t *testing.T, seg *shm.Segment) {
+	l := newLock(t, seg)
+	wantNil(t, "Acquire", l.Acquire(t.Context()))
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	wantError(t, "second Acquire", l.Acquire(ctx), context.DeadlineExceeded)
+	if d := time.Since(begin); d < 10*time.Millisecond {
+		t.Errorf("Acquire gave up after %v", d)
+	}
+	wantNil(t, "Release", l.Release())
+	wantError(t, "Release", l.Release(), psync.ErrNotHeld)
+}
+
+// An expired context means one try.
+func testExpired(t *testing.T, seg *shm.Segment) {
+	l := newLock(t, seg)
+	late, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Hour))
+	defer cancel()
+	for range 10 {
+		wantNil(t, "Acquire of a free lock", l.Acquire(expired))
+		wantError(t, "Acquire of a held lock", l.Acquire(expired), context.Canceled)
+		wantError(t, "Acquire of a held lock", l.Acquire(late), context.DeadlineExceeded)
+		wantError(t, "Recover of a held lock", l.Recover(expired, nil), context.Canceled)
+		wantNil(t, "Release", l.Release())
+		wantNil(t, "Acquire of a free lock", l.Acquire(late))
+		wantNil(t, "Release", l.Release())
+		wantNil(t, "Recover of a free lock", l.Recover(expired, nil))
+	}
+}
+
+// prompt bounds what has nobody to wait for: far more than it takes, far less
+// than patience.
+const prompt = 5 * time.Second
+
+func testCancelled(t *testing.T, seg *shm.Segment) {
+	l := newLock(t, seg)
+	wantNil(t, "Acquire", l.Acquire(t.Context()))
+	for _, f := range []func(ctx context.Context) error{
+		l.Acquire,
+		func(ctx context.Context) error {
+			return l.Recover(ctx, func() error { return errors.New("repair was called") })
+		},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := async(func() error { return f(ctx) })
+		awaitAsleep(t, os.Getpid(), 1)
+		begin := time.Now()
+		cancel()
+		wantError(t, "cancelled call", await(t, done, "cancelled call"), context.Canceled)
+		if d := time.Since(begin); d > prompt {
+			t.Errorf("the call took %v to see that it was cancelled", d)
+		}
+	}
+	wantNil(t, "Release", l.Release())
+	wantNil(t, "TryAcquire", l.TryAcquire())
+	wantNil(t, "Release", l.Release())
+}
+
+func allFail(t *testing.T, l *psync.Lock) {
+	t.Helper()
+	for range 3 {
+		wantError(t, "TryAcquire", l.TryAcquire(), psync.ErrClosed)
+		wantError(t, "Acquire", l.Acquire(t.Context()), psync.ErrClosed)
+		wantError(t, "Acquire, expired", l.Acquire(expired), psync.ErrClosed)
+		wantError(t, "Release", l.Release(), psync.ErrClosed)
+		wantError(t, "Recover", l.Recover(t.Context(), func() error {
+			t.Error("repair was called")
+			return nil
+		}), psync.ErrClosed)
+	}
+}
+
+// Close does not release, and who closes the segment counts as dead.
+func testClosed(t *testing.T, seg *shm.Segment) {
+	l := must(psync.NewLock(seg, "l", nil))(t)
+	other := closing(t, must(psync.OpenLock(seg, "l"))(t))
+	wantNil(t, "Acquire", l.Acquire(t.Context()))
+	for range 3 {
+		wantNil(t, "Close", l.Close())
+	}
+	allFail(t, l)
+	if l.Handle() != (shm.Handle{}) {
+		t.Error("a closed lock has a handle")
+	}
+	wantError(t, "TryAcquire", other.TryAcquire(), psync.ErrHeld)
+	wantNil(t, "Release by the same process", other.Release())
+	var zero psync.Lock
+	allFail(t, &zero)
+	wantNil(t, "Close of the zero Lock", zero.Close())
+
+	party := must(seg.Attach())(t)
+	far := must(psync.OpenLock(party, "l"))(t)
+	wantNil(t, "Acquire", far.Acquire(t.Context()))
+	wantNil(t, "Close", party.Close())
+	wantError(t, "TryAcquire", other.TryAcquire(), psync.ErrOwnerDied)
+	allFail(t, far)
+}
+
+func waiters(t *testing.T, l *psync.Lock) (errs chan error) {
+	wantNil(t, "Acquire", l.Acquire(t.Context()))
+	errs = make(chan error, 3)
+	for range 2 {
+		go func() { errs <- l.Acquire(context.Background()) }()
+	}
+	go func() { errs <- l.Recover(context.Background(), nil) }()
+	awaitAsleep(t, os.Getpid(), cap(errs))
+	return errs
+}
+
+func testCloseWhileWaiting(t *testing.T, seg *shm.Segment) {
+	l := must(psync.NewLock(seg, "", nil))(t)
+	errs := waiters(t, l)
+	wantNil(t, "Close", l.Close())
+	for range cap(errs) {
+		wantError(t, "waiter", await(t, errs, "waiter of a closed lock"), psync.ErrClosed)
+	}
+}
+
+func testSegmentClosedWhileWaiting(t *testing.T, seg *shm.Segment) {
+	l := must(psync.NewLock(seg, "", nil))(t)
+	errs := waiters(t, l)
+	wantNil(t, "Close", seg.Close())
+	for range cap(errs) {
+		wantError(t, "waiter", await(t, errs, "waiter of a closed segment"), psync.ErrClosed)
+	}
+}
+
+func panicOf(f func()) (v any) {
+	defer func() { v = recover() }()
+	f()
+	return nil
+}
+
+func testLocker(t *testing.T, seg *shm.Segment) {
+	l := must(psync.NewLock(seg, "", nil))(t)
+	var locker stdsync.Locker = l
+	locker.Lock()
+	wantError(t, "TryAcquire", l.TryAcquire(), psync.ErrHeld)
+	locker.Unlock()
+	if v := panicOf(locker.Unlock); v != "psync: Unlock: lock is not held" {
+		t.Errorf("Unlock of a free lock: panic %v", v)
+	}
+	wantNil(t, "Close", l.Close())
+	for what, f := range map[string]func(){"Lock": locker.Lock, "Unlock": locker.Unlock} {
+		if v := panicOf(f); v != "psync: "+what+": "+psync.ErrClosed.Error() {
+			t.Errorf("%s of a closed lock: panic %v", what, v)
+		}
+	}
+}
+
+func testRecoverLiving(t *testing.T, seg *shm.Segment) {
+	l := newLock(t, seg)
+	repair := func() error { return errors.New("repair was called") }
+	wantNil(t, "Recover of a free lock", l.Recover(t.Context(), repair))
+	wantNil(t, "TryAcquire", l.TryAcquire())
+	done := async(func() error { return l.Recover(context.Background(), repair) })
+	awaitAsleep(t, os.Getpid(), 1)
+	wantNil(t, "Release", l.Release())
+	wantNil(t, "Recover", await(t, done, "Recover"))
+	wantNil(t, "TryAcquire", l.TryAcquire())
+	wantNil(t, "Release", l.Release())
+}
+
+// count increments a counter n times under the lock, giving up and trying
+// again at random.
+func count(ctx context.Context, l *psync.Lock, counter *uint64, n int) error {
+	for i := 0; i < n; {
+		short, cancel := context.WithTimeout(ctx, time.Duration(rand.IntN(300)-10)*time.Microsecond)
+		err := l.Acquire(short)
+		late := short.Err()
+		cancel()
+		if err != nil {
+			if late == nil || ctx.Err() != nil {
+				return fmt.Errorf("acquire %d: %w", i, err)
+			}
+			continue
+		}
+		*counter++
+		if i%16 == 0 {
+			runtime.Gosched() // others come to wait
+		}
+		if err := l.Release(); err != nil {
+			return err
+		}
+		i++
+	}
+	return nil
+}
+
+// Several parties with several goroutines exclude each other. On the heap the
+// race detector sees whether Release synchronizes before Acquire; that a lock in
+// mapped memory does so it can't see.
+func testHammer(t *testing.T, seg *shm.Segment) {
+	const parties, goroutines, each = 3, 3, 700
+	must(psync.NewLock(seg, "l", nil))(t)
+	c := newCells(t, seg, 1)
+	counter := c.plain(0)
+	var locks [parties]*psync.Lock
+	for i := range locks {
+		locks[i] = must(psync.OpenLock(closing(t, must(seg.Attach())(t)), "l"))(t)
+	}
+	ctx := within(t)
+	all(t, "users of the lock", parties*goroutines, func(i int) error {
+		return count(ctx, locks[i%parties], counter, each)
+	})
+	if want := uint64(parties * goroutines * each); *counter != want {
+		t.Errorf("counted %d, want %d", *counter, want)
+	}
+	runtime.KeepAlive(c)
+}
+
+func testHandle(t *testing.T, seg *shm.Segment) {
+	l := closing(t, must(psync.NewLock(seg, "l", nil))(t))
+	var same psync.Lock
+	wantNil(t, "UnmarshalText", same.UnmarshalText(must(l.MarshalText())(t)))
+	wantNil(t, "TryAcquire", l.TryAcquire())
+	wantError(t, "TryAcquire of the same", same.TryAcquire(), psync.ErrHeld)
+	wantNil(t, "Release of the same", same.Release())
+	wantNil(t, "Close", same.Close())
+	wantNil(t, "TryAcquire", l.TryAcquire())
+	wantNil(t, "Release", l.Release())
+
+	wantError(t, "name that is taken", second(psync.NewLock(seg, "l", nil)), fs.ErrExist)
+	wantError(t, "name of nothing", second(psync.OpenLock(seg, "x")), fs.ErrNotExist)
+	wantError(t, "no handle", same.UnmarshalText([]byte("mp1-")), shm.ErrHandle)
+	h := l.Handle()
+	h.Kind = shm.KindQueue
+	wantError(t, "handle of a queue", same.UnmarshalText([]byte(h.String())), shm.ErrMismatch)
+	h = l.Handle()
+	h.Serial++
+	wantError(t, "handle of one that was removed", same.UnmarshalText([]byte(h.String())), fs.ErrNotExist)
+}
+
+// Deaths that are simulated: see the race detector's view of them.
+func TestLockDeadParty(t *testing.T) {
+	open := func(t *testing.T, o *psync.Options) (seg, party *shm.Segment, l, far *psync.Lock) {
+		seg = heap(t)
+		party = must(seg.Attach())(t)
+		l = closing(t, must(psync.NewLock(seg, "l", o))(t))
+		far = must(psync.OpenLock(party, "l"))(t)
+		wantNil(t, "TryAcquire", far.TryAcquire())
+		return seg, party, l, far
+	}
+	die := func(t *testing.T, seg, party *shm.Segment) {
+		t.Helper()
+		wantNil(t, "Announce", seg.Announce(must(party.Drop())(t)))
+	}
+	t.Run("L08_waiters_learn", func(t *testing.T) {
+		seg, party, l, _ := open(t, nil)
+		errs := make(chan error)
+		const n = 3
+		for range n {
+			go func() { errs <- l.Acquire(context.Background()) }()
+		}
+		repaired := async(func() error { return l.Recover(context.Background(), func() error { return nil }) })
+		awaitAsleep(t, os.Getpid(), n+1)
+		die(t, seg, party)
+		for range n {
+			// Recover may have come first: then they hold it, one by one.
+			err := await(t, errs, "waiter of a dead owner")
+			if err == nil {
+				wantNil(t, "Release", l.Release())
+			} else {
+				wantError(t, "Acquire", err, psync.ErrOwnerDied)
+			}
+		}
+		wantNil(t, "Recover", await(t, repaired, "Recover"))
+		wantNil(t, "TryAcquire", l.TryAcquire())
+		wantNil(t, "Release", l.Release())
+	})
+	t.Run("L08_states", func(t *testing.T) {
+		seg, party, l, _ := open(t, nil)
+		die(t, seg, party)
+		for range 3 {
+			wantError(t, "TryAcquire", l.TryAcquire(), psync.ErrOwnerDied)
+			wantError(t, "Acquire", l.Acquire(t.Context()), psync.ErrOwnerDied)
+			wantError(t, "Acquire, expired", l.Acquire(expired), psync.ErrOwnerDied)
+			wantError(t, "Release", l.Release(), psync.ErrNotHeld)
+		}
+		// A repair that fails leaves it as it was.
+		broken := errors.New("beyond repair")
+		for range 3 {
+			if err := l.Recover(t.Context(), func() error {
+				wantError(t, "TryAcquire while it is repaired", l.TryAcquire(), psync.ErrHeld)
+				return broken
+			}); err != broken {
+				t.Errorf("Recover: %v, want the repair's error", err)
+			}
+			wantError(t, "TryAcquire after a repair that failed", l.TryAcquire(), psync.ErrOwnerDied)
+		}
+		if v := panicOf(func() { l.Recover(t.Context(), func() error { panic("oh") }) }); v != "oh" {
+			t.Errorf("panic of repair: %v", v)
+		}
+		wantError(t, "TryAcquire after a panic", l.TryAcquire(), psync.ErrOwnerDied)
+		if v := panicOf(l.Lock); v != "psync: Lock: "+psync.ErrOwnerDied.Error() {
+			t.Errorf("Lock of a dead owner's: panic %v", v)
+		}
+		// Waiters while it is repaired learn how that ended.
+		errs := make(chan error)
+		if err := l.Recover(t.Context(), func() error {
+			go func() { errs <- l.Acquire(context.Background()) }()
+			awaitAsleep(t, os.Getpid(), 1)
+			return broken
+		}); err != broken {
+			t.Errorf("Recover: %v", err)
+		}
+		wantError(t, "waiter", await(t, errs, "waiter of a failed repair"), psync.ErrOwnerDied)
+		wantNil(t, "Recover", l.Recover(t.Context(), func() error {
+			go func() { errs <- l.Acquire(context.Background()) }()
+			awaitAsleep(t, os.Getpid(), 1)
+			return nil
+		}))
+		wantNil(t, "waiter", await(t, errs, "waiter of a repair"))
+		wantNil(t, "Release", l.Release())
+	})
+	t.Run("L08_dies_in_repair", func(t *testing.T) {
+		seg, party, l, _ := open(t, nil)
+		die(t, seg, party)
+		second := must(seg.Attach())(t)
+		far := must(psync.OpenLock(second, "l"))(t)
+		inside, end := make(chan struct{}), make(chan struct{})
+		done := async(func() error {
+			return far.Recover(context.Background(), func() error {
+				close(inside)
+				<-end
+				return nil
+			})
+		})
+		await(t, inside, "repair")
+		wantError(t, "TryAcquire", l.TryAcquire(), psync.ErrHeld)
+		waiter := async(func() error { return l.Acquire(context.Background()) })
+		awaitAsleep(t, os.Getpid(), 1)
+		die(t, seg, second)
+		wantError(t, "Acquire", await(t, waiter, "waiter of a dead repairer"), psync.ErrOwnerDied)
+		close(end)
+		wantError(t, "Recover of the dead", await(t, done, "Recover"), psync.ErrClosed)
+	})
+	t.Run("ignore_deaths", func(t *testing.T) {
+		seg, party, l, _ := open(t, &psync.Options{IgnoreDeaths: true})
+		waiter := async(func() error { return l.Acquire(context.Background()) })
+		awaitAsleep(t, os.Getpid(), 1)
+		die(t, seg, party)
+		wantNil(t, "Acquire", await(t, waiter, "waiter of a dead owner"))
+		wantNil(t, "Release", l.Release())
+
+		party = must(seg.Attach())(t)
+		far := must(psync.OpenLock(party, "l"))(t) // the option is the lock's, not the handle's
+		wantNil(t, "TryAcquire", far.TryAcquire())
+		die(t, seg, party)
+		wantNil(t, "TryAcquire", l.TryAcquire())
+		wantNil(t, "Release", l.Release())
+	})
+}
+
+// Tasks of the children. Cell 0 counts those that are ready; cell 1 says go on.
+
+var countTask = task("count", func(ctx context.Context, j job) error {
+	j.Cells.add(0)
+	errs := make(chan error)
+	for range 2 {
+		go func() { errs <- count(ctx, j.Lock, j.Cells.plain(2), j.N) }()
+	}
+	return errors.Join(<-errs, <-errs)
+})
+
+// holdTask acquires the lock, and releases it when it is told to.
+var holdTask = task("hold", func(ctx context.Context, j job) error {
+	if err := j.Lock.Acquire(ctx); err != nil {
+		return err
+	}
+	j.Cells.add(0)
+	if err := j.Cells.until(ctx, 1, 1); err != nil {
+		return err
+	}
+	return j.Lock.Release()
+})
+
+// strangerTask does what may not be done with a lock that its parent holds.
+var strangerTask = task("stranger", func(ctx context.Context, j job) error {
+	if err := j.Lock.Release(); err != psync.ErrNotHeld {
+		return fmt.Errorf("Release: %v, want ErrNotHeld", err)
+	}
+	if err := j.Lock.TryAcquire(); err != psync.ErrHeld {
+		return fmt.Errorf("TryAcquire: %v, want ErrHeld", err)
+	}
+	if err := j.Lock.Acquire(expired); !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("Acquire: %v, want the context's error", err)
+	}
+	return nil
+})
+
+// repairTask stays in a repair until it is killed.
+var repairTask = task("repair", func(ctx context.Context, j job) error {
+	return j.Lock.Recover(ctx, func() error {
+		j.Cells.add(0)
+		return j.Cells.until(ctx, 1, 1)
+	})
+})
+
+func TestLockProcesses(t *testing.T) {
+	t.Run("L15_hammer", func(t *testing.T) {
+		const children, each = 2, 2500
+		seg := anonymous(t)
+		l, c := newLock(t, seg), newCells(t, seg, 3)
+		var procs []*proc.Call[int]
+		for range children {
+			procs = append(procs, start(t, countTask, job{N: each, Lock: l, Cells: c}))
+		}
+		c.await(t, 0, children)
+		ctx := within(t)
+		all(t, "users of the lock", 3, func(int) error { return count(ctx, l, c.plain(2), each) })
+		for _, p := range procs {
+			joined(t, p)
+		}
+		if n, want := *c.plain(2), uint64((2*children+3)*each); n != want {
+			t.Errorf("counted %d, want %d", n, want)
+		}
+		wantNil(t, "TryAcquire", l.TryAcquire())
+		wantNil(t, "Release", l.Release())
+	})
+	t.Run("L02_stranger", func(t *testing.T) {
+		seg := anonymous(t)
+		l := newLock(t, seg)
+		wantNil(t, "Acquire", l.Acquire(t.Context()))
+		joined(t, start(t, strangerTask, job{Lock: l}))
+		wantNil(t, "Release", l.Release())
+	})
+	t.Run("L15_handed_over", func(t *testing.T) {
+		seg := anonymous(t)
+		l, c := newLock(t, seg), newCells(t, seg, 3)
+		p := start(t, holdTask, job{Lock: l, Cells: c})
+		c.await(t, 0, 1)
+		wantError(t, "TryAcquire", l.TryAcquire(), psync.ErrHeld)
+		wantError(t, "Release", l.Release(), psync.ErrNotHeld)
+		waiter := async(func() error { return l.Acquire(context.Background()) })
+		awaitAsleep(t, os.Getpid(), 1)
+		c.add(1)
+		wantNil(t, "Acquire", await(t, waiter, "waiter"))
+		joined(t, p)
+		wantNil(t, "Release", l.Release())
+	})
+	t.Run("L08_killed", testOwnerKilled)
+	t.Run("L08_exits", func(t *testing.T) {
+		// An owner that ends by itself holding the lock is no better.
+		seg := anonymous(t)
+		l, c := newLock(t, seg), newCells(t, seg, 3)
+		p := start(t, keepTask, job{Lock: l, Cells: c})
+		joined(t, p)
+		wantError(t, "Acquire", l.Acquire(within(t)), psync.ErrOwnerDied)
+		wantNil(t, "Recover", l.Recover(within(t), func() error { return nil }))
+	})
+	t.Run("L08_killed_in_repair", func(t *testing.T) {
+		seg := anonymous(t)
+		l, owner, repairer := newLock(t, seg), newCells(t, seg, 3), newCells(t, seg, 3)
+		p := start(t, holdTask, job{Lock: l, Cells: owner})
+		owner.await(t, 0, 1)
+		kill(t, p)
+		wantError(t, "Acquire", l.Acquire(within(t)), psync.ErrOwnerDied)
+		p = start(t, repairTask, job{Lock: l, Cells: repairer})
+		repairer.await(t, 0, 1)
+		wantError(t, "TryAcquire", l.TryAcquire(), psync.ErrHeld)
+		waiter := async(func() error { return l.Acquire(context.Background()) })
+		awaitAsleep(t, os.Getpid(), 1)
+		kill(t, p)
+		wantError(t, "Acquire", await(t, waiter, "waiter of a dead repairer"), psync.ErrOwnerDied)
+		called := false
+		wantNil(t, "Recover", l.Recover(within(t), func() error { called = true; return nil }))
+		if !called {
+			t.Error("repair was not called")
+		}
+		wantNil(t, "TryAcquire", l.TryAcquire())
+		wantNil(t, "Release", l.Release())
+	})
+	t.Run("ignore_deaths", func(t *testing.T) {
+		seg := anonymous(t)
+		l := closing(t, must(psync.NewLock(seg, "", &psync.Options{IgnoreDeaths: true}))(t))
+		for range 5 {
+			c := newCells(t, seg, 3)
+			p := start(t, holdTask, job{Lock: l, Cells: c})
+			c.await(t, 0, 1)
+			waiter := async(func() error { return l.Acquire(context.Background()) })
+			awaitAsleep(t, os.Getpid(), 1)
+			wantNil(t, "Kill", p.Kill())
+			wantNil(t, "Acquire", await(t, waiter, "waiter of a dead owner"))
+			wantNil(t, "Release", l.Release())
+		}
+	})
+}
+
+var keepTask = task("keep", func(ctx context.Context, j job) error { return j.Lock.Acquire(ctx) })
+
+// Waiters in several processes learn that the owner was killed.
+func testOwnerKilled(t *testing.T) {
+	var worst time.Duration
+	for range 10 {
+		seg := anonymous(t)
+		l, c := newLock(t, seg), newCells(t, seg, 3)
+		p := start(t, holdTask, job{Lock: l, Cells: c})
+		c.await(t, 0, 1)
+		waiter := start(t, orphanTask, job{Lock: l, Cells: c})
+		here := async(func() error { return l.Acquire(context.Background()) })
+		awaitAsleep(t, os.Getpid(), 1)
+		awaitAsleep(t, waiter.PID(), 1)
+		begin := time.Now()
+		wantNil(t, "Kill", p.Kill())
+		wantError(t, "Acquire", await(t, here, "waiter of a dead owner"), psync.ErrOwnerDied)
+		worst = max(worst, time.Since(begin))
+		joined(t, waiter)
+		wantNil(t, "Recover", l.Recover(within(t), func() error { return nil }))
+		wantNil(t, "Close", seg.Close())
+	}
+	t.Logf("SIGKILL to ErrOwnerDied: worst %v", worst)
+	if worst > prompt {
+		t.Errorf("a waiter learned of a death after %v", worst)
+	}
+}
+
+var orphanTask = task("orphan", func(ctx context.Context, j job) error {
+	if err := j.Lock.Acquire(ctx); err != psync.ErrOwnerDied {
+		return fmt.Errorf("Acquire: %v, want ErrOwnerDied", err)
+	}
+	return nil
+})
+
+// Whatever stands in the lock's memory, each call ends.
+func TestLockHostileBytes(t *testing.T) {
+	onBoth(t, func(t *testing.T, seg *shm.Segment) {
+		l := closing(t, must(psync.NewLock(seg, "l", nil))(t))
+		const lockPrint = 1
+		o := must(seg.OpenObject(shm.KindLock, "l", lockPrint))(t)
+		word := view.At[atomic.Uint32](o.Bytes(), 0)
+		seed := rand.Uint64()
+		t.Logf("seed %d", seed)
+		r := rand.New(rand.NewPCG(seed, 1))
+		ctx := within(t)
+		done := async(func() error {
+			for range 3000 {
+				switch r.IntN(4) {
+				case 0:
+					word.Store(r.Uint32())
+				case 1:
+					word.Store(word.Load() ^ 1<<r.IntN(32))
+				case 2:
+					word.Store(1) // somebody waits for nobody
+				case 3:
+					word.Store(0)
+				}
+				for _, f := range []func() error{
+					l.TryAcquire,
+					l.Release,
+					func() error {
+						short, cancel := context.WithTimeout(ctx, 100*time.Microsecond)
+						defer cancel()
+						if r.IntN(2) == 0 {
+							return l.Acquire(short)
+						}
+						return l.Recover(short, func() error { return nil })
+					},
+				} {
+					err := f()
+					known := err == nil
+					for _, e := range []error{psync.ErrHeld, psync.ErrNotHeld, psync.ErrOwnerDied, context.DeadlineExceeded} {
+						known = known || errors.Is(err, e)
+					}
+					if !known {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+		wantNil(t, "operations", await(t, done, fmt.Sprintf("operation on nonsense, seed %d", seed)))
+		// Recover makes it good again, whatever it is.
+		word.Store(1<<31 - 1)
+		wantNil(t, "Recover", l.Recover(ctx, func() error { return nil }))
+		wantNil(t, "TryAcquire", l.TryAcquire())
+		wantNil(t, "Release", l.Release())
+		runtime.KeepAlive(o)
+	})
+}
+
+func BenchmarkLockUncontended(b *testing.B) {
+	seg := closing(b, must(shm.Anonymous(1<<16, nil))(b))
+	l := newLock(b, seg)
+	ctx := context.Background()
+	for b.Loop() {
+		if err := l.Acquire(ctx); err != nil {
+			b.Fatal(err)
+		}
+		if err := l.Release(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
