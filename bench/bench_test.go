@@ -1,0 +1,42 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+)
+
+func BenchmarkThroughput(b *testing.B) {
+	each(b, Throughput, func(b *testing.B, r Result) {
+		b.ReportMetric(1e9*r.Seconds/float64(r.Messages), "ns/op")
+		b.ReportMetric(r.BytesPerSec/1e6, "MB/s")
+		b.ReportMetric(r.MsgsPerSec, "msgs/s")
+	})
+}
+
+func BenchmarkLatency(b *testing.B) {
+	each(b, Latency, func(b *testing.B, r Result) {
+		b.ReportMetric(1e9*r.Seconds/float64(r.Messages), "ns/op")
+		b.ReportMetric(float64(r.P50), "p50-ns")
+		b.ReportMetric(float64(r.P99), "p99-ns")
+	})
+}
+
+// each runs every scenario of a measure with b.N messages. What the processes
+// take to start is no part of the metrics.
+func each(b *testing.B, measure string, metrics func(*testing.B, Result)) {
+	for _, transport := range Transports() {
+		for _, size := range Sizes() {
+			b.Run(fmt.Sprintf("transport=%s/size=%d", transport, size), func(b *testing.B) {
+				ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+				defer cancel()
+				r, err := Run(ctx, Scenario{Transport: transport, Measure: measure, Size: size, Messages: b.N})
+				if err != nil {
+					b.Fatal(err)
+				}
+				metrics(b, r)
+			})
+		}
+	}
+}

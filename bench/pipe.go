@@ -1,0 +1,76 @@
+package bench
+
+import (
+	"io"
+
+	"github.com/seed-2e7ecdea/mp/ring"
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+const pipeName = "pipe"
+
+// pipeCapacity is the size of a pipe's ring in bytes.
+func pipeCapacity(s Scenario) int { return min(max(s.room()*s.Size, 1<<19), memory) }
+
+func pipeMemory(s Scenario) int { return 2*pipeCapacity(s) + 4096 }
+
+func layPipe(seg *shm.Segment, s Scenario) (*medium, error) {
+	a, b, err := ring.NewPipe(seg, pipeName, &ring.PipeOptions{Capacity: pipeCapacity(s)})
+	if err != nil {
+		return nil, err
+	}
+	return &medium{ends: []io.Closer{a, b}}, nil
+}
+
+func openConn(seg *shm.Segment, p part) (*ring.Conn, error) {
+	if p.first() {
+		return ring.OpenPipe(seg, pipeName, ring.A)
+	}
+	return ring.OpenPipe(seg, pipeName, ring.B)
+}
+
+// A pipePort copies messages into a pipe and out of it.
+type pipePort struct {
+	conn *ring.Conn
+	buf  []byte // of a message's size
+}
+
+func openPipe(seg *shm.Segment, s Scenario, p part) (port, error) {
+	c, err := openConn(seg, p)
+	if err != nil {
+		return nil, err
+	}
+	return &pipePort{conn: c, buf: make([]byte, s.Size)}, nil
+}
+
+func (p *pipePort) send(w number, n uint64) error {
+	for range n {
+		stamp(p.buf, w)
+		if err := p.conn.Send(forever, p.buf); err != nil {
+			return err
+		}
+		w += next
+	}
+	return nil
+}
+
+func (p *pipePort) receive(t *tally, n uint64) (uint64, error) {
+	for i := range n {
+		k, err := p.conn.ReceiveInto(forever, p.buf)
+		if err != nil {
+			return i, err
+		}
+		w, whole := stamped(p.buf)
+		if !whole || k != len(p.buf) {
+			return i, errDamaged(k, len(p.buf), w)
+		}
+		if !t.add(w) {
+			if err := t.addOdd(w); err != nil {
+				return i, err
+			}
+		}
+	}
+	return n, nil
+}
+
+func (p *pipePort) close() error { return p.conn.Close() }

@@ -1,0 +1,47 @@
+package bench
+
+import "github.com/seed-2e7ecdea/mp/shm"
+
+// A Result is what a run has measured.
+type Result struct {
+	Transport string `json:"transport"`
+	Measure   string `json:"measure"`
+	Size      int    `json:"size"` // bytes
+	Producers int    `json:"producers"`
+	Consumers int    `json:"consumers"`
+
+	// Wait is how the transport waited. The kernel's always block.
+	Wait shm.WaitPolicy `json:"wait"`
+	Pin  []int          `json:"pin,omitempty"` // CPUs
+
+	Messages    uint64  `json:"messages"` // or round trips, in Seconds
+	Seconds     float64 `json:"seconds"`
+	MsgsPerSec  float64 `json:"msgs_per_sec"`
+	BytesPerSec float64 `json:"bytes_per_sec"` // of a round trip, one way
+
+	// Percentiles and maximum of the round trips in nanoseconds; 0 for
+	// throughput.
+	P50  int64 `json:"p50_ns"`
+	P90  int64 `json:"p90_ns,omitempty"`
+	P99  int64 `json:"p99_ns"`
+	P999 int64 `json:"p999_ns,omitempty"`
+	Max  int64 `json:"max_ns,omitempty"`
+
+	// Verified says that every message was checked. It is always true: a run
+	// that finds a message wrong has no result.
+	Verified bool `json:"verified"`
+}
+
+func newResult(s Scenario, messages uint64, ns int64) Result {
+	r := Result{
+		Transport: s.Transport, Measure: s.Measure, Size: s.Size, Producers: s.Producers, Consumers: s.Consumers,
+		Wait: s.Wait, Pin: s.Pin, Messages: messages, Verified: true,
+	}
+	if findTransport(s.Transport).kernel {
+		r.Wait = shm.WaitBlock
+	}
+	r.Seconds = float64(max(ns, 1)) / 1e9
+	r.MsgsPerSec = float64(messages) / r.Seconds
+	r.BytesPerSec = r.MsgsPerSec * float64(s.Size)
+	return r
+}

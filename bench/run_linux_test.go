@@ -1,0 +1,143 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/proc"
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// measured runs s and checks what any result must be.
+func measured(t *testing.T, s Scenario) Result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	r, err := Run(ctx, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = s.whole()
+	if r.Transport != s.Transport || r.Measure != s.Measure || r.Size != s.Size ||
+		r.Producers != s.Producers || r.Consumers != s.Consumers || !r.Verified {
+		t.Errorf("result %+v of %+v", r, s)
+	}
+	if s.Messages != 0 && r.Messages != uint64(s.Messages) || r.Messages == 0 {
+		t.Errorf("%d messages, want %d", r.Messages, s.Messages)
+	}
+	if r.Seconds <= 0 || r.MsgsPerSec <= 0 || r.BytesPerSec <= 0 {
+		t.Errorf("%g s, %g messages/s, %g bytes/s", r.Seconds, r.MsgsPerSec, r.BytesPerSec)
+	}
+	ordered := 0 < r.P50 && r.P50 <= r.P90 && r.P90 <= r.P99 && r.P99 <= r.P999 && r.P999 <= r.Max
+	if s.Measure == Latency != ordered {
+		t.Errorf("%s: percentiles %d, %d, %d, %d, maximum %d", s.Measure, r.P50, r.P90, r.P99, r.P999, r.Max)
+	}
+	return r
+}
+
+func TestRun(t *testing.T) {
+	for _, transport := range Transports() {
+		for _, measure := range Measures() {
+			for _, size := range Sizes() {
+				t.Run(fmt.Sprintf("transport=%s/measure=%s/size=%d", transport, measure, size), func(t *testing.T) {
+					n := 1000
+					if size > 1024 {
+						n = 20
+					}
+					measured(t, Scenario{Transport: transport, Measure: measure, Size: size, Messages: n})
+				})
+			}
+		}
+	}
+}
+
+func TestRunAmongSeveral(t *testing.T) {
+	for _, transport := range SharedTransports() {
+		for _, c := range []struct{ producers, consumers, messages int }{{2, 2, 1000}, {3, 1, 1000}, {1, 3, 1000}, {3, 2, 1}} {
+			t.Run(fmt.Sprintf("transport=%s/%d:%d", transport, c.producers, c.consumers), func(t *testing.T) {
+				measured(t, Scenario{
+					Transport: transport, Measure: Throughput, Size: 64,
+					Producers: c.producers, Consumers: c.consumers, Messages: c.messages,
+				})
+			})
+		}
+	}
+}
+
+func TestRunWaits(t *testing.T) {
+	for _, wait := range []shm.WaitPolicy{shm.WaitAdaptive, shm.WaitSpin, shm.WaitBlock} {
+		for _, transport := range []string{"pipe", "queue", "os-pipe"} {
+			t.Run(fmt.Sprintf("wait=%s/transport=%s", wait, transport), func(t *testing.T) {
+				want := wait
+				if transport == "os-pipe" {
+					want = shm.WaitBlock
+				}
+				r := measured(t, Scenario{Transport: transport, Measure: Throughput, Size: 64, Wait: wait, Messages: 1000})
+				if r.Wait != want {
+					t.Errorf("waited by policy %s, want %s", r.Wait, want)
+				}
+			})
+		}
+	}
+}
+
+func TestRunForDuration(t *testing.T) {
+	const d = 50 * time.Millisecond
+	for _, measure := range Measures() {
+		r := measured(t, Scenario{Transport: "pipe", Measure: measure, Size: 64, Duration: d})
+		if r.Seconds < d.Seconds()/2 || r.Messages < 100 {
+			t.Errorf("%s: %d messages in %g s, want %s", measure, r.Messages, r.Seconds, d)
+		}
+	}
+}
+
+func TestRunPinned(t *testing.T) {
+	measured(t, Scenario{Transport: "pipe", Measure: Throughput, Size: 64, Pin: []int{0}, Messages: 1000})
+	if r, err := Run(t.Context(), Scenario{Transport: "pipe", Measure: Throughput, Size: 64, Pin: []int{-1}, Messages: 1}); !errors.Is(err, ErrScenario) {
+		t.Errorf("pinned to CPU -1: %+v, %v, want ErrScenario", r, err)
+	}
+}
+
+func TestRunCancelled(t *testing.T) {
+	for _, transport := range Transports() {
+		t.Run(transport, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			begin := time.Now()
+			_, err := Run(ctx, Scenario{Transport: transport, Measure: Throughput, Size: 64, Duration: time.Hour})
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("error %v, want context.DeadlineExceeded", err)
+			}
+			if d := time.Since(begin); d > 10*time.Second {
+				t.Errorf("it ended after %s", d)
+			}
+			for p := range proc.Children() {
+				t.Errorf("child left: %s", p.Name())
+			}
+		})
+	}
+}
+
+func TestRunWithKilled(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	go func() {
+		for ctx.Err() == nil {
+			for p := range proc.Children() {
+				if p.Name() == "consumer 0" {
+					_ = p.Kill()
+				}
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	_, err := Run(ctx, Scenario{Transport: "pipe", Measure: Throughput, Size: 64, Duration: time.Hour})
+	var exit *proc.ExitError
+	if !errors.As(err, &exit) && !errors.Is(err, syscall.EPIPE) || errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want that of a killed process or EPIPE", err)
+	}
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/seed-2e7ecdea/mp/bench"
+)
+
+// An output is where the JSON goes.
+type output struct {
+	to   io.Writer // nil: nowhere
+	file *os.File  // to be closed, or nil
+}
+
+// openOutput makes the file before anything is measured for it. The path "" is
+// none, and "-" is stdout.
+func openOutput(path string, stdout io.Writer) (output, error) {
+	switch path {
+	case "":
+		return output{}, nil
+	case "-":
+		return output{to: stdout}, nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return output{}, err
+	}
+	return output{to: f, file: f}, nil
+}
+
+func (o output) write(r bench.Report) error {
+	if o.to == nil {
+		return nil
+	}
+	e := json.NewEncoder(o.to)
+	e.SetIndent("", "  ")
+	err := e.Encode(r)
+	if o.file != nil {
+		err = errors.Join(err, o.file.Close())
+	}
+	return err
+}

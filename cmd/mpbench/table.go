@@ -1,0 +1,138 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/bench"
+)
+
+// reference is the transport to which the others are compared.
+const reference = "os-pipe"
+
+// A row is what was measured of one transport and size.
+type row struct {
+	size                 int
+	transport            string
+	producers, consumers int
+	throughput, latency  *bench.Result // nil: not measured
+}
+
+// name is the transport's, with the number of processes if those are many.
+func (r *row) name() string {
+	if r.producers > 1 || r.consumers > 1 {
+		return fmt.Sprintf("%s %d:%d", r.transport, r.producers, r.consumers)
+	}
+	return r.transport
+}
+
+// rows puts together what belongs in one row, in the order of results.
+func rows(results []bench.Result) []*row {
+	var list []*row
+	for i := range results {
+		r := &results[i]
+		last := &row{}
+		if len(list) > 0 {
+			last = list[len(list)-1]
+		}
+		if last.size != r.Size || last.transport != r.Transport {
+			last = &row{size: r.Size, transport: r.Transport, producers: r.Producers, consumers: r.Consumers}
+			list = append(list, last)
+		}
+		if r.Measure == bench.Latency {
+			last.latency = r
+		} else {
+			last.throughput = r
+		}
+	}
+	return list
+}
+
+// writeTable prints results. The ratios say how many times as fast as the
+// reference, where that was measured, a transport is: by messages per second, and
+// by the median round trip.
+func writeTable(to io.Writer, results []bench.Result) error {
+	list := rows(results)
+	if len(list) == 0 {
+		return nil
+	}
+	references := map[int]*row{}
+	for _, r := range list {
+		if r.transport == reference {
+			references[r.size] = r
+		}
+	}
+	var text strings.Builder
+	line := func(cells ...any) {
+		text.WriteString(strings.TrimRight(fmt.Sprintf(format, cells...), " ") + "\n")
+	}
+	line("size", "transport", "messages/s", "GB/s", "ratio", "p50", "p99", "ratio")
+	for i, r := range list {
+		if i == 0 || list[i-1].size != r.size {
+			text.WriteByte('\n')
+		}
+		var rate, volume, more, p50, p99, faster string
+		ref := references[r.size]
+		if t := r.throughput; t != nil {
+			rate, volume = count(t.MsgsPerSec), fmt.Sprintf("%.2f", t.BytesPerSec/1e9)
+			if ref != nil && ref.throughput != nil {
+				more = digits(t.MsgsPerSec / ref.throughput.MsgsPerSec)
+			}
+		}
+		if l := r.latency; l != nil {
+			p50, p99 = span(l.P50), span(l.P99)
+			if ref != nil && ref.latency != nil {
+				faster = digits(float64(ref.latency.P50) / float64(l.P50))
+			}
+		}
+		line(strconv.Itoa(r.size), r.name(), rate, volume, more, p50, p99, faster)
+	}
+	if len(references) > 0 {
+		fmt.Fprintf(&text, "\nratio: times as fast as %s\n", reference)
+	}
+	_, err := io.WriteString(to, text.String())
+	return err
+}
+
+// format is that of a line of the table.
+const format = "%8s %-16s %10s %8s %7s %9s %9s %7s"
+
+// count writes a number per second with three digits.
+func count(x float64) string {
+	switch {
+	case x >= 1e6:
+		return digits(x/1e6) + " M"
+	case x >= 1e3:
+		return digits(x/1e3) + " k"
+	}
+	return digits(x)
+}
+
+// span writes nanoseconds with three digits.
+func span(ns int64) string {
+	x := float64(ns)
+	switch d := time.Duration(ns); {
+	case d >= time.Second:
+		return digits(x/1e9) + " s"
+	case d >= time.Millisecond:
+		return digits(x/1e6) + " ms"
+	case d >= time.Microsecond:
+		return digits(x/1e3) + " µs"
+	}
+	return digits(x) + " ns"
+}
+
+// digits writes x with three digits, or all of those before the point.
+func digits(x float64) string {
+	decimals := 0
+	switch {
+	case x < 9.995:
+		decimals = 2
+	case x < 99.95:
+		decimals = 1
+	}
+	return strconv.FormatFloat(x, 'f', decimals, 64)
+}
