@@ -622,7 +622,7 @@ func TestOptions(t *testing.T) {
 		}
 		var got []string
 		for _, kv := range env {
-			if strings.HasPrefix(kv, "MP_") {
+			if strings.HasPrefix(kv, "MP_TEST_") {
 				got = append(got, kv)
 			}
 		}

@@ -29,7 +29,7 @@ type record struct {
 	Next   *record
 	Any    any
 	Nil    *point
-	hidden int
+	hidden int //lint:ignore U1000 gob leaves it out
 }
 
 func init() { gob.Register(point{}) }

@@ -136,7 +136,7 @@ func TestMustWalk(t *testing.T) {
 	type plain struct {
 		A int
 		B [4]string
-		c chan int
+		c chan int //lint:ignore U1000 the walk leaves it out
 	}
 	type list struct{ Next *list }
 	type mutual struct {

@@ -1,0 +1,60 @@
+// Package examples_test runs the example programs.
+package examples_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// patience bounds the run of one example. They take milliseconds.
+const patience = time.Minute
+
+func TestExamples(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("mp runs on Linux")
+	}
+	file := filepath.Join(t.TempDir(), "text")
+	line := strings.Repeat("one two two, three Three THREE ", 40) + "\n" // several pieces
+	text := strings.Repeat(line, 300)                                    // more than the queue has room for
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, dir string
+		args      []string
+		want      string
+	}{
+		{"hello", "hello", nil, `^child \d+ got hello\n$`},
+		{"wordcount", "wordcount", nil, `^3 humpty\n2 a\n2 all\n2 dumpty\n2 king's\n$`},
+		{"wordcount of a file", "wordcount", []string{file}, `^36000 three\n24000 two\n12000 one\n$`},
+		{"survive", "survive", nil, `^worker \d repairs: 999 \+ 0 coins, 1 are missing\n` +
+			`proc: victim: ended by signal 9 \(killed\)\n` +
+			`the others did 99 of 100 transfers: 900 \+ 100 = 1000 coins\n$`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			program := filepath.Join(t.TempDir(), test.dir)
+			if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "./"+test.dir).CombinedOutput(); err != nil {
+				t.Fatalf("build: %v\n%s", err, out)
+			}
+			out, err := exec.CommandContext(ctx, program, test.args...).CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			if !regexp.MustCompile(test.want).Match(out) {
+				t.Errorf("printed\n%swant\n%s", out, test.want)
+			}
+		})
+	}
+	if left, _ := filepath.Glob("/dev/shm/mp-survive-*"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
