@@ -105,7 +105,7 @@ func openQueueOf[T payload](seg *shm.Segment, p part) (port, error) {
 func (p *queuePort[T]) send(w number, n uint64) error {
 	for range n {
 		p.v[0], p.v[len(p.v)-1] = w, w
-		if err := p.puts.Put(forever, p.v); err != nil {
+		if err := p.puts.PutFrom(forever, &p.v); err != nil {
 			return err
 		}
 		w += next
@@ -115,11 +115,9 @@ func (p *queuePort[T]) send(w number, n uint64) error {
 
 func (p *queuePort[T]) receive(t *tally, n uint64) (uint64, error) {
 	for i := range n {
-		var err error
-		if p.v, err = p.gets.Get(forever); err == ring.ErrShutdown {
+		if err := p.gets.GetInto(forever, &p.v); err == ring.ErrShutdown {
 			return i, io.EOF
-		}
-		if err != nil {
+		} else if err != nil {
 			return i, err
 		}
 		w := p.v[0]

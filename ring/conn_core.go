@@ -83,11 +83,20 @@ func (k *connCore) peer() error {
 // gone tells whether nobody holds the other end, as far as is announced.
 func (k *connCore) gone() bool { return k.epoch.Load() != k.seen.Load() && k.peer() != nil }
 
+// A stay is how a seat was taken, and so how it is left.
+type stay uint8
+
+const (
+	brief  stay = iota // by begin or take: left by end or done
+	seated             // by enterSlow, for itself: left by leave
+	locked             // by enterSlow, under the lock: left by leaveSlow
+)
+
 // A visit is a stay in a seat, with a message of the ring in hand.
 type visit struct {
-	at     uint64 // of the record in the ring
-	n      int    // length of the message in bytes
-	locked bool   // the seat was taken the long way
+	at  uint64 // of the record in the ring
+	n   int    // length of the message in bytes
+	how stay
 }
 
 // reserve enters the sending seat and finds room. If it fails nobody is in the
@@ -97,13 +106,13 @@ func (k *connCore) reserve(ctx context.Context, n int) (visit, error) {
 		return visit{}, k.unlessClosed(ErrBrokenPipe)
 	}
 	if at, ok := k.out.begin(n); ok {
-		return visit{at, n, false}, nil
+		return visit{at, n, brief}, nil
 	}
 	return k.reserveSlow(ctx, n)
 }
 
 func (k *connCore) reserveSlow(ctx context.Context, n int) (visit, error) {
-	locked, err := k.out.tx.enterSlow(ctx)
+	how, err := k.out.tx.enterSlow(ctx)
 	if err != nil {
 		return visit{}, err
 	}
@@ -112,24 +121,24 @@ func (k *connCore) reserveSlow(ctx context.Context, n int) (visit, error) {
 	}
 	at, err := k.out.reserve(n)
 	if err != nil {
-		return visit{}, k.leaveWith(&k.out.tx, locked, err)
+		return visit{}, k.leaveWith(&k.out.tx, how, err)
 	}
-	return visit{at, n, locked}, nil
+	return visit{at, n, how}, nil
 }
 
 // commit publishes the message, leaves the seat and wakes a receiver.
 func (k *connCore) commit(v visit) error {
-	if v.locked {
-		k.commitSlow(v)
-	} else {
+	if v.how == brief {
 		k.out.end(v.at, v.n)
+	} else {
+		k.commitSlow(v)
 	}
 	return k.done()
 }
 
 func (k *connCore) commitSlow(v visit) {
 	k.out.publish(v.at, v.n)
-	k.out.tx.leaveSlow()
+	k.out.tx.leaveAs(v.how)
 	if crash.Enabled {
 		crash.At(crash.PipeSendLeft)
 	}
@@ -145,12 +154,8 @@ func (k *connCore) done() error {
 }
 
 // leaveWith leaves a seat with nothing done.
-func (k *connCore) leaveWith(s *seat, locked bool, err error) error {
-	if locked {
-		s.leaveSlow()
-	} else {
-		s.leave()
-	}
+func (k *connCore) leaveWith(s *seat, how stay, err error) error {
+	s.leaveAs(how)
 	return k.unlessClosed(err)
 }
 
@@ -177,13 +182,13 @@ func (k *connCore) send(ctx context.Context, msg []byte) error {
 // nobody is in the seat.
 func (k *connCore) front(ctx context.Context) (visit, error) {
 	if at, n, ok := k.in.take(); ok {
-		return visit{at, n, false}, nil
+		return visit{at, n, brief}, nil
 	}
 	return k.frontSlow(ctx)
 }
 
 func (k *connCore) frontSlow(ctx context.Context) (visit, error) {
-	locked, err := k.in.rx.enterSlow(ctx)
+	how, err := k.in.rx.enterSlow(ctx)
 	if err != nil {
 		return visit{}, err
 	}
@@ -192,24 +197,24 @@ func (k *connCore) frontSlow(ctx context.Context) (visit, error) {
 	}
 	at, n, err := k.in.front()
 	if err != nil {
-		return visit{}, k.leaveWith(&k.in.rx, locked, err)
+		return visit{}, k.leaveWith(&k.in.rx, how, err)
 	}
-	return visit{at, n, locked}, nil
+	return visit{at, n, how}, nil
 }
 
 // release gives the message's space back, leaves the seat and wakes a sender.
 func (k *connCore) release(v visit) error {
-	if v.locked {
-		k.releaseSlow(v)
-	} else {
+	if v.how == brief {
 		k.in.done(v.n)
+	} else {
+		k.releaseSlow(v)
 	}
 	return k.done()
 }
 
 func (k *connCore) releaseSlow(v visit) {
 	k.in.free(v.n)
-	k.in.rx.leaveSlow()
+	k.in.rx.leaveAs(v.how)
 	if crash.Enabled {
 		crash.At(crash.PipeReceiveLeft)
 	}
@@ -224,7 +229,7 @@ func (k *connCore) receive(ctx context.Context, buf []byte) (int, error) {
 		return 0, err
 	}
 	if v.n > len(buf) {
-		return v.n, k.leaveWith(&k.in.rx, v.locked, io.ErrShortBuffer)
+		return v.n, k.leaveWith(&k.in.rx, v.how, io.ErrShortBuffer)
 	}
 	move(buf, k.in.message(v.at, v.n))
 	return v.n, k.release(v)

@@ -7,7 +7,8 @@ import (
 
 // A Reservation is room in a pipe for a message that is written in place.
 // From Reserve to Commit or Abort its goroutine has the sending side of the end
-// for itself: others wait for their turn.
+// for itself: others wait for their turn, and so would it itself in another
+// Send.
 //
 // A Reservation that is forgotten blocks that side until the process ends.
 type Reservation struct {
@@ -72,7 +73,7 @@ func (r *Reservation) Commit() error {
 func (r *Reservation) Abort() {
 	if k := r.k; k != nil {
 		r.k = nil
-		k.leaveWith(&k.out.tx, r.v.locked, nil)
+		k.leaveWith(&k.out.tx, r.v.how, nil)
 		runtime.KeepAlive(k)
 	}
 }

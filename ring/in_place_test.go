@@ -216,3 +216,60 @@ func testInPlaceEnd(t *testing.T, a, b *ring.Conn) {
 	wantError(t, "ReceiveInPlace", second(b.ReceiveInPlace(t.Context())), io.EOF)
 	wantError(t, "Reserve", second(b.Reserve(t.Context(), 1)), ring.ErrBrokenPipe)
 }
+
+// TestHolderWaitsForItself: who holds a message or room in place and asks for
+// more on the same side is told to wait, like anybody else, and loses nothing.
+func TestHolderWaitsForItself(t *testing.T) {
+	seg := anonymous(t)
+	a, b, err := ring.NewPipe(seg, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := within(t)
+	for _, m := range []string{"a", "b", "c", "d", "e"} {
+		if err := a.Send(ctx, []byte(m)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got string
+	receive := func() {
+		t.Helper()
+		m, err := b.Receive(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got += string(m)
+	}
+	receive()
+	m, err := b.ReceiveInPlace(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got += string(m.Bytes())
+	if _, err := b.TryReceive(); err != ring.ErrBusy {
+		t.Errorf("TryReceive while a message is held: %v, want ErrBusy", err)
+	}
+	if err := m.Release(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := a.Reserve(ctx, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.TrySend([]byte("x")); err != ring.ErrBusy {
+		t.Errorf("TrySend while room is held: %v, want ErrBusy", err)
+	}
+	copy(r.Bytes(), "f")
+	if err := r.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Send(ctx, []byte("g")); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		receive()
+	}
+	if got != "abcdefg" {
+		t.Errorf("received %q, want abcdefg", got)
+	}
+}

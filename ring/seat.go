@@ -68,7 +68,7 @@ func (s *seat) init(w *seatWords, o *shm.Object, open func() bool) {
 
 // enter takes the seat the short way, or says that it can't be had that way.
 func (s *seat) enter() bool {
-	if s.goroutine.Load() != cpu.Self() {
+	if s.goroutine.Load() != cpu.Self() || s.w.inside.Load() != 0 { // 1: it holds a message in place
 		return false
 	}
 	fence.Publish32(&s.w.inside, 1)
@@ -95,12 +95,12 @@ func (s *seat) leave() {
 }
 
 // enterSlow takes the seat as it can be had, waiting for its turn until ctx
-// ends (it tries once even if ctx has ended) or the end is closed. locked says
-// that leaveSlow ends the visit, not leave.
-func (s *seat) enterSlow(ctx context.Context) (locked bool, err error) {
+// ends (it tries once even if ctx has ended) or the end is closed. leaveAs ends
+// the visit.
+func (s *seat) enterSlow(ctx context.Context) (stay, error) {
 	for {
 		if s.enter() {
-			return false, nil
+			return seated, nil
 		}
 		b := s.w.bias.Load()
 		owner := party.ID(b >> 1)
@@ -108,6 +108,7 @@ func (s *seat) enterSlow(ctx context.Context) (locked bool, err error) {
 			self := cpu.Self()
 			if self != 0 && (b == 0 || b != s.mine && s.table.Dead(owner)) {
 				if s.w.bias.CompareAndSwap(b, s.mine) {
+					s.w.inside.Store(0) // a dead owner's
 					s.goroutine.Store(self)
 				}
 				continue
@@ -123,18 +124,24 @@ func (s *seat) enterSlow(ctx context.Context) (locked bool, err error) {
 			s.fenced.Store(true)
 		}
 		if _, err := s.lock.TakeOver(ctx, s.open); err != nil {
-			return false, err
+			return 0, err
 		}
 		if err := s.empty(ctx, owner); err != nil {
 			s.lock.Release()
-			return false, err
+			return 0, err
 		}
-		return true, nil
+		return locked, nil
 	}
 }
 
-// leaveSlow ends a visit under the lock.
-func (s *seat) leaveSlow() { s.lock.Release() }
+// leaveAs ends a visit.
+func (s *seat) leaveAs(how stay) {
+	if how == locked {
+		s.lock.Release()
+	} else {
+		s.leave()
+	}
+}
 
 // empty waits until the former owner of a revoked seat is not inside.
 func (s *seat) empty(ctx context.Context, owner party.ID) error {

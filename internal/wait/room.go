@@ -120,6 +120,9 @@ func (r *Room) Await(ctx context.Context, s *Spinner, w Waiter) error {
 		}
 		_, serr := futex.WaitAnyFor(ctx, limit, word, futex.Word{Addr: r.Epoch, Val: epoch})
 		woken = true
+		if serr == nil {
+			serr = ctx.Err() // also if the words never rest
+		}
 		if serr != nil {
 			// The wake that this waiter was counted for may be lost with it:
 			// look once more, else pass it on.

@@ -20,39 +20,28 @@
 // order, too: each takes the memory state that the one before it made. On
 // other architectures, under the race detector, and where the kernel did not
 // let the process register, Publish is the atomic store.
+//
+// A caller that publishes several times asks Ready once and then uses Put.
 package fence
 
-import (
-	"sync/atomic"
-	"unsafe"
-)
-
-// Light tells whether the publications of this process may be plain stores
-// now. A caller that makes several asks once.
-func Light() bool { return light() }
+import "sync/atomic"
 
 // Publish64 stores v to p: who loads v from p atomically sees every store
 // that came before. A later atomic load of the publisher may overtake it,
 // except past Heavy in another process.
-func Publish64(p *atomic.Uint64, v uint64) { Store64(light(), p, v) }
-
-// Publish32 is Publish64 for 32 bits.
-func Publish32(p *atomic.Uint32, v uint32) { Store32(light(), p, v) }
-
-// Store64 is Publish64 for a caller that has asked Light.
-func Store64(light bool, p *atomic.Uint64, v uint64) {
-	if light {
-		*(*uint64)(unsafe.Pointer(p)) = v
-		return
+func Publish64(p *atomic.Uint64, v uint64) {
+	if Ready() {
+		Put64(p, v)
+	} else {
+		p.Store(v)
 	}
-	p.Store(v)
 }
 
-// Store32 is Publish32 for a caller that has asked Light.
-func Store32(light bool, p *atomic.Uint32, v uint32) {
-	if light {
-		*(*uint32)(unsafe.Pointer(p)) = v
-		return
+// Publish32 is Publish64 for 32 bits.
+func Publish32(p *atomic.Uint32, v uint32) {
+	if Ready() {
+		Put32(p, v)
+	} else {
+		p.Store(v)
 	}
-	p.Store(v)
 }
