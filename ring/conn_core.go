@@ -88,8 +88,9 @@ type stay uint8
 
 const (
 	brief  stay = iota // by begin or take: left by end or done
-	seated             // by enterSlow, for itself: left by leave
-	locked             // by enterSlow, under the lock: left by leaveSlow
+	seated             // by enterSlow, for itself: left by leaveAs
+	locked             // by enterSlow, under the lock: left by leaveAs
+	left               // it has been left
 )
 
 // A visit is a stay in a seat, with a message of the ring in hand.

@@ -12,68 +12,81 @@ import (
 //
 // A Reservation that is forgotten blocks that side until the process ends.
 type Reservation struct {
-	k *connCore
-	v visit
+	k     *connCore
+	bytes []byte
+	at    uint64
+	how   stay
 }
 
 // Reserve finds room for a message of n bytes. It blocks and fails as Send
 // does.
 func (c *Conn) Reserve(ctx context.Context, n int) (Reservation, error) {
+	if k := c.core.Load(); k != nil && k.epoch.Load() == k.seen.Load() {
+		if at, ok := k.out.begin(n); ok {
+			return Reservation{k, k.out.message(at, n), at, brief}, nil
+		}
+	}
+	return c.reserveAll(ctx, n)
+}
+
+// reserveAll is Reserve in all cases.
+func (c *Conn) reserveAll(ctx context.Context, n int) (Reservation, error) {
 	k := c.core.Load()
 	if k == nil {
 		return Reservation{}, ErrClosed
 	}
 	v, err := k.reserve(ctx, n)
-	if err != nil {
-		return c.reserveSlow(ctx, k, n, err)
-	}
-	return Reservation{k, v}, nil
-}
-
-func (c *Conn) reserveSlow(ctx context.Context, k *connCore, n int, err error) (Reservation, error) {
-	r := Reservation{k: k}
 	if err == ErrFull && k.glanceOut(n) {
-		r.v, err = k.reserve(ctx, n)
+		v, err = k.reserve(ctx, n)
 	}
 	if err == ErrFull {
 		err = c.sendSlow(ctx, k, func() (err error) {
-			r.v, err = k.reserve(ctx, n)
+			v, err = k.reserve(ctx, n)
 			return err
 		})
 	}
 	if err != nil {
 		return Reservation{}, err
 	}
-	return r, nil
+	return Reservation{k, k.out.message(v.at, n), v.at, v.how}, nil
 }
 
 // Bytes returns the message's memory. What it holds at first is not defined.
 // It is valid until Commit or Abort, or until the segment is closed.
-func (r *Reservation) Bytes() []byte {
-	if r.k == nil {
-		return nil
-	}
-	return r.k.out.message(r.v.at, r.v.n)
-}
+func (r *Reservation) Bytes() []byte { return r.bytes }
 
 // Commit sends the message. It fails with ErrClosed: as if the process had
-// died in it.
+// died in it, or if Commit or Abort was called before.
 func (r *Reservation) Commit() error {
 	k := r.k
-	if k == nil {
+	if r.how == brief && k != nil {
+		k.out.end(r.at, len(r.bytes))
+		r.how, r.bytes = left, nil
+		if !k.room.Closed() {
+			runtime.KeepAlive(k)
+			return nil
+		}
 		return ErrClosed
 	}
-	r.k = nil
-	err := k.commit(r.v)
-	runtime.KeepAlive(k)
-	return err
+	return r.commitSlow()
+}
+
+func (r *Reservation) commitSlow() error {
+	k, how := r.k, r.how
+	if k == nil || how == left {
+		return ErrClosed
+	}
+	r.how = left
+	k.commitSlow(visit{r.at, len(r.bytes), how})
+	r.bytes = nil
+	return k.done()
 }
 
 // Abort gives the room back; nothing is sent. After Commit it does nothing.
 func (r *Reservation) Abort() {
-	if k := r.k; k != nil {
-		r.k = nil
-		k.leaveWith(&k.out.tx, r.v.how, nil)
+	if k, how := r.k, r.how; k != nil && how != left {
+		r.how, r.bytes = left, nil
+		k.leaveWith(&k.out.tx, how, nil)
 		runtime.KeepAlive(k)
 	}
 }
@@ -83,59 +96,71 @@ func (r *Reservation) Abort() {
 // turn. If the process dies before, the message is received by the end's next
 // receiver.
 type Message struct {
-	k *connCore
-	v visit
+	k     *connCore
+	bytes []byte
+	how   stay
 }
 
 // ReceiveInPlace returns the oldest message without copying it. It blocks and
 // fails as Receive does.
 func (c *Conn) ReceiveInPlace(ctx context.Context) (Message, error) {
+	if k := c.core.Load(); k != nil {
+		if at, n, ok := k.in.take(); ok {
+			return Message{k, k.in.message(at, n), brief}, nil
+		}
+	}
+	return c.receiveInPlaceAll(ctx)
+}
+
+// receiveInPlaceAll is ReceiveInPlace in all cases.
+func (c *Conn) receiveInPlaceAll(ctx context.Context) (Message, error) {
 	k := c.core.Load()
 	if k == nil {
 		return Message{}, ErrClosed
 	}
 	v, err := k.front(ctx)
-	if err != nil {
-		return c.receiveInPlaceSlow(ctx, k, err)
-	}
-	return Message{k, v}, nil
-}
-
-func (c *Conn) receiveInPlaceSlow(ctx context.Context, k *connCore, err error) (Message, error) {
-	m := Message{k: k}
 	if err == ErrEmpty && k.glance() {
-		m.v, err = k.front(ctx)
+		v, err = k.front(ctx)
 	}
 	if err == ErrEmpty {
 		err = c.receiveSlow(ctx, k, func() (err error) {
-			m.v, err = k.front(ctx)
+			v, err = k.front(ctx)
 			return err
 		})
 	}
 	if err != nil {
 		return Message{}, err
 	}
-	return m, nil
+	return Message{k, k.in.message(v.at, v.n), v.how}, nil
 }
 
 // Bytes returns the message. It is valid until Release, or until the segment
 // is closed, and must not be written.
-func (m *Message) Bytes() []byte {
-	if m.k == nil {
-		return nil
-	}
-	return m.k.in.message(m.v.at, m.v.n)
-}
+func (m *Message) Bytes() []byte { return m.bytes }
 
 // Release gives the message's room back. It fails with ErrClosed: as if the
-// process had died before it.
+// process had died before it, or if Release was called before.
 func (m *Message) Release() error {
 	k := m.k
-	if k == nil {
+	if m.how == brief && k != nil {
+		k.in.done(len(m.bytes))
+		m.how, m.bytes = left, nil
+		if !k.room.Closed() {
+			runtime.KeepAlive(k)
+			return nil
+		}
 		return ErrClosed
 	}
-	m.k = nil
-	err := k.release(m.v)
-	runtime.KeepAlive(k)
-	return err
+	return m.releaseSlow()
+}
+
+func (m *Message) releaseSlow() error {
+	k, how := m.k, m.how
+	if k == nil || how == left {
+		return ErrClosed
+	}
+	m.how = left
+	k.releaseSlow(visit{0, len(m.bytes), how})
+	m.bytes = nil
+	return k.done()
 }

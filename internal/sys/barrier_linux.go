@@ -17,6 +17,6 @@ func RegisterBarrier() bool {
 // Barrier runs a full memory barrier on every thread, running now, of every
 // process that registered. It tells whether it did.
 func Barrier() bool {
-	_, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobalExpedited, 0, 0)
+	_, _, errno := unix.RawSyscall(unix.SYS_MEMBARRIER, membarrierGlobalExpedited, 0, 0)
 	return errno == 0
 }
