@@ -35,10 +35,8 @@ type attachment struct {
 	// the number of a file that was closed may already be another's.
 	inside sync.RWMutex
 
-	mu       sync.Mutex
-	holds    map[hold]int // how many objects of this process hold what
-	lingers  int          // closed objects that a method may still be in
-	released chan struct{}
+	mu    sync.Mutex
+	holds map[hold]int // how many objects of this process hold what
 }
 
 // A hold is a role of an entry, held by this party. Whose objects it was one
@@ -54,8 +52,7 @@ func newAttachment(mem *memory, s shape, id ID, locks party.Locks, policy WaitPo
 		id: id, mem: mem, shape: s, locks: locks,
 		words:    view.At[words](mem.bytes, wordsOffset),
 		entries:  view.Slice[entry](mem.bytes, s.directory, s.entries),
-		holds:    make(map[hold]int),
-		released: make(chan struct{}, 1),
+		holds:   make(map[hold]int),
 	}
 	lines := view.Slice[party.Line](mem.bytes, partiesOffset, s.parties)
 	a.table = party.NewTable(lines, &a.words.epoch, locks, a.clean, a.room.Waiting)
@@ -143,35 +140,49 @@ func (a *attachment) give(h hold) bool {
 	return true
 }
 
-// linger notes that an object was closed whose memory a method may still be
-// in.
-func (a *attachment) linger() {
-	a.mu.Lock()
-	a.lingers++
-	a.mu.Unlock()
-}
-
 // release ends the hold on an object's memory when no method can be inside
 // any more: the garbage collector has said so.
-func (a *attachment) release(h hold, lingered bool) {
+func (a *attachment) release(h hold) {
 	a.give(h)
-	if !lingered {
-		return
-	}
-	a.mu.Lock()
-	a.lingers--
-	a.mu.Unlock()
-	select {
-	case a.released <- struct{}{}:
-	default:
+	released.Lock()
+	defer released.Unlock()
+	if released.next != nil {
+		close(released.next)
+		released.next = nil
 	}
 }
 
-// lingering tells whether a garbage collection may free some of the segment.
-func (a *attachment) lingering() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.lingers > 0
+// released tells whoever waits that some object of this process was released.
+var released struct {
+	sync.Mutex
+	next chan struct{} // closed at the next release
+}
+
+func nextRelease() <-chan struct{} {
+	released.Lock()
+	defer released.Unlock()
+	if released.next == nil {
+		released.next = make(chan struct{})
+	}
+	return released.next
+}
+
+// holdsRemoved tells whether a removed object still takes space because this
+// process holds it, as one of its parties.
+func (a *attachment) holdsRemoved() bool {
+	ours := attachmentsOf(a.id)
+	for i := range a.entries {
+		e := &a.entries[i]
+		if e.state.Load() != stateRemoved {
+			continue
+		}
+		for _, b := range ours {
+			if e.holds[0][b.table.Me().Line()/32].Load()&(1<<(b.table.Me().Line()%32)) != 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // close detaches: waiters of this process return, methods that are inside

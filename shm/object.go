@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
-	"sync/atomic"
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
@@ -39,7 +38,6 @@ type Object struct {
 	serial uint32
 	kind   Kind
 	mem    []byte
-	closed *atomic.Bool // shared with the cleanup
 }
 
 // NewObject makes an object. It fails with fs.ErrExist if the name is taken,
@@ -58,9 +56,13 @@ func (s *Segment) NewObject(spec Spec) (*Object, error) {
 	return nil, fmt.Errorf("shm: new %v %q: %w", spec.Kind, spec.Name, err)
 }
 
-// collections is how often a full segment asks the garbage collector for the
-// memory of closed objects.
-const collections = 3
+// A full segment asks the garbage collector up to so many times, and waits so
+// long each time, for the memory of removed objects that this process does not
+// use any more.
+const (
+	collections    = 3
+	collectionWait = 20 * time.Millisecond
+)
 
 func (a *attachment) make(spec Spec) (*Object, error) {
 	if len(spec.Name) > MaxObjectName {
@@ -73,22 +75,28 @@ func (a *attachment) make(spec Spec) (*Object, error) {
 	if errors.Is(err, ErrNoSpace) && a.table.Scan() { // somebody's death, not seen yet, may free some
 		o, err = a.tryMake(spec)
 	}
-	for try := 0; ; try++ {
-		if !errors.Is(err, ErrNoSpace) || try == collections || !a.lingering() {
-			return o, err
+	for range collections {
+		if !errors.Is(err, ErrNoSpace) || !a.holdsRemoved() {
+			break
 		}
 		runtime.GC()
-		a.awaitReleases(100 * time.Millisecond)
+		a.awaitReleases(collectionWait)
 		o, err = a.tryMake(spec)
 	}
+	return o, err
 }
 
-// awaitReleases waits until no closed object lingers, at most for d.
+// awaitReleases waits until this process holds no removed object, at most for
+// d: it may be using one.
 func (a *attachment) awaitReleases(d time.Duration) {
 	timeout := time.After(d)
-	for a.lingering() {
+	for {
+		next := nextRelease()
+		if !a.holdsRemoved() {
+			return
+		}
 		select {
-		case <-a.released:
+		case <-next:
 		case <-timeout:
 			return
 		}
@@ -195,10 +203,10 @@ func (a *attachment) freeEntry() int {
 // object starts this process's use of entry i's memory. It ends when the
 // garbage collector finds that no method can be inside.
 func (a *attachment) object(i int, serial uint32, kind Kind, mem []byte) *Object {
-	o := &Object{a: a, hold: hold{entry: i}, serial: serial, kind: kind, mem: mem, closed: new(atomic.Bool)}
+	o := &Object{a: a, hold: hold{entry: i}, serial: serial, kind: kind, mem: mem}
 	a.take(o.hold)
-	closed, h := o.closed, o.hold
-	runtime.AddCleanup(o, func(a *attachment) { a.release(h, closed.Load()) }, a)
+	h := o.hold
+	runtime.AddCleanup(o, func(a *attachment) { a.release(h) }, a)
 	return o
 }
 
@@ -331,11 +339,7 @@ func (o *Object) roleHold(role int) hold {
 	return h
 }
 
-// Close ends this process's use of the object through o. Methods that are
-// inside finish on its memory.
-func (o *Object) Close() error {
-	if o.closed.CompareAndSwap(false, true) {
-		o.a.linger()
-	}
-	return nil
-}
+// Close says that o is not used any more. There is nothing to do at once:
+// methods may be inside, and finish on its memory, which is held until the
+// garbage collector finds that none is.
+func (o *Object) Close() error { return nil }

@@ -48,6 +48,17 @@ func unregister(a *attachment) {
 	}
 }
 
+// attachmentsOf returns this process's attachments to the segment.
+func attachmentsOf(id ID) []*attachment {
+	registry.Lock()
+	defer registry.Unlock()
+	var all []*attachment
+	for _, r := range registry.segments[id] {
+		all = append(all, r.a)
+	}
+	return all
+}
+
 // Find returns the segment to which this process is attached that has the
 // given id, the one attached first if there are several.
 func Find(id ID) (*Segment, bool) {
