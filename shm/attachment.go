@@ -50,8 +50,8 @@ func trailingZeros(w uint32) int { return bits.TrailingZeros32(w) }
 func newAttachment(mem *memory, s shape, id ID, locks party.Locks, policy WaitPolicy) *attachment {
 	a := &attachment{
 		id: id, mem: mem, shape: s, locks: locks,
-		words:    view.At[words](mem.bytes, wordsOffset),
-		entries:  view.Slice[entry](mem.bytes, s.directory, s.entries),
+		words:   view.At[words](mem.bytes, wordsOffset),
+		entries: view.Slice[entry](mem.bytes, s.directory, s.entries),
 		holds:   make(map[hold]int),
 	}
 	lines := view.Slice[party.Line](mem.bytes, partiesOffset, s.parties)
