@@ -41,13 +41,11 @@ var (
 )
 
 func (c *Conn) use(k *connCore) {
-	c.core.Store(k)
+	if old := c.core.Swap(k); old != nil { // c was decoded into before
+		old.closeOnce()
+	}
 	// The net under Close: what is forgotten must not keep the pipe open.
-	runtime.AddCleanup(c, func(k *connCore) {
-		if k.closed.CompareAndSwap(false, true) {
-			k.close()
-		}
-	}, k)
+	runtime.AddCleanup(c, func(k *connCore) { k.closeOnce() }, k)
 }
 
 func (c *Conn) has(k *connCore) func() bool { return func() bool { return c.core.Load() == k } }
@@ -60,7 +58,10 @@ func (c *Conn) TrySend(msg []byte) error {
 		return ErrClosed
 	}
 	err := busy(k.send(ended, msg))
-	runtime.KeepAlive(k)
+	if err == ErrFull {
+		k.table.Watch(k.epoch.Load()) // also who never waits learns of deaths
+	}
+	runtime.KeepAlive(c)
 	return err
 }
 
@@ -70,7 +71,7 @@ func (c *Conn) TrySend(msg []byte) error {
 // error means that msg was not sent; ErrClosed, if Close came during the call,
 // that it may have been.
 func (c *Conn) Send(ctx context.Context, msg []byte) error {
-	if k := c.core.Load(); k != nil && k.epoch.Load() == k.seen.Load() && k.out.send(msg) && !k.room.Closed() {
+	if k := c.core.Load(); k != nil && k.epoch.Load() == k.seen.Load() && k.out.send(msg) && k.done() == nil {
 		runtime.KeepAlive(k)
 		return nil
 	}
@@ -113,7 +114,7 @@ func (c *Conn) TryReceiveInto(buf []byte) (int, error) {
 	}
 	n, err := k.receive(ended, buf)
 	err = busy(k.atEnd(err))
-	runtime.KeepAlive(k)
+	runtime.KeepAlive(c)
 	return n, err
 }
 
@@ -183,7 +184,7 @@ func (c *Conn) TryReceive() ([]byte, error) {
 	}
 	msg, err := k.receiveNew(ended)
 	err = busy(k.atEnd(err))
-	runtime.KeepAlive(k)
+	runtime.KeepAlive(c)
 	return msg, err
 }
 
@@ -259,9 +260,8 @@ func (c *Conn) UnmarshalBinary(data []byte) error { return c.UnmarshalText(data)
 // Close ends this process's use of the end through c. Who waits through c
 // gets ErrClosed.
 func (c *Conn) Close() error {
-	k := c.core.Swap(nil)
-	if k == nil || !k.closed.CompareAndSwap(false, true) {
-		return nil
+	if k := c.core.Swap(nil); k != nil {
+		return k.closeOnce()
 	}
-	return k.close()
+	return nil
 }

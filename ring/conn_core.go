@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/cpu"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
+	"github.com/seed-2e7ecdea/mp/internal/fence"
 	"github.com/seed-2e7ecdea/mp/internal/party"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/internal/wait"
@@ -67,17 +69,24 @@ func newConnCore(o *shm.Object, end End) (*connCore, error) {
 // peer makes sure that somebody holds the other end, as far as is announced:
 // holders go only when the epoch moves. Whenever it has moved, those who are
 // there now are watched, so that also who never waits learns of their deaths.
+//
+// Who takes an end moves the epoch before the one that it has it from can let
+// go: a look that misses both, one after and one before, sees it moved.
 func (k *connCore) peer() error {
-	epoch := k.epoch.Load()
-	if epoch == k.seen.Load() {
-		return nil
+	for {
+		epoch := k.epoch.Load()
+		if epoch == k.seen.Load() {
+			return nil
+		}
+		k.table.Watch(epoch)
+		if k.o.Held(int(k.end.other())) {
+			k.seen.Store(epoch)
+			return nil
+		}
+		if k.epoch.Load() == epoch {
+			return ErrBrokenPipe
+		}
 	}
-	k.table.Watch(epoch)
-	if !k.o.Held(int(k.end.other())) {
-		return ErrBrokenPipe
-	}
-	k.seen.Store(epoch)
-	return nil
 }
 
 // gone tells whether nobody holds the other end, as far as is announced.
@@ -146,9 +155,10 @@ func (k *connCore) commitSlow(v visit) {
 	k.out.w.readable.Notify()
 }
 
-// done is nil if what was done to the memory was done to the shared one.
+// done is nil if what was done to the memory was done to the shared one, and
+// by a holder of the end.
 func (k *connCore) done() error {
-	if k.room.Closed() {
+	if k.room.Closed() || k.closed.Load() { // [CLOSE]
 		return ErrClosed
 	}
 	return nil
@@ -210,7 +220,7 @@ func (k *connCore) release(v visit) error {
 	} else {
 		k.releaseSlow(v)
 	}
-	return k.done()
+	return k.unlessClosed(nil)
 }
 
 func (k *connCore) releaseSlow(v visit) {
@@ -292,13 +302,27 @@ const fullPauses = 8
 // before the last holder went are seen first: the look at the ring comes after
 // the look at the holders.
 func (k *connCore) atEnd(err error) error {
-	if err == ErrEmpty && k.peer() != nil && k.in.empty() {
+	if err != ErrEmpty {
+		return err
+	}
+	k.table.Watch(k.epoch.Load()) // also who never waits learns of deaths
+	if k.peer() != nil && k.in.empty() {
 		return k.unlessClosed(io.EOF)
 	}
 	return err
 }
 
-func (k *connCore) close() error {
+// closeOnce gives the end up for this Conn.
+func (k *connCore) closeOnce() error {
+	if !k.closed.CompareAndSwap(false, true) {
+		return nil
+	}
+	// Who publishes a message looks at closed afterwards: with a
+	// fence here either it sees it, or its message is there before the end is
+	// given up and the other end looks whether all is received. [CLOSE]
+	if !fence.Heavy() {
+		time.Sleep(noFence)
+	}
 	k.o.Drop(int(k.end))
 	k.table.Wake() // the other end's waiters look at the holders, ours at their Conn
 	return k.o.Close()

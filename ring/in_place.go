@@ -12,6 +12,7 @@ import (
 //
 // A Reservation that is forgotten blocks that side until the process ends.
 type Reservation struct {
+	c     *Conn // is not forgotten meanwhile
 	k     *connCore
 	bytes []byte
 	at    uint64
@@ -23,7 +24,7 @@ type Reservation struct {
 func (c *Conn) Reserve(ctx context.Context, n int) (Reservation, error) {
 	if k := c.core.Load(); k != nil && k.epoch.Load() == k.seen.Load() {
 		if at, ok := k.out.begin(n); ok {
-			return Reservation{k, k.out.message(at, n), at, brief}, nil
+			return Reservation{c, k, k.out.message(at, n), at, brief}, nil
 		}
 	}
 	return c.reserveAll(ctx, n)
@@ -48,7 +49,7 @@ func (c *Conn) reserveAll(ctx context.Context, n int) (Reservation, error) {
 	if err != nil {
 		return Reservation{}, err
 	}
-	return Reservation{k, k.out.message(v.at, n), v.at, v.how}, nil
+	return Reservation{c, k, k.out.message(v.at, n), v.at, v.how}, nil
 }
 
 // Bytes returns the message's memory. What it holds at first is not defined.
@@ -62,11 +63,9 @@ func (r *Reservation) Commit() error {
 	if r.how == brief && k != nil {
 		k.out.end(r.at, len(r.bytes))
 		r.how, r.bytes = left, nil
-		if !k.room.Closed() {
-			runtime.KeepAlive(k)
-			return nil
-		}
-		return ErrClosed
+		err := k.done()
+		runtime.KeepAlive(r.c)
+		return err
 	}
 	return r.commitSlow()
 }
@@ -79,7 +78,9 @@ func (r *Reservation) commitSlow() error {
 	r.how = left
 	k.commitSlow(visit{r.at, len(r.bytes), how})
 	r.bytes = nil
-	return k.done()
+	err := k.done()
+	runtime.KeepAlive(r.c)
+	return err
 }
 
 // Abort gives the room back; nothing is sent. After Commit it does nothing.
@@ -87,7 +88,7 @@ func (r *Reservation) Abort() {
 	if k, how := r.k, r.how; k != nil && how != left {
 		r.how, r.bytes = left, nil
 		k.leaveWith(&k.out.tx, how, nil)
-		runtime.KeepAlive(k)
+		runtime.KeepAlive(r.c)
 	}
 }
 
@@ -96,6 +97,7 @@ func (r *Reservation) Abort() {
 // turn. If the process dies before, the message is received by the end's next
 // receiver.
 type Message struct {
+	c     *Conn // is not forgotten meanwhile
 	k     *connCore
 	bytes []byte
 	how   stay
@@ -106,7 +108,7 @@ type Message struct {
 func (c *Conn) ReceiveInPlace(ctx context.Context) (Message, error) {
 	if k := c.core.Load(); k != nil {
 		if at, n, ok := k.in.take(); ok {
-			return Message{k, k.in.message(at, n), brief}, nil
+			return Message{c, k, k.in.message(at, n), brief}, nil
 		}
 	}
 	return c.receiveInPlaceAll(ctx)
@@ -131,7 +133,7 @@ func (c *Conn) receiveInPlaceAll(ctx context.Context) (Message, error) {
 	if err != nil {
 		return Message{}, err
 	}
-	return Message{k, k.in.message(v.at, v.n), v.how}, nil
+	return Message{c, k, k.in.message(v.at, v.n), v.how}, nil
 }
 
 // Bytes returns the message. It is valid until Release, or until the segment
@@ -145,11 +147,9 @@ func (m *Message) Release() error {
 	if m.how == brief && k != nil {
 		k.in.done(len(m.bytes))
 		m.how, m.bytes = left, nil
-		if !k.room.Closed() {
-			runtime.KeepAlive(k)
-			return nil
-		}
-		return ErrClosed
+		err := k.unlessClosed(nil)
+		runtime.KeepAlive(m.c)
+		return err
 	}
 	return m.releaseSlow()
 }
@@ -162,5 +162,7 @@ func (m *Message) releaseSlow() error {
 	m.how = left
 	k.releaseSlow(visit{0, len(m.bytes), how})
 	m.bytes = nil
-	return k.done()
+	err := k.unlessClosed(nil)
+	runtime.KeepAlive(m.c)
+	return err
 }

@@ -5,6 +5,7 @@ package ring_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"testing"
@@ -272,4 +273,55 @@ func TestHolderWaitsForItself(t *testing.T) {
 	if got != "abcdefg" {
 		t.Errorf("received %q, want abcdefg", got)
 	}
+}
+
+// TestCommitAfterClose: what is committed when the end has been given up was
+// not sent.
+func TestCommitAfterClose(t *testing.T) {
+	a, b := newPipe(t, anonymous(t), 0)
+	ctx := within(t)
+	r, err := a.Reserve(ctx, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantNil(t, "Close", a.Close())
+	if _, err := b.TryReceive(); err != io.EOF {
+		t.Errorf("TryReceive when the other end is closed: %v, want EOF", err)
+	}
+	wantError(t, "Commit", r.Commit(), ring.ErrClosed)
+	wantError(t, "second Commit", r.Commit(), ring.ErrClosed)
+}
+
+// TestMisuseHoldsNothing: a call that can't be meant fails before it takes
+// anything.
+func TestMisuseHoldsNothing(t *testing.T) {
+	seg := anonymous(t)
+	ctx := within(t)
+	q := closing(t, must(ring.NewQueue[message](seg, "q", 1, nil))(t))
+	for name, f := range map[string]func(){
+		"PutFrom": func() { q.PutFrom(ctx, nil) },
+		"GetInto": func() { q.GetInto(ctx, nil) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s of nil did not panic", name)
+				}
+			}()
+			f()
+		}()
+	}
+	in := message{1, 2}
+	wantNil(t, "PutFrom", q.PutFrom(ctx, &in))
+	var out message
+	wantNil(t, "GetInto", q.GetInto(ctx, &out))
+	if in != out {
+		t.Errorf("got %v, want %v", out, in)
+	}
+	a, b := newPipe(t, seg, 0)
+	if _, err := a.Reserve(ctx, -5); !errors.Is(err, ring.ErrTooLarge) {
+		t.Errorf("Reserve of -5 bytes: %v, want ErrTooLarge", err)
+	}
+	wantNil(t, "Send", a.Send(ctx, []byte("x")))
+	receive(t, b, []byte("x"))
 }

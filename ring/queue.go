@@ -152,6 +152,7 @@ func (q *Queue[T]) putCopy(ctx context.Context, k *queueCore[T], v T) error {
 // PutFrom is Put of *v, for values that are too large to be passed around: it
 // copies *v once, into the queue.
 func (q *Queue[T]) PutFrom(ctx context.Context, v *T) error {
+	_ = *v // panic here, not with a slot in hand
 	k := q.core.Load()
 	if k == nil {
 		return ErrClosed
@@ -224,6 +225,7 @@ func (q *Queue[T]) getNew(ctx context.Context, k *queueCore[T]) (T, error) {
 // GetInto is Get into *v, for values that are too large to be passed around:
 // it copies the value once, out of the queue. If it fails *v is not defined.
 func (q *Queue[T]) GetInto(ctx context.Context, v *T) error {
+	_ = *v // panic here, not with a slot in hand
 	k := q.core.Load()
 	if k == nil {
 		return ErrClosed

@@ -46,6 +46,10 @@ type seatWords struct {
 
 const revoked = 1
 
+// noFence is how long to wait instead where the kernel gives no fence: far
+// longer than a store stays in a store buffer.
+const noFence = 10 * time.Millisecond
+
 // A seat is this process's view of a seat.
 type seat struct {
 	w     *seatWords
@@ -118,8 +122,8 @@ func (s *seat) enterSlow(ctx context.Context) (stay, error) {
 			}
 		}
 		if !s.fenced.Load() {
-			if !fence.Heavy() { // no fence to be had: far longer than a store takes
-				time.Sleep(10 * time.Millisecond)
+			if !fence.Heavy() {
+				time.Sleep(noFence)
 			}
 			s.fenced.Store(true)
 		}
@@ -149,6 +153,7 @@ func (s *seat) empty(ctx context.Context, owner party.ID) error {
 	if ok, _ := v.Try(); ok {
 		return nil
 	}
+	s.table.Watch(s.table.Epoch().Load()) // also who never waits learns of deaths
 	return s.room.Await(ctx, &s.spin, v)
 }
 

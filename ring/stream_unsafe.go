@@ -264,7 +264,7 @@ func (s *stream) receive(buf []byte) (int, bool) {
 // reserve finds room for n bytes. It fails with ErrFull, ErrTooLarge, or
 // ErrCorrupt. The caller sits in the sending seat.
 func (s *stream) reserve(n int) (at uint64, err error) {
-	if n > s.limit {
+	if n < 0 || n > s.limit {
 		return 0, fmt.Errorf("%w: %d bytes, the most is %d", ErrTooLarge, n, s.limit)
 	}
 	need := recordSize(n)

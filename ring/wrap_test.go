@@ -161,9 +161,9 @@ func TestEpochWrap(t *testing.T) {
 		seg := heap(t)
 		first, _ := newPipe(t, seg, 0)
 		party := must(seg.Attach())(t)
-		first.Epoch().Store(epoch - 1)
 		q := closing(t, must(ring.NewQueue[message](seg, "q", 2, nil))(t))
 		a, b := newPipe(t, seg, 0)
+		first.Epoch().Store(epoch - 1)
 		far := must(ring.OpenQueue[message](party, "q"))(t)
 		wantNil(t, "TryPut", far.TryPut(message{1, 1}))
 		// The other party dies while it takes the message.

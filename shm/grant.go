@@ -82,6 +82,7 @@ func (a *attachment) holdFor(id party.ID, h Handle) error {
 	}
 	if h.Role != 0 {
 		e.hold(int(h.Role), id.Line())
+		a.table.Wake() // as Hold does
 	}
 	return nil
 }

@@ -322,8 +322,12 @@ func (a *attachment) handle(kind Kind) Handle {
 	return h
 }
 
-// Hold makes this process a holder of role (1 or 2), once more.
-func (o *Object) Hold(role int) { o.a.take(o.roleHold(role)) }
+// Hold makes this process a holder of role (1 or 2), once more. The epoch has
+// moved when it returns.
+func (o *Object) Hold(role int) {
+	o.a.take(o.roleHold(role))
+	o.a.table.Wake()
+}
 
 // Drop ends a Hold, and tells whether it was this process's last of role.
 func (o *Object) Drop(role int) bool { return o.a.give(o.roleHold(role)) }

@@ -206,7 +206,9 @@ func readHeader(f *os.File) (shape, ID, error) {
 }
 
 // Heap makes a segment on ordinary memory, for one process: the race detector
-// sees what it can't see in mapped memory. Attach gives it more parties.
+// sees what it can't see in mapped memory. Attach gives it more parties. Its
+// memory can't be taken away from methods that are inside, so a party of it must
+// be closed or dropped only when none of its methods runs.
 func Heap(size int) (*Segment, error) {
 	s, err := newShape(size, nil)
 	if err != nil {
