@@ -3,7 +3,6 @@ package shm
 import (
 	"context"
 	"errors"
-	"math/bits"
 	"os"
 	"runtime"
 	"sync"
@@ -43,8 +42,6 @@ type attachment struct {
 // after the other does not matter: a hold on a former one only keeps the present
 // one's memory a little longer.
 type hold struct{ entry, role int }
-
-func trailingZeros(w uint32) int { return bits.TrailingZeros32(w) }
 
 // newAttachment gives types to mem. It does not attach.
 func newAttachment(mem *memory, s shape, id ID, locks party.Locks, policy WaitPolicy) *attachment {

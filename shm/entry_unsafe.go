@@ -2,6 +2,7 @@ package shm
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"structs"
 	"sync/atomic"
 	"unsafe"
@@ -91,7 +92,7 @@ func (e *entry) drop(role, line int) { e.holds[role][line/32].And(^(uint32(1) <<
 func (e *entry) held(role int, alive func(line int) bool) bool {
 	for i := range e.holds[role] {
 		for w := e.holds[role][i].Load(); w != 0; w &= w - 1 {
-			if alive(i*32 + trailingZeros(w)) {
+			if alive(i*32 + bits.TrailingZeros32(w)) {
 				return true
 			}
 		}
