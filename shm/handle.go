@@ -24,19 +24,43 @@ const (
 	KindLock
 	KindPipe
 	KindQueue
+	KindRLock
+	KindSemaphore
+	KindBoundedSemaphore
+	KindCondition
+	KindEvent
+	KindBarrier
+	KindRWLock
+	KindWaitGroup
+	KindOnce
+	KindValue
+	KindArray
+	KindBytes
 )
+
+var kindNames = [...]string{
+	KindSegment:          "segment",
+	KindLock:             "lock",
+	KindPipe:             "pipe",
+	KindQueue:            "queue",
+	KindRLock:            "reentrant lock",
+	KindSemaphore:        "semaphore",
+	KindBoundedSemaphore: "bounded semaphore",
+	KindCondition:        "condition",
+	KindEvent:            "event",
+	KindBarrier:          "barrier",
+	KindRWLock:           "readers-writer lock",
+	KindWaitGroup:        "wait group",
+	KindOnce:             "once",
+	KindValue:            "value",
+	KindArray:            "array",
+	KindBytes:            "byte string",
+}
 
 // String returns the kind's name.
 func (k Kind) String() string {
-	switch k {
-	case KindSegment:
-		return "segment"
-	case KindLock:
-		return "lock"
-	case KindPipe:
-		return "pipe"
-	case KindQueue:
-		return "queue"
+	if uint64(k) < uint64(len(kindNames)) {
+		return kindNames[k]
 	}
 	return fmt.Sprintf("kind %d", uint32(k))
 }

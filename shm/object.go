@@ -234,17 +234,32 @@ func OpenHandle(h Handle, kind Kind, fingerprint uint64) (*Object, error) {
 		return nil, err
 	}
 	a, err := s.attached()
-	if err == nil {
-		switch {
-		case h.Kind != kind:
-			err = fmt.Errorf("%w: the handle is of a %v", ErrMismatch, h.Kind)
-		case h.Entry >= uint32(len(a.entries)):
-			err = fs.ErrNotExist
-		default:
-			var o *Object
-			if o, err = a.open(int(h.Entry), h.Serial, kind, fingerprint); err == nil {
-				return o, nil
-			}
+	if err != nil {
+		return nil, fmt.Errorf("shm: open %v %v: %w", kind, h, err)
+	}
+	return a.openHandle(h, kind, fingerprint)
+}
+
+// Sibling opens the object of o's segment that h names, as the party that uses
+// o. It fails as OpenHandle does, and with ErrMismatch if h is of another
+// segment.
+func (o *Object) Sibling(h Handle, kind Kind, fingerprint uint64) (*Object, error) {
+	return o.a.openHandle(h, kind, fingerprint)
+}
+
+func (a *attachment) openHandle(h Handle, kind Kind, fingerprint uint64) (*Object, error) {
+	var err error
+	switch {
+	case h.Segment != a.id:
+		err = fmt.Errorf("%w: the handle is of another segment", ErrMismatch)
+	case h.Kind != kind:
+		err = fmt.Errorf("%w: the handle is of a %v", ErrMismatch, h.Kind)
+	case h.Entry >= uint32(len(a.entries)):
+		err = fs.ErrNotExist
+	default:
+		var o *Object
+		if o, err = a.open(int(h.Entry), h.Serial, kind, fingerprint); err == nil {
+			return o, nil
 		}
 	}
 	return nil, fmt.Errorf("shm: open %v %v: %w", kind, h, err)

@@ -1,6 +1,8 @@
 package sync
 
 import (
+	"errors"
+
 	"github.com/seed-2e7ecdea/mp/internal/robust"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
@@ -15,6 +17,14 @@ var (
 	// ErrOwnerDied means that the process that held the lock died holding it:
 	// what the lock guards may be half changed.
 	ErrOwnerDied = robust.ErrOwnerDied
+	// ErrOverRelease means that more was given back than had been taken. Nothing
+	// has changed.
+	ErrOverRelease = errors.New("released too often")
+	// ErrBroken means that a barrier is broken: one of its parties gave up or
+	// died.
+	ErrBroken = errors.New("barrier is broken")
+	// ErrInvalid means that a count or size at making an object can't be.
+	ErrInvalid = errors.New("invalid count")
 	// ErrClosed means that this process has closed the object or its segment.
 	ErrClosed = shm.ErrClosed
 )

@@ -2,14 +2,11 @@ package sync
 
 import (
 	"context"
-	"encoding"
-	"errors"
-	"fmt"
-	"runtime"
 	"structs"
 	stdsync "sync"
 	"sync/atomic"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/party"
 	"github.com/seed-2e7ecdea/mp/internal/robust"
 	"github.com/seed-2e7ecdea/mp/internal/view"
@@ -29,15 +26,12 @@ import (
 // A Lock must not be copied. The zero Lock is closed. All methods may be called
 // from several goroutines at once.
 type Lock struct {
-	core atomic.Pointer[lockCore]
+	handle[lockCore, *lockCore]
 }
 
 var (
-	_ stdsync.Locker             = (*Lock)(nil)
-	_ encoding.TextMarshaler     = (*Lock)(nil)
-	_ encoding.TextUnmarshaler   = (*Lock)(nil)
-	_ encoding.BinaryMarshaler   = (*Lock)(nil)
-	_ encoding.BinaryUnmarshaler = (*Lock)(nil)
+	_ stdsync.Locker = (*Lock)(nil)
+	_ marshaler      = (*Lock)(nil)
 )
 
 // lockWords is a lock in shared memory.
@@ -57,7 +51,7 @@ const (
 )
 
 type lockCore struct {
-	o     *shm.Object
+	object.Base
 	mutex robust.Mutex
 	takes bool // ignores deaths
 }
@@ -65,48 +59,68 @@ type lockCore struct {
 // NewLock makes a lock in seg, free, with an optional name. It fails as
 // shm.Segment.NewObject does.
 func NewLock(seg *shm.Segment, name string, o *Options) (*Lock, error) {
-	obj, err := seg.NewObject(shm.Spec{
-		Kind: shm.KindLock, Name: name, Size: lockSize, Fingerprint: lockPrint,
-		Init: func(mem []byte) error {
-			if o != nil && o.IgnoreDeaths {
-				view.At[lockWords](mem, 0).flags.Store(ignoreDeaths)
-			}
-			return nil
-		},
+	l := new(Lock)
+	err := l.ref.New(seg, name, lockSize, func(mem []byte) error {
+		if o != nil && o.IgnoreDeaths {
+			view.At[lockWords](mem, 0).flags.Store(ignoreDeaths)
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	l := new(Lock)
-	return l, l.use(obj)
+	return l, nil
 }
 
 // OpenLock opens the lock of that name. It fails as shm.Segment.OpenObject
 // does.
 func OpenLock(seg *shm.Segment, name string) (*Lock, error) {
-	obj, err := seg.OpenObject(shm.KindLock, name, lockPrint)
-	if err != nil {
+	l := new(Lock)
+	if err := l.ref.Open(seg, name); err != nil {
 		return nil, err
 	}
-	l := new(Lock)
-	return l, l.use(obj)
+	return l, nil
 }
 
-func (l *Lock) use(obj *shm.Object) error {
-	if len(obj.Bytes()) < lockSize {
-		return errors.Join(fmt.Errorf("sync: lock of %d bytes: %w", len(obj.Bytes()), shm.ErrCorrupt), obj.Close())
+// LockSize is how many bytes LockAt takes.
+const LockSize = 8
+
+// LockAt returns a lock in the memory of o, an object of another kind, for who
+// builds kinds of objects: LockSize bytes from off on, a multiple of 8, which
+// were zero when o was made, and which only LockAt's locks touch. It panics if
+// off is out of range. Every process passes the same options. The lock's handle
+// is o's, which opens as what o is.
+func LockAt(o *shm.Object, off int, options *Options) *Lock {
+	c := new(lockCore)
+	if err := c.Init(o, off+LockSize); err != nil || off < 0 {
+		panic("psync: LockAt: offset out of range")
 	}
-	w := view.At[lockWords](obj.Bytes(), 0)
-	c := &lockCore{o: obj, takes: w.flags.Load()&ignoreDeaths != 0}
-	c.mutex.Init(&w.word, obj.Table(), obj.Room())
-	l.core.Store(c)
+	c.use(off, options != nil && options.IgnoreDeaths)
+	l := new(Lock)
+	l.ref.Set(c)
+	return l
+}
+
+func (*lockCore) Type() (shm.Kind, uint64, error) { return shm.KindLock, lockPrint, nil }
+
+func (c *lockCore) Use(o *shm.Object) error {
+	if err := c.Init(o, lockSize); err != nil {
+		return err
+	}
+	c.use(0, view.At[lockWords](o.Bytes(), 0).flags.Load()&ignoreDeaths != 0)
 	return nil
+}
+
+func (c *lockCore) use(off int, takes bool) {
+	o := c.Object()
+	c.takes = takes
+	c.mutex.Init(&view.At[lockWords](o.Bytes(), off).word, o.Table(), o.Room())
 }
 
 // TryAcquire takes the lock if it is free, and never waits. It fails with
 // ErrHeld, ErrOwnerDied, or ErrClosed: then the lock is not held by the caller.
 func (l *Lock) TryAcquire() error {
-	c := l.core.Load()
+	c := l.ref.Load()
 	if c == nil {
 		return ErrClosed
 	}
@@ -114,7 +128,7 @@ func (l *Lock) TryAcquire() error {
 	if err != nil {
 		err = c.tryTake(err)
 	}
-	return c.done(err)
+	return c.Done(err)
 }
 
 // tryTake lets a lock that ignores deaths have a dead owner's.
@@ -127,50 +141,39 @@ func (c *lockCore) tryTake(err error) error {
 	return err
 }
 
-// done says what is true after all: after a Close the words were not the
-// shared ones.
-func (c *lockCore) done(err error) error {
-	if c.o.Room().Closed() {
-		err = ErrClosed
-	}
-	runtime.KeepAlive(c)
-	return err
-}
-
 // Acquire takes the lock. It blocks until the lock is free, its owner died
 // (ErrOwnerDied), ctx ends (ctx's error; it tries once even if ctx has ended
 // already), or the lock is closed in this process (ErrClosed). An error means
 // that the caller does not hold the lock.
 func (l *Lock) Acquire(ctx context.Context) error {
-	c := l.core.Load()
+	c := l.ref.Load()
 	if c == nil {
 		return ErrClosed
 	}
 	if err := c.mutex.TryAcquire(); err == nil {
-		return c.done(nil)
+		return c.Done(nil)
 	}
-	return c.acquire(ctx, l)
+	return c.acquire(ctx, l.ref.Wanted(c))
 }
 
-func (c *lockCore) acquire(ctx context.Context, l *Lock) error {
-	wanted := func() bool { return l.core.Load() == c }
+func (c *lockCore) acquire(ctx context.Context, wanted func() bool) error {
 	var err error
 	if c.takes {
 		_, err = c.mutex.TakeOver(ctx, wanted)
 	} else {
 		err = c.mutex.AcquireWhile(ctx, wanted)
 	}
-	return c.done(err)
+	return c.Done(err)
 }
 
 // Release frees the lock and wakes one who waits for it. It fails with
 // ErrNotHeld if this process does not hold it, or ErrClosed.
 func (l *Lock) Release() error {
-	c := l.core.Load()
+	c := l.ref.Load()
 	if c == nil {
 		return ErrClosed
 	}
-	return c.done(c.mutex.Release())
+	return c.Done(c.mutex.Release())
 }
 
 // Recover takes a lock whose owner died, calls repair while it holds the
@@ -180,20 +183,20 @@ func (l *Lock) Release() error {
 // releases, without calling repair; it waits as Acquire does, and fails as that
 // does.
 func (l *Lock) Recover(ctx context.Context, repair func() error) error {
-	c := l.core.Load()
+	c := l.ref.Load()
 	if c == nil {
 		return ErrClosed
 	}
-	dead, err := c.mutex.TakeOver(ctx, func() bool { return l.core.Load() == c })
+	dead, err := c.mutex.TakeOver(ctx, l.ref.Wanted(c))
 	if err != nil {
-		return c.done(err)
+		return c.Done(err)
 	}
 	if dead != 0 {
 		if err := c.repair(dead, repair); err != nil {
-			return c.done(err)
+			return c.Done(err)
 		}
 	}
-	return c.done(c.mutex.Release())
+	return c.Done(c.mutex.Release())
 }
 
 // repair runs f; unless it returns nil, the lock is the dead owner's again.
@@ -223,46 +226,4 @@ func (l *Lock) Unlock() {
 	if err := l.Release(); err != nil {
 		panic("psync: Unlock: " + err.Error())
 	}
-}
-
-// Handle returns the lock's handle, the zero Handle if it is closed.
-func (l *Lock) Handle() shm.Handle {
-	c := l.core.Load()
-	if c == nil {
-		return shm.Handle{}
-	}
-	return c.o.Handle(0)
-}
-
-// MarshalText encodes the lock's handle.
-func (l *Lock) MarshalText() ([]byte, error) { return l.Handle().MarshalText() }
-
-// UnmarshalText opens the lock of an encoded handle.
-func (l *Lock) UnmarshalText(text []byte) error {
-	var h shm.Handle
-	if err := h.UnmarshalText(text); err != nil {
-		return err
-	}
-	obj, err := shm.OpenHandle(h, shm.KindLock, lockPrint)
-	if err != nil {
-		return err
-	}
-	return l.use(obj)
-}
-
-// MarshalBinary is MarshalText.
-func (l *Lock) MarshalBinary() ([]byte, error) { return l.MarshalText() }
-
-// UnmarshalBinary is UnmarshalText.
-func (l *Lock) UnmarshalBinary(data []byte) error { return l.UnmarshalText(data) }
-
-// Close ends the use of the lock through l. It does not release the lock.
-// Who waits in Acquire through l gets ErrClosed.
-func (l *Lock) Close() error {
-	c := l.core.Swap(nil)
-	if c == nil {
-		return nil
-	}
-	c.o.Table().Wake()
-	return c.o.Close()
 }

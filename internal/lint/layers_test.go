@@ -25,13 +25,24 @@ type layer struct {
 var layers = []layer{
 	{"cmd/mpbench", []string{"bench", "proc", "shm"}},
 	{"bench", []string{"proc", "ring", "sync", "shm", "futex", "internal/sys"}},
-	{"examples/*", []string{"proc", "ring", "sync", "shm", "futex"}},
+	{"examples/*", []string{"proc", "ring", "array", "value", "sync", "shm", "futex"}},
 	{"proc", []string{"shm", "internal/sys"}},
 	{"ring", []string{
 		"shm", "internal/robust", "internal/party", "internal/wait", "futex", "internal/fence",
 		"internal/cpu", "internal/crash", "internal/layout", "internal/view",
 	}},
-	{"sync", []string{"shm", "internal/robust", "internal/party", "internal/view"}},
+	{"array", []string{
+		"sync", "shm", "internal/object", "internal/crash", "internal/layout", "internal/view",
+	}},
+	{"value", []string{
+		"sync", "shm", "internal/object", "internal/wait", "futex", "internal/fence",
+		"internal/crash", "internal/layout", "internal/view",
+	}},
+	{"sync", []string{
+		"shm", "internal/object", "internal/robust", "internal/party", "internal/wait", "futex",
+		"internal/crash", "internal/view",
+	}},
+	{"internal/object", []string{"shm", "internal/wait"}},
 	{"shm", []string{
 		"internal/robust", "internal/party", "internal/wait", "internal/fence", "internal/sys",
 		"internal/crash", "internal/layout", "internal/view",
@@ -51,7 +62,7 @@ var layers = []layer{
 }
 
 // helpers are packages for tests: any test may import them, and nothing else.
-var helpers = []string{"internal/leak"}
+var helpers = []string{"internal/leak", "internal/testkit"}
 
 // layerOf returns the index of the layer of a package, -1 if there is none.
 func layerOf(layers []layer, pkg string) int {

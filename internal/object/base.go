@@ -1,0 +1,43 @@
+package object
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/seed-2e7ecdea/mp/internal/wait"
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// A Base is the part that the cores of all kinds have.
+type Base struct {
+	o    *shm.Object
+	room *wait.Room
+}
+
+// Init makes b the base of o's core. It fails with shm.ErrCorrupt if o has
+// fewer than size bytes.
+func (b *Base) Init(o *shm.Object, size int) error {
+	if len(o.Bytes()) < size {
+		h := o.Handle(0)
+		return fmt.Errorf("%v of %d bytes: %w", h.Kind, len(o.Bytes()), shm.ErrCorrupt)
+	}
+	b.o, b.room = o, o.Room()
+	return nil
+}
+
+// Object returns the object.
+func (b *Base) Object() *shm.Object { return b.o }
+
+// Room returns where the object's waiters of this process wait.
+func (b *Base) Room() *wait.Room { return b.room }
+
+// Done ends a method that worked on the object's memory, and says what is true
+// after all: if the segment was closed meanwhile, the memory was not the shared
+// one, and whatever the method found did not happen.
+func (b *Base) Done(err error) error {
+	if b.room.Closed() {
+		err = shm.ErrClosed
+	}
+	runtime.KeepAlive(b)
+	return err
+}

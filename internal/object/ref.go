@@ -1,0 +1,117 @@
+// Package object is what the types that programs hold of shared objects have
+// in common: a pointer to the process's part of the object, the core, that Close
+// takes away.
+package object
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// A Core is the process's part of an object of one kind. It is made once for
+// each New, Open or Unmarshal, and does not change.
+type Core[C any] interface {
+	*C
+	// Type says what kind of object it is of. It is called on a nil pointer.
+	Type() (kind shm.Kind, fingerprint uint64, err error)
+	// Use makes a new core the one of o. It checks what it reads.
+	Use(o *shm.Object) error
+	// Object returns what Use got.
+	Object() *shm.Object
+}
+
+// A Ref is a program's hold of an object: its core, or nil when it is closed.
+type Ref[C any, P Core[C]] struct {
+	core atomic.Pointer[C]
+}
+
+// New makes an object of size bytes in seg, which init, if it is not nil,
+// fills, and refers to it. It fails as shm.Segment.NewObject does.
+func (r *Ref[C, P]) New(seg *shm.Segment, name string, size int, init func(mem []byte) error) error {
+	kind, print, err := P(nil).Type()
+	if err != nil {
+		return fmt.Errorf("new %v %q: %w", kind, name, err)
+	}
+	o, err := seg.NewObject(shm.Spec{Kind: kind, Name: name, Size: size, Fingerprint: print, Init: init})
+	if err != nil {
+		return err
+	}
+	return r.Use(o)
+}
+
+// Open refers to the object of that name. It fails as shm.Segment.OpenObject
+// does.
+func (r *Ref[C, P]) Open(seg *shm.Segment, name string) error {
+	kind, print, err := P(nil).Type()
+	if err != nil {
+		return fmt.Errorf("open %v %q: %w", kind, name, err)
+	}
+	o, err := seg.OpenObject(kind, name, print)
+	if err != nil {
+		return err
+	}
+	return r.Use(o)
+}
+
+// Use refers to o.
+func (r *Ref[C, P]) Use(o *shm.Object) error {
+	c := new(C)
+	if err := P(c).Use(o); err != nil {
+		return errors.Join(err, o.Close())
+	}
+	r.Set(c)
+	return nil
+}
+
+// Set refers to a core that is in use already.
+func (r *Ref[C, P]) Set(c *C) { r.core.Store(c) }
+
+// Load returns the core, nil if the object is closed.
+func (r *Ref[C, P]) Load() *C { return r.core.Load() }
+
+// Wanted returns a function that tells whether r still refers to c.
+func (r *Ref[C, P]) Wanted(c *C) func() bool {
+	return func() bool { return r.core.Load() == c }
+}
+
+// Handle returns the object's handle, the zero Handle if it is closed.
+func (r *Ref[C, P]) Handle() shm.Handle {
+	c := r.core.Load()
+	if c == nil {
+		return shm.Handle{}
+	}
+	return P(c).Object().Handle(0)
+}
+
+// UnmarshalText refers to the object of an encoded handle, attaching to its
+// segment if need be.
+func (r *Ref[C, P]) UnmarshalText(text []byte) error {
+	var h shm.Handle
+	if err := h.UnmarshalText(text); err != nil {
+		return err
+	}
+	kind, print, err := P(nil).Type()
+	if err != nil {
+		return fmt.Errorf("open %v %v: %w", kind, h, err)
+	}
+	o, err := shm.OpenHandle(h, kind, print)
+	if err != nil {
+		return err
+	}
+	return r.Use(o)
+}
+
+// Close ends the reference. Who waits through it is woken, finds it not Wanted
+// and gives up.
+func (r *Ref[C, P]) Close() error {
+	c := r.core.Swap(nil)
+	if c == nil {
+		return nil
+	}
+	o := P(c).Object()
+	o.Table().Wake()
+	return o.Close()
+}

@@ -1,0 +1,43 @@
+package sync
+
+import (
+	"encoding"
+
+	"github.com/seed-2e7ecdea/mp/internal/object"
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// handle is what all objects of this package have in common.
+type handle[C any, P object.Core[C]] struct {
+	ref object.Ref[C, P]
+}
+
+// marshaler lists what a handle implements, so that objects can stand in
+// arguments and messages.
+type marshaler interface {
+	encoding.TextMarshaler
+	encoding.TextUnmarshaler
+	encoding.BinaryMarshaler
+	encoding.BinaryUnmarshaler
+}
+
+// Handle returns the object's handle, the zero Handle if it is closed.
+func (h *handle[C, P]) Handle() shm.Handle { return h.ref.Handle() }
+
+// MarshalText encodes the object's handle.
+func (h *handle[C, P]) MarshalText() ([]byte, error) { return h.Handle().MarshalText() }
+
+// UnmarshalText opens the object of an encoded handle. It fails as
+// shm.OpenHandle does.
+func (h *handle[C, P]) UnmarshalText(text []byte) error { return h.ref.UnmarshalText(text) }
+
+// MarshalBinary is MarshalText.
+func (h *handle[C, P]) MarshalBinary() ([]byte, error) { return h.MarshalText() }
+
+// UnmarshalBinary is UnmarshalText.
+func (h *handle[C, P]) UnmarshalBinary(data []byte) error { return h.UnmarshalText(data) }
+
+// Close ends the use of the object through this value: later calls, and those
+// that wait, fail with ErrClosed. It releases nothing that is held, and the
+// object stays for others. Closing twice is fine.
+func (h *handle[C, P]) Close() error { return h.ref.Close() }
