@@ -36,11 +36,11 @@ var (
 
 // lockWords is a lock in shared memory.
 //
-//	0   word   see package internal/robust; all zero: free
-//	4   flags  written when the lock is made
+//	0   lock   see package internal/robust; all zero: free
+//	16  flags  written when the lock is made
 type lockWords struct {
 	_     structs.HostLayout
-	word  atomic.Uint32
+	lock  robust.Words
 	flags atomic.Uint32
 }
 
@@ -83,7 +83,7 @@ func OpenLock(seg *shm.Segment, name string) (*Lock, error) {
 }
 
 // LockSize is how many bytes LockAt takes.
-const LockSize = 8
+const LockSize = 16
 
 // LockAt returns a lock in the memory of o, an object of another kind, for who
 // builds kinds of objects: LockSize bytes from off on, a multiple of 8, which
@@ -114,7 +114,7 @@ func (c *lockCore) Use(o *shm.Object) error {
 func (c *lockCore) use(off int, takes bool) {
 	o := c.Object()
 	c.takes = takes
-	c.mutex.Init(&view.At[lockWords](o.Bytes(), off).word, o.Table(), o.Room())
+	c.mutex.Init(view.At[robust.Words](o.Bytes(), off), o.Table(), o.Room())
 }
 
 // TryAcquire takes the lock if it is free, and never waits. It fails with

@@ -19,9 +19,11 @@ type Point uint8
 
 const (
 	LockTaken          Point = iota // the word names the owner
-	LockWaiting                     // the word says that somebody waits; not asleep yet
+	LockWaiting                     // the gate says that somebody waits; not asleep yet
 	LockWoken                       // woken, not yet taken
 	LockFreed                       // the word is free, nobody woken yet
+	LockClaimed                     // the word names the heir; not asleep yet
+	LockHanded                      // the word names the heir as owner, nobody woken yet
 	QueuePutClaimed                 // slot WRITING, tail not moved
 	QueuePutHelped                  // slot WRITING, tail moved
 	QueuePutCopied                  // message copied, slot WRITING
@@ -58,7 +60,7 @@ const (
 )
 
 var names = [numPoints]string{
-	"LockTaken", "LockWaiting", "LockWoken", "LockFreed",
+	"LockTaken", "LockWaiting", "LockWoken", "LockFreed", "LockClaimed", "LockHanded",
 	"QueuePutClaimed", "QueuePutHelped", "QueuePutCopied", "QueuePutReady", "QueuePutWaiting",
 	"QueueGetClaimed", "QueueGetHelped", "QueueGetCopied", "QueueGetFreed", "QueueGetWaiting",
 	"PipeSendEntered", "PipeSendCopied", "PipeSendPublished", "PipeSendMoved", "PipeSendLeft",

@@ -47,7 +47,7 @@ var layers = []layer{
 		"internal/robust", "internal/party", "internal/wait", "internal/fence", "internal/sys",
 		"internal/crash", "internal/layout", "internal/view",
 	}},
-	{"internal/robust", []string{"internal/party", "internal/wait", "futex", "internal/crash"}},
+	{"internal/robust", []string{"internal/party", "internal/wait", "futex", "internal/fence", "internal/crash"}},
 	{"internal/party", []string{"futex", "internal/sys", "internal/crash"}},
 	{"internal/wait", []string{"futex", "internal/fence", "internal/sys", "internal/cpu"}},
 	{"futex", []string{"internal/sys"}},
