@@ -183,14 +183,12 @@ func testRLockClosed(t *testing.T, seg *shm.Segment) {
 }
 
 func testRLockClosedWhileWaiting(t *testing.T, seg *shm.Segment) {
-	for what, end := range map[string]func(l *psync.RLock) error{
-		"lock":    (*psync.RLock).Close,
-		"segment": func(*psync.RLock) error { return seg.Close() },
-	} {
-		if what == "segment" {
-			seg = must(seg.Attach())(t)
-		}
+	for _, what := range []string{"lock", "segment"} {
 		l := must(psync.NewRLock(seg, what, nil))(t)
+		end := l.Close
+		if what == "segment" {
+			end = seg.Close
+		}
 		var h psync.Holder
 		wantNil(t, "Acquire", l.Acquire(t.Context(), &h))
 		errs := make(chan error, 2)
@@ -198,7 +196,7 @@ func testRLockClosedWhileWaiting(t *testing.T, seg *shm.Segment) {
 			go func() { errs <- l.Acquire(context.Background(), new(psync.Holder)) }()
 		}
 		awaitAsleep(t, os.Getpid(), 2)
-		wantNil(t, "Close", end(l))
+		wantNil(t, "Close", end())
 		for range 2 {
 			wantError(t, "waiter", await(t, errs, "waiter of a closed "+what), psync.ErrClosed)
 		}
