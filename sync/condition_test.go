@@ -1025,3 +1025,6 @@ func (s *scene) awaitDead(p *proc.Call[int]) {
 		}
 	}
 }
+
+// resume lets a stopped child go on.
+func resume(p *proc.Call[int]) error { return syscall.Kill(p.PID(), syscall.SIGCONT) }
