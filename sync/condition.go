@@ -19,7 +19,9 @@ import (
 // Waiters are notified in the order in which they came, and a notification is
 // for those only who wait when it is given: none is kept for later. One given to
 // a waiter that is killed before its Wait has returned, or whose Wait fails,
-// goes to another who waited at the time, if one still waits.
+// goes to another who waited at the time, if one still waits. After several such
+// deaths at once one may wake too many: it looks again whether there is something
+// for it, as WaitFor does.
 //
 // Waiters that were killed count for nothing, and nobody waits for them: a
 // notifier waits for nobody at all. One that is killed inside Notify has
@@ -103,7 +105,7 @@ func (*lockCondition) Type() (shm.Kind, uint64, error) {
 }
 
 func (c *lockCondition) Use(o *shm.Object) error {
-	if err := use(&c.conditionCore, o, &c.lock.ref); err != nil {
+	if err := useCondition(&c.conditionCore, o, &c.lock.ref); err != nil {
 		return err
 	}
 	c.g = lockGuard{c.lock.ref.Load()}
@@ -135,7 +137,7 @@ func (c *Condition) Wait(ctx context.Context) error {
 	if core == nil {
 		return ErrClosed
 	}
-	_, err := core.wait(ctx, core.g, c.ref.Wanted(core))
+	_, err := c.wait(ctx, core)
 	return err
 }
 
@@ -148,7 +150,11 @@ func (c *Condition) WaitFor(ctx context.Context, pred func() bool) error {
 	if core == nil {
 		return ErrClosed
 	}
-	return waitFor(pred, func() (bool, error) { return core.wait(ctx, core.g, c.ref.Wanted(core)) })
+	return waitFor(pred, func() (bool, error) { return c.wait(ctx, core) })
+}
+
+func (c *Condition) wait(ctx context.Context, core *lockCondition) (held bool, err error) {
+	return core.wait(ctx, core.g, c.ref.Wanted(core))
 }
 
 // waitFor calls wait until pred is true. If wait fails holding the lock, pred

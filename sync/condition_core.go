@@ -38,8 +38,8 @@ type conditionWords struct {
 //
 //	0   word
 //	8   ticket  says who came first; written under the lock, before the word
-//	16  until   who had a smaller ticket waited when the place was notified;
-//	            written under the lock, before N is set
+//	16  until   who had a smaller ticket waited when the place was notified, or
+//	            later, see renew; written under the lock, at first before N is set
 //
 //	 31                                  1   0
 //	+--------------------------------------+---+
@@ -142,8 +142,8 @@ func newCondition[C any, P object.Core[C]](r *object.Ref[C, P], seg *shm.Segment
 	})
 }
 
-// use makes c the core of o, and l refer to the lock that o is linked to.
-func use[C any, P object.Core[C]](c *conditionCore, o *shm.Object, l *object.Ref[C, P]) error {
+// useCondition makes c the core of o, and l refer to the lock that o is linked to.
+func useCondition[C any, P object.Core[C]](c *conditionCore, o *shm.Object, l *object.Ref[C, P]) error {
 	if err := c.Init(o, placesAt+placeSize); err != nil {
 		return err
 	}
@@ -427,7 +427,8 @@ func (c *conditionCore) notify(n int) {
 // not come back yet. What such a one leaves behind is for those who waited at the
 // time; when one of these, who came with ticket, is notified itself now, it will
 // not take it, and instead what it gets now is one too many: for those who wait
-// now.
+// now. If several then turn out to be dead, more may wake than should; never
+// fewer.
 func (c *conditionCore) renew(ticket, now uint64) {
 	table := c.Object().Table()
 	used := c.used()

@@ -529,7 +529,7 @@ func testCondDeadWaiter(s *scene) {
 	for _, n := range []int{1, math.MaxInt} {
 		party := must(s.seg.Attach())(s)
 		a, b, c := s.wait(party), s.wait(s.seg), s.wait(party)
-		dies(s.TB.(*testing.T), s.seg, party)
+		partyDies(s.TB.(*testing.T), s.seg, party)
 		for _, done := range []<-chan error{a, c} {
 			wantError(s, "Wait of the dead", await(s, done, "a dead waiter"), psync.ErrClosed)
 		}
@@ -545,7 +545,7 @@ func testCondDeadNotified(s *scene) {
 		a, b, c := s.wait(party), s.wait(s.seg), s.wait(s.seg)
 		s.hold()
 		wantNil(s, "Notify", s.main.Notify(1))
-		dies(s.TB.(*testing.T), s.seg, party)
+		partyDies(s.TB.(*testing.T), s.seg, party)
 		wantError(s, "Wait of the dead", await(s, a, "a dead waiter"), psync.ErrClosed)
 		s.release()
 		select { // either has it, and one has it
@@ -585,7 +585,7 @@ func testCondDeadOwner(s *scene) {
 	wantNil(s, "Acquire", far.Acquire(within(s)))
 	wantNil(s, "Notify", far.Notify(1))
 	cancel()
-	dies(s.TB.(*testing.T), s.seg, party)
+	partyDies(s.TB.(*testing.T), s.seg, party)
 	for _, done := range []<-chan error{a, b, c} {
 		err := await(s, done, "a waiter whose lock the dead hold")
 		wantError(s, "Wait", err, psync.ErrOwnerDied)
@@ -743,19 +743,20 @@ func TestConditionPlaces(t *testing.T) {
 			wantError(t, "Wait without a place", m.Wait(within(t)), psync.ErrWaiters)
 			wantError(t, "WaitFor without a place", m.WaitFor(within(t), func() bool { return false }), psync.ErrWaiters)
 			wantNil(t, "Notify of who leaves it behind", m.Notify(1))
-			dies(t, seg, party)
-			s.release() // it was held
+			partyDies(t, seg, party)
+			// The dead are gone before the lock is free: they can't take it.
 			wantError(t, "Wait", await(t, a, "a dead waiter"), psync.ErrClosed)
 			wantError(t, "Wait", await(t, c, "a dead waiter"), psync.ErrClosed)
+			s.release() // it was held
 			s.wakes(b)
 			// What is left behind is void; so are the places of the dead.
 			party = must(seg.Attach())(t)
 			a = s.wait(party)
 			s.hold()
 			wantNil(t, "Notify", m.Notify(1))
-			dies(t, seg, party)
-			s.release()
+			partyDies(t, seg, party)
 			wantError(t, "Wait", await(t, a, "a dead waiter"), psync.ErrClosed)
+			s.release()
 		}
 		if n := m.Used(); n > 3 {
 			t.Errorf("%d places were used", n)
@@ -783,7 +784,7 @@ func TestConditionIgnoreDeaths(t *testing.T) {
 		a, b := s.wait(seg), s.wait(seg)
 		wantNil(t, "Acquire", far.Acquire(within(t)))
 		wantNil(t, "Notify", far.Notify(1))
-		dies(t, seg, party)
+		partyDies(t, seg, party)
 		s.wakes(a)
 		s.sleeps(b)
 		s.notify(1)
@@ -984,7 +985,7 @@ func TestConditionProcesses(t *testing.T) {
 		s.notify(1)
 		x := s.wait(s.seg) // it came after the notification
 		kill(t, a)
-		s.awaitDead(a)
+		s.awaitParties(1)
 		y := s.wait(s.seg)
 		s.sleeps(x, y)
 		s.notify(1)
@@ -992,6 +993,23 @@ func TestConditionProcesses(t *testing.T) {
 		s.sleeps(y)
 		s.notify(1)
 		s.wakes(y)
+	})
+	// One who waited at the time has not looked yet: the place is kept for it.
+	t.Run("killed_notified_kept", func(t *testing.T) {
+		s, c := scene(t)
+		a := s.child(c, 1)
+		stop(t, a)
+		heir := s.child(c, 1)
+		stop(t, heir)
+		s.notify(1)
+		kill(t, a)
+		s.awaitParties(2)
+		x := s.wait(s.seg)
+		wantNil(t, "SIGCONT", resume(heir))
+		joined(t, heir)
+		s.sleeps(x)
+		s.notify(1)
+		s.wakes(x)
 	})
 	// The one that could have had the dead one's notification got the next one
 	// instead: that is the newcomer's now.
@@ -1015,11 +1033,10 @@ func TestConditionProcesses(t *testing.T) {
 	})
 }
 
-// awaitDead waits until the segment's parties know of a child's death.
-func (s *scene) awaitDead(p *proc.Call[int]) {
+// awaitParties waits until only n parties are alive, as this one knows.
+func (s *scene) awaitParties(n int) {
 	s.Helper()
-	await(s, p.Done(), "end of a child")
-	for deadline := time.Now().Add(patience); must(s.seg.Parties())(s) > 1; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); must(s.seg.Parties())(s) > n; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			stuck(s, "a death is not announced")
 		}

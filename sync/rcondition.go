@@ -75,7 +75,7 @@ func (*rlockCondition) Type() (shm.Kind, uint64, error) {
 }
 
 func (c *rlockCondition) Use(o *shm.Object) error {
-	if err := use(&c.conditionCore, o, &c.lock.ref); err != nil {
+	if err := useCondition(&c.conditionCore, o, &c.lock.ref); err != nil {
 		return err
 	}
 	c.c = c.lock.ref.Load()

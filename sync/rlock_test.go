@@ -209,6 +209,7 @@ func testRLockLocker(t *testing.T, seg *shm.Segment) {
 	locker := l.Locker(&h)
 	locker.Lock()
 	locker.Lock()
+	wantError(t, "TryAcquire by another", l.TryAcquire(new(psync.Holder)), psync.ErrHeld)
 	locker.Unlock()
 	wantNil(t, "Release", l.Release(&h))
 	if v := panicOf(locker.Unlock); v != "psync: Unlock: lock is not held" {
@@ -220,8 +221,8 @@ func testRLockLocker(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-// dies ends a party as SIGKILL would.
-func dies(t *testing.T, seg, party *shm.Segment) {
+// partyDies ends a party as SIGKILL would.
+func partyDies(t *testing.T, seg, party *shm.Segment) {
 	t.Helper()
 	wantNil(t, "Announce", seg.Announce(must(party.Drop())(t)))
 }
@@ -236,7 +237,7 @@ func testRLockDeadParty(t *testing.T, seg *shm.Segment) {
 	}
 	waiter := async(func() error { return l.Acquire(context.Background(), &h) })
 	awaitAsleep(t, os.Getpid(), 1)
-	dies(t, seg, party)
+	partyDies(t, seg, party)
 	wantError(t, "Acquire", await(t, waiter, "waiter of a dead owner"), psync.ErrOwnerDied)
 	for range 2 {
 		wantError(t, "TryAcquire", l.TryAcquire(&h), psync.ErrOwnerDied)
@@ -274,7 +275,7 @@ func testRLockIgnoreDeaths(t *testing.T, seg *shm.Segment) {
 		}
 		waiter := async(func() error { return l.Acquire(context.Background(), &h) })
 		awaitAsleep(t, os.Getpid(), 1)
-		dies(t, seg, party)
+		partyDies(t, seg, party)
 		wantNil(t, "Acquire", await(t, waiter, "waiter of a dead owner"))
 		wantNil(t, "Release", l.Release(&h))
 		wantError(t, "Release", l.Release(&h), psync.ErrNotHeld)
