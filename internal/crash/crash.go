@@ -18,51 +18,53 @@ package crash
 type Point uint8
 
 const (
-	LockTaken           Point = iota // the word names the owner
-	LockWaiting                      // the word says that somebody waits; not asleep yet
-	LockWoken                        // woken, not yet taken
-	LockFreed                        // the word is free, nobody woken yet
-	QueuePutClaimed                  // slot WRITING, tail not moved
-	QueuePutHelped                   // slot WRITING, tail moved
-	QueuePutCopied                   // message copied, slot WRITING
-	QueuePutReady                    // slot READY, nobody woken
-	QueuePutWaiting                  // full, the gate says that somebody waits
-	QueueGetClaimed                  // slot READING, head not moved
-	QueueGetHelped                   // slot READING, head moved
-	QueueGetCopied                   // message copied out, slot READING
-	QueueGetFreed                    // slot FREE, nobody woken
-	QueueGetWaiting                  // empty, the gate says that somebody waits
-	PipeSendEntered                  // inside, nothing written
-	PipeSendCopied                   // message copied, header still 0
-	PipeSendPublished                // header written, tail not moved
-	PipeSendMoved                    // tail moved, still inside
-	PipeSendLeft                     // outside, nobody woken
-	PipeReceiveEntered               // inside
-	PipeReceiveCopied                // message copied out, head not moved
-	PipeReceiveMoved                 // head moved, still inside
-	PipeReceiveLeft                  // outside, nobody woken
-	SegmentSized                     // file has its size, no header
-	SegmentWritten                   // header written, not attached
-	SegmentAttached                  // attached, no name yet
-	SegmentLinked                    // has its name
-	AttachLocked                     // party lock held, line not written
-	AttachWritten                    // line written, nobody told
-	ObjectClaimed                    // entry MAKING
-	ObjectReserved                   // memory reserved and zeroed
-	ObjectFilled                     // contents made, entry MAKING
-	ObjectReady                      // entry READY, directory lock held
-	ObjectRemoving                   // entry REMOVED, space not free yet
-	AnnounceDead                     // line says DEAD, nobody told
-	AnnounceMoved                    // epoch moved, nobody woken
-	ConditionEnqueued                // waits in its place, holds the lock
-	ConditionReleased                // the lock is free, not asleep yet
-	ConditionWoken                   // notified, without the lock
-	ConditionReacquired              // notified, holds the lock
-	ConditionLeft                    // cancelled, has no place, without the lock
-	ConditionTakenOver               // in the place of one who left a notification, its own not given up
-	ConditionHandedOn                // left a notification behind, nobody told
-	ConditionNotifying               // notifier holds the lock, nobody notified yet
-	ConditionNotified                // a waiter's word says notified, nobody woken
+	LockTaken          Point = iota // the word names the owner
+	LockWaiting                     // the word says that somebody waits; not asleep yet
+	LockWoken                       // woken, not yet taken
+	LockFreed                       // the word is free, nobody woken yet
+	QueuePutClaimed                 // slot WRITING, tail not moved
+	QueuePutHelped                  // slot WRITING, tail moved
+	QueuePutCopied                  // message copied, slot WRITING
+	QueuePutReady                   // slot READY, nobody woken
+	QueuePutWaiting                 // full, the gate says that somebody waits
+	QueueGetClaimed                 // slot READING, head not moved
+	QueueGetHelped                  // slot READING, head moved
+	QueueGetCopied                  // message copied out, slot READING
+	QueueGetFreed                   // slot FREE, nobody woken
+	QueueGetWaiting                 // empty, the gate says that somebody waits
+	PipeSendEntered                 // inside, nothing written
+	PipeSendCopied                  // message copied, header still 0
+	PipeSendPublished               // header written, tail not moved
+	PipeSendMoved                   // tail moved, still inside
+	PipeSendLeft                    // outside, nobody woken
+	PipeReceiveEntered              // inside
+	PipeReceiveCopied               // message copied out, head not moved
+	PipeReceiveMoved                // head moved, still inside
+	PipeReceiveLeft                 // outside, nobody woken
+	SegmentSized                    // file has its size, no header
+	SegmentWritten                  // header written, not attached
+	SegmentAttached                 // attached, no name yet
+	SegmentLinked                   // has its name
+	AttachLocked                    // party lock held, line not written
+	AttachWritten                   // line written, nobody told
+	ObjectClaimed                   // entry MAKING
+	ObjectReserved                  // memory reserved and zeroed
+	ObjectFilled                    // contents made, entry MAKING
+	ObjectReady                     // entry READY, directory lock held
+	ObjectRemoving                  // entry REMOVED, space not free yet
+	AnnounceDead                    // line says DEAD, nobody told
+	AnnounceMoved                   // epoch moved, nobody woken
+
+	ConditionEnqueued   // waits in its place, holds the lock
+	ConditionReleased   // the lock is free, not asleep yet
+	ConditionWoken      // notified, without the lock
+	ConditionReacquired // notified, holds the lock
+	ConditionLeft       // cancelled, has no place, without the lock
+	ConditionTakenOver  // in the place of one who left a notification, its own not given up
+	ConditionHandedOn   // left a notification behind, nobody told
+	ConditionNotifying  // notifier holds the lock, nobody notified yet
+	ConditionNotified   // a waiter's word says notified, nobody woken
+
 	numPoints
 )
 
