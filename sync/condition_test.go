@@ -386,8 +386,8 @@ func testCondWaitForTimeout(s *scene) {
 	s.hold()
 	defer s.release()
 	for _, d := range []time.Duration{-time.Second, 0, 10 * time.Millisecond} {
-		ctx, cancel := context.WithTimeout(context.Background(), d)
 		begin := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), d)
 		calls := 0
 		wantError(s, "WaitFor", s.main.WaitFor(ctx, func() bool { calls++; return false }), context.DeadlineExceeded)
 		if took := time.Since(begin); took < d {
