@@ -25,6 +25,8 @@ var (
 	ErrBroken = errors.New("barrier is broken")
 	// ErrInvalid means that a count or size at making an object can't be.
 	ErrInvalid = errors.New("invalid count")
+	// ErrWaiters means that as many wait for a condition as it has places for.
+	ErrWaiters = errors.New("too many waiters")
 	// ErrClosed means that this process has closed the object or its segment.
 	ErrClosed = shm.ErrClosed
 )

@@ -56,6 +56,17 @@ const (
 	ObjectRemoving                  // entry REMOVED, space not free yet
 	AnnounceDead                    // line says DEAD, nobody told
 	AnnounceMoved                   // epoch moved, nobody woken
+
+	ConditionEnqueued   // waits in its place, holds the lock
+	ConditionReleased   // the lock is free, not asleep yet
+	ConditionWoken      // notified, without the lock
+	ConditionReacquired // notified, holds the lock
+	ConditionLeft       // cancelled, has no place, without the lock
+	ConditionTakenOver  // in the place of one who left a notification, its own not given up
+	ConditionHandedOn   // left a notification behind, nobody told
+	ConditionNotifying  // notifier holds the lock, nobody notified yet
+	ConditionNotified   // a waiter's word says notified, nobody woken
+
 	numPoints
 )
 
@@ -69,6 +80,8 @@ var names = [numPoints]string{
 	"AttachLocked", "AttachWritten",
 	"ObjectClaimed", "ObjectReserved", "ObjectFilled", "ObjectReady", "ObjectRemoving",
 	"AnnounceDead", "AnnounceMoved",
+	"ConditionEnqueued", "ConditionReleased", "ConditionWoken", "ConditionReacquired", "ConditionLeft",
+	"ConditionTakenOver", "ConditionHandedOn", "ConditionNotifying", "ConditionNotified",
 }
 
 // Env is the environment variable that names the point to die at.
