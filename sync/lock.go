@@ -188,8 +188,8 @@ func (l *Lock) Recover(ctx context.Context, repair func() error) error {
 		return ErrClosed
 	}
 	dead, err := c.mutex.TakeOver(ctx, l.ref.Wanted(c))
-	if err != nil {
-		return c.Done(err)
+	if err := c.Done(err); err != nil {
+		return err // also if the memory was not the lock's any more: nothing to repair
 	}
 	if dead != 0 {
 		if err := c.repair(dead, repair); err != nil {
