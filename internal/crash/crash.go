@@ -54,6 +54,18 @@ const (
 	ObjectRemoving                  // entry REMOVED, space not free yet
 	AnnounceDead                    // line says DEAD, nobody told
 	AnnounceMoved                   // epoch moved, nobody woken
+	SemaphoreTaken                  // count is one less
+	SemaphoreWaiting                // the gate of any semaphore says that somebody waits; not asleep yet
+	SemaphoreWoken                  // woken, a permit is there, not yet taken
+	SemaphoreReleased               // count is more, nobody woken yet
+	BoundedTaken                    // the permit names the holder
+	BoundedFreed                    // the permit is free, nobody woken yet
+	EventSet                        // set, nobody woken yet
+	EventWaiting                    // the gate says that somebody waits; not asleep yet
+	EventWoken                      // woken, the set seen
+	OnceRun                         // has the lock, f not called yet
+	OnceRan                         // f has succeeded, not noted
+	OnceDone                        // noted, the lock still held
 	numPoints
 )
 
@@ -67,6 +79,8 @@ var names = [numPoints]string{
 	"AttachLocked", "AttachWritten",
 	"ObjectClaimed", "ObjectReserved", "ObjectFilled", "ObjectReady", "ObjectRemoving",
 	"AnnounceDead", "AnnounceMoved",
+	"SemaphoreTaken", "SemaphoreWaiting", "SemaphoreWoken", "SemaphoreReleased", "BoundedTaken", "BoundedFreed",
+	"EventSet", "EventWaiting", "EventWoken", "OnceRun", "OnceRan", "OnceDone",
 }
 
 // Env is the environment variable that names the point to die at.
