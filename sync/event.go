@@ -138,7 +138,11 @@ func (e *Event) Wait(ctx context.Context) error {
 	if n&1 != 0 {
 		return c.Done(nil)
 	}
-	w := &eventWaiter{w: c.w, began: n, wanted: e.ref.Wanted(c)}
+	return c.wait(ctx, n, e.ref.Wanted(c))
+}
+
+func (c *eventCore) wait(ctx context.Context, began uint64, wanted func() bool) error {
+	w := &eventWaiter{w: c.w, began: began, wanted: wanted}
 	return c.Done(c.Room().Await(ctx, &c.spin, w))
 }
 

@@ -101,16 +101,13 @@ func testOnceFails(t *testing.T, seg *shm.Segment) {
 		wantDone(t, o, false)
 	}
 	// Who waits meanwhile does it.
-	here := async(func() error {
-		return o.Do(context.Background(), func() error {
-			next := async(func() error { return o.Do(context.Background(), nothing) })
-			awaitAsleep(t, os.Getpid(), 1)
-			go func() { <-next }()
-			return broken
-		})
-	})
-	wantError(t, "Do that fails", await(t, here, "Do"), broken)
-	wantNil(t, "Do", o.Do(t.Context(), nothing))
+	var next <-chan error
+	wantError(t, "Do that fails", o.Do(t.Context(), func() error {
+		next = async(func() error { return o.Do(context.Background(), nothing) })
+		awaitAsleep(t, os.Getpid(), 1)
+		return broken
+	}), broken)
+	wantNil(t, "Do of who waited", await(t, next, "Do of who waited"))
 	wantDone(t, o, true)
 }
 
