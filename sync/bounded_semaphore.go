@@ -290,7 +290,8 @@ func (c *boundedCore) free() int {
 }
 
 // maxRounds is how often find looks at everything at most while others change
-// it each time.
+// it each time. After that it believes what it saw, which may be wrong: only of
+// many permits, never at rest.
 const maxRounds = 100
 
 // find looks at each permit, from the last one on in steps of 1 or -1, until
