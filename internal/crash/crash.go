@@ -67,6 +67,18 @@ const (
 	ConditionNotifying  // notifier holds the lock, nobody notified yet
 	ConditionNotified   // a waiter's word says notified, nobody woken
 
+	SemaphoreTaken    // count is one less
+	SemaphoreWaiting  // the gate of any semaphore says that somebody waits; not asleep yet
+	SemaphoreWoken    // woken, a permit is there, not yet taken
+	SemaphoreReleased // count is more, nobody woken yet
+	BoundedTaken      // the permit names the holder
+	BoundedFreed      // the permit is free, nobody woken yet
+	EventSet          // set, nobody woken yet
+	EventWaiting      // the gate says that somebody waits; not asleep yet
+	EventWoken        // woken, the set seen
+	OnceRun           // has the lock, f not called yet
+	OnceRan           // f has succeeded, not noted
+	OnceDone          // noted, the lock still held
 	numPoints
 )
 
@@ -82,6 +94,8 @@ var names = [numPoints]string{
 	"AnnounceDead", "AnnounceMoved",
 	"ConditionEnqueued", "ConditionReleased", "ConditionWoken", "ConditionReacquired", "ConditionLeft",
 	"ConditionTakenOver", "ConditionHandedOn", "ConditionNotifying", "ConditionNotified",
+	"SemaphoreTaken", "SemaphoreWaiting", "SemaphoreWoken", "SemaphoreReleased", "BoundedTaken", "BoundedFreed",
+	"EventSet", "EventWaiting", "EventWoken", "OnceRun", "OnceRan", "OnceDone",
 }
 
 // Env is the environment variable that names the point to die at.
