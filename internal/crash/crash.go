@@ -54,6 +54,12 @@ const (
 	ObjectRemoving                  // entry REMOVED, space not free yet
 	AnnounceDead                    // line says DEAD, nobody told
 	AnnounceMoved                   // epoch moved, nobody woken
+	ValueUpdating                   // f has run, nothing is published
+	ValueStored                     // the word is stored, nobody woken
+	ValueWriting                    // writers' lock held, half of the next copy written
+	ValueCopied                     // the next copy is whole, the number not moved
+	ValuePublished                  // number moved, writers' lock held
+	ValueReleased                   // writers' lock free, nobody woken
 	numPoints
 )
 
@@ -67,6 +73,7 @@ var names = [numPoints]string{
 	"AttachLocked", "AttachWritten",
 	"ObjectClaimed", "ObjectReserved", "ObjectFilled", "ObjectReady", "ObjectRemoving",
 	"AnnounceDead", "AnnounceMoved",
+	"ValueUpdating", "ValueStored", "ValueWriting", "ValueCopied", "ValuePublished", "ValueReleased",
 }
 
 // Env is the environment variable that names the point to die at.
