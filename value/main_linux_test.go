@@ -21,7 +21,7 @@ var (
 	torn       = flag.Duration("torn", 2*time.Second, "how long to look for torn reads")
 	increments = flag.Int("increments", 100_000, "increments of each process")
 	kills      = flag.Int("kills", 300, "writers to kill at random")
-	counting   = flag.Duration("counting", 2*time.Second, "how long to count while processes are killed")
+	counting   = flag.Duration("counting", time.Second, "how long to count while processes are killed")
 )
 
 // brief returns the flag's value, or less of it if the tests are to be short.
