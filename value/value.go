@@ -114,17 +114,14 @@ func (v *Value[T]) Load() T {
 	if c == nil {
 		panic(errLoad)
 	}
-	if !isWord[T]() {
-		return c.load()
+	if isWord[T]() {
+		x := loadWord[T](c.word)
+		if c.closed() {
+			panic(errLoad)
+		}
+		return x
 	}
-	x := loadWord[T](c.word)
-	if c.closed() {
-		panic(errLoad)
-	}
-	return x
-}
-
-func (c *core[T]) load() (x T) {
+	var x T
 	c.read(&x)
 	if c.closed() {
 		panic(errLoad)
