@@ -37,7 +37,7 @@ func (h *handle[C, P]) MarshalBinary() ([]byte, error) { return h.MarshalText() 
 // UnmarshalBinary is UnmarshalText.
 func (h *handle[C, P]) UnmarshalBinary(data []byte) error { return h.UnmarshalText(data) }
 
-// Close ends the use of the value through this handle: later calls, and those
-// that wait, fail as after ErrClosed. The value stays for others. Closing twice
-// is fine.
+// Close ends the use of the value through this handle: later calls fail or
+// panic with ErrClosed, and so do those that wait. The value stays for others.
+// Closing twice is fine.
 func (h *handle[C, P]) Close() error { return h.ref.Close() }

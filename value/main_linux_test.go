@@ -24,9 +24,10 @@ var (
 	counting   = flag.Duration("counting", time.Second, "how long to count while processes are killed")
 )
 
-// brief returns the flag's value, or less of it if the tests are to be short.
+// brief returns the flag's value, or less of it if the tests are to be short,
+// or under the race detector, which sees nothing of other processes.
 func brief[T int | time.Duration](v T) T {
-	if testing.Short() {
+	if testing.Short() || underRace {
 		return v / 10
 	}
 	return v

@@ -128,6 +128,7 @@ const (
 // liveTask increments until cell 1 says stop, and notes each increment that
 // has returned in its own cell, number N.
 var liveTask = task("live", func(ctx context.Context, j job) (int, error) {
+	ctx = context.WithoutCancel(ctx) // however long the flags say
 	j.Cells.Add(cellBegun)
 	mine := j.Cells.Plain(j.N)
 	for j.Cells.At(cellStop).Load() == 0 {
@@ -165,8 +166,8 @@ func TestV03_IncrementsUnderDeaths(t *testing.T) {
 				WantNil(t, "Kill", children[i].Kill())
 				Killed(t, children[i])
 				children[i] = begin()
+				j.Cells.Await(t, cellBegun, uint32(life)) // who is killed has begun
 			}
-			j.Cells.Await(t, cellBegun, uint32(lives))
 			j.Cells.Set(cellStop, 1)
 			for _, c := range children {
 				Result(t, c)
@@ -225,9 +226,9 @@ var readTask = task("read", func(ctx context.Context, j job) (int, error) {
 	}
 })
 
-// watchTask is readTask with Watch, until it has seen cell tornStored when
-// told to stop.
+// watchTask is readTask with Watch, until it has seen lastOfAll.
 var watchTask = task("watch", func(ctx context.Context, j job) (int, error) {
+	ctx = context.WithoutCancel(ctx) // however long the flags say
 	j.Cells.Add(tornBegun)
 	last, n := uint64(0), 0
 	for x, err := range j.Big.Watch(ctx) {
@@ -262,7 +263,7 @@ func TestTornReads(t *testing.T) {
 	writer := Start(t, writeTask, j)
 	watcher := Start(t, watchTask, j)
 	j.Cells.Await(t, tornBegun, 5)
-	time.Sleep(min(brief(*torn), Patience-Patience/10))
+	time.Sleep(brief(*torn))
 	j.Cells.Set(tornStop, 1)
 	written := Result(t, writer)
 	j.Big.Store(newBig(lastOfAll))
