@@ -80,7 +80,7 @@ func (c *lockCore) died() bool {
 // NewCondition makes a condition on l in seg, l's segment, with an optional
 // name. It fails as shm.Segment.NewObject does, and with ErrInvalid if o can't
 // be, ErrClosed if l is closed, or shm.ErrMismatch if l is of another segment
-// or made by LockAt.
+// or part of another object.
 func NewCondition(seg *shm.Segment, name string, l *Lock, o *ConditionOptions) (*Condition, error) {
 	c := new(Condition)
 	if err := newCondition(&c.ref, seg, name, l.Handle(), o); err != nil {

@@ -702,7 +702,7 @@ func TestConditionMaking(t *testing.T) {
 		}
 		closed := must(psync.NewLock(seg, "gone", nil))(t)
 		wantNil(t, "Close", closed.Close())
-		host := must(seg.NewObject(shm.Spec{Kind: 1000, Size: 64}))(t)
+		part := lockOfAnother(t, seg)
 		for _, w := range []int{-1, 1<<20 + 1} {
 			o := &psync.ConditionOptions{Waiters: w}
 			wantError(t, "number of waiters", second(psync.NewCondition(seg, "", l, o)), psync.ErrInvalid)
@@ -717,7 +717,7 @@ func TestConditionMaking(t *testing.T) {
 			{"name of nothing", second(psync.OpenCondition(seg, "x")), fs.ErrNotExist},
 			{"a closed lock", second(psync.NewCondition(seg, "", closed, few)), psync.ErrClosed},
 			{"a lock of another segment", second(psync.NewCondition(heap(t), "", l, few)), shm.ErrMismatch},
-			{"a lock inside another object", second(psync.NewCondition(seg, "", psync.LockAt(host, 0, nil), few)), shm.ErrMismatch},
+			{"a lock inside another object", second(psync.NewCondition(seg, "", part, few)), shm.ErrMismatch},
 			{"condition of the other kind", second(psync.OpenCondition(seg, "r")), shm.ErrMismatch},
 			{"condition of the other kind", second(psync.OpenRCondition(seg, "c")), shm.ErrMismatch},
 		} {
@@ -1045,3 +1045,14 @@ func (s *scene) awaitParties(n int) {
 
 // resume lets a stopped child go on.
 func resume(p *proc.Call[int]) error { return syscall.Kill(p.PID(), syscall.SIGCONT) }
+
+// lockOfAnother returns the lock that an object of another kind has inside.
+func lockOfAnother(t *testing.T, seg *shm.Segment) *psync.Lock {
+	t.Helper()
+	fill, err := psync.NewGuard(seg, psync.GuardOptions{})
+	wantNil(t, "NewGuard", err)
+	host := must(seg.NewObject(shm.Spec{
+		Kind: 1000, Size: psync.GuardSize, Init: func(mem []byte) error { fill(mem, 0); return nil },
+	}))(t)
+	return must(psync.OpenGuard(host, 0))(t).Lock()
+}

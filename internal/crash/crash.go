@@ -79,6 +79,12 @@ const (
 	OnceRun           // has the lock, f not called yet
 	OnceRan           // f has succeeded, not noted
 	OnceDone          // noted, the lock still held
+	ValueUpdating     // f has run, nothing is published
+	ValueStored       // the word is stored, nobody woken
+	ValueWriting      // writers' lock held, half of the next copy written
+	ValueCopied       // the next copy is whole, the number not moved
+	ValuePublished    // number moved, writers' lock held
+	ValueReleased     // writers' lock free, nobody woken
 	numPoints
 )
 
@@ -96,6 +102,7 @@ var names = [numPoints]string{
 	"ConditionTakenOver", "ConditionHandedOn", "ConditionNotifying", "ConditionNotified",
 	"SemaphoreTaken", "SemaphoreWaiting", "SemaphoreWoken", "SemaphoreReleased", "BoundedTaken", "BoundedFreed",
 	"EventSet", "EventWaiting", "EventWoken", "OnceRun", "OnceRan", "OnceDone",
+	"ValueUpdating", "ValueStored", "ValueWriting", "ValueCopied", "ValuePublished", "ValueReleased",
 }
 
 // Env is the environment variable that names the point to die at.

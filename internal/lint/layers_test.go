@@ -26,6 +26,9 @@ var layers = []layer{
 	{"cmd/mpbench", []string{"bench", "proc", "shm"}},
 	{"bench", []string{"proc", "ring", "sync", "shm", "futex", "internal/sys"}},
 	{"examples/*", []string{"proc", "ring", "array", "value", "sync", "shm", "futex"}},
+	{"internal/testkit", []string{
+		"proc", "shm", "futex", "internal/sys", "internal/crash", "internal/view",
+	}},
 	{"proc", []string{"shm", "internal/sys"}},
 	{"ring", []string{
 		"shm", "internal/robust", "internal/party", "internal/wait", "futex", "internal/fence",
