@@ -25,6 +25,9 @@ var (
 	ErrBroken = errors.New("barrier is broken")
 	// ErrInvalid means that a count or size at making an object can't be.
 	ErrInvalid = errors.New("invalid count")
+	// ErrTooMany means that something would be counted beyond what its counter
+	// holds. Nothing has changed.
+	ErrTooMany = errors.New("too many to count")
 	// ErrClosed means that this process has closed the object or its segment.
 	ErrClosed = shm.ErrClosed
 )
