@@ -22,10 +22,11 @@ import (
 // others wait until nothing is.
 //
 // Each count belongs to a process, so that a death is noticed: Add counts for
-// the process that calls it, and Claim makes another's count the caller's. Who
-// starts a process to do something calls Add before; the child calls Claim first
-// and Done at the end. When a process dies that has counts, Wait fails with
-// ErrOwnerDied, for everyone, until Recover drops the counts of the dead.
+// the process that calls it, and Claim makes a count that another has added the
+// caller's. Who starts a process to do something calls Add before; the child
+// calls Claim first and Done at the end. When a process dies that has counts, Wait
+// fails with ErrOwnerDied, for everyone, until Recover drops the counts of the
+// dead.
 //
 // A Done synchronizes before the return of the Waits that it ends, and of those
 // that come later.
@@ -40,24 +41,24 @@ type WaitGroup struct {
 
 var _ marshaler = (*WaitGroup)(nil)
 
-// groupWords is a WaitGroup in shared memory. The lines follow, one 64-bit
-// word for each line of the party table: the party ID, and how much it has to
-// do. Line 0, of nobody, has the counts of the dead whose line another party
-// has got.
+// groupWords is a WaitGroup in shared memory. The shares follow, two 64-bit
+// words for each line of the party table: what the party has added, and what it
+// has claimed. Share 0, of nobody, has the counts of the dead whose line another
+// party has got.
 //
 //	0    guard  robust word: who has it may change what follows
-//	128  total  of all lines
+//	128  total  of all shares
 //	136  gate   of those who wait
 //	140  top    the highest line that has or had a count
 //	256  log    the change that is being made
-//	320  lines
+//	320  shares
 //
-// A change sets the total and one or two lines. It is written into the log
+// A change sets the total and one or two shares. It is written into the log
 // first, then done. Who takes the guard over from the dead does what is in the
 // log. So a change is made whole or not at all, wherever its maker is killed:
 //
 //	1  changes logged, then their number   not made before the number, made after
-//	2  lines written                       made: done again from the log
+//	2  shares written                      made: done again from the log
 //	3  total written                       the same
 //	4  number 0, log empty                 made; the death wakes who waits
 //	5  guard left                          as in package robust
@@ -73,7 +74,7 @@ type groupWords struct {
 	_     [16]byte
 }
 
-// A groupLog is a change. n is how many lines it sets, 0 if there is none to
+// A groupLog is a change. n is how many shares it sets, 0 if there is none to
 // make.
 type groupLog struct {
 	_     structs.HostLayout
@@ -84,17 +85,17 @@ type groupLog struct {
 }
 
 type groupSet struct {
-	_    structs.HostLayout
-	line atomic.Uint32
-	_    [4]byte
-	word atomic.Uint64
+	_     structs.HostLayout
+	share atomic.Uint32
+	_     [4]byte
+	word  atomic.Uint64
 }
 
 const (
-	groupLines = 320 // offset
-	groupSize  = groupLines + 8*(party.MaxLines+1)
-	groupPrint = 1 // version of groupWords
-	maxCount   = math.MaxInt32
+	groupShares = 320 // offset
+	groupSize   = groupShares + 8*2*(party.MaxLines+1)
+	groupPrint  = 1 // version of groupWords
+	maxCount    = math.MaxInt32
 )
 
 // A groupTotal is the number of counts, and how often that has become 0, by
@@ -116,21 +117,33 @@ func (t groupTotal) with(count int) groupTotal {
 	return t>>32<<32 | groupTotal(count)
 }
 
-// A groupLine is how much one party has to do.
-type groupLine uint64
+// A groupShare is some of what one party has to do.
+//
+//	 63         32  31               0
+//	+-------------+-------------------+
+//	|  party ID   |  counts           |
+//	+-------------+-------------------+
+type groupShare uint64
 
-func newGroupLine(id party.ID, count int) groupLine {
-	return groupLine(id)<<32 | groupLine(uint32(count))
+func newGroupShare(id party.ID, count int) groupShare {
+	return groupShare(id)<<32 | groupShare(uint32(count))
 }
-func (l groupLine) party() party.ID { return party.ID(l >> 32) }
-func (l groupLine) count() int      { return int(min(l&math.MaxUint32, maxCount)) }
+func (s groupShare) party() party.ID { return party.ID(s >> 32) }
+func (s groupShare) count() int      { return int(min(s&math.MaxUint32, maxCount)) }
+
+// less returns s with one count less.
+func (s groupShare) less() groupShare { return newGroupShare(s.party(), max(s.count(), 1)-1) }
+
+// Where a line's shares are.
+func added(line int) int   { return 2 * line }
+func claimed(line int) int { return 2*line + 1 }
 
 type groupCore struct {
 	object.Base
-	words *groupWords
-	lines []atomic.Uint64
-	guard robust.Mutex
-	spin  wait.Spinner
+	words  *groupWords
+	shares []atomic.Uint64
+	guard  robust.Mutex
+	spin   wait.Spinner
 }
 
 // NewWaitGroup makes a wait group without counts in seg, with an optional
@@ -160,7 +173,7 @@ func (c *groupCore) Use(o *shm.Object) error {
 		return err
 	}
 	c.words = view.At[groupWords](o.Bytes(), 0)
-	c.lines = view.Slice[atomic.Uint64](o.Bytes(), groupLines, party.MaxLines+1)
+	c.shares = view.Slice[atomic.Uint64](o.Bytes(), groupShares, 2*(party.MaxLines+1))
 	c.guard.Init(&c.words.guard, o.Table(), o.Room())
 	return nil
 }
@@ -175,14 +188,15 @@ func (g *WaitGroup) Add(n int) error {
 	return g.change(func(c *groupCore) error { return c.add(n) })
 }
 
-// Done takes one count back: this process's if it has one, else another
-// living process's. If it was the last, all who wait go on. It fails with
+// Done takes one count back: one of this process's if it has any, at first
+// of what it has added, else one of another living process. If it was the last, all who wait go on. It fails with
 // ErrOwnerDied if only the dead have counts, ErrOverRelease if nobody has, or
 // ErrClosed.
 func (g *WaitGroup) Done() error { return g.change((*groupCore).done) }
 
-// Claim makes a count of another living process one of this process. It fails
-// with ErrOverRelease if no other has one, or ErrClosed.
+// Claim makes a count that another living process has added one of this
+// process. It fails with ErrOverRelease if there is none that nobody has claimed,
+// or ErrClosed.
 func (g *WaitGroup) Claim() error { return g.change((*groupCore).claim) }
 
 // Recover drops all counts of processes that died, and returns how many. It
@@ -245,10 +259,10 @@ func (g *WaitGroup) change(f func(c *groupCore) error) error {
 
 func (c *groupCore) total() groupTotal { return groupTotal(c.words.total.Load()) }
 
-func (c *groupCore) line(i int) groupLine { return groupLine(c.lines[i].Load()) }
+func (c *groupCore) share(i int) groupShare { return groupShare(c.shares[i].Load()) }
 
-// top returns the highest line that has or had a count.
-func (c *groupCore) top() int { return int(min(c.words.top.Load(), party.MaxLines)) }
+// end returns the end of the shares that are or were used.
+func (c *groupCore) end() int { return added(int(min(c.words.top.Load(), party.MaxLines)) + 1) }
 
 func (c *groupCore) add(n int) error {
 	if n == 0 {
@@ -258,78 +272,87 @@ func (c *groupCore) add(n int) error {
 	if n > maxCount-t.count() {
 		return ErrTooMany
 	}
-	c.commit(t.with(t.count()+n), c.more(n)...)
+	i := c.mine(added)
+	c.commit(t.with(t.count()+n), groupChange{i, c.more(i, n)})
 	return nil
 }
 
-// more returns what to set so that this party has n counts more. Those of a
-// dead party that had its line go to line 0.
-func (c *groupCore) more(n int) []groupChange {
+// mine returns where this party's share of one kind is. Counts of a dead party
+// that had the line go to share 0.
+func (c *groupCore) mine(kind func(line int) int) int {
 	me := c.Object().Me()
-	i := me.Line()
-	if int(c.words.top.Load()) < i {
-		c.words.top.Store(uint32(i))
+	if c.words.top.Load() < uint32(me.Line()) {
+		c.words.top.Store(uint32(me.Line()))
 	}
-	l := c.line(i)
-	if l.party() == me {
-		return []groupChange{{i, newGroupLine(me, min(l.count(), maxCount-n)+n)}}
+	i := kind(me.Line())
+	if s := c.share(i); s.party() != me && s.count() > 0 {
+		c.commit(c.total(), groupChange{0, c.more(0, s.count())}, groupChange{i, 0})
 	}
-	mine := groupChange{i, newGroupLine(me, n)}
-	if l.count() == 0 {
-		return []groupChange{mine}
+	return i
+}
+
+// more returns share i with n counts more, this party's unless it is share 0.
+func (c *groupCore) more(i, n int) groupShare {
+	var id party.ID
+	if i != 0 {
+		id = c.Object().Me()
 	}
-	lost := c.line(0).count()
-	return []groupChange{{0, newGroupLine(0, min(lost, maxCount-l.count())+l.count())}, mine}
+	return newGroupShare(id, min(c.share(i).count(), maxCount-n)+n)
 }
 
 func (c *groupCore) done() error {
-	i := c.Object().Me().Line()
-	if l := c.line(i); l.party() != c.Object().Me() || l.count() == 0 {
-		i = c.other()
-	}
+	i := c.toTake()
 	if i < 0 {
 		if c.died() {
 			return ErrOwnerDied
 		}
 		return ErrOverRelease
 	}
-	t, l := c.total(), c.line(i)
-	c.commit(t.with(t.count()-1), groupChange{i, newGroupLine(l.party(), l.count()-1)})
+	t := c.total()
+	c.commit(t.with(t.count()-1), groupChange{i, c.share(i).less()})
 	return nil
 }
 
-func (c *groupCore) claim() error {
-	i := c.other()
-	if i < 0 {
-		return ErrOverRelease
+// toTake returns the share from which Done takes a count, -1 if there is none.
+func (c *groupCore) toTake() int {
+	me := c.Object().Me()
+	for _, kind := range []func(int) int{added, claimed} {
+		if i := kind(me.Line()); c.share(i).party() == me && c.share(i).count() > 0 {
+			return i
+		}
 	}
-	l := c.line(i)
-	// Counts of the dead in this party's line go to line 0 first: one change
-	// has room for two lines.
-	if mine := c.more(0); len(mine) > 1 {
-		c.commit(c.total(), mine...)
+	if i := c.others(added); i >= 0 {
+		return i
 	}
-	theirs := groupChange{i, newGroupLine(l.party(), l.count()-1)}
-	c.commit(c.total(), append(c.more(1), theirs)...)
-	return nil
+	return c.others(claimed)
 }
 
-// other returns the line of another living party with a count, -1 if there is
-// none.
-func (c *groupCore) other() int {
-	me, t := c.Object().Me(), c.Object().Table()
-	for i := 1; i <= c.top(); i++ {
-		if l := c.line(i); l.count() > 0 && l.party() != me && !t.Dead(l.party()) {
+// others returns a share of that kind of another living party that has
+// counts, -1 if there is none.
+func (c *groupCore) others(kind func(line int) int) int {
+	for i := kind(1); i < c.end(); i += 2 {
+		s := c.share(i)
+		if s.count() > 0 && s.party() != c.Object().Me() && !c.Object().Table().Dead(s.party()) {
 			return i
 		}
 	}
 	return -1
 }
 
-// died tells whether the dead have counts. Without the guard it looks at line 0
-// last: counts go there before they leave another line.
+func (c *groupCore) claim() error {
+	from := c.others(added)
+	if from < 0 {
+		return ErrOverRelease
+	}
+	to := c.mine(claimed)
+	c.commit(c.total(), groupChange{from, c.share(from).less()}, groupChange{to, c.more(to, 1)})
+	return nil
+}
+
+// died tells whether the dead have counts. Without the guard it looks at share
+// 0 last: counts go there before they leave another share.
 func (c *groupCore) died() bool {
-	for i := c.top(); i >= 0; i-- {
+	for i := c.end() - 1; i >= 0; i-- {
 		if c.ofDead(i) {
 			return true
 		}
@@ -338,14 +361,14 @@ func (c *groupCore) died() bool {
 }
 
 func (c *groupCore) ofDead(i int) bool {
-	l := c.line(i)
-	return l.count() > 0 && c.Object().Table().Dead(l.party())
+	s := c.share(i)
+	return s.count() > 0 && c.Object().Table().Dead(s.party())
 }
 
 func (c *groupCore) drop() (dropped int) {
-	for i := 0; i <= c.top(); i++ {
+	for i := range c.end() {
 		if c.ofDead(i) {
-			n, t := c.line(i).count(), c.total()
+			n, t := c.share(i).count(), c.total()
 			c.commit(t.with(t.count()-n), groupChange{i, 0})
 			dropped += n
 		}
@@ -353,17 +376,17 @@ func (c *groupCore) drop() (dropped int) {
 	return dropped
 }
 
-// A groupChange says what a line is to be.
+// A groupChange says what a share is to be.
 type groupChange struct {
-	line int
-	word groupLine
+	share int
+	word  groupShare
 }
 
-// commit makes a change, of one or two lines.
+// commit makes a change, of one or two shares.
 func (c *groupCore) commit(total groupTotal, changes ...groupChange) {
 	log := &c.words.log
-	for i, ch := range changes[:min(len(changes), len(log.sets))] {
-		log.sets[i].line.Store(uint32(ch.line))
+	for i, ch := range changes {
+		log.sets[i].share.Store(uint32(ch.share))
 		log.sets[i].word.Store(uint64(ch.word))
 	}
 	log.total.Store(uint64(total))
@@ -381,8 +404,8 @@ func (c *groupCore) commit(total groupTotal, changes ...groupChange) {
 func (c *groupCore) perform() {
 	log := &c.words.log
 	for i := range min(log.n.Load(), uint32(len(log.sets))) {
-		if line := log.sets[i].line.Load(); line < uint32(len(c.lines)) {
-			c.lines[line].Store(log.sets[i].word.Load())
+		if share := log.sets[i].share.Load(); share < uint32(len(c.shares)) {
+			c.shares[share].Store(log.sets[i].word.Load())
 		}
 		if crash.Enabled && i == 0 {
 			crash.At(crash.WaitGroupHalf)

@@ -73,8 +73,8 @@ const (
 	RWLockFreed                     // phase FREE, nobody woken, writers' word held
 	RWLockTold                      // readers woken, writers' word held
 	WaitGroupLogged                 // change in the log, nothing done
-	WaitGroupHalf                   // first line written
-	WaitGroupApplied                // lines written, total as it was
+	WaitGroupHalf                   // first share written
+	WaitGroupApplied                // shares written, total as it was
 	WaitGroupCounted                // total written, log not empty
 	WaitGroupCleared                // log empty, nobody woken
 	WaitGroupWaiting                // the gate says that somebody waits
