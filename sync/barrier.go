@@ -26,7 +26,8 @@ import (
 // context that ends, or is killed, or closes the barrier, or runs an action that
 // fails, or somebody calls Abort. Then all who wait and all who come fail with
 // ErrBroken, until Reset. A party that is killed after its round has passed
-// breaks nothing; of one that is killed outside of Wait the barrier knows
+// breaks nothing, nor does one whose death is not known yet, for a millisecond,
+// when the last comes; of one that is killed outside of Wait the barrier knows
 // nothing: bound Wait by a context, or let who sees the death call Abort.
 //
 // Every call of Wait that comes for a round synchronizes before the return of
@@ -249,6 +250,7 @@ type visit struct {
 }
 
 func (v *visit) pass(ctx context.Context, action func() error) error {
+	v.c.watch()
 	if done, err := v.sit(); err != nil {
 		return err
 	} else if !done {
@@ -365,6 +367,13 @@ func (v *visit) end(action func() error) (bool, error) {
 	}
 	c.words.ended.NotifyAll()
 	return true, nil
+}
+
+// watch makes sure that deaths are noticed even if nobody sleeps, and those
+// that nobody has noticed yet at once.
+func (c *barrierCore) watch() {
+	t := c.Object().Table()
+	t.Watch(t.Epoch().Load())
 }
 
 func (c *barrierCore) load() barrierWord { return barrierWord(c.words.word.Load()) }
@@ -513,8 +522,7 @@ func (b *Barrier) Broken() bool {
 	if c == nil {
 		return true
 	}
-	t := c.Object().Table()
-	t.Watch(t.Epoch().Load()) // who asks again and again is to learn of a death, too
+	c.watch()
 	broken := c.look().broken()
 	return c.Done(nil) != nil || broken
 }
@@ -535,6 +543,7 @@ func (b *Barrier) Waiting() int {
 	if c == nil {
 		return 0
 	}
+	c.watch()
 	w := c.look()
 	n, _ := c.count(w.round())
 	if w.broken() || c.Done(nil) != nil {

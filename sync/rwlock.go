@@ -615,9 +615,11 @@ func (c *rwCore) write(drain func(color uint) error) error {
 
 // empty tells whether no living party has readers counted under that color.
 func (c *rwCore) empty(color uint) bool {
+	t := c.Object().Table()
 	for i := range min(c.words.top.Load(), party.MaxLines) {
 		w := c.lines[i+1].word.Load()
-		if reads(w, color) != 0 && !c.Object().Table().Dead(readsOf(w)) {
+		if reads(w, color) != 0 && !t.Dead(readsOf(w)) {
+			t.Watch(t.Epoch().Load()) // who only tries is to be told of a death, too
 			return false
 		}
 	}

@@ -405,8 +405,9 @@ func testRWRecoverLiving(t *testing.T, seg *shm.Segment) {
 }
 
 // rwHammer reads and writes two words, which are equal unless somebody writes,
-// giving up and trying again at random.
-func rwHammer(ctx context.Context, l *psync.RWLock, a, b *uint64, n int) error {
+// giving up and trying again at random. Now and then it dwells under the lock, so
+// that others come to wait.
+func rwHammer(ctx context.Context, l *psync.RWLock, a, b *uint64, n int, dwell func()) error {
 	for i := 0; i < n; {
 		short, cancel := context.WithTimeout(ctx, time.Duration(rand.IntN(400)-10)*time.Microsecond)
 		write := rand.IntN(4) == 0
@@ -435,7 +436,7 @@ func rwHammer(ctx context.Context, l *psync.RWLock, a, b *uint64, n int) error {
 			*a++
 		}
 		if i%8 == 0 {
-			runtime.Gosched() // others come to wait
+			dwell()
 		}
 		if write {
 			*b++
@@ -459,7 +460,7 @@ func testRWHammer(t *testing.T, seg *shm.Segment) {
 	c := newCells(t, seg, 2)
 	ctx := within(t)
 	all(t, "users of the lock", parties*goroutines, func(i int) error {
-		return rwHammer(ctx, list[i%parties], c.plain(0), c.plain(1), each)
+		return rwHammer(ctx, list[i%parties], c.plain(0), c.plain(1), each, runtime.Gosched)
 	})
 	if *c.plain(0) != *c.plain(1) || *c.plain(0) == 0 {
 		t.Errorf("wrote %d and %d", *c.plain(0), *c.plain(1))
@@ -597,7 +598,7 @@ type rwJob struct {
 }
 
 var rwHammerTask = register("rw hammer", func(ctx context.Context, j rwJob) error {
-	return rwHammer(ctx, j.Lock, j.Cells.plain(2), j.Cells.plain(3), j.N)
+	return rwHammer(ctx, j.Lock, j.Cells.plain(2), j.Cells.plain(3), j.N, runtime.Gosched)
 })
 
 // rwHoldTask acquires, for writing if N is 1, and stays so until it is told.
@@ -635,7 +636,7 @@ func TestRWLockProcesses(t *testing.T) {
 		for range 3 {
 			procs = append(procs, launch(t, rwHammerTask, rwJob{1500, l, c}, nil))
 		}
-		wantNil(t, "hammer", rwHammer(within(t), l, c.plain(2), c.plain(3), 1500))
+		wantNil(t, "hammer", rwHammer(within(t), l, c.plain(2), c.plain(3), 1500, runtime.Gosched))
 		for _, p := range procs {
 			joined(t, p)
 		}

@@ -195,8 +195,14 @@ func (g *WaitGroup) Add(n int) error {
 func (g *WaitGroup) Done() error { return g.change((*groupCore).done) }
 
 // Claim makes a count that another living process has added one of this
-// process. It fails with ErrOverRelease if there is none that nobody has claimed,
-// or ErrClosed.
+// process, one of a process that has not claimed any itself if there is a choice.
+// It fails with ErrOverRelease if there is none that nobody has claimed, or
+// ErrClosed.
+//
+// Counts are alike: Claim may take one that was not added for the caller, and
+// Done the last one of a process that goes on. The number is right all the same,
+// but a process without a count dies unnoticed: a group for processes is best not
+// used for their goroutines, too.
 func (g *WaitGroup) Claim() error { return g.change((*groupCore).claim) }
 
 // Recover drops all counts of processes that died, and returns how many. It
@@ -321,18 +327,11 @@ func (c *groupCore) toTake() int {
 			return i
 		}
 	}
-	if i := c.others(added); i >= 0 {
+	if i := c.toClaim(); i >= 0 {
 		return i
 	}
-	return c.others(claimed)
-}
-
-// others returns a share of that kind of another living party that has
-// counts, -1 if there is none.
-func (c *groupCore) others(kind func(line int) int) int {
-	for i := kind(1); i < c.end(); i += 2 {
-		s := c.share(i)
-		if s.count() > 0 && s.party() != c.Object().Me() && !c.Object().Table().Dead(s.party()) {
+	for i := claimed(1); i < c.end(); i += 2 {
+		if s := c.share(i); s.count() > 0 && !c.Object().Table().Dead(s.party()) {
 			return i
 		}
 	}
@@ -340,13 +339,31 @@ func (c *groupCore) others(kind func(line int) int) int {
 }
 
 func (c *groupCore) claim() error {
-	from := c.others(added)
+	from := c.toClaim()
 	if from < 0 {
 		return ErrOverRelease
 	}
 	to := c.mine(claimed)
 	c.commit(c.total(), groupChange{from, c.share(from).less()}, groupChange{to, c.more(to, 1)})
 	return nil
+}
+
+// toClaim returns the share from which Claim takes a count, -1 if there is
+// none. Who has claimed something itself, and so has been started to do it, may
+// have added the rest for itself: it comes last.
+func (c *groupCore) toClaim() int {
+	last := -1
+	for line := 1; added(line) < c.end(); line++ {
+		s := c.share(added(line))
+		if s.count() == 0 || s.party() == c.Object().Me() || c.Object().Table().Dead(s.party()) {
+			continue
+		}
+		last = added(line)
+		if busy := c.share(claimed(line)); busy.party() != s.party() || busy.count() == 0 {
+			break
+		}
+	}
+	return last
 }
 
 // died tells whether the dead have counts. Without the guard it looks at share
@@ -458,6 +475,8 @@ func (w *groupWaiter) Try() (bool, error) {
 	if c.died() {
 		return false, ErrOwnerDied
 	}
+	t := c.Object().Table()
+	t.Watch(t.Epoch().Load()) // who only looks is to be told of a death, too
 	return false, nil
 }
 

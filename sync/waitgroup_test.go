@@ -242,16 +242,15 @@ func testGroupHammer(t *testing.T, seg *shm.Segment) {
 	c := newCells(t, seg, parties*goroutines)
 	wantNil(t, "Add", list[0].Add(parties*goroutines))
 	ctx := within(t)
+	var workers []<-chan error
 	for i := range parties * goroutines {
-		go func() {
+		workers = append(workers, async(func() error {
 			if err := groupHammer(list[i%parties], each, true); err != nil {
-				t.Error(err)
+				return err
 			}
 			*c.plain(i) = 1
-			if err := list[i%parties].Done(); err != nil {
-				t.Error(err)
-			}
-		}()
+			return list[i%parties].Done()
+		}))
 	}
 	all(t, "waiters", parties, func(i int) error {
 		if err := list[i].Wait(ctx); err != nil {
@@ -264,6 +263,9 @@ func testGroupHammer(t *testing.T, seg *shm.Segment) {
 		}
 		return nil
 	})
+	for _, w := range workers {
+		wantNil(t, "worker", await(t, w, "worker"))
+	}
 	runtime.KeepAlive(c)
 	wantCount(t, list[0], 0)
 }
@@ -436,7 +438,7 @@ func TestWaitGroupHostileBytes(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		ctx := within(t)
 		done := async(func() error {
-			for range 3000 {
+			for range 1000 {
 				w := &words[16+r.IntN(len(words)-16)]
 				if r.IntN(2) == 0 {
 					w = &words[16+r.IntN(30)] // not just lines
