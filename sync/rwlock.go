@@ -62,31 +62,36 @@ var (
 //
 //	phase p FREE             it is in
 //	phase p WANTED, WRITING  it is in as soon as phase p is FREE
+//	phase p STALLED          it waits for another, and does not count itself yet
 //
 // and looks at the phase again: if that is another now, a writer may have
 // overlooked it, and it takes its count back. The writer of phase p waits in
 // WANTED until no readers of the other color, those from before, are counted;
 // those under its own color wait for it. So all readers that wait for a writer
 // are let in by the one step that makes its phase FREE; there are no grants that
-// a killed writer could leave half done. Before a writer makes phase p it waits
-// until nobody is counted under p's color: there may be such readers, of phase
-// p-2, if the writer of phase p-1 gave up.
+// a killed writer could leave half done.
+//
+// When the writer of phase p-1 has given up, readers from before it may still be
+// counted, under the color of p. Then the writer of phase p makes p-1 STALLED, so
+// that no more readers come in, and waits until that color has none.
 //
 // A reader's count names its party: those of the dead don't count.
 //
 // Steps of a writer, and what is left if it is killed after them:
 //
 //	1  word taken              phase FREE: the next takes the word over
-//	2  WANTED                  who finds this with a dead owner in the word makes
+//	2  STALLED, WANTED         who finds this with a dead owner in the word makes
 //	                           the phase FREE
-//	3  WRITING                 ErrOwnerDied, until Recover; or as in WANTED, if
+//	3  WRITING                 ErrOwnerDied, until Recover; or as after 2, if
 //	                           deaths are to be ignored
 //	4  FREE                    as after 1; the death wakes the readers
 //	5  readers woken           as after 1
 //	6  word freed              as in package robust
 //
-// No two writers make the same phase. So who has read a phase, then a dead owner
-// in the word, then the same phase, knows that this writer is dead.
+// No two writers make the same phase WANTED or WRITING. So who has read that,
+// then a dead owner in the word, then the same again, knows that this writer is
+// dead. A phase may be STALLED twice; a writer that finds it FREE again because
+// somebody took it for a dead one's begins anew.
 //
 // The steps of a reader are one CAS each: counted, it is counted while it lives;
 // not counted, its death wakes a writer that it has not woken.
@@ -136,6 +141,7 @@ const (
 	rwFree = iota
 	rwWanted
 	rwWriting
+	rwStalled
 	rwStates = 3 // mask
 )
 
@@ -265,6 +271,12 @@ func (c *rwCore) tryRead() error {
 func (c *rwCore) read(ctx context.Context, wanted func() bool) error {
 	for {
 		p := c.load()
+		if p.state() == rwStalled {
+			if err := c.await(ctx, p, wanted); err != nil {
+				return err
+			}
+			continue
+		}
 		joined, err := c.join(p)
 		if err != nil {
 			return err
@@ -275,12 +287,17 @@ func (c *rwCore) read(ctx context.Context, wanted func() bool) error {
 		if p.state() == rwFree {
 			return nil
 		}
-		err = c.Room().Await(ctx, &c.reading, &rwReader{c, p.number(), wanted})
-		if err != nil {
+		if err := c.await(ctx, p, wanted); err != nil {
 			c.unjoin(p.color())
+			return err
 		}
-		return err
+		return nil
 	}
+}
+
+// await waits until phase p is FREE or over.
+func (c *rwCore) await(ctx context.Context, p rwPhase, wanted func() bool) error {
+	return c.Room().Await(ctx, &c.reading, &rwReader{c, p.number(), wanted})
 }
 
 // heldBy looks at the writer of phase p, which is not FREE. It returns nil if
@@ -293,7 +310,7 @@ func (c *rwCore) heldBy(p rwPhase) error {
 		return ErrHeld
 	case c.load() != p:
 		return nil
-	case p.state() == rwWanted || c.takes:
+	case p.state() != rwWriting || c.takes:
 		c.free(p)
 		return nil
 	}
@@ -368,8 +385,8 @@ func (c *rwCore) unjoin(joined uint) {
 
 // endRead takes one count back for a reader that is in. It can't know under
 // which color that reader was counted; what matters is only that it is one under
-// which readers are in. In phase p FREE these are both, and p's own is taken if
-// there is one: so there are always at least as many counts under the other color
+// which readers are in. In phase p FREE or STALLED these are both, and p's own is
+// taken if there is one: so there are always at least as many counts under the other color
 // as there are readers in that came under it, and the writer of phase p+1, who
 // waits until that color has none, does not come while one of them is about to
 // leave by what it has seen of phase p.
@@ -382,7 +399,7 @@ func (c *rwCore) endRead() error {
 		p := c.load()
 		color := p.color()
 		switch p.state() {
-		case rwFree:
+		case rwFree, rwStalled:
 			if reads(w, color) == 0 {
 				color ^= 1
 			}
@@ -415,7 +432,8 @@ func (c *rwCore) leave(w uint64, color uint) bool {
 	return true
 }
 
-// An rwReader is counted and waits for its phase to be FREE.
+// An rwReader waits until a phase is FREE or over. If it is counted under that
+// phase, no writer comes after that before it has left.
 type rwReader struct {
 	c      *rwCore
 	number uint64
@@ -429,7 +447,7 @@ func (r *rwReader) Try() (bool, error) {
 	for {
 		p := r.c.load()
 		if p.number() != r.number || p.state() == rwFree {
-			return true, nil // no writer comes after it while it is counted
+			return true, nil
 		}
 		switch err := r.c.heldBy(p); err {
 		case nil:
@@ -589,18 +607,14 @@ func (c *rwCore) write(drain func(color uint) error) error {
 	if crash.Enabled {
 		crash.At(crash.RWLockOwned)
 	}
-	last := c.load()
-	p := last.next()
-	if err := drain(p.color()); err != nil {
+	p, err := c.want(drain)
+	if err != nil {
 		return c.disown(err)
-	}
-	if last.state() != rwFree || !c.cas(last, p) { // [RW] before the look at the readers
-		return c.disown(shm.ErrCorrupt)
 	}
 	if crash.Enabled {
 		crash.At(crash.RWLockWanted)
 	}
-	if err := drain(last.color()); err != nil {
+	if err := drain(p.color() ^ 1); err != nil {
 		c.free(p)
 		return c.disown(err)
 	}
@@ -611,6 +625,35 @@ func (c *rwCore) write(drain func(color uint) error) error {
 		crash.At(crash.RWLockWriting)
 	}
 	return nil
+}
+
+// want makes the next phase, WANTED.
+func (c *rwCore) want(drain func(color uint) error) (rwPhase, error) {
+	for {
+		last := c.load()
+		p := last.next()
+		stalled := last.with(rwStalled)
+		switch {
+		case last.state() != rwFree:
+			return 0, shm.ErrCorrupt
+		case c.empty(p.color()):
+			if c.cas(last, p) { // [RW] before the look at the readers
+				return p, nil
+			}
+		case c.cas(last, stalled):
+			if crash.Enabled {
+				crash.At(crash.RWLockStalled)
+			}
+			if err := drain(p.color()); err != nil {
+				c.free(stalled)
+				return 0, err
+			}
+			if c.cas(stalled, p) { // [RW]
+				c.words.free.NotifyAll() // those who were stalled count themselves
+				return p, nil
+			}
+		}
+	}
 }
 
 // empty tells whether no living party has readers counted under that color.

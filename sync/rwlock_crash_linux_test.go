@@ -50,6 +50,7 @@ func TestRWLockUserDies(t *testing.T) {
 		{crash.LockWaiting, writer, "by a writer", false},
 		{crash.RWLockOwned, writer, "", false},
 		{crash.RWLockOwned, writer, "by a reader", false},
+		{crash.RWLockStalled, writer, "by an old reader", false},
 		{crash.RWLockWanted, writer, "", false},
 		{crash.RWLockWanted, writer, "by a reader", false},
 		{crash.RWLockDraining, writer, "by a reader", false},
@@ -68,6 +69,10 @@ func TestRWLockUserDies(t *testing.T) {
 			switch test.held {
 			case "by a reader":
 				wantNil(t, "RAcquire", l.RAcquire(ctx))
+				release = l.RRelease
+			case "by an old reader": // a writer has given up since
+				wantNil(t, "RAcquire", l.RAcquire(ctx))
+				wantError(t, "Acquire", far.Acquire(expired), context.Canceled)
 				release = l.RRelease
 			case "by a writer":
 				wantNil(t, "Acquire", l.Acquire(ctx))

@@ -87,6 +87,8 @@ func TestRWLock(t *testing.T) {
 		{"readers_before_the_next_writer", testRWReadersBetween},
 		{"cancelled", testRWCancelled},
 		{"writer_gives_up_often", testRWGivesUp},
+		{"stalled", testRWStalled},
+		{"readers_in_a_chain", testRWChain},
 		{"too_many", testRWTooMany},
 		{"closed", testRWClosed},
 		{"close_while_waiting", testRWCloseWaiting},
@@ -284,6 +286,79 @@ func testRWGivesUp(t *testing.T, seg *shm.Segment) {
 			wantError(t, "TryAcquire beside readers", l.TryAcquire(), psync.ErrHeld)
 			wantNil(t, "RRelease", l.RRelease())
 		}
+	}
+	wantFree(t, list...)
+}
+
+// Readers that come while a writer waits for those from before the last writer
+// wait for it, too.
+func testRWStalled(t *testing.T, seg *shm.Segment) {
+	list := newRWLocks(t, seg, 3, nil)
+	for range 3 {
+		wantNil(t, "RAcquire", list[0].RAcquire(t.Context()))
+		wantError(t, "Acquire that gives up", list[1].Acquire(expired), context.Canceled)
+		for _, gives := range []bool{true, false} {
+			ctx, cancel := context.WithCancel(within(t))
+			writer := writes(ctx, list[1])
+			awaitWriter(t, list[2])
+			reader, leaver := reads(within(t), list[2]), reads(ctx, list[0])
+			awaitAsleep(t, os.Getpid(), 3)
+			wantError(t, "TryRAcquire", list[2].TryRAcquire(), psync.ErrHeld)
+			if gives {
+				cancel()
+				wantError(t, "Acquire", await(t, writer, "writer that gives up"), context.Canceled)
+				if err := await(t, leaver, "reader that gives up"); err == nil {
+					wantNil(t, "RRelease", list[0].RRelease())
+				}
+				wantNil(t, "RAcquire", await(t, reader, "reader that was stalled"))
+				wantNil(t, "RRelease", list[2].RRelease())
+				continue
+			}
+			wantNil(t, "RRelease", list[0].RRelease())
+			for got := 0; got < 3; got++ { // in any order, if the readers are slow to count themselves
+				select {
+				case err := <-writer:
+					wantNil(t, "Acquire", err)
+					wantNil(t, "Release", list[1].Release())
+				case err := <-reader:
+					wantNil(t, "RAcquire", err)
+					wantNil(t, "RRelease", list[2].RRelease())
+				case err := <-leaver:
+					wantNil(t, "RAcquire", err)
+					wantNil(t, "RRelease", list[0].RRelease())
+				case <-time.After(patience):
+					stuck(t, "who was stalled")
+				}
+			}
+			cancel()
+		}
+	}
+	wantFree(t, list...)
+}
+
+// Readers of one process that never all leave don't starve a writer, also after
+// another has given up.
+func testRWChain(t *testing.T, seg *shm.Segment) {
+	list := newRWLocks(t, seg, 2, nil)
+	for range 5 {
+		wantNil(t, "RAcquire", list[0].RAcquire(t.Context()))
+		wantError(t, "Acquire that gives up", list[1].Acquire(expired), context.Canceled)
+		chain := async(func() error {
+			for {
+				if err := list[0].TryRAcquire(); err != nil {
+					if err == psync.ErrHeld {
+						err = nil
+					}
+					return errors.Join(err, list[0].RRelease())
+				}
+				if err := list[0].RRelease(); err != nil {
+					return err
+				}
+			}
+		})
+		wantNil(t, "Acquire", await(t, writes(within(t), list[1]), "writer beside readers"))
+		wantNil(t, "chain", await(t, chain, "chain of readers"))
+		wantNil(t, "Release", list[1].Release())
 	}
 	wantFree(t, list...)
 }

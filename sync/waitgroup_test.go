@@ -136,16 +136,18 @@ func testGroupWait(t *testing.T, seg *shm.Segment) {
 // On the heap the race detector sees that Done synchronizes before Wait.
 func testGroupGo(t *testing.T, seg *shm.Segment) {
 	list := newGroups(t, seg, 3)
-	var results [30]int
-	for i := range results {
-		wantNil(t, "Go", list[i%3].Go(func() { results[i] = i }))
+	const n = 30
+	c := newCells(t, seg, n)
+	for i := range n {
+		wantNil(t, "Go", list[i%3].Go(func() { *c.plain(i) = 1 }))
 	}
 	wantNil(t, "Wait", list[0].Wait(within(t)))
-	for i, v := range results {
-		if v != i {
-			t.Errorf("result %d is %d", i, v)
+	for i := range n {
+		if *c.plain(i) != 1 {
+			t.Errorf("%d was not done", i)
 		}
 	}
+	runtime.KeepAlive(c)
 	wantCount(t, list[1], 0)
 }
 

@@ -67,6 +67,7 @@ const (
 	RWLockQueued                    // reader counted behind a writer, the gate says that somebody waits
 	RWLockLeft                      // reader not counted any more, nobody woken
 	RWLockOwned                     // writers' word taken, phase FREE
+	RWLockStalled                   // phase STALLED, readers from before the last writer are inside
 	RWLockWanted                    // phase WANTED, readers may be inside
 	RWLockDraining                  // phase WANTED, the gate says that the writer waits
 	RWLockWriting                   // phase WRITING
@@ -92,7 +93,7 @@ var names = [numPoints]string{
 	"ObjectClaimed", "ObjectReserved", "ObjectFilled", "ObjectReady", "ObjectRemoving",
 	"AnnounceDead", "AnnounceMoved",
 	"BarrierSeated", "BarrierFull", "BarrierActing", "BarrierActed", "BarrierPassed", "BarrierBroke", "BarrierLeft", "BarrierReset", "BarrierWaiting",
-	"RWLockJoined", "RWLockQueued", "RWLockLeft", "RWLockOwned", "RWLockWanted", "RWLockDraining", "RWLockWriting", "RWLockFreed", "RWLockTold",
+	"RWLockJoined", "RWLockQueued", "RWLockLeft", "RWLockOwned", "RWLockStalled", "RWLockWanted", "RWLockDraining", "RWLockWriting", "RWLockFreed", "RWLockTold",
 	"WaitGroupLogged", "WaitGroupHalf", "WaitGroupApplied", "WaitGroupCounted", "WaitGroupCleared", "WaitGroupWaiting",
 }
 
