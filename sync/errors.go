@@ -29,6 +29,9 @@ var (
 	ErrInvalid = errors.New("invalid count")
 	// ErrWaiters means that as many wait for a condition as it has places for.
 	ErrWaiters = errors.New("too many waiters")
+	// ErrTooMany means that something would be counted beyond what its counter
+	// holds. Nothing has changed.
+	ErrTooMany = errors.New("too many to count")
 	// ErrClosed means that this process has closed the object or its segment.
 	ErrClosed = shm.ErrClosed
 )

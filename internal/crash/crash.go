@@ -85,6 +85,32 @@ const (
 	ValueCopied       // the next copy is whole, the number not moved
 	ValuePublished    // number moved, writers' lock held
 	ValueReleased     // writers' lock free, nobody woken
+
+	BarrierSeated    // seat taken, nothing looked at
+	BarrierFull      // all seats seen taken, round open
+	BarrierActing    // round ACTING, action not run
+	BarrierActed     // action run, round ACTING
+	BarrierPassed    // next round open, nobody woken
+	BarrierBroke     // round BROKEN, nobody woken
+	BarrierLeft      // seat free, nobody woken
+	BarrierReset     // next round open, those of the last have not passed, nobody woken
+	BarrierWaiting   // seated, the gate says that somebody waits
+	RWLockJoined     // reader counted, phase not looked at again
+	RWLockQueued     // reader counted behind a writer, the gate says that somebody waits
+	RWLockLeft       // reader not counted any more, nobody woken
+	RWLockOwned      // writers' word taken, phase FREE
+	RWLockStalled    // phase STALLED, readers from before the last writer are inside
+	RWLockWanted     // phase WANTED, readers may be inside
+	RWLockDraining   // phase WANTED, the gate says that the writer waits
+	RWLockWriting    // phase WRITING
+	RWLockFreed      // phase FREE, nobody woken, writers' word held
+	RWLockTold       // readers woken, writers' word held
+	WaitGroupLogged  // change in the log, nothing done
+	WaitGroupHalf    // first share written
+	WaitGroupApplied // shares written, total as it was
+	WaitGroupCounted // total written, log not empty
+	WaitGroupCleared // log empty, nobody woken
+	WaitGroupWaiting // the gate says that somebody waits
 	numPoints
 )
 
@@ -103,6 +129,9 @@ var names = [numPoints]string{
 	"SemaphoreTaken", "SemaphoreWaiting", "SemaphoreWoken", "SemaphoreReleased", "BoundedTaken", "BoundedFreed",
 	"EventSet", "EventWaiting", "EventWoken", "OnceRun", "OnceRan", "OnceDone",
 	"ValueUpdating", "ValueStored", "ValueWriting", "ValueCopied", "ValuePublished", "ValueReleased",
+	"BarrierSeated", "BarrierFull", "BarrierActing", "BarrierActed", "BarrierPassed", "BarrierBroke", "BarrierLeft", "BarrierReset", "BarrierWaiting",
+	"RWLockJoined", "RWLockQueued", "RWLockLeft", "RWLockOwned", "RWLockStalled", "RWLockWanted", "RWLockDraining", "RWLockWriting", "RWLockFreed", "RWLockTold",
+	"WaitGroupLogged", "WaitGroupHalf", "WaitGroupApplied", "WaitGroupCounted", "WaitGroupCleared", "WaitGroupWaiting",
 }
 
 // Env is the environment variable that names the point to die at.
