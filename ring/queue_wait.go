@@ -124,3 +124,9 @@ func (k *queueCore[T]) getSoon(v *T) error {
 	}
 	return ErrEmpty
 }
+
+// Alike implements wait.Alike.
+func (*getter[T]) Alike() {}
+
+// Alike implements wait.Alike.
+func (*putter[T]) Alike() {}

@@ -220,3 +220,6 @@ func (a *acquirer) Pass(woken, done bool) {
 		futex.Wake(a.m.word, 1)
 	}
 }
+
+// Alike implements wait.Alike.
+func (*acquirer) Alike() {}
