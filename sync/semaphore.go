@@ -246,11 +246,10 @@ func (w *permitWaiter) Arm() (futex.Word, bool) {
 // ended may have tried without arming the gate: others may sleep at a gate that
 // says that nobody does. It says so now, before the look.
 func (w *permitWaiter) Pass(woken, done bool) {
-	if !woken {
-		return
-	}
-	w.gate.Arm()
-	if !done || w.permits.some() {
+	if woken && (!done || w.permits.some()) {
 		w.gate.Pass()
 	}
 }
+
+// Alike implements wait.Alike.
+func (w *permitWaiter) Alike() any { return w.gate }

@@ -349,3 +349,6 @@ func (a *acquirer) Pass(woken, done bool) {
 		a.m.w.gate.Pass()
 	}
 }
+
+// Alike implements wait.Alike: the lock is handed over to a party.
+func (a *acquirer) Alike() any { return a.m.table }
