@@ -89,6 +89,39 @@ var contests = []contest{
 			return nil
 		}),
 	{"Condition", layTurns, enterTurns},
+	uses("Barrier",
+		func(seg *shm.Segment, name string, n int) (*psync.Barrier, error) {
+			return psync.NewBarrier(seg, name, n, nil)
+		},
+		psync.OpenBarrier,
+		func(ctx context.Context, b *psync.Barrier) error { return second(b.Wait(ctx)) }),
+	uses("RWLockRead",
+		func(seg *shm.Segment, name string, _ int) (*psync.RWLock, error) {
+			return psync.NewRWLock(seg, name, nil)
+		},
+		psync.OpenRWLock,
+		func(ctx context.Context, l *psync.RWLock) error {
+			if err := l.RAcquire(ctx); err != nil {
+				return err
+			}
+			return l.RRelease()
+		}),
+	uses("RWLockWrite",
+		func(seg *shm.Segment, name string, _ int) (*psync.RWLock, error) {
+			return psync.NewRWLock(seg, name, nil)
+		},
+		psync.OpenRWLock, releasing),
+	uses("WaitGroup",
+		func(seg *shm.Segment, name string, _ int) (*psync.WaitGroup, error) {
+			return psync.NewWaitGroup(seg, name)
+		},
+		psync.OpenWaitGroup,
+		func(_ context.Context, g *psync.WaitGroup) error {
+			if err := g.Add(1); err != nil {
+				return err
+			}
+			return g.Done()
+		}),
 	uses("Once",
 		func(seg *shm.Segment, name string, _ int) (*psync.Once, error) { return psync.NewOnce(seg, name) },
 		psync.OpenOnce,
