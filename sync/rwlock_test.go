@@ -87,6 +87,7 @@ func TestRWLock(t *testing.T) {
 		{"readers_before_the_next_writer", testRWReadersBetween},
 		{"cancelled", testRWCancelled},
 		{"writer_gives_up_often", testRWGivesUp},
+		{"in_although_the_next_stalls", testRWInBeforeStall},
 		{"stalled", testRWStalled},
 		{"readers_in_a_chain", testRWChain},
 		{"too_many", testRWTooMany},
@@ -286,6 +287,28 @@ func testRWGivesUp(t *testing.T, seg *shm.Segment) {
 			wantError(t, "TryAcquire beside readers", l.TryAcquire(), psync.ErrHeld)
 			wantNil(t, "RRelease", l.RRelease())
 		}
+	}
+	wantFree(t, list...)
+}
+
+// Readers that waited for a writer that gave up are in, although the next writer
+// stalls those that come after them.
+func testRWInBeforeStall(t *testing.T, seg *shm.Segment) {
+	list := newRWLocks(t, seg, 3, nil)
+	for range 5 {
+		wantNil(t, "RAcquire", list[0].RAcquire(t.Context()))
+		ctx, cancel := context.WithCancel(t.Context())
+		first := writes(ctx, list[1])
+		awaitWriter(t, list[0])
+		reader, next := reads(within(t), list[2]), writes(within(t), list[2])
+		awaitAsleep(t, os.Getpid(), 3)
+		cancel()
+		wantError(t, "Acquire", await(t, first, "writer that gives up"), context.Canceled)
+		wantNil(t, "RAcquire", await(t, reader, "reader behind a writer that gave up"))
+		wantNil(t, "RRelease", list[0].RRelease())
+		wantNil(t, "RRelease", list[2].RRelease())
+		wantNil(t, "Acquire", await(t, next, "next writer"))
+		wantNil(t, "Release", list[2].Release())
 	}
 	wantFree(t, list...)
 }
