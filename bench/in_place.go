@@ -1,8 +1,6 @@
 package bench
 
 import (
-	"errors"
-
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
@@ -21,14 +19,35 @@ func openInPlace(seg *shm.Segment, s Scenario, p part) (port, error) {
 	return &inPlacePort{conn: c, size: s.Size}, nil
 }
 
+// turn is how many messages an inPlacePort sends or receives before it lets
+// another one have its turn.
+const turn = 256
+
 func (p *inPlacePort) send(w number, n uint64) error {
+	for n > 0 {
+		k := min(n, turn)
+		if err := p.sendTurn(w, k); err != nil {
+			return err
+		}
+		w += number(k) * next
+		n -= k
+	}
+	return nil
+}
+
+func (p *inPlacePort) sendTurn(w number, n uint64) error {
+	s, err := p.conn.Sender(forever)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
 	for range n {
-		r, err := p.conn.Reserve(forever, p.size)
+		b, err := s.Reserve(forever, p.size)
 		if err != nil {
 			return err
 		}
-		fill(r.Bytes(), w)
-		if err := r.Commit(); err != nil {
+		fill(b, w)
+		if err := s.Commit(); err != nil {
 			return err
 		}
 		w += next
@@ -37,19 +56,31 @@ func (p *inPlacePort) send(w number, n uint64) error {
 }
 
 func (p *inPlacePort) receive(t *tally, n uint64) (uint64, error) {
-	for i := range n {
-		m, err := p.conn.ReceiveInPlace(forever)
+	for i := uint64(0); i < n; {
+		k, err := p.receiveTurn(t, min(n-i, turn))
+		i += k
 		if err != nil {
 			return i, err
 		}
-		b := m.Bytes()
-		if len(b) != p.size {
-			return i, errors.Join(errDamaged(len(b), p.size, 0), m.Release())
-		}
-		w, whole := filled(b)
-		if err := m.Release(); err != nil {
+	}
+	return n, nil
+}
+
+func (p *inPlacePort) receiveTurn(t *tally, n uint64) (uint64, error) {
+	r, err := p.conn.Receiver(forever)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	for i := range n {
+		b, err := r.Receive(forever)
+		if err != nil {
 			return i, err
 		}
+		if len(b) != p.size {
+			return i, errDamaged(len(b), p.size, 0)
+		}
+		w, whole := filled(b)
 		if !whole {
 			return i, errDamaged(p.size, p.size, w)
 		}
@@ -59,7 +90,7 @@ func (p *inPlacePort) receive(t *tally, n uint64) (uint64, error) {
 			}
 		}
 	}
-	return n, nil
+	return n, r.Release()
 }
 
 func (p *inPlacePort) close() error { return p.conn.Close() }

@@ -347,6 +347,119 @@ var crashReceiver = proc.Register("crash receiver", func(ctx context.Context, in
 	return in.Count, nil
 })
 
+// crashHoldingSender and crashHoldingReceiver take the side for themselves for
+// two messages at a time.
+var crashHoldingSender = proc.Register("crash holding sender", func(ctx context.Context, in crashArgs) (int, error) {
+	for i := 0; i < in.Count; i += 2 {
+		s, err := in.Data.Sender(ctx)
+		if err != nil {
+			return i, err
+		}
+		for j := i; j < i+2; j++ {
+			b, err := s.Reserve(ctx, len(record(j)))
+			if err != nil {
+				return j, err
+			}
+			copy(b, record(j))
+			if err := s.Commit(); err != nil {
+				return j, err
+			}
+			if err := in.Queue.Put(ctx, uint64(j)); err != nil {
+				return j, err
+			}
+		}
+		if err := s.Close(); err != nil {
+			return i, err
+		}
+	}
+	return in.Count, nil
+})
+
+var crashHoldingReceiver = proc.Register("crash holding receiver", func(ctx context.Context, in crashArgs) (int, error) {
+	for i := 0; i < in.Count; i += 2 {
+		r, err := in.Data.Receiver(ctx)
+		if err != nil {
+			return i, err
+		}
+		for j := i; j < i+2; j++ {
+			msg, err := r.Receive(ctx)
+			if err != nil {
+				return j, err
+			}
+			v := binary.LittleEndian.Uint64(msg)
+			if err := r.Release(); err != nil {
+				return j, err
+			}
+			if err := in.Queue.Put(ctx, v); err != nil {
+				return j, err
+			}
+		}
+		if err := r.Close(); err != nil {
+			return i, err
+		}
+	}
+	return in.Count, nil
+})
+
+// A pipeScene is a crashScene around a pipe, of which the victim uses end b,
+// which has had another user if it is shared: its seats are revoked.
+type pipeScene struct {
+	*crashScene
+	a, b *ring.Conn
+	acks *ring.Queue[uint64]
+}
+
+func newPipeScene(t *testing.T, shared bool) *pipeScene {
+	t.Helper()
+	s := &pipeScene{crashScene: newCrashScene(t)}
+	var err error
+	if s.a, s.b, err = ring.NewPipe(s.seg, "data", &ring.PipeOptions{Capacity: 4096}); err != nil {
+		t.Fatal(err)
+	}
+	if s.acks, err = ring.NewQueue[uint64](s.seg, "", 100, nil); err != nil {
+		t.Fatal(err)
+	}
+	if shared {
+		for _, way := range []struct{ from, to *ring.Conn }{{s.a, s.b}, {s.b, s.a}} {
+			if err := way.from.Send(s.ctx, record(5000)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := way.to.Receive(s.ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return s
+}
+
+// eachDeath runs f for each step from first to last at which a victim of one of
+// the tasks dies, when it comes there for the first, third and ninth time.
+func eachDeath(t *testing.T, first, last crash.Point, tasks []*proc.Task[crashArgs, int], f func(s *pipeScene, victim *proc.Process)) {
+	for _, task := range tasks {
+		for point := range crash.Points(first, last) {
+			for _, n := range []int{1, 3, 9} {
+				for _, shared := range []bool{false, true} {
+					t.Run(fmt.Sprintf("%s/%v/%d/shared=%v", task.Name(), point, n, shared), func(t *testing.T) {
+						s := newPipeScene(t, shared)
+						f(s, s.victim(task, crashArgs{Queue: s.acks, Data: s.b, Acks: s.given, Count: 100}, point, n))
+					})
+				}
+			}
+		}
+	}
+}
+
+// said returns what the dead victim put into acks.
+func (s *pipeScene) said() (all []uint64) {
+	for {
+		v, err := s.acks.TryGet()
+		if err != nil {
+			return all
+		}
+		all = append(all, v)
+	}
+}
+
 // record is the ith message: 1,000 bytes, so that four fill a ring and the
 // fifth goes around its end.
 func record(i int) []byte {
@@ -356,141 +469,77 @@ func record(i int) []byte {
 // TestSenderDies kills a pipe's sender at each step; another holder of its end
 // goes on.
 func TestSenderDies(t *testing.T) {
-	for point := range crash.Points(crash.PipeSendEntered, crash.PipeSendLeft) {
-		for _, n := range []int{1, 3, 9} {
-			for _, shared := range []bool{false, true} {
-				t.Run(fmt.Sprintf("%v/%d/shared=%v", point, n, shared), func(t *testing.T) {
-					s := newCrashScene(t)
-					a, b, err := ring.NewPipe(s.seg, "data", &ring.PipeOptions{Capacity: 4096})
-					if err != nil {
-						t.Fatal(err)
-					}
-					acks, err := ring.NewQueue[uint64](s.seg, "", 100, nil)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if shared {
-						// End b has had another user: its seat is revoked when
-						// the victim comes.
-						if err := b.Send(s.ctx, record(5000)); err != nil {
-							t.Fatal(err)
-						}
-						if _, err := a.Receive(s.ctx); err != nil {
-							t.Fatal(err)
-						}
-					}
-					p := s.victim(crashSender, crashArgs{Queue: acks, Data: b, Acks: s.given, Count: 100}, point, n)
-					received := make(chan []uint64, 1)
-					go func() {
-						var got []uint64
-						defer func() { received <- got }()
-						for {
-							msg, err := a.Receive(s.ctx)
-							if err != nil {
-								t.Errorf("Receive hangs on a dead sender: %v", err)
-								return
-							}
-							v := binary.LittleEndian.Uint64(msg)
-							if v == 7777 {
-								return
-							}
-							got = append(got, v)
-						}
-					}()
-					s.died(p)
-					// The other holder sends on that end.
-					if err := b.Send(s.ctx, record(7777)); err != nil {
-						t.Fatalf("Send hangs on a dead sender: %v", err)
-					}
-					got := <-received
-					var sent []uint64
-					for {
-						v, err := acks.TryGet()
-						if err != nil {
-							break
-						}
-						sent = append(sent, v)
-					}
-					s.check(sent, got, 0, 1)
-					s.pipeWhole(a, b)
-					b.Close()
-					if _, err := a.Receive(s.ctx); err != io.EOF {
-						t.Errorf("Receive when all holders of the other end are gone: %v, want EOF", err)
-					}
-				})
+	tasks := []*proc.Task[crashArgs, int]{crashSender, crashHoldingSender}
+	eachDeath(t, crash.PipeSendEntered, crash.PipeSendLeft, tasks, func(s *pipeScene, victim *proc.Process) {
+		t, a, b := s.T, s.a, s.b
+		received := make(chan []uint64, 1)
+		go func() {
+			var got []uint64
+			defer func() { received <- got }()
+			for {
+				msg, err := a.Receive(s.ctx)
+				if err != nil {
+					t.Errorf("Receive hangs on a dead sender: %v", err)
+					return
+				}
+				v := binary.LittleEndian.Uint64(msg)
+				if v == 7777 {
+					return
+				}
+				got = append(got, v)
 			}
+		}()
+		s.died(victim)
+		// The other holder sends on that end.
+		if err := b.Send(s.ctx, record(7777)); err != nil {
+			t.Fatalf("Send hangs on a dead sender: %v", err)
 		}
-	}
+		got := <-received
+		s.check(s.said(), got, 0, 1)
+		s.pipeWhole(a, b)
+		b.Close()
+		if _, err := a.Receive(s.ctx); err != io.EOF {
+			t.Errorf("Receive when all holders of the other end are gone: %v, want EOF", err)
+		}
+	})
 }
 
 // TestReceiverDies kills a pipe's receiver at each step; another holder of its
 // end receives the rest.
 func TestReceiverDies(t *testing.T) {
-	for point := range crash.Points(crash.PipeReceiveEntered, crash.PipeReceiveLeft) {
-		for _, n := range []int{1, 3, 9} {
-			for _, shared := range []bool{false, true} {
-				t.Run(fmt.Sprintf("%v/%d/shared=%v", point, n, shared), func(t *testing.T) {
-					s := newCrashScene(t)
-					a, b, err := ring.NewPipe(s.seg, "data", &ring.PipeOptions{Capacity: 4096})
-					if err != nil {
-						t.Fatal(err)
-					}
-					acks, err := ring.NewQueue[uint64](s.seg, "", 100, nil)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if shared {
-						if err := a.Send(s.ctx, record(5000)); err != nil {
-							t.Fatal(err)
-						}
-						if _, err := b.Receive(s.ctx); err != nil {
-							t.Fatal(err)
-						}
-					}
-					p := s.victim(crashReceiver, crashArgs{Queue: acks, Data: b, Acks: s.given, Count: 100}, point, n)
-					const count = 12
-					done := make(chan error, 1)
-					go func() {
-						for i := range count {
-							if err := a.Send(s.ctx, record(i)); err != nil {
-								done <- err
-								return
-							}
-						}
-						done <- nil
-					}()
-					s.died(p)
-					var put, got []uint64
-					for {
-						v, err := acks.TryGet()
-						if err != nil {
-							break
-						}
-						got = append(got, v)
-					}
-					for i := range uint64(count) {
-						put = append(put, i)
-					}
-					for {
-						// The last is there, or was received by the dead.
-						if len(got) > 0 && got[len(got)-1] == count-1 {
-							break
-						}
-						msg, err := b.Receive(s.ctx)
-						if err != nil {
-							t.Fatalf("Receive hangs on a dead receiver: %v, got %v", err, got)
-						}
-						got = append(got, binary.LittleEndian.Uint64(msg))
-					}
-					if err := <-done; err != nil {
-						t.Fatalf("Send hangs on a dead receiver: %v", err)
-					}
-					s.check(put, got, 1, 0)
-					s.pipeWhole(a, b)
-				})
+	tasks := []*proc.Task[crashArgs, int]{crashReceiver, crashHoldingReceiver}
+	eachDeath(t, crash.PipeReceiveEntered, crash.PipeReceiveLeft, tasks, func(s *pipeScene, victim *proc.Process) {
+		t, a, b := s.T, s.a, s.b
+		const count = 24 // the last ones are for the survivor
+		done := make(chan error, 1)
+		go func() {
+			for i := range count {
+				if err := a.Send(s.ctx, record(i)); err != nil {
+					done <- err
+					return
+				}
 			}
+			done <- nil
+		}()
+		s.died(victim)
+		var put []uint64
+		for i := range uint64(count) {
+			put = append(put, i)
 		}
-	}
+		got := s.said()
+		for len(got) == 0 || got[len(got)-1] != count-1 {
+			msg, err := b.Receive(s.ctx)
+			if err != nil {
+				t.Fatalf("Receive hangs on a dead receiver: %v, got %v", err, got)
+			}
+			got = append(got, binary.LittleEndian.Uint64(msg))
+		}
+		if err := <-done; err != nil {
+			t.Fatalf("Send hangs on a dead receiver: %v", err)
+		}
+		s.check(put, got, 1, 0)
+		s.pipeWhole(a, b)
+	})
 }
 
 // pipeWhole checks that an empty pipe works as a new one, for several laps.

@@ -20,7 +20,7 @@ import (
 //
 //	0  bias    ID<<1 | R   who has the seat for itself; R: revoked, for good
 //	4  inside  1 while the one that has it for itself works
-//	8  lock    robust lock, once the seat is revoked
+//	8  lock    robust lock, 16 bytes, once the seat is revoked
 //
 // A side nearly always has one user: one goroutine of one process. The first to
 // come takes the seat for itself, and from then on comes and goes with plain
@@ -40,8 +40,7 @@ type seatWords struct {
 	_      structs.HostLayout
 	bias   atomic.Uint32
 	inside atomic.Uint32
-	lock   atomic.Uint32
-	_      uint32
+	lock   robust.Words
 }
 
 const revoked = 1

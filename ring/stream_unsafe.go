@@ -60,12 +60,12 @@ import (
 type streamWords struct {
 	_        structs.HostLayout
 	tx       seatWords
-	_        [112]byte
+	_        [104]byte
 	tail     atomic.Uint64
 	seen     atomic.Uint64
 	_        [112]byte // senders above, receivers below
 	rx       seatWords
-	_        [112]byte
+	_        [104]byte
 	head     atomic.Uint64
 	_        [120]byte
 	readable wait.Gate

@@ -273,8 +273,6 @@ func (a *attachment) attach() error {
 		crash.At(crash.SegmentAttached)
 	}
 	// A word that names this party can only be an accident, or malice.
-	if a.dir.Owner() == a.table.Me() {
-		a.words.dirLock.Store(0)
-	}
+	a.dir.Release()
 	return nil
 }

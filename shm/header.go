@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/seed-2e7ecdea/mp/internal/party"
+	"github.com/seed-2e7ecdea/mp/internal/robust"
 )
 
 // A segment's memory:
@@ -37,8 +38,8 @@ type words struct {
 	_       structs.HostLayout
 	epoch   atomic.Uint32
 	_       [lineSize - 4]byte // others write what follows
-	dirLock atomic.Uint32
-	_       [lineSize - 4]byte
+	dirLock robust.Words
+	_       [lineSize - 16]byte
 }
 
 const (

@@ -11,28 +11,12 @@ import (
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/proc"
-	"github.com/seed-2e7ecdea/mp/shm"
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// dieAt are the options of a victim.
-func dieAt(p crash.Point) *proc.Options {
+// dyingAt are the options of a victim.
+func dyingAt(p crash.Point) *proc.Options {
 	return &proc.Options{Env: []string{crash.Env + "=" + p.String()}}
-}
-
-// wantKilled waits until a child was killed.
-func wantKilled(t testing.TB, p *proc.Call[int]) {
-	t.Helper()
-	var exit *proc.ExitError
-	if err := p.Join(within(t)); !errors.As(err, &exit) || exit.Code != -9 {
-		t.Fatalf("%s ended with %v, want death at its point", p.Name(), err)
-	}
-}
-
-// blocking is a segment whose waiters sleep at once.
-func blocking(t testing.TB) *shm.Segment {
-	t.Helper()
-	return closing(t, must(shm.Anonymous(1<<20, &shm.Options{Wait: shm.WaitBlock}))(t))
 }
 
 // barrierVictim does with the barrier what N says, and dies in it.
@@ -67,9 +51,7 @@ const (
 // when it comes first, and when it comes last. The other two, in this process and
 // in another party, must pass or find the barrier broken, as the step says.
 func TestB09_BarrierUserDies(t *testing.T) {
-	if !crash.Enabled {
-		t.Skip("needs a binary built with -tags crashpoints")
-	}
+	needsCrashPoints(t)
 	passed, broken := error(nil), psync.ErrBroken
 	for _, test := range []struct {
 		point crash.Point
@@ -100,13 +82,13 @@ func TestB09_BarrierUserDies(t *testing.T) {
 			c := newCells(t, seg, 1)
 			job := barrierJob{test.does, b, c}
 			var one, two <-chan error
-			come := func() { one, two = waits(within(t), b), waits(within(t), far) }
+			come := func() { one, two = waitsAt(within(t), b), waitsAt(within(t), far) }
 			if test.last {
 				come()
 				awaitAsleep(t, os.Getpid(), 2)
 				awaitWaiting(t, b, 2)
 			}
-			wantKilled(t, launch(t, barrierVictim, job, dieAt(test.point)))
+			died(t, launch(t, barrierVictim, job, dyingAt(test.point)))
 			if !test.last {
 				come()
 			}

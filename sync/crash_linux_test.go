@@ -5,20 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
-
-// deathBound is how long a survivor may take: who hits it waits on the dead.
-const deathBound = 30 * time.Second
 
 // lockUser acquires and releases a lock so many times.
 var lockUser = proc.Register("lock user", func(ctx context.Context, in struct {
@@ -36,133 +35,192 @@ var lockUser = proc.Register("lock user", func(ctx context.Context, in struct {
 	return in.Count, nil
 })
 
-// TestLockUserDies kills the owner, or a waiter, at each step; two other
-// waiters, in this process and in another party, must not notice more than they
-// have to.
+// TestLockUserDies kills the owner, a waiter or the heir at each step; two
+// other waiters, in this process and in another party, must not notice more than
+// they have to.
 func TestLockUserDies(t *testing.T) {
 	if !crash.Enabled {
 		t.Skip("needs a binary built with -tags crashpoints")
 	}
-	for point := range crash.Points(crash.LockTaken, crash.LockFreed) {
-		t.Run(point.String(), func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(context.Background(), deathBound)
-			defer cancel()
-			seg, err := shm.Anonymous(1<<20, &shm.Options{Wait: shm.WaitBlock})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer seg.Close()
-			lock, err := psync.NewLock(seg, "lock", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			// For the steps of a waiter the lock is held when the victim comes.
-			held := point != crash.LockTaken
-			if held {
-				if err := lock.Acquire(ctx); err != nil {
-					t.Fatal(err)
-				}
-			}
-			victim, err := lockUser.New(struct {
-				Lock  *psync.Lock
-				Count int
-			}{lock, 1000}, &proc.Options{Env: []string{crash.Env + "=" + point.String()}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := victim.Start(ctx); err != nil {
-				t.Fatal(err)
-			}
-			defer func() { victim.Kill(); victim.Join(context.Background()) }()
-			if held {
-				// It says that it waits in the word; then it may be woken.
-				waitForWaiter(ctx, t, seg)
-			}
-			results := make(chan error, 2)
-			wait := func(l *psync.Lock) {
-				err := l.Acquire(ctx)
-				if err == nil {
-					err = l.Release()
-				}
-				results <- err
-			}
-			other, err := seg.Attach()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer other.Close()
-			lock2, err := psync.OpenLock(other, "lock")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if held {
-				go wait(lock2)
-				if point == crash.LockWaiting {
-					var exit *proc.ExitError
-					if err := victim.Join(ctx); !errors.As(err, &exit) || exit.Code != -9 {
-						t.Fatalf("victim ended with %v, want death at its point", err)
-					}
-				}
-				if err := lock.Release(); err != nil {
-					t.Fatal(err)
-				}
-			}
-			var exit *proc.ExitError
-			if err := victim.Join(ctx); !errors.As(err, &exit) || exit.Code != -9 {
-				t.Fatalf("victim ended with %v, want death at its point", err)
-			}
-			if !held {
-				go wait(lock2)
-			}
-			go wait(lock)
-			want := error(nil)
-			if point == crash.LockTaken {
-				want = psync.ErrOwnerDied
-			}
-			for range 2 {
-				select {
-				case err := <-results:
-					if err != want {
-						t.Errorf("Acquire after the death: %v, want %v", err, want)
-					}
-				case <-ctx.Done():
-					t.Fatal("a waiter hangs on the dead")
-				}
-			}
-			repaired := false
-			if err := lock.Recover(ctx, func() error { repaired = true; return nil }); err != nil {
-				t.Fatalf("Recover: %v", err)
-			}
-			if repaired != (want != nil) {
-				t.Errorf("repair called: %v", repaired)
-			}
-			for _, l := range []*psync.Lock{lock, lock2} {
-				if err := l.TryAcquire(); err != nil {
-					t.Fatalf("the lock is not free at the end: %v", err)
-				}
-				if err := l.Release(); err != nil {
-					t.Fatal(err)
-				}
-			}
+	shown := make(map[crash.Point]bool)
+	for _, test := range []struct {
+		point crash.Point
+		how   string
+		setUp func(*lockDeath)
+		want  error // of who comes after the death
+	}{
+		{crash.LockTaken, "free", (*lockDeath).free, psync.ErrOwnerDied},
+		{crash.LockWaiting, "held", (*lockDeath).held, nil},
+		{crash.LockWoken, "held", (*lockDeath).releasedTo, nil},
+		{crash.LockWoken, "heir", (*lockDeath).handedTo, nil},
+		{crash.LockFreed, "free", (*lockDeath).free, nil},
+		{crash.LockClaimed, "held", (*lockDeath).prodded, nil},
+		{crash.LockHanded, "heir", (*lockDeath).handsOver, nil},
+	} {
+		shown[test.point] = true
+		t.Run(test.point.String()+"_"+test.how, func(t *testing.T) {
+			d := newLockDeath(t, test.point)
+			test.setUp(d)
+			d.check(test.want)
 		})
+	}
+	for point := range crash.Points(crash.LockTaken, crash.LockHanded) {
+		if !shown[point] {
+			t.Errorf("nobody dies at %v", point)
+		}
 	}
 }
 
-// waitForWaiter returns when the lock's word says that somebody waits.
-func waitForWaiter(ctx context.Context, t *testing.T, seg *shm.Segment) {
-	t.Helper()
-	o, err := seg.OpenObject(shm.KindLock, "lock", 1)
-	if err != nil {
-		t.Fatal(err)
+// A lockDeath is a lock whose user, the victim, is going to die at a point.
+type lockDeath struct {
+	t      *testing.T
+	ctx    context.Context
+	point  crash.Point
+	seg    *shm.Segment
+	lock   *psync.Lock
+	other  *psync.Lock // another party's
+	memory *shm.Object
+	victim *proc.Call[int]
+}
+
+func newLockDeath(t *testing.T, point crash.Point) *lockDeath {
+	seg := closing(t, must(shm.Anonymous(1<<20, &shm.Options{Wait: shm.WaitBlock}))(t))
+	party := closing(t, must(seg.Attach())(t))
+	return &lockDeath{
+		t: t, ctx: within(t), point: point, seg: seg,
+		lock:   closing(t, must(psync.NewLock(seg, "lock", nil))(t)),
+		other:  closing(t, must(psync.OpenLock(party, "lock"))(t)),
+		memory: must(seg.OpenObject(shm.KindLock, "lock", 1))(t),
 	}
-	defer o.Close()
-	word := view.At[atomic.Uint32](o.Bytes(), 0)
-	for word.Load()&1 == 0 {
-		if ctx.Err() != nil {
-			t.Fatal("the victim never waits")
+}
+
+// word and gate are the lock's memory: see package internal/robust.
+func (d *lockDeath) word() *atomic.Uint64 { return view.At[atomic.Uint64](d.memory.Bytes(), 0) }
+func (d *lockDeath) gate() *atomic.Uint32 { return view.At[atomic.Uint32](d.memory.Bytes(), 8) }
+
+// start starts the victim, which acquires and releases the lock.
+func (d *lockDeath) start() {
+	d.t.Helper()
+	d.victim = must(lockUser.New(struct {
+		Lock  *psync.Lock
+		Count int
+	}{d.lock, 1000}, &proc.Options{Env: []string{crash.Env + "=" + d.point.String()}}))(d.t)
+	wantNil(d.t, "Start", d.victim.Start(d.ctx))
+	d.t.Cleanup(func() { d.victim.Kill(); d.victim.Join(context.Background()) })
+}
+
+// died waits until the victim is dead.
+func (d *lockDeath) died() {
+	d.t.Helper()
+	await(d.t, d.victim.Done(), "the victim does not die")
+	var exit *proc.ExitError
+	if err := d.victim.Join(d.ctx); !errors.As(err, &exit) || exit.Code != -9 {
+		d.t.Fatalf("victim ended with %v, want death at its point", err)
+	}
+}
+
+// free: the victim dies as owner of a lock that nobody wants.
+func (d *lockDeath) free() {
+	d.start()
+	d.died()
+}
+
+// held: the victim dies as a waiter.
+func (d *lockDeath) held() {
+	wantNil(d.t, "Acquire", d.lock.Acquire(d.ctx))
+	d.start()
+	d.died()
+	wantNil(d.t, "Release", d.lock.Release())
+}
+
+// releasedTo: the victim dies as a waiter to whom the lock was released.
+func (d *lockDeath) releasedTo() {
+	wantNil(d.t, "Acquire", d.lock.Acquire(d.ctx))
+	d.start()
+	d.until("the victim waits", func() bool { return d.gate().Load()&1 != 0 })
+	wantNil(d.t, "Release", d.lock.Release())
+	d.died()
+}
+
+// prodded: the victim dies when it has waited for so long that it claims to
+// be the heir.
+func (d *lockDeath) prodded() {
+	wantNil(d.t, "Acquire", d.lock.Acquire(d.ctx))
+	d.start()
+	d.until("the victim dies", d.prodVictim)
+	d.died()
+	wantNil(d.t, "Release", d.lock.Release())
+}
+
+// prodVictim wakes the victim for nothing, and tells whether it is dead.
+func (d *lockDeath) prodVictim() bool {
+	futex.Wake(d.gate(), futex.All)
+	_, exited := d.victim.ExitCode()
+	return exited
+}
+
+// handedTo: the victim dies as the heir to whom the lock was handed over.
+func (d *lockDeath) handedTo() {
+	wantNil(d.t, "Acquire", d.lock.Acquire(d.ctx))
+	d.start()
+	d.until("the victim claims", func() bool {
+		d.prodVictim()
+		return d.word().Load()>>33 != 0
+	})
+	wantNil(d.t, "Release", d.lock.Release())
+	d.died()
+}
+
+// handsOver: the victim dies when it has handed the lock over to the other
+// party, whose waiter comes late.
+func (d *lockDeath) handsOver() {
+	wantNil(d.t, "Acquire", d.other.Acquire(d.ctx))
+	owner := d.word().Load() >> 1
+	wantNil(d.t, "Release", d.other.Release())
+	d.word().Store(owner << 33)
+	d.start()
+	d.died()
+}
+
+// until waits until f holds.
+func (d *lockDeath) until(what string, f func() bool) {
+	d.t.Helper()
+	for !f() {
+		if d.ctx.Err() != nil {
+			stuck(d.t, what)
 		}
 		time.Sleep(100 * time.Microsecond)
 	}
+}
+
+// check lets two come after the death.
+func (d *lockDeath) check(want error) {
+	t, ctx := d.t, d.ctx
+	locks := []*psync.Lock{d.other, d.lock}
+	var results []<-chan error
+	for _, l := range locks {
+		results = append(results, async(func() error {
+			if err := l.Acquire(ctx); err != nil {
+				return err
+			}
+			return l.Release()
+		}))
+	}
+	for i, c := range results {
+		if err := await(t, c, "a waiter hangs on the dead"); err != want {
+			t.Errorf("waiter %d after the death: %v, want %v", i, err, want)
+		}
+	}
+	repaired := false
+	wantNil(t, "Recover", d.lock.Recover(ctx, func() error { repaired = true; return nil }))
+	if repaired != (want != nil) {
+		t.Errorf("repair called: %v", repaired)
+	}
+	for _, l := range locks {
+		wantNil(t, "TryAcquire at the end", l.TryAcquire())
+		wantNil(t, "Release", l.Release())
+	}
+	runtime.KeepAlive(d.memory)
 }
 
 // stormWords is what a lock storm guards: a and b are equal whenever the lock

@@ -49,7 +49,7 @@ var (
 // line of the party table.
 //
 //	0    flags    written when the lock is made
-//	128  writer   robust word of the writers: who has it writes, or is about to
+//	128  writer   robust lock of the writers: who has it writes, or is about to
 //	256  phase    which writer it is, and how far; written by who has the word
 //	264  drained  gate of the writer that waits for readers
 //	268  top      the highest line that has readers, or had
@@ -104,8 +104,8 @@ type rwWords struct {
 	_       structs.HostLayout
 	flags   atomic.Uint32
 	_       [124]byte
-	writer  atomic.Uint32
-	_       [124]byte
+	writer  robust.Words
+	_       [112]byte
 	phase   atomic.Uint64
 	drained wait.Gate
 	top     atomic.Uint32
@@ -540,7 +540,7 @@ func (l *RWLock) Release() error {
 		return ErrClosed
 	}
 	p := c.load()
-	if p.state() != rwWriting || c.writer.Owner() != c.Object().Me() || !c.free(p) {
+	if p.state() != rwWriting || !c.writer.Held() || !c.free(p) {
 		return c.Done(ErrNotHeld)
 	}
 	if crash.Enabled {

@@ -31,9 +31,7 @@ func rwUse(ctx context.Context, l *psync.RWLock, write bool) error {
 // TestRWLockUserDies kills a reader or a writer at each step. Two readers and
 // two writers, in this process and in another party, must come through.
 func TestRWLockUserDies(t *testing.T) {
-	if !crash.Enabled {
-		t.Skip("needs a binary built with -tags crashpoints")
-	}
+	needsCrashPoints(t)
 	const reader, writer = 0, 1
 	for _, test := range []struct {
 		point  crash.Point
@@ -86,7 +84,7 @@ func TestRWLockUserDies(t *testing.T) {
 					}))
 				}
 			}
-			victim := launch(t, rwHoldTask, rwJob{test.victim, l, c}, dieAt(test.point))
+			victim := launch(t, rwHoldTask, rwJob{test.victim, l, c}, dyingAt(test.point))
 			if test.held == "by the victim" {
 				c.await(t, 0, 1)
 				if test.victim == writer {
@@ -98,7 +96,7 @@ func TestRWLockUserDies(t *testing.T) {
 				}
 				c.add(1)
 			}
-			wantKilled(t, victim)
+			died(t, victim)
 			if len(results) == 0 {
 				come()
 				if test.held != "" {

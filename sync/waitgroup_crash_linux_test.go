@@ -47,9 +47,7 @@ var groupLost = register("group lost", func(ctx context.Context, j groupJob) err
 // TestWaitGroupUserDies kills a process at each step of each change. The
 // change is made, or not, as the step says; who waits learns what that means.
 func TestWaitGroupUserDies(t *testing.T) {
-	if !crash.Enabled {
-		t.Skip("needs a binary built with -tags crashpoints")
-	}
+	needsCrashPoints(t)
 	test := func(does int, point crash.Point, made bool) {
 		t.Run(fmt.Sprintf("%d_%v", does, point), func(t *testing.T) {
 			seg := blocking(t)
@@ -62,7 +60,7 @@ func TestWaitGroupUserDies(t *testing.T) {
 				joined(t, launch(t, groupLost, groupJob{0, g, c}, nil))
 				lost = 1
 			}
-			victim := launch(t, groupVictim, groupJob{does, g, c}, dieAt(point))
+			victim := launch(t, groupVictim, groupJob{does, g, c}, dyingAt(point))
 			c.await(t, 0, 1)
 			var one, two <-chan error
 			if lost == 0 {
@@ -70,7 +68,7 @@ func TestWaitGroupUserDies(t *testing.T) {
 				awaitAsleep(t, os.Getpid(), 2)
 			}
 			c.add(1)
-			wantKilled(t, victim)
+			died(t, victim)
 			// What is counted now, and for whom.
 			living, want := 1, error(nil)
 			switch {
@@ -109,6 +107,7 @@ func TestWaitGroupUserDies(t *testing.T) {
 		for point := range crash.Points(crash.WaitGroupLogged, crash.WaitGroupCleared) {
 			test(does, point, true)
 		}
+		test(does, crash.LockFreed, true)
 	}
 	test(groupWaits, crash.WaitGroupWaiting, false)
 }

@@ -26,6 +26,9 @@ var layers = []layer{
 	{"cmd/mpbench", []string{"bench", "proc", "shm"}},
 	{"bench", []string{"proc", "ring", "sync", "shm", "futex", "internal/sys"}},
 	{"examples/*", []string{"proc", "ring", "array", "value", "sync", "shm", "futex"}},
+	{"internal/testkit", []string{
+		"proc", "shm", "futex", "internal/sys", "internal/crash", "internal/view",
+	}},
 	{"proc", []string{"shm", "internal/sys"}},
 	{"ring", []string{
 		"shm", "internal/robust", "internal/party", "internal/wait", "futex", "internal/fence",
@@ -47,7 +50,7 @@ var layers = []layer{
 		"internal/robust", "internal/party", "internal/wait", "internal/fence", "internal/sys",
 		"internal/crash", "internal/layout", "internal/view",
 	}},
-	{"internal/robust", []string{"internal/party", "internal/wait", "futex", "internal/crash"}},
+	{"internal/robust", []string{"internal/party", "internal/wait", "futex", "internal/fence", "internal/crash"}},
 	{"internal/party", []string{"futex", "internal/sys", "internal/crash"}},
 	{"internal/wait", []string{"futex", "internal/fence", "internal/sys", "internal/cpu"}},
 	{"futex", []string{"internal/sys"}},

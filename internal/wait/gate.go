@@ -60,6 +60,13 @@ func (g *Gate) wake(n int) {
 // and leaves something for another, or leaves without having looked.
 func (g *Gate) Pass() { futex.Wake(&g.word, 1) }
 
+// Rouse wakes every sleeper whatever the bit says: for news that concern one
+// of them, not whoever comes first.
+func (g *Gate) Rouse() {
+	g.word.Add(2)
+	futex.Wake(&g.word, futex.All)
+}
+
 // Arm sets the sleepers' bit and returns the word to sleep on.
 func (g *Gate) Arm() futex.Word {
 	for {

@@ -29,7 +29,7 @@ type Spinner struct {
 const (
 	firstBudget = 4 * time.Microsecond
 	lastBudget  = 50 * time.Microsecond
-	maxSkip     = 64
+	maxSkip     = 1024
 	pauses      = 32 // looks between two looks at the clock
 )
 

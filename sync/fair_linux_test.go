@@ -1,0 +1,85 @@
+package sync_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/proc"
+	psync "github.com/seed-2e7ecdea/mp/sync"
+)
+
+// hammering is how long TestLockFairness hammers.
+var hammering = flag.Duration("fair", time.Second, "how long to hammer a lock")
+
+// A hammerer acquires and releases a lock as fast as it can.
+type hammerer struct {
+	Lock *psync.Lock
+	For  time.Duration
+	Hold time.Duration
+}
+
+// waits tells how long a hammerer waited.
+type waits struct {
+	Acquired uint64
+	Longest  time.Duration
+	Slow     [7]uint64 // waits of at least 1, 2, 4 ... ms
+}
+
+var hammer = proc.Register("hammer", func(ctx context.Context, in hammerer) (waits, error) {
+	var w waits
+	begin := time.Now()
+	for now := begin; now.Sub(begin) < in.For; {
+		if err := in.Lock.Acquire(ctx); err != nil {
+			return w, err
+		}
+		got := time.Now()
+		for time.Since(got) < in.Hold {
+		}
+		if err := in.Lock.Release(); err != nil {
+			return w, err
+		}
+		waited := got.Sub(now)
+		w.Acquired++
+		w.Longest = max(w.Longest, waited)
+		if ms := waited.Milliseconds(); ms > 0 {
+			w.Slow[min(int(math.Log2(float64(ms))), len(w.Slow)-1)]++
+		}
+		now = time.Now()
+	}
+	return w, nil
+})
+
+// Nobody starves: four processes hammer a lock, and each gets it again and
+// again; also while they hold it nearly all the time, so that who is woken by a
+// Release comes too late for the lock.
+func TestLockFairness(t *testing.T) {
+	for _, hold := range []time.Duration{0, 200 * time.Microsecond} {
+		t.Run(fmt.Sprintf("held_for_%v", hold), func(t *testing.T) { testFairness(t, hold) })
+	}
+}
+
+func testFairness(t *testing.T, hold time.Duration) {
+	const hammerers = 4
+	lock := newLock(t, anonymous(t))
+	ctx, cancel := context.WithTimeout(context.Background(), patience+2**hammering)
+	defer cancel()
+	var children []*proc.Call[waits]
+	for range hammerers {
+		p := must(hammer.New(hammerer{lock, *hammering, hold}, nil))(t)
+		wantNil(t, "Start", p.Start(ctx))
+		t.Cleanup(func() { p.Kill(); p.Join(context.Background()) })
+		children = append(children, p)
+	}
+	for i, p := range children {
+		w, err := p.Result(ctx)
+		wantNil(t, fmt.Sprintf("hammerer %d", i), err)
+		t.Logf("hammerer %d: %d times, longest wait %v, waits of 1, 2, 4 ... ms %v", i, w.Acquired, w.Longest, w.Slow)
+		if w.Longest > *hammering/2 {
+			t.Errorf("hammerer %d waited %v of %v", i, w.Longest, *hammering)
+		}
+	}
+}
