@@ -37,7 +37,7 @@ func dieAt(t *testing.T, point crash.Point, task *proc.Task[part, int], p part) 
 }
 
 // died waits until the child has died by SIGKILL.
-func died(t *testing.T, p *proc.Call[int]) {
+func died(t testing.TB, p *proc.Call[int]) {
 	t.Helper()
 	await(t, p.Done(), "death of "+p.Name())
 	var exit *proc.ExitError
