@@ -51,9 +51,7 @@ const (
 // when it comes first, and when it comes last. The other two, in this process and
 // in another party, must pass or find the barrier broken, as the step says.
 func TestB09_BarrierUserDies(t *testing.T) {
-	if !crash.Enabled {
-		t.Skip("needs a binary built with -tags crashpoints")
-	}
+	needsCrashPoints(t)
 	passed, broken := error(nil), psync.ErrBroken
 	for _, test := range []struct {
 		point crash.Point
@@ -84,7 +82,7 @@ func TestB09_BarrierUserDies(t *testing.T) {
 			c := newCells(t, seg, 1)
 			job := barrierJob{test.does, b, c}
 			var one, two <-chan error
-			come := func() { one, two = waits(within(t), b), waits(within(t), far) }
+			come := func() { one, two = waitsAt(within(t), b), waitsAt(within(t), far) }
 			if test.last {
 				come()
 				awaitAsleep(t, os.Getpid(), 2)

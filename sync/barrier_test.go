@@ -38,12 +38,6 @@ func launch[J any](t testing.TB, task *proc.Task[J, int], j J, o *proc.Options) 
 	return p
 }
 
-// dies makes party a dead one, as seg's party sees it.
-func dies(t testing.TB, seg, party *shm.Segment) {
-	t.Helper()
-	wantNil(t, "Announce", seg.Announce(must(party.Drop())(t)))
-}
-
 // attach returns one more party of seg.
 func attach(t testing.TB, seg *shm.Segment) *shm.Segment {
 	t.Helper()
@@ -72,8 +66,8 @@ func newBarriers(t testing.TB, seg *shm.Segment, n int, o *psync.BarrierOptions)
 	return list
 }
 
-// waits begins a Wait.
-func waits(ctx context.Context, b *psync.Barrier) <-chan error {
+// waitsAt begins a Wait.
+func waitsAt(ctx context.Context, b *psync.Barrier) <-chan error {
 	return async(func() error { return second(b.Wait(ctx)) })
 }
 
@@ -208,7 +202,7 @@ func testBarrierAction(t *testing.T, seg *shm.Segment) {
 func testBarrierActionFails(t *testing.T, seg *shm.Segment) {
 	list := newBarriers(t, seg, 2, nil)
 	failure := errors.New("no action")
-	waiter := waits(within(t), list[0])
+	waiter := waitsAt(within(t), list[0])
 	awaitWaiting(t, list[0], 1)
 	if i, err := list[1].WaitDo(within(t), func() error { return failure }); err != failure || i != -1 {
 		t.Errorf("WaitDo: %d, %v, want the action's error", i, err)
@@ -217,7 +211,7 @@ func testBarrierActionFails(t *testing.T, seg *shm.Segment) {
 	wantBroken(t, list[0], true)
 	wantNil(t, "Reset", list[0].Reset())
 
-	waiter = waits(within(t), list[0])
+	waiter = waitsAt(within(t), list[0])
 	awaitWaiting(t, list[0], 1)
 	if v := panicOf(func() { list[1].WaitDo(within(t), func() error { panic("oh") }) }); v != "oh" {
 		t.Errorf("panic of the action: %v", v)
@@ -234,7 +228,7 @@ func testBarrierBrokenWhileActing(t *testing.T, seg *shm.Segment) {
 		func() { wantNil(t, "Abort", list[0].Abort()) },
 		func() { wantNil(t, "Reset", list[0].Reset()) },
 	} {
-		waiter := waits(within(t), list[0])
+		waiter := waitsAt(within(t), list[0])
 		awaitWaiting(t, list[0], 1)
 		acting, goOn := make(chan struct{}), make(chan struct{})
 		actor := async(func() error {
@@ -256,7 +250,7 @@ func testBarrierBrokenWhileActing(t *testing.T, seg *shm.Segment) {
 
 func testBarrierAbort(t *testing.T, seg *shm.Segment) {
 	list := newBarriers(t, seg, 3, nil)
-	one, two := waits(within(t), list[0]), waits(within(t), list[1])
+	one, two := waitsAt(within(t), list[0]), waitsAt(within(t), list[1])
 	awaitWaiting(t, list[0], 2)
 	awaitAsleep(t, os.Getpid(), 2)
 	wantNil(t, "Abort", list[2].Abort())
@@ -271,7 +265,7 @@ func testBarrierAbort(t *testing.T, seg *shm.Segment) {
 func testBarrierReset(t *testing.T, seg *shm.Segment) {
 	list := newBarriers(t, seg, 3, nil)
 	for range 5 {
-		one, two := waits(within(t), list[0]), waits(within(t), list[1])
+		one, two := waitsAt(within(t), list[0]), waitsAt(within(t), list[1])
 		awaitWaiting(t, list[0], 2)
 		awaitAsleep(t, os.Getpid(), 2)
 		wantNil(t, "Reset", list[2].Reset())
@@ -288,9 +282,9 @@ func testBarrierReset(t *testing.T, seg *shm.Segment) {
 func testBarrierContext(t *testing.T, seg *shm.Segment) {
 	list := newBarriers(t, seg, 3, nil)
 	for range 5 {
-		other := waits(within(t), list[0])
+		other := waitsAt(within(t), list[0])
 		ctx, cancel := context.WithCancel(t.Context())
-		late := waits(ctx, list[1])
+		late := waitsAt(ctx, list[1])
 		awaitWaiting(t, list[0], 2)
 		awaitAsleep(t, os.Getpid(), 2)
 		cancel()
@@ -356,7 +350,7 @@ func testBarrierExpired(t *testing.T, seg *shm.Segment) {
 	list := newBarriers(t, seg, 2, nil)
 	for range 10 {
 		// The last to come passes, the first does not.
-		other := waits(within(t), list[0])
+		other := waitsAt(within(t), list[0])
 		awaitWaiting(t, list[0], 1)
 		wantNil(t, "Wait of the last", second(list[1].Wait(expired)))
 		wantNil(t, "Wait", await(t, other, "waiter"))
@@ -409,7 +403,7 @@ func testBarrierNoSeat(t *testing.T, seg *shm.Segment) {
 	})
 	await(t, acting, "action")
 	ctx, cancel := context.WithCancel(t.Context())
-	tooMany, waiter := waits(ctx, list[0]), waits(within(t), list[0])
+	tooMany, waiter := waitsAt(ctx, list[0]), waitsAt(within(t), list[0])
 	awaitAsleep(t, os.Getpid(), 2)
 	cancel()
 	err := await(t, tooMany, "cancelled one")
@@ -484,7 +478,7 @@ func testBarrierInvalid(t *testing.T, seg *shm.Segment) {
 func testBarrierClosed(t *testing.T, seg *shm.Segment) {
 	b := must(psync.NewBarrier(seg, "b", 3, nil))(t)
 	other := closing(t, must(psync.OpenBarrier(attach(t, seg), "b"))(t))
-	here, there := waits(within(t), b), waits(within(t), other)
+	here, there := waitsAt(within(t), b), waitsAt(within(t), other)
 	awaitWaiting(t, other, 2)
 	awaitAsleep(t, os.Getpid(), 2)
 	// Close gives up for those who wait through it.
@@ -506,7 +500,7 @@ func testBarrierClosed(t *testing.T, seg *shm.Segment) {
 	// Who closes the segment counts as dead.
 	party := must(seg.Attach())(t)
 	far := must(psync.OpenBarrier(party, "b"))(t)
-	here, there = waits(within(t), other), waits(within(t), far)
+	here, there = waitsAt(within(t), other), waitsAt(within(t), far)
 	awaitWaiting(t, other, 2)
 	awaitAsleep(t, os.Getpid(), 2)
 	wantNil(t, "Close", party.Close())
@@ -533,11 +527,11 @@ func TestBarrierDeadParty(t *testing.T) {
 	party := must(seg.Attach())(t)
 	far := must(psync.OpenBarrier(party, "b"))(t)
 	t.Run("B09_waiters_and_comers_learn", func(t *testing.T) {
-		dead := waits(context.Background(), far)
-		waiter := waits(within(t), list[0])
+		dead := waitsAt(context.Background(), far)
+		waiter := waitsAt(within(t), list[0])
 		awaitWaiting(t, list[0], 2)
 		awaitAsleep(t, os.Getpid(), 2)
-		dies(t, seg, party)
+		partyDies(t, seg, party)
 		wantError(t, "Wait", await(t, waiter, "waiter"), psync.ErrBroken)
 		wantError(t, "Wait", second(list[1].Wait(within(t))), psync.ErrBroken)
 		wantError(t, "Wait of the dead", await(t, dead, "the dead"), psync.ErrClosed)
@@ -558,9 +552,9 @@ func TestBarrierDeadParty(t *testing.T) {
 		} {
 			party := must(seg.Attach())(t)
 			far := must(psync.OpenBarrier(party, "b"))(t)
-			dead := waits(context.Background(), far)
+			dead := waitsAt(context.Background(), far)
 			awaitWaiting(t, list[0], 1)
-			dies(t, seg, party)
+			partyDies(t, seg, party)
 			f()
 			wantBroken(t, list[0], true)
 			wantError(t, "Wait of the dead", await(t, dead, "the dead"), psync.ErrClosed)
@@ -572,9 +566,9 @@ func TestBarrierDeadParty(t *testing.T) {
 		party := must(seg.Attach())(t)
 		far := must(psync.OpenBarrier(party, "b"))(t)
 		passes(t, far, list[0], list[1])
-		waiter := waits(within(t), list[0])
+		waiter := waitsAt(within(t), list[0])
 		awaitWaiting(t, list[0], 1)
-		dies(t, seg, party)
+		partyDies(t, seg, party)
 		wantBroken(t, list[0], false)
 		passes(t, list[1], list[2])
 		wantNil(t, "Wait", await(t, waiter, "waiter"))
@@ -582,7 +576,7 @@ func TestBarrierDeadParty(t *testing.T) {
 	t.Run("B09_in_the_action", func(t *testing.T) {
 		party := must(seg.Attach())(t)
 		far := must(psync.OpenBarrier(party, "b"))(t)
-		one, two := waits(within(t), list[0]), waits(within(t), list[1])
+		one, two := waitsAt(within(t), list[0]), waitsAt(within(t), list[1])
 		awaitWaiting(t, list[0], 2)
 		acting, goOn := make(chan struct{}), make(chan struct{})
 		actor := async(func() error {
@@ -593,7 +587,7 @@ func TestBarrierDeadParty(t *testing.T) {
 			}))
 		})
 		await(t, acting, "action")
-		dies(t, seg, party)
+		partyDies(t, seg, party)
 		wantError(t, "Wait", await(t, one, "waiter"), psync.ErrBroken)
 		wantError(t, "Wait", await(t, two, "waiter"), psync.ErrBroken)
 		close(goOn)
@@ -661,7 +655,7 @@ func TestBarrierProcesses(t *testing.T) {
 			c := newCells(t, seg, 3)
 			victim := launch(t, barrierTask, barrierJob{1, b, c}, nil)
 			other := launch(t, brokenTask, barrierJob{1, b, c}, nil)
-			here := waits(within(t), b)
+			here := waitsAt(within(t), b)
 			awaitWaiting(t, b, 3)
 			awaitAsleep(t, os.Getpid(), 1)
 			awaitAsleep(t, other.PID(), 1)

@@ -49,7 +49,7 @@ var (
 // line of the party table.
 //
 //	0    flags    written when the lock is made
-//	128  writer   robust word of the writers: who has it writes, or is about to
+//	128  writer   robust lock of the writers: who has it writes, or is about to
 //	256  phase    which writer it is, and how far; written by who has the word
 //	264  drained  gate of the writer that waits for readers
 //	268  top      the highest line that has readers, or had
@@ -61,7 +61,7 @@ var (
 // it finds:
 //
 //	phase p FREE             it is in
-//	phase p WANTED, WRITING  it is in as soon as phase p is FREE
+//	phase p WANTED, WRITING  it is in as soon as phase p is neither
 //	phase p STALLED          it waits for another, and does not count itself yet
 //
 // and looks at the phase again: if that is another now, a writer may have
@@ -295,9 +295,9 @@ func (c *rwCore) read(ctx context.Context, wanted func() bool) error {
 	}
 }
 
-// await waits until phase p is FREE or over.
+// await waits while phase p keeps readers out as it does now.
 func (c *rwCore) await(ctx context.Context, p rwPhase, wanted func() bool) error {
-	return c.Room().Await(ctx, &c.reading, &rwReader{c, p.number(), wanted})
+	return c.Room().Await(ctx, &c.reading, &rwReader{c, p, wanted})
 }
 
 // heldBy looks at the writer of phase p, which is not FREE. It returns nil if
@@ -432,12 +432,19 @@ func (c *rwCore) leave(w uint64, color uint) bool {
 	return true
 }
 
-// An rwReader waits until a phase is FREE or over. If it is counted under that
-// phase, no writer comes after that before it has left.
+// An rwReader waits until the writer for whom it found a phase WANTED or
+// WRITING is done, or until that phase is STALLED no more.
 type rwReader struct {
 	c      *rwCore
-	number uint64
+	found  rwPhase
 	wanted func() bool
+}
+
+// over tells whether, as the phase is p now, r need not wait any more.
+// If r is counted, it is in: no writer comes before it has left.
+func (r *rwReader) over(p rwPhase) bool {
+	return p.number() != r.found.number() || p.state() == rwFree ||
+		(p.state() == rwStalled) != (r.found.state() == rwStalled)
 }
 
 func (r *rwReader) Try() (bool, error) {
@@ -446,7 +453,7 @@ func (r *rwReader) Try() (bool, error) {
 	}
 	for {
 		p := r.c.load()
-		if p.number() != r.number || p.state() == rwFree {
+		if r.over(p) {
 			return true, nil
 		}
 		switch err := r.c.heldBy(p); err {
@@ -533,7 +540,7 @@ func (l *RWLock) Release() error {
 		return ErrClosed
 	}
 	p := c.load()
-	if p.state() != rwWriting || c.writer.Owner() != c.Object().Me() || !c.free(p) {
+	if p.state() != rwWriting || !c.writer.Held() || !c.free(p) {
 		return c.Done(ErrNotHeld)
 	}
 	if crash.Enabled {

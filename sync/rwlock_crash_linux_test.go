@@ -31,9 +31,7 @@ func rwUse(ctx context.Context, l *psync.RWLock, write bool) error {
 // TestRWLockUserDies kills a reader or a writer at each step. Two readers and
 // two writers, in this process and in another party, must come through.
 func TestRWLockUserDies(t *testing.T) {
-	if !crash.Enabled {
-		t.Skip("needs a binary built with -tags crashpoints")
-	}
+	needsCrashPoints(t)
 	const reader, writer = 0, 1
 	for _, test := range []struct {
 		point  crash.Point

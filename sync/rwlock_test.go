@@ -87,6 +87,7 @@ func TestRWLock(t *testing.T) {
 		{"readers_before_the_next_writer", testRWReadersBetween},
 		{"cancelled", testRWCancelled},
 		{"writer_gives_up_often", testRWGivesUp},
+		{"in_although_the_next_stalls", testRWInBeforeStall},
 		{"stalled", testRWStalled},
 		{"readers_in_a_chain", testRWChain},
 		{"too_many", testRWTooMany},
@@ -286,6 +287,28 @@ func testRWGivesUp(t *testing.T, seg *shm.Segment) {
 			wantError(t, "TryAcquire beside readers", l.TryAcquire(), psync.ErrHeld)
 			wantNil(t, "RRelease", l.RRelease())
 		}
+	}
+	wantFree(t, list...)
+}
+
+// Readers that waited for a writer that gave up are in, although the next writer
+// stalls those that come after them.
+func testRWInBeforeStall(t *testing.T, seg *shm.Segment) {
+	list := newRWLocks(t, seg, 3, nil)
+	for range 5 {
+		wantNil(t, "RAcquire", list[0].RAcquire(t.Context()))
+		ctx, cancel := context.WithCancel(t.Context())
+		first := writes(ctx, list[1])
+		awaitWriter(t, list[0])
+		reader, next := reads(within(t), list[2]), writes(within(t), list[2])
+		awaitAsleep(t, os.Getpid(), 3)
+		cancel()
+		wantError(t, "Acquire", await(t, first, "writer that gives up"), context.Canceled)
+		wantNil(t, "RAcquire", await(t, reader, "reader behind a writer that gave up"))
+		wantNil(t, "RRelease", list[0].RRelease())
+		wantNil(t, "RRelease", list[2].RRelease())
+		wantNil(t, "Acquire", await(t, next, "next writer"))
+		wantNil(t, "Release", list[2].Release())
 	}
 	wantFree(t, list...)
 }
@@ -569,7 +592,7 @@ func TestRWLockDeadParty(t *testing.T) {
 		wantNil(t, "RAcquire", far.RAcquire(t.Context()))
 		writer := writes(within(t), list[0])
 		awaitAsleep(t, os.Getpid(), 1)
-		dies(t, seg, party)
+		partyDies(t, seg, party)
 		wantNil(t, "Acquire", await(t, writer, "writer behind a dead reader"))
 		wantNil(t, "Release", list[0].Release())
 		// The next party gets the dead one's line.
@@ -582,7 +605,7 @@ func TestRWLockDeadParty(t *testing.T) {
 		wantNil(t, "Acquire", list[0].Acquire(t.Context()))
 		reader := reads(context.Background(), far)
 		awaitAsleep(t, os.Getpid(), 1)
-		dies(t, seg, party)
+		partyDies(t, seg, party)
 		wantError(t, "RAcquire of the dead", await(t, reader, "dead reader"), psync.ErrClosed)
 		wantNil(t, "Release", list[0].Release())
 		wantFree(t, list...)
@@ -594,7 +617,7 @@ func TestRWLockDeadParty(t *testing.T) {
 		awaitWriter(t, list[0])
 		reader, writer := reads(within(t), list[1]), writes(within(t), list[1])
 		awaitAsleep(t, os.Getpid(), 3)
-		dies(t, seg, party)
+		partyDies(t, seg, party)
 		// No ErrOwnerDied: it had not written. The other writer waits now; the
 		// reader has come before it.
 		wantNil(t, "RAcquire", await(t, reader, "reader behind a dead writer"))
@@ -610,7 +633,7 @@ func TestRWLockDeadParty(t *testing.T) {
 		wantNil(t, "Acquire", far.Acquire(t.Context()))
 		reader, writer := reads(within(t), list[0]), writes(within(t), list[1])
 		awaitAsleep(t, os.Getpid(), 2)
-		dies(t, seg, party)
+		partyDies(t, seg, party)
 		wantError(t, "RAcquire", await(t, reader, "reader behind a dead writer"), psync.ErrOwnerDied)
 		wantError(t, "Acquire", await(t, writer, "writer behind a dead writer"), psync.ErrOwnerDied)
 		broken := errors.New("beyond repair")
@@ -650,7 +673,7 @@ func TestRWLockDeadParty(t *testing.T) {
 		wantNil(t, "Acquire", far.Acquire(t.Context()))
 		reader := reads(within(t), list[0])
 		awaitAsleep(t, os.Getpid(), 1)
-		dies(t, seg, party)
+		partyDies(t, seg, party)
 		wantNil(t, "RAcquire", await(t, reader, "reader behind a dead writer"))
 		wantNil(t, "RRelease", list[0].RRelease())
 		wantFree(t, list...)
@@ -658,7 +681,7 @@ func TestRWLockDeadParty(t *testing.T) {
 			party = must(seg.Attach())(t)
 			far = must(psync.OpenRWLock(party, "rw"))(t)
 			wantNil(t, "Acquire", far.Acquire(t.Context()))
-			dies(t, seg, party)
+			partyDies(t, seg, party)
 			wantNil(t, "Acquire after a death", f(list[1]))
 			wantNil(t, "Release", list[1].Release())
 			wantFree(t, list...)

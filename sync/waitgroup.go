@@ -46,7 +46,7 @@ var _ marshaler = (*WaitGroup)(nil)
 // has claimed. Share 0, of nobody, has the counts of the dead whose line another
 // party has got.
 //
-//	0    guard  robust word: who has it may change what follows
+//	0    guard  robust lock: who has it may change what follows
 //	128  total  of all shares
 //	136  gate   of those who wait
 //	140  top    the highest line that has or had a count

@@ -47,9 +47,7 @@ var groupLost = register("group lost", func(ctx context.Context, j groupJob) err
 // TestWaitGroupUserDies kills a process at each step of each change. The
 // change is made, or not, as the step says; who waits learns what that means.
 func TestWaitGroupUserDies(t *testing.T) {
-	if !crash.Enabled {
-		t.Skip("needs a binary built with -tags crashpoints")
-	}
+	needsCrashPoints(t)
 	test := func(does int, point crash.Point, made bool) {
 		t.Run(fmt.Sprintf("%d_%v", does, point), func(t *testing.T) {
 			seg := blocking(t)
@@ -109,6 +107,7 @@ func TestWaitGroupUserDies(t *testing.T) {
 		for point := range crash.Points(crash.WaitGroupLogged, crash.WaitGroupCleared) {
 			test(does, point, true)
 		}
+		test(does, crash.LockFreed, true)
 	}
 	test(groupWaits, crash.WaitGroupWaiting, false)
 }

@@ -294,7 +294,7 @@ func TestWaitGroupDeadParty(t *testing.T) {
 		wantNil(t, "Claim", far.Claim())
 		one, two := waitsFor(within(t), a), waitsFor(within(t), b)
 		awaitAsleep(t, os.Getpid(), 2)
-		dies(t, seg, party)
+		partyDies(t, seg, party)
 		wantError(t, "Wait", await(t, one, "waiter"), psync.ErrOwnerDied)
 		wantError(t, "Wait", await(t, two, "waiter"), psync.ErrOwnerDied)
 		wantError(t, "Wait", b.Wait(within(t)), psync.ErrOwnerDied)
@@ -313,7 +313,7 @@ func TestWaitGroupDeadParty(t *testing.T) {
 		wantNil(t, "Add", a.Add(1))
 		waiter := waitsFor(within(t), b)
 		awaitAsleep(t, os.Getpid(), 1)
-		dies(t, seg, party)
+		partyDies(t, seg, party)
 		wantNil(t, "Done", a.Done())
 		wantNil(t, "Wait", await(t, waiter, "waiter"))
 		wantCount(t, b, 0)
@@ -330,7 +330,7 @@ func TestWaitGroupDeadParty(t *testing.T) {
 				wantNil(t, "Add", a.Add(1))
 				wantNil(t, "Claim", last.Claim())
 			}
-			dies(t, seg, party)
+			partyDies(t, seg, party)
 		}
 		party := must(seg.Attach())(t)
 		last = closing(t, must(psync.OpenWaitGroup(closing(t, party), "g"))(t))
@@ -433,7 +433,7 @@ func TestWaitGroupHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		g := closing(t, must(psync.NewWaitGroup(seg, "g"))(t))
 		o := must(seg.OpenObject(shm.KindWaitGroup, "g", 1))(t)
-		guard := view.At[atomic.Uint32](o.Bytes(), 0)
+		guard := view.At[atomic.Uint64](o.Bytes(), 0)
 		words := view.Slice[atomic.Uint64](o.Bytes(), 0, len(o.Bytes())/8)
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
@@ -446,7 +446,7 @@ func TestWaitGroupHostileBytes(t *testing.T) {
 					w = &words[16+r.IntN(30)] // not just lines
 				}
 				w.Store([]uint64{0, r.Uint64(), w.Load() ^ 1<<r.IntN(64), uint64(r.IntN(16))}[r.IntN(4)])
-				guard.Store([]uint32{0, 1, 2, 1<<31 - 2}[r.IntN(4)]) // nobody, or somebody dead
+				guard.Store([]uint64{0, 1, 3, 1<<31 - 2}[r.IntN(4)]) // nobody, or somebody dead
 				for _, f := range []func() error{
 					func() error { return g.Add(r.IntN(3)) }, g.Claim, g.Done,
 					func() error { return second(g.Recover()) },
