@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/seed-2e7ecdea/mp/internal/known"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
@@ -15,5 +16,7 @@ var (
 	// ErrTooLong means that a byte string has no room for what was to be set.
 	ErrTooLong = errors.New("too long for the byte string")
 )
+
+func init() { known.Register(ErrTooLong) }
 
 func panicClosed(method string) { panic(fmt.Errorf("array: %s: %w", method, ErrClosed)) }

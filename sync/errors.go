@@ -3,6 +3,7 @@ package sync
 import (
 	"errors"
 
+	"github.com/seed-2e7ecdea/mp/internal/known"
 	"github.com/seed-2e7ecdea/mp/internal/robust"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
@@ -35,3 +36,9 @@ var (
 	// ErrClosed means that this process has closed the object or its segment.
 	ErrClosed = shm.ErrClosed
 )
+
+func init() {
+	known.Register(
+		ErrHeld, ErrNotHeld, ErrOwnerDied, ErrOverRelease, ErrNoPermit, ErrBroken, ErrInvalid, ErrWaiters, ErrTooMany,
+	)
+}
