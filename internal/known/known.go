@@ -20,7 +20,7 @@ func Register(sentinels ...error) {
 	defer known.mu.Unlock()
 	for _, s := range sentinels {
 		if old, ok := known.byText[s.Error()]; ok && old != s {
-			panic("mp: two errors registered with the text " + s.Error())
+			panic("proc: two errors registered with the text " + s.Error())
 		}
 		known.byText[s.Error()] = s
 	}
