@@ -172,6 +172,12 @@ func TestSpeed(t *testing.T) {
 		offset    int
 		f         func()
 	}{
+		{"Uint64.Word", "load", word.Offset(), func() {
+			w := word.Word()
+			for range n {
+				sink += w.Load()
+			}
+		}},
 		{"Uint64.Load", "load", word.Offset(), func() {
 			for range n {
 				sink += word.Load()
@@ -185,6 +191,11 @@ func TestSpeed(t *testing.T) {
 		{"Uint64.Store", "store", word.Offset(), func() {
 			for i := range n {
 				word.Store(uint64(i))
+			}
+		}},
+		{"Value[uint64].Store", "store", plain.Offset(), func() {
+			for i := range n {
+				plain.Store(uint64(i))
 			}
 		}},
 		{"Load of 64 bytes", "copy", wide.Offset(), func() {

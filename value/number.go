@@ -2,6 +2,7 @@ package value
 
 import (
 	"math"
+	"sync/atomic"
 
 	"github.com/seed-2e7ecdea/mp/shm"
 )
@@ -59,6 +60,17 @@ func (v *Integer[T]) Load() T { // small enough to be inlined
 		panic(errLoad)
 	}
 	return T(w)
+}
+
+// Word returns the value's word itself, for loops in which Load's look at
+// whether the value is closed counts. It is valid until Close of the value's
+// segment. What is stored through it no Watch is told of. It panics as Add does.
+func (v *Integer[T]) Word() *atomic.Uint64 {
+	c := v.ref.Load()
+	if c == nil {
+		panicClosed("Word")
+	}
+	return c.word
 }
 
 // Add adds delta and returns the sum, which wraps around. It panics if the

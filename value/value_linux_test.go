@@ -236,6 +236,8 @@ func testNumbers(t *testing.T, seg *shm.Segment) {
 	Want(t, "Add", f.Add(0.25), 0.75)
 	Want(t, "And", u.And(0), 1)
 	Want(t, "Or", u.Or(6), 0)
+	Want(t, "Word", u.Word().Load(), 6)
+	u.Word().Store(6)
 	Want(t, "And", u.And(^uint64(2)), 6)
 	Want(t, "Load", u.Load(), 4)
 	Want(t, "CompareAndSwap", i.CompareAndSwap(-2, 9), true)
@@ -320,7 +322,7 @@ func testClosed(t *testing.T, seg *shm.Segment) {
 	var i value.Int64
 	var f value.Float64
 	for what, call := range map[string]func(){
-		"Add": func() { i.Add(1) }, "And": func() { i.And(1) }, "Or": func() { i.Or(1) }, "Load": func() { i.Load() },
+		"Add": func() { i.Add(1) }, "Word": func() { i.Word() }, "And": func() { i.And(1) }, "Or": func() { i.Or(1) }, "Load": func() { i.Load() },
 		"Float64.Add": func() { f.Add(1) }, "Float64.Load": func() { f.Load() },
 	} {
 		wantClosed(t, what, call)
