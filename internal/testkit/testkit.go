@@ -14,8 +14,9 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// Patience bounds every wait of the tests.
-const Patience = 30 * time.Second
+// Patience bounds every wait of the tests. A TestMain may set it before the
+// first.
+var Patience = 30 * time.Second
 
 // Within returns a context that ends when a test has waited too long.
 func Within(t testing.TB) context.Context {
