@@ -8,8 +8,8 @@ import (
 	"reflect"
 	"testing"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/ring"
-	"github.com/seed-2e7ecdea/mp/shm"
 )
 
 // The benchmarks of this file are between goroutines of one process. Those
@@ -18,10 +18,10 @@ import (
 func BenchmarkPipe(b *testing.B) {
 	for _, size := range []int{0, 64, 1024, 16384} {
 		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
-			seg := closing(b, must(shm.Anonymous(1<<20, nil))(b))
+			seg := Anonymous(b, 1<<20)
 			from, to := newPipe(b, seg, 1<<18)
 			ctx := context.Background()
-			done := async(func() error {
+			done := Async(func() error {
 				buf := make([]byte, size)
 				for {
 					if _, err := to.ReceiveInto(ctx, buf); err != nil {
@@ -49,10 +49,10 @@ func BenchmarkQueue(b *testing.B) {
 }
 
 func benchmarkQueue[T any](b *testing.B) {
-	seg := closing(b, must(shm.Anonymous(4<<20, nil))(b))
+	seg := Anonymous(b, room)
 	q := newQueue[T](b, seg, 1024)
 	ctx := context.Background()
-	done := async(func() error {
+	done := Async(func() error {
 		for {
 			if _, err := q.Get(ctx); err != nil {
 				return err
@@ -74,7 +74,7 @@ func benchmarkQueue[T any](b *testing.B) {
 
 // The pair of a Put and a Get that meet nobody.
 func BenchmarkQueuePair(b *testing.B) {
-	seg := closing(b, must(shm.Anonymous(1<<20, nil))(b))
+	seg := Anonymous(b, 1<<20)
 	q := newQueue[[64]byte](b, seg, 64)
 	b.SetBytes(64)
 	for b.Loop() {

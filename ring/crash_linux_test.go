@@ -11,14 +11,11 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
-
-// crashBound is how long a survivor may take for anything: far beyond what it
-// needs, so that a test that hits it has found somebody who waits on the dead.
-const crashBound = 30 * time.Second
 
 // crashArgs is what a process that is going to be killed gets. It says on Acks
 // what it has put or got, once the call has returned.
@@ -68,16 +65,8 @@ const crashCapacity = 4
 
 func newCrashScene(t *testing.T) *crashScene {
 	t.Helper()
-	if !crash.Enabled {
-		t.Skip("needs a binary built with -tags crashpoints")
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), crashBound)
-	t.Cleanup(cancel)
-	seg, err := shm.Anonymous(1<<20, &shm.Options{Wait: shm.WaitBlock})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { seg.Close() })
+	NeedCrashPoints(t)
+	seg := Blocking(t, 1<<20)
 	queue, err := ring.NewQueue[uint64](seg, "queue", crashCapacity, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -86,31 +75,7 @@ func newCrashScene(t *testing.T) *crashScene {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &crashScene{t, ctx, seg, queue, acks, given}
-}
-
-// victim starts a task that dies at the point when it passes it for the nth
-// time.
-func (s *crashScene) victim(task *proc.Task[crashArgs, int], in crashArgs, point crash.Point, n int) *proc.Process {
-	s.Helper()
-	p, err := task.New(in, &proc.Options{Env: []string{fmt.Sprintf("%s=%v:%d", crash.Env, point, n)}})
-	if err == nil {
-		err = p.Start(s.ctx)
-	}
-	if err != nil {
-		s.Fatal(err)
-	}
-	s.Cleanup(func() { p.Kill(); p.Join(context.Background()) })
-	return p.Process
-}
-
-// died waits until the victim has died of its crash point.
-func (s *crashScene) died(p *proc.Process) {
-	s.Helper()
-	var exit *proc.ExitError
-	if err := p.Join(s.ctx); !errors.As(err, &exit) || exit.Code != -9 {
-		s.Fatalf("victim ended with %v, want death by SIGKILL at its point", err)
-	}
+	return &crashScene{t, Within(t), seg, queue, acks, given}
 }
 
 // acked returns what the victim has said, once it is dead: all of it, then EOF.
@@ -211,8 +176,8 @@ func TestPutterDies(t *testing.T) {
 				// A getter waits while the putter dies. What the putter put
 				// before, or after it, must reach it.
 				var got []uint64
-				p := s.victim(crashPutter, in, point, n)
-				s.died(p)
+				p := StartToDie(s, crashPutter, in, point, n)
+				Killed(s, p)
 				acked := s.acked()
 				if err := s.queue.TryPut(7777); err != nil && err != ring.ErrFull {
 					t.Fatal(err)
@@ -280,7 +245,7 @@ func TestGetterDies(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				p := s.victim(crashGetter, crashArgs{Queue: s.queue, Acks: s.given, Count: 100}, point, n)
+				p := StartToDie(s, crashGetter, crashArgs{Queue: s.queue, Acks: s.given, Count: 100}, point, n)
 				var put, got []uint64
 				for i := range uint64(crashCapacity) {
 					if point == crash.QueueGetWaiting {
@@ -291,7 +256,7 @@ func TestGetterDies(t *testing.T) {
 					}
 					put = append(put, i)
 				}
-				s.died(p)
+				Killed(s, p)
 				got = append(got, s.acked()...)
 
 				// A message that it held comes out again, to who looks and to
@@ -434,14 +399,14 @@ func newPipeScene(t *testing.T, shared bool) *pipeScene {
 
 // eachDeath runs f for each step from first to last at which a victim of one of
 // the tasks dies, when it comes there for the first, third and ninth time.
-func eachDeath(t *testing.T, first, last crash.Point, tasks []*proc.Task[crashArgs, int], f func(s *pipeScene, victim *proc.Process)) {
+func eachDeath(t *testing.T, first, last crash.Point, tasks []*proc.Task[crashArgs, int], f func(s *pipeScene, victim *proc.Call[int])) {
 	for _, task := range tasks {
 		for point := range crash.Points(first, last) {
 			for _, n := range []int{1, 3, 9} {
 				for _, shared := range []bool{false, true} {
 					t.Run(fmt.Sprintf("%s/%v/%d/shared=%v", task.Name(), point, n, shared), func(t *testing.T) {
 						s := newPipeScene(t, shared)
-						f(s, s.victim(task, crashArgs{Queue: s.acks, Data: s.b, Acks: s.given, Count: 100}, point, n))
+						f(s, StartToDie(s, task, crashArgs{Queue: s.acks, Data: s.b, Acks: s.given, Count: 100}, point, n))
 					})
 				}
 			}
@@ -470,7 +435,7 @@ func record(i int) []byte {
 // goes on.
 func TestSenderDies(t *testing.T) {
 	tasks := []*proc.Task[crashArgs, int]{crashSender, crashHoldingSender}
-	eachDeath(t, crash.PipeSendEntered, crash.PipeSendLeft, tasks, func(s *pipeScene, victim *proc.Process) {
+	eachDeath(t, crash.PipeSendEntered, crash.PipeSendLeft, tasks, func(s *pipeScene, victim *proc.Call[int]) {
 		t, a, b := s.T, s.a, s.b
 		received := make(chan []uint64, 1)
 		go func() {
@@ -489,7 +454,7 @@ func TestSenderDies(t *testing.T) {
 				got = append(got, v)
 			}
 		}()
-		s.died(victim)
+		Killed(s, victim)
 		// The other holder sends on that end.
 		if err := b.Send(s.ctx, record(7777)); err != nil {
 			t.Fatalf("Send hangs on a dead sender: %v", err)
@@ -508,7 +473,7 @@ func TestSenderDies(t *testing.T) {
 // end receives the rest.
 func TestReceiverDies(t *testing.T) {
 	tasks := []*proc.Task[crashArgs, int]{crashReceiver, crashHoldingReceiver}
-	eachDeath(t, crash.PipeReceiveEntered, crash.PipeReceiveLeft, tasks, func(s *pipeScene, victim *proc.Process) {
+	eachDeath(t, crash.PipeReceiveEntered, crash.PipeReceiveLeft, tasks, func(s *pipeScene, victim *proc.Call[int]) {
 		t, a, b := s.T, s.a, s.b
 		const count = 24 // the last ones are for the survivor
 		done := make(chan error, 1)
@@ -521,7 +486,7 @@ func TestReceiverDies(t *testing.T) {
 			}
 			done <- nil
 		}()
-		s.died(victim)
+		Killed(s, victim)
 		var put []uint64
 		for i := range uint64(count) {
 			put = append(put, i)

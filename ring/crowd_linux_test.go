@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
@@ -67,13 +68,13 @@ const crowdMessages = 40 // of each goroutine that puts
 
 func cellOf(m message) int { return int(m.From)*crowdMessages + int(m.Seq) }
 
-var crowdGetter = task("crowd of getters", func(ctx context.Context, j job) (int, error) {
-	j.Cells.add(0)
-	return 0, getCrowd(ctx, j.Queue, func(m message) { j.Cells.at(1 + cellOf(m)).Add(1) })
+var crowdGetter = Task("crowd of getters", func(ctx context.Context, j job) (int, error) {
+	j.Cells.Add(0)
+	return 0, getCrowd(ctx, j.Queue, func(m message) { j.Cells.At(1 + cellOf(m)).Add(1) })
 })
 
-var crowdPutter = task("crowd of putters", func(ctx context.Context, j job) (int, error) {
-	j.Cells.add(0)
+var crowdPutter = Task("crowd of putters", func(ctx context.Context, j job) (int, error) {
+	j.Cells.Add(0)
 	return 0, putCrowd(ctx, j.Queue, j.From, crowdMessages)
 })
 
@@ -81,48 +82,48 @@ var crowdPutter = task("crowd of putters", func(ctx context.Context, j job) (int
 // nobody waits for ever.
 func TestCrowdsShareQueue(t *testing.T) {
 	for _, capacity := range []int{1, 16} {
-		seg := anonymous(t)
+		seg := Anonymous(t, room)
 		q := newQueue[message](t, seg, capacity)
-		c := newCells(t, seg, 1+2*crowdSize*crowdMessages)
+		c := NewCells(t, seg, 1+2*crowdSize*crowdMessages)
 		j := job{Queue: q, Cells: c, From: crowdSize}
-		getter, putter := start(t, crowdGetter, j), start(t, crowdPutter, j)
-		got := async(func() error {
-			return getCrowd(within(t), q, func(m message) { c.at(1 + cellOf(m)).Add(1) })
+		getter, putter := Start(t, crowdGetter, j), Start(t, crowdPutter, j)
+		got := Async(func() error {
+			return getCrowd(Within(t), q, func(m message) { c.At(1 + cellOf(m)).Add(1) })
 		})
-		c.await(t, 0, 2)
-		wantNil(t, "putters", putCrowd(within(t), q, 0, crowdMessages))
-		result(t, putter)
-		wantNil(t, "Shutdown", q.Shutdown())
-		wantNil(t, "getters", await(t, got, "getters"))
-		result(t, getter)
-		c.once(t, 1)
+		c.Await(t, 0, 2)
+		WantNil(t, "putters", putCrowd(Within(t), q, 0, crowdMessages))
+		Result(t, putter)
+		WantNil(t, "Shutdown", q.Shutdown())
+		WantNil(t, "getters", Await(t, got, "getters"))
+		Result(t, getter)
+		wantOnce(t, c, 1)
 	}
 }
 
 // The same between parties of this process, where the race detector looks.
 func TestCrowdOnHeap(t *testing.T) {
-	seg := heap(t)
-	q := closing(t, must(ring.NewQueue[message](seg, "q", 4, nil))(t))
-	c := newCells(t, seg, 2*crowdSize*crowdMessages)
+	seg := Heap(t, room)
+	q := Closing(t, Must(ring.NewQueue[message](seg, "q", 4, nil))(t))
+	c := NewCells(t, seg, 2*crowdSize*crowdMessages)
 	var got []<-chan error
 	var put []<-chan error
-	for i, party := range []*shm.Segment{seg, attach(t, seg)} {
-		mine := closing(t, must(ring.OpenQueue[message](party, "q"))(t))
-		got = append(got, async(func() error {
-			return getCrowd(within(t), mine, func(m message) { c.at(cellOf(m)).Add(1) })
+	for i, party := range []*shm.Segment{seg, Attach(t, seg)} {
+		mine := Closing(t, Must(ring.OpenQueue[message](party, "q"))(t))
+		got = append(got, Async(func() error {
+			return getCrowd(Within(t), mine, func(m message) { c.At(cellOf(m)).Add(1) })
 		}))
-		put = append(put, async(func() error {
-			return putCrowd(within(t), mine, uint32(i*crowdSize), crowdMessages)
+		put = append(put, Async(func() error {
+			return putCrowd(Within(t), mine, uint32(i*crowdSize), crowdMessages)
 		}))
 	}
 	for _, done := range put {
-		wantNil(t, "putters", await(t, done, "putters"))
+		WantNil(t, "putters", Await(t, done, "putters"))
 	}
-	wantNil(t, "Shutdown", q.Shutdown())
+	WantNil(t, "Shutdown", q.Shutdown())
 	for _, done := range got {
-		wantNil(t, "getters", await(t, done, "getters"))
+		WantNil(t, "getters", Await(t, done, "getters"))
 	}
-	c.once(t, 0)
+	wantOnce(t, c, 0)
 }
 
 // Many goroutines receive from one end of a pipe, and many send, by turns.
@@ -130,18 +131,18 @@ func TestCrowdSharesPipe(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		const each = 10
 		a, b := newPipe(t, seg, 256)
-		c := newCells(t, seg, crowdSize*each)
+		c := NewCells(t, seg, crowdSize*each)
 		received := make(chan error, crowdSize)
 		for range crowdSize {
 			go func() {
 				for range each {
 					buf := make([]byte, 128)
-					n, err := b.ReceiveInto(within(t), buf)
+					n, err := b.ReceiveInto(Within(t), buf)
 					if err != nil {
 						received <- err
 						return
 					}
-					c.at(int(buf[0])*each + int(buf[1])).Add(1)
+					c.At(int(buf[0])*each + int(buf[1])).Add(1)
 					for i := range buf[2:n] {
 						if buf[2+i] != buf[0] {
 							err = errors.New("torn message")
@@ -155,22 +156,22 @@ func TestCrowdSharesPipe(t *testing.T) {
 				received <- nil
 			}()
 		}
-		all(t, "senders", crowdSize, func(i int) error {
+		All(t, "senders", crowdSize, func(i int) error {
 			for seq := range each {
 				msg := make([]byte, 2+i)
 				for k := range msg {
 					msg[k] = byte(i)
 				}
 				msg[1] = byte(seq)
-				if err := a.Send(within(t), msg); err != nil {
+				if err := a.Send(Within(t), msg); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 		for range crowdSize {
-			wantNil(t, "receiver", await(t, received, "receivers"))
+			WantNil(t, "receiver", Await(t, received, "receivers"))
 		}
-		c.once(t, 0)
+		wantOnce(t, c, 0)
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/layout"
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -73,7 +74,7 @@ func hostile(t *testing.T, mem []byte, during bool, reset func(), ops []func() e
 	t.Logf("seed %d", seed)
 	s := newSpoiler(mem, seed)
 	var count atomic.Int64
-	done := async(func() error {
+	done := Async(func() error {
 		for begin, i := time.Now(), 0; time.Since(begin) < hostility(); i++ {
 			if i%200 == 0 {
 				reset()
@@ -120,8 +121,8 @@ func hostile(t *testing.T, mem []byte, during bool, reset func(), ops []func() e
 		}
 		if n := count.Load(); n != last {
 			last, since = n, time.Now()
-		} else if time.Since(since) > patience {
-			stuck(t, fmt.Sprintf("seed %d: operation %d does not end", seed, n))
+		} else if time.Since(since) > Patience {
+			Stuck(t, fmt.Sprintf("seed %d: operation %d does not end", seed, n))
 		}
 	}
 }
@@ -158,17 +159,17 @@ func testHostileQueue(t *testing.T, seg *shm.Segment) {
 	type big [12]byte
 	for _, capacity := range []int{1, 7, 40} {
 		name := fmt.Sprint("q", capacity)
-		q := closing(t, must(ring.NewQueue[big](seg, name, capacity, nil))(t))
-		print := must(layout.Of[big]())(t).Fingerprint
-		o := must(seg.OpenObject(shm.KindQueue, name, print))(t)
+		q := Closing(t, Must(ring.NewQueue[big](seg, name, capacity, nil))(t))
+		print := Must(layout.Of[big]())(t).Fingerprint
+		o := Must(seg.OpenObject(shm.KindQueue, name, print))(t)
 		blank := append([]byte(nil), o.Bytes()...)
 		reset := func() { restore(o.Bytes(), blank) }
 		hostile(t, o.Bytes(), isMapped(t, seg), reset, []func() error{
 			func() error { return odd(q.TryPut(big{1})) },
-			func() error { return odd(second(q.TryGet())) },
+			func() error { return odd(Second(q.TryGet())) },
 			func() error { q.Len(); return nil },
 			briefly(func(ctx context.Context) error { return q.Put(ctx, big{1}) }),
-			briefly(func(ctx context.Context) error { return second(q.Get(ctx)) }),
+			briefly(func(ctx context.Context) error { return Second(q.Get(ctx)) }),
 			func() error {
 				r, err := ring.OpenQueue[big](seg, name)
 				if err != nil {
@@ -195,13 +196,13 @@ func testHostilePipe(t *testing.T, seg *shm.Segment) {
 	for _, revoke := range []bool{false, true} {
 		name := fmt.Sprint("p", revoke)
 		a, b, err := ring.NewPipe(seg, name, &ring.PipeOptions{Capacity: 1})
-		wantNil(t, "NewPipe", err)
-		closing(t, a)
-		closing(t, b)
-		o := must(seg.OpenObject(shm.KindPipe, name, ring.PipePrint))(t)
+		WantNil(t, "NewPipe", err)
+		Closing(t, a)
+		Closing(t, b)
+		o := Must(seg.OpenObject(shm.KindPipe, name, ring.PipePrint))(t)
 		if revoke {
 			for range 2 {
-				await(t, async(func() error { a.TrySend(nil); return second(b.TryReceive()) }), "revocation")
+				Await(t, Async(func() error { a.TrySend(nil); return Second(b.TryReceive()) }), "revocation")
 			}
 		}
 		blank := append([]byte(nil), o.Bytes()...)
@@ -211,7 +212,7 @@ func testHostilePipe(t *testing.T, seg *shm.Segment) {
 		hostile(t, o.Bytes(), isMapped(t, seg), func() { restore(o.Bytes(), blank) }, []func() error{
 			func() error { return odd(a.TrySend(buf[:rand.IntN(100)])) },
 			func() error { return odd(a.TrySend(buf[:rand.IntN(len(buf))])) },
-			func() error { return odd(second(b.TryReceive())) },
+			func() error { return odd(Second(b.TryReceive())) },
 			func() error {
 				n, err := b.TryReceiveInto(buf)
 				if n > len(buf) {
@@ -220,16 +221,16 @@ func testHostilePipe(t *testing.T, seg *shm.Segment) {
 				return odd(err)
 			},
 			briefly(func(ctx context.Context) error { return a.Send(ctx, buf[:1000]) }),
-			briefly(func(ctx context.Context) error { return second(b.Receive(ctx)) }),
+			briefly(func(ctx context.Context) error { return Second(b.Receive(ctx)) }),
 			func() (err error) {
-				if r, err = a.Reserve(expired, rand.IntN(2000)); err != nil {
+				if r, err = a.Reserve(Expired, rand.IntN(2000)); err != nil {
 					return odd(err)
 				}
 				clear(r.Bytes())
 				return odd(r.Commit())
 			},
 			func() (err error) {
-				if m, err = b.ReceiveInPlace(expired); err != nil {
+				if m, err = b.ReceiveInPlace(Expired); err != nil {
 					return odd(err)
 				}
 				copy(buf, m.Bytes())

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/ring"
 	psync "github.com/seed-2e7ecdea/mp/sync"
@@ -71,12 +72,12 @@ func TestIdle(t *testing.T) {
 		idle = 5 * time.Second
 		most = 10 * time.Millisecond
 	)
-	seg := anonymous(t)
+	seg := Anonymous(t, room)
 	empty, full := newQueue[message](t, seg, 4), newQueue[message](t, seg, 1)
 	fill(t, full)
 	_, b := newPipe(t, seg, 0)
-	lock := closing(t, must(psync.NewLock(seg, "", nil))(t))
-	wantNil(t, "TryAcquire", lock.TryAcquire())
+	lock := Closing(t, Must(psync.NewLock(seg, "", nil))(t))
+	WantNil(t, "TryAcquire", lock.TryAcquire())
 	jobs := []idleJob{
 		{What: "Queue.Get", Queue: empty},
 		{What: "Queue.Put", Queue: full},
@@ -85,17 +86,10 @@ func TestIdle(t *testing.T) {
 	}
 	var children []*proc.Call[int]
 	for _, j := range jobs {
-		p, err := idleTask.New(j, nil)
-		wantNil(t, "New", err)
-		wantNil(t, "Start", p.Start(within(t)))
-		t.Cleanup(func() {
-			p.Kill()
-			await(t, p.Done(), "end of "+p.Name())
-		})
-		children = append(children, p)
+		children = append(children, Start(t, idleTask, j))
 	}
 	for _, p := range children {
-		awaitAsleep(t, p.PID(), 1)
+		AwaitAsleep(t, p.PID(), 1)
 	}
 	time.Sleep(300 * time.Millisecond) // until the runtime of the children has come to rest
 	var before []time.Duration
@@ -105,7 +99,7 @@ func TestIdle(t *testing.T) {
 	time.Sleep(idle)
 	for i, p := range children {
 		if !p.Alive() {
-			t.Fatalf("%s: %v", jobs[i].What, p.Join(within(t)))
+			t.Fatalf("%s: %v", jobs[i].What, p.Join(Within(t)))
 		}
 		used := cpuTime(t, p.PID()) - before[i]
 		t.Logf("%s used %v in %v", jobs[i].What, used, idle)

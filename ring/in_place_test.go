@@ -10,6 +10,7 @@ import (
 	"os"
 	"testing"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
@@ -34,12 +35,12 @@ func TestInPlace(t *testing.T) {
 				// Both sides of both ends revoked: every visit takes the lock.
 				a, b = newPipe(t, seg, 4096)
 				for range 2 {
-					await(t, async(func() error {
-						wantNil(t, "TrySend", a.TrySend(nil))
+					Await(t, Async(func() error {
+						WantNil(t, "TrySend", a.TrySend(nil))
 						receive(t, b, nil)
 						return nil
 					}), "revocation")
-					wantNil(t, "TrySend", a.TrySend(nil))
+					WantNil(t, "TrySend", a.TrySend(nil))
 					receive(t, b, nil)
 				}
 				t.Run("in_turns", func(t *testing.T) { test.f(t, a, b) })
@@ -51,7 +52,7 @@ func TestInPlace(t *testing.T) {
 // reserve fills a reservation.
 func reserve(t testing.TB, c *ring.Conn, msg []byte) ring.Reservation {
 	t.Helper()
-	r, err := c.Reserve(within(t), len(msg))
+	r, err := c.Reserve(Within(t), len(msg))
 	if err != nil || len(r.Bytes()) != len(msg) || cap(r.Bytes()) != len(msg) {
 		t.Fatalf("Reserve(%d): %d bytes of %d, %v", len(msg), len(r.Bytes()), cap(r.Bytes()), err)
 	}
@@ -68,12 +69,12 @@ func testCommitAndAbort(t *testing.T, a, b *ring.Conn) {
 		}
 		r.Abort()
 		r = reserve(t, a, msg)
-		wantNil(t, "Commit", r.Commit())
+		WantNil(t, "Commit", r.Commit())
 		m, err := b.ReceiveInPlace(t.Context())
 		if err != nil || !bytes.Equal(m.Bytes(), msg) {
 			t.Fatalf("ReceiveInPlace: %d bytes, %v, want %d", len(m.Bytes()), err, n)
 		}
-		wantNil(t, "Release", m.Release())
+		WantNil(t, "Release", m.Release())
 		if _, err := b.TryReceive(); err != ring.ErrEmpty {
 			t.Fatalf("TryReceive after Release: %v", err)
 		}
@@ -81,11 +82,11 @@ func testCommitAndAbort(t *testing.T, a, b *ring.Conn) {
 }
 
 func testInPlaceMisuse(t *testing.T, a, b *ring.Conn) {
-	wantError(t, "Reserve", second(a.Reserve(t.Context(), a.Limit()+1)), ring.ErrTooLarge)
-	wantError(t, "Reserve, expired", second(a.Reserve(expired, 1<<30)), ring.ErrTooLarge)
+	WantError(t, "Reserve", Second(a.Reserve(t.Context(), a.Limit()+1)), ring.ErrTooLarge)
+	WantError(t, "Reserve, expired", Second(a.Reserve(Expired, 1<<30)), ring.ErrTooLarge)
 	r := reserve(t, a, []byte("once"))
-	wantNil(t, "Commit", r.Commit())
-	wantError(t, "second Commit", r.Commit(), ring.ErrClosed)
+	WantNil(t, "Commit", r.Commit())
+	WantError(t, "second Commit", r.Commit(), ring.ErrClosed)
 	r.Abort() // nothing
 	if r.Bytes() != nil {
 		t.Error("a reservation that is over has bytes")
@@ -94,8 +95,8 @@ func testInPlaceMisuse(t *testing.T, a, b *ring.Conn) {
 	if err != nil || string(m.Bytes()) != "once" {
 		t.Fatalf("ReceiveInPlace: %q, %v", m.Bytes(), err)
 	}
-	wantNil(t, "Release", m.Release())
-	wantError(t, "second Release", m.Release(), ring.ErrClosed)
+	WantNil(t, "Release", m.Release())
+	WantError(t, "second Release", m.Release(), ring.ErrClosed)
 	if m.Bytes() != nil {
 		t.Error("a message that is over has bytes")
 	}
@@ -105,76 +106,76 @@ func testInPlaceMisuse(t *testing.T, a, b *ring.Conn) {
 	if noR.Bytes() != nil || noM.Bytes() != nil {
 		t.Error("zero values have bytes")
 	}
-	wantError(t, "Commit of nothing", noR.Commit(), ring.ErrClosed)
-	wantError(t, "Release of nothing", noM.Release(), ring.ErrClosed)
+	WantError(t, "Commit of nothing", noR.Commit(), ring.ErrClosed)
+	WantError(t, "Release of nothing", noM.Release(), ring.ErrClosed)
 	// One that was aborted leaves the side free for others.
 	r = reserve(t, a, []byte("x"))
 	r.Abort()
-	wantError(t, "Commit after Abort", r.Commit(), ring.ErrClosed)
-	wantNil(t, "TrySend", await(t, async(func() error { return a.TrySend([]byte("y")) }), "sender"))
+	WantError(t, "Commit after Abort", r.Commit(), ring.ErrClosed)
+	WantNil(t, "TrySend", Await(t, Async(func() error { return a.TrySend([]byte("y")) }), "sender"))
 	receive(t, b, []byte("y"))
 }
 
 func testReservationExcludes(t *testing.T, a, b *ring.Conn) {
 	r := reserve(t, a, []byte("first"))
-	other := async(func() error {
-		wantError(t, "TrySend", a.TrySend(nil), ring.ErrBusy)
-		wantError(t, "Send, expired", a.Send(expired, nil), context.Canceled)
-		wantError(t, "Reserve, expired", second(a.Reserve(expired, 0)), context.Canceled)
+	other := Async(func() error {
+		WantError(t, "TrySend", a.TrySend(nil), ring.ErrBusy)
+		WantError(t, "Send, expired", a.Send(Expired, nil), context.Canceled)
+		WantError(t, "Reserve, expired", Second(a.Reserve(Expired, 0)), context.Canceled)
 		return nil
 	})
-	wantNil(t, "other", await(t, other, "sender that does not wait"))
-	sent := async(func() error { return a.Send(context.Background(), []byte("second")) })
-	awaitAsleep(t, os.Getpid(), 1)
-	wantNil(t, "Commit", r.Commit())
-	wantNil(t, "Send", await(t, sent, "sender that waits for its turn"))
+	WantNil(t, "other", Await(t, other, "sender that does not wait"))
+	sent := Async(func() error { return a.Send(context.Background(), []byte("second")) })
+	AwaitAsleep(t, os.Getpid(), 1)
+	WantNil(t, "Commit", r.Commit())
+	WantNil(t, "Send", Await(t, sent, "sender that waits for its turn"))
 	receive(t, b, []byte("first"))
 	receive(t, b, []byte("second"))
 }
 
 func testMessageExcludes(t *testing.T, a, b *ring.Conn) {
-	wantNil(t, "TrySend", a.TrySend([]byte("first")))
-	wantNil(t, "TrySend", a.TrySend([]byte("second")))
+	WantNil(t, "TrySend", a.TrySend([]byte("first")))
+	WantNil(t, "TrySend", a.TrySend([]byte("second")))
 	m, err := b.ReceiveInPlace(t.Context())
-	wantNil(t, "ReceiveInPlace", err)
-	other := async(func() error {
-		wantError(t, "TryReceive", second(b.TryReceive()), ring.ErrBusy)
-		wantError(t, "TryReceiveInto", second(b.TryReceiveInto(nil)), ring.ErrBusy)
-		wantError(t, "Receive, expired", second(b.Receive(expired)), context.Canceled)
-		wantError(t, "ReceiveInPlace, expired", second(b.ReceiveInPlace(expired)), context.Canceled)
+	WantNil(t, "ReceiveInPlace", err)
+	other := Async(func() error {
+		WantError(t, "TryReceive", Second(b.TryReceive()), ring.ErrBusy)
+		WantError(t, "TryReceiveInto", Second(b.TryReceiveInto(nil)), ring.ErrBusy)
+		WantError(t, "Receive, expired", Second(b.Receive(Expired)), context.Canceled)
+		WantError(t, "ReceiveInPlace, expired", Second(b.ReceiveInPlace(Expired)), context.Canceled)
 		return nil
 	})
-	await(t, other, "receiver that does not wait")
-	received := async(func() error {
+	Await(t, other, "receiver that does not wait")
+	received := Async(func() error {
 		receive(t, b, []byte("second"))
 		return nil
 	})
-	awaitAsleep(t, os.Getpid(), 1)
+	AwaitAsleep(t, os.Getpid(), 1)
 	if string(m.Bytes()) != "first" {
 		t.Errorf("the message is %q", m.Bytes())
 	}
-	wantNil(t, "Release", m.Release())
-	await(t, received, "receiver that waits for its turn")
+	WantNil(t, "Release", m.Release())
+	Await(t, received, "receiver that waits for its turn")
 }
 
 // Who waits for its turn on a side learns that the end was closed, too.
 func testCloseWhileWaitingForTurn(t *testing.T, a, b *ring.Conn) {
 	r := reserve(t, a, []byte("x"))
-	sent := async(func() error { return a.Send(context.Background(), nil) })
-	awaitAsleep(t, os.Getpid(), 1)
-	wantNil(t, "Close", a.Close())
-	wantError(t, "Send", await(t, sent, "Send of a closed end that waits for its turn"), ring.ErrClosed)
+	sent := Async(func() error { return a.Send(context.Background(), nil) })
+	AwaitAsleep(t, os.Getpid(), 1)
+	WantNil(t, "Close", a.Close())
+	WantError(t, "Send", Await(t, sent, "Send of a closed end that waits for its turn"), ring.ErrClosed)
 	r.Abort()
 
 	m, err := b.ReceiveInPlace(t.Context())
-	wantError(t, "ReceiveInPlace at the end", err, io.EOF)
+	WantError(t, "ReceiveInPlace at the end", err, io.EOF)
 	m.Release()
 }
 
 func testInPlaceStream(t *testing.T, a, b *ring.Conn) {
 	const n = 3000
-	ctx := within(t)
-	sent := async(func() error {
+	ctx := Within(t)
+	sent := Async(func() error {
 		for i := range n {
 			r, err := a.Reserve(ctx, i%601)
 			if err != nil {
@@ -199,34 +200,34 @@ func testInPlaceStream(t *testing.T, a, b *ring.Conn) {
 		if err != nil || !bytes.Equal(m.Bytes(), pattern(make([]byte, i%601), i)) {
 			t.Fatalf("message %d: %d bytes, %v", i, len(m.Bytes()), err)
 		}
-		wantNil(t, "Release", m.Release())
+		WantNil(t, "Release", m.Release())
 	}
-	wantNil(t, "sender", await(t, sent, "sender"))
+	WantNil(t, "sender", Await(t, sent, "sender"))
 }
 
 // What was received in place stays good when the other end goes.
 func testInPlaceEnd(t *testing.T, a, b *ring.Conn) {
-	wantNil(t, "TrySend", a.TrySend([]byte("last")))
+	WantNil(t, "TrySend", a.TrySend([]byte("last")))
 	m, err := b.ReceiveInPlace(t.Context())
-	wantNil(t, "ReceiveInPlace", err)
-	wantNil(t, "Close", a.Close())
+	WantNil(t, "ReceiveInPlace", err)
+	WantNil(t, "Close", a.Close())
 	if string(m.Bytes()) != "last" {
 		t.Errorf("the message is %q", m.Bytes())
 	}
-	wantNil(t, "Release", m.Release())
-	wantError(t, "ReceiveInPlace", second(b.ReceiveInPlace(t.Context())), io.EOF)
-	wantError(t, "Reserve", second(b.Reserve(t.Context(), 1)), ring.ErrBrokenPipe)
+	WantNil(t, "Release", m.Release())
+	WantError(t, "ReceiveInPlace", Second(b.ReceiveInPlace(t.Context())), io.EOF)
+	WantError(t, "Reserve", Second(b.Reserve(t.Context(), 1)), ring.ErrBrokenPipe)
 }
 
 // TestHolderWaitsForItself: who holds a message or room in place and asks for
 // more on the same side is told to wait, like anybody else, and loses nothing.
 func TestHolderWaitsForItself(t *testing.T) {
-	seg := anonymous(t)
+	seg := Anonymous(t, room)
 	a, b, err := ring.NewPipe(seg, "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx := within(t)
+	ctx := Within(t)
 	for _, m := range []string{"a", "b", "c", "d", "e"} {
 		if err := a.Send(ctx, []byte(m)); err != nil {
 			t.Fatal(err)
@@ -278,26 +279,26 @@ func TestHolderWaitsForItself(t *testing.T) {
 // TestCommitAfterClose: what is committed when the end has been given up was
 // not sent.
 func TestCommitAfterClose(t *testing.T) {
-	a, b := newPipe(t, anonymous(t), 0)
-	ctx := within(t)
+	a, b := newPipe(t, Anonymous(t, room), 0)
+	ctx := Within(t)
 	r, err := a.Reserve(ctx, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantNil(t, "Close", a.Close())
+	WantNil(t, "Close", a.Close())
 	if _, err := b.TryReceive(); err != io.EOF {
 		t.Errorf("TryReceive when the other end is closed: %v, want EOF", err)
 	}
-	wantError(t, "Commit", r.Commit(), ring.ErrClosed)
-	wantError(t, "second Commit", r.Commit(), ring.ErrClosed)
+	WantError(t, "Commit", r.Commit(), ring.ErrClosed)
+	WantError(t, "second Commit", r.Commit(), ring.ErrClosed)
 }
 
 // TestMisuseHoldsNothing: a call that can't be meant fails before it takes
 // anything.
 func TestMisuseHoldsNothing(t *testing.T) {
-	seg := anonymous(t)
-	ctx := within(t)
-	q := closing(t, must(ring.NewQueue[message](seg, "q", 1, nil))(t))
+	seg := Anonymous(t, room)
+	ctx := Within(t)
+	q := Closing(t, Must(ring.NewQueue[message](seg, "q", 1, nil))(t))
 	for name, f := range map[string]func(){
 		"PutFrom": func() { q.PutFrom(ctx, nil) },
 		"GetInto": func() { q.GetInto(ctx, nil) },
@@ -312,9 +313,9 @@ func TestMisuseHoldsNothing(t *testing.T) {
 		}()
 	}
 	in := message{1, 2}
-	wantNil(t, "PutFrom", q.PutFrom(ctx, &in))
+	WantNil(t, "PutFrom", q.PutFrom(ctx, &in))
 	var out message
-	wantNil(t, "GetInto", q.GetInto(ctx, &out))
+	WantNil(t, "GetInto", q.GetInto(ctx, &out))
 	if in != out {
 		t.Errorf("got %v, want %v", out, in)
 	}
@@ -322,6 +323,6 @@ func TestMisuseHoldsNothing(t *testing.T) {
 	if _, err := a.Reserve(ctx, -5); !errors.Is(err, ring.ErrTooLarge) {
 		t.Errorf("Reserve of -5 bytes: %v, want ErrTooLarge", err)
 	}
-	wantNil(t, "Send", a.Send(ctx, []byte("x")))
+	WantNil(t, "Send", a.Send(ctx, []byte("x")))
 	receive(t, b, []byte("x"))
 }

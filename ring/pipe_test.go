@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/ring"
@@ -62,7 +63,7 @@ func TestPipe(t *testing.T) {
 // receive receives a message and checks it.
 func receive(t testing.TB, c *ring.Conn, want []byte) {
 	t.Helper()
-	if msg, err := c.Receive(within(t)); err != nil || !bytes.Equal(msg, want) {
+	if msg, err := c.Receive(Within(t)); err != nil || !bytes.Equal(msg, want) {
 		t.Fatalf("Receive: %d bytes, %v, want %d: %.20q, %.20q", len(msg), err, len(want), msg, want)
 	}
 }
@@ -75,18 +76,18 @@ func testLarge(t *testing.T, a, b *ring.Conn) {
 	for range 20 {
 		for _, n := range []int{limit - 1, limit} {
 			msg := pattern(make([]byte, n), n)
-			wantNil(t, "TrySend", a.TrySend(msg))
+			WantNil(t, "TrySend", a.TrySend(msg))
 			receive(t, b, msg)
 		}
 		for _, n := range []int{limit + 1, 2 * limit, 4096, 100000} {
 			msg := make([]byte, n)
-			wantError(t, "TrySend", a.TrySend(msg), ring.ErrTooLarge)
-			wantError(t, "Send", a.Send(t.Context(), msg), ring.ErrTooLarge)
+			WantError(t, "TrySend", a.TrySend(msg), ring.ErrTooLarge)
+			WantError(t, "Send", a.Send(t.Context(), msg), ring.ErrTooLarge)
 		}
 		if _, err := b.TryReceive(); err != ring.ErrEmpty {
 			t.Fatalf("something came of a message that is too large: %v", err)
 		}
-		wantNil(t, "TrySend", a.TrySend([]byte("next")))
+		WantNil(t, "TrySend", a.TrySend([]byte("next")))
 		receive(t, b, []byte("next"))
 	}
 }
@@ -94,7 +95,7 @@ func testLarge(t *testing.T, a, b *ring.Conn) {
 func testReceiveInto(t *testing.T, a, b *ring.Conn) {
 	for n := range 40 {
 		msg := pattern(make([]byte, n), n)
-		wantNil(t, "TrySend", a.TrySend(msg))
+		WantNil(t, "TrySend", a.TrySend(msg))
 		buf := bytes.Repeat([]byte{0xee}, 50)
 		got, err := b.ReceiveInto(t.Context(), buf)
 		if err != nil || got != n || !bytes.Equal(buf[:n], msg) {
@@ -110,7 +111,7 @@ func testReceiveInto(t *testing.T, a, b *ring.Conn) {
 func testShortBuffer(t *testing.T, a, b *ring.Conn) {
 	msg := []byte("0123456789")
 	for range 500 {
-		wantNil(t, "TrySend", a.TrySend(msg))
+		WantNil(t, "TrySend", a.TrySend(msg))
 		for _, n := range []int{0, 9} {
 			buf := make([]byte, n)
 			if got, err := b.TryReceiveInto(buf); err != io.ErrShortBuffer || got != 10 {
@@ -127,26 +128,26 @@ func testShortBuffer(t *testing.T, a, b *ring.Conn) {
 func testNothingThere(t *testing.T, a, b *ring.Conn) {
 	for range 3 {
 		_, err := b.TryReceive()
-		wantError(t, "TryReceive", err, ring.ErrEmpty)
+		WantError(t, "TryReceive", err, ring.ErrEmpty)
 		_, err = b.TryReceiveInto(make([]byte, 1))
-		wantError(t, "TryReceiveInto", err, ring.ErrEmpty)
-		_, err = b.Receive(expired)
-		wantError(t, "Receive, expired", err, context.Canceled)
-		_, err = b.ReceiveInto(expired, nil)
-		wantError(t, "ReceiveInto, expired", err, context.Canceled)
-		_, err = b.ReceiveInPlace(expired)
-		wantError(t, "ReceiveInPlace, expired", err, context.Canceled)
+		WantError(t, "TryReceiveInto", err, ring.ErrEmpty)
+		_, err = b.Receive(Expired)
+		WantError(t, "Receive, expired", err, context.Canceled)
+		_, err = b.ReceiveInto(Expired, nil)
+		WantError(t, "ReceiveInto, expired", err, context.Canceled)
+		_, err = b.ReceiveInPlace(Expired)
+		WantError(t, "ReceiveInPlace, expired", err, context.Canceled)
 		begin := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 		_, err = b.Receive(ctx)
-		wantError(t, "Receive", err, context.DeadlineExceeded)
+		WantError(t, "Receive", err, context.DeadlineExceeded)
 		cancel()
 		if d := time.Since(begin); d < 5*time.Millisecond {
 			t.Errorf("Receive gave up after %v", d)
 		}
 		// What is there is received even with an expired context.
-		wantNil(t, "Send, expired", a.Send(expired, []byte("x")))
-		msg, err := b.Receive(expired)
+		WantNil(t, "Send, expired", a.Send(Expired, []byte("x")))
+		msg, err := b.Receive(Expired)
 		if err != nil || string(msg) != "x" {
 			t.Errorf("Receive, expired: %q, %v", msg, err)
 		}
@@ -155,8 +156,8 @@ func testNothingThere(t *testing.T, a, b *ring.Conn) {
 
 func testEmptyMessage(t *testing.T, a, b *ring.Conn) {
 	for range 1000 { // many laps of headers alone
-		wantNil(t, "TrySend", a.TrySend(nil))
-		wantNil(t, "TrySend", a.TrySend([]byte{}))
+		WantNil(t, "TrySend", a.TrySend(nil))
+		WantNil(t, "TrySend", a.TrySend([]byte{}))
 		msg, err := b.TryReceive()
 		if err != nil || msg == nil || len(msg) != 0 {
 			t.Fatalf("TryReceive: %v, %v", msg, err)
@@ -166,57 +167,57 @@ func testEmptyMessage(t *testing.T, a, b *ring.Conn) {
 		}
 	}
 	_, err := b.TryReceive()
-	wantError(t, "TryReceive", err, ring.ErrEmpty)
+	WantError(t, "TryReceive", err, ring.ErrEmpty)
 }
 
 func testBoundaries(t *testing.T, a, b *ring.Conn) {
 	for i := range 30 {
-		wantNil(t, "TrySend", a.TrySend(pattern(make([]byte, i), i)))
+		WantNil(t, "TrySend", a.TrySend(pattern(make([]byte, i), i)))
 	}
 	for i := range 30 {
 		_, err := a.TryReceive()
-		wantError(t, "TryReceive of the other direction", err, ring.ErrEmpty)
+		WantError(t, "TryReceive of the other direction", err, ring.ErrEmpty)
 		receive(t, b, pattern(make([]byte, i), i))
 	}
 }
 
 func testEnd(t *testing.T, a, b *ring.Conn) {
 	for i := range 10 {
-		wantNil(t, "TrySend", a.TrySend(pattern(make([]byte, i*20), i)))
+		WantNil(t, "TrySend", a.TrySend(pattern(make([]byte, i*20), i)))
 	}
-	wantNil(t, "Close", a.Close())
+	WantNil(t, "Close", a.Close())
 	for i := range 10 {
 		receive(t, b, pattern(make([]byte, i*20), i))
 	}
 	for range 3 {
 		_, err := b.TryReceive()
-		wantError(t, "TryReceive", err, io.EOF)
+		WantError(t, "TryReceive", err, io.EOF)
 		_, err = b.Receive(t.Context())
-		wantError(t, "Receive", err, io.EOF)
-		_, err = b.Receive(expired)
-		wantError(t, "Receive, expired", err, io.EOF)
+		WantError(t, "Receive", err, io.EOF)
+		_, err = b.Receive(Expired)
+		WantError(t, "Receive, expired", err, io.EOF)
 		_, err = b.ReceiveInto(t.Context(), make([]byte, 1))
-		wantError(t, "ReceiveInto", err, io.EOF)
+		WantError(t, "ReceiveInto", err, io.EOF)
 		_, err = b.ReceiveInPlace(t.Context())
-		wantError(t, "ReceiveInPlace", err, io.EOF)
+		WantError(t, "ReceiveInPlace", err, io.EOF)
 	}
 }
 
 func testBroken(t *testing.T, a, b *ring.Conn) {
-	wantNil(t, "TrySend", a.TrySend(nil))
+	WantNil(t, "TrySend", a.TrySend(nil))
 	// Who waits for room learns of the end, too.
 	for a.TrySend(make([]byte, 1000)) == nil {
 	}
-	blocked := async(func() error { return a.Send(context.Background(), make([]byte, 1000)) })
-	awaitAsleep(t, os.Getpid(), 1)
-	wantNil(t, "Close", b.Close())
-	wantError(t, "blocked Send", await(t, blocked, "Send to nobody"), syscall.EPIPE)
+	blocked := Async(func() error { return a.Send(context.Background(), make([]byte, 1000)) })
+	AwaitAsleep(t, os.Getpid(), 1)
+	WantNil(t, "Close", b.Close())
+	WantError(t, "blocked Send", Await(t, blocked, "Send to nobody"), syscall.EPIPE)
 	for range 3 {
-		wantError(t, "TrySend", a.TrySend(nil), ring.ErrBrokenPipe)
-		wantError(t, "Send", a.Send(t.Context(), nil), ring.ErrBrokenPipe)
-		wantError(t, "Send, expired", a.Send(expired, nil), ring.ErrBrokenPipe)
+		WantError(t, "TrySend", a.TrySend(nil), ring.ErrBrokenPipe)
+		WantError(t, "Send", a.Send(t.Context(), nil), ring.ErrBrokenPipe)
+		WantError(t, "Send, expired", a.Send(Expired, nil), ring.ErrBrokenPipe)
 		_, err := a.Reserve(t.Context(), 1)
-		wantError(t, "Reserve", err, ring.ErrBrokenPipe)
+		WantError(t, "Reserve", err, ring.ErrBrokenPipe)
 	}
 }
 
@@ -224,30 +225,30 @@ func testBroken(t *testing.T, a, b *ring.Conn) {
 func connFails(t *testing.T, c *ring.Conn) {
 	t.Helper()
 	for range 3 {
-		wantError(t, "TrySend", c.TrySend(nil), ring.ErrClosed)
-		wantError(t, "Send", c.Send(t.Context(), nil), ring.ErrClosed)
-		wantError(t, "Send, expired", c.Send(expired, nil), ring.ErrClosed)
-		wantError(t, "TryReceive", second(c.TryReceive()), ring.ErrClosed)
-		wantError(t, "Receive", second(c.Receive(t.Context())), ring.ErrClosed)
-		wantError(t, "Receive, expired", second(c.Receive(expired)), ring.ErrClosed)
-		wantError(t, "TryReceiveInto", second(c.TryReceiveInto(nil)), ring.ErrClosed)
-		wantError(t, "ReceiveInto", second(c.ReceiveInto(t.Context(), nil)), ring.ErrClosed)
+		WantError(t, "TrySend", c.TrySend(nil), ring.ErrClosed)
+		WantError(t, "Send", c.Send(t.Context(), nil), ring.ErrClosed)
+		WantError(t, "Send, expired", c.Send(Expired, nil), ring.ErrClosed)
+		WantError(t, "TryReceive", Second(c.TryReceive()), ring.ErrClosed)
+		WantError(t, "Receive", Second(c.Receive(t.Context())), ring.ErrClosed)
+		WantError(t, "Receive, expired", Second(c.Receive(Expired)), ring.ErrClosed)
+		WantError(t, "TryReceiveInto", Second(c.TryReceiveInto(nil)), ring.ErrClosed)
+		WantError(t, "ReceiveInto", Second(c.ReceiveInto(t.Context(), nil)), ring.ErrClosed)
 		r, err := c.Reserve(t.Context(), 0)
 		if err == nil { // the segment was closed, not c: then Commit says so
 			err = r.Commit()
 		}
-		wantError(t, "Reserve", err, ring.ErrClosed)
+		WantError(t, "Reserve", err, ring.ErrClosed)
 		m, err := c.ReceiveInPlace(t.Context())
 		if err == nil { // the same
 			err = m.Release()
 		}
-		wantError(t, "ReceiveInPlace", err, ring.ErrClosed)
+		WantError(t, "ReceiveInPlace", err, ring.ErrClosed)
 	}
 }
 
 func testConnClosed(t *testing.T, a, _ *ring.Conn) {
 	for range 3 {
-		wantNil(t, "Close", a.Close())
+		WantNil(t, "Close", a.Close())
 	}
 	connFails(t, a)
 	if a.Handle() != (shm.Handle{}) {
@@ -255,7 +256,7 @@ func testConnClosed(t *testing.T, a, _ *ring.Conn) {
 	}
 	var zero ring.Conn
 	connFails(t, &zero)
-	wantNil(t, "Close of the zero Conn", zero.Close())
+	WantNil(t, "Close of the zero Conn", zero.Close())
 }
 
 func testPipeFull(t *testing.T, a, b *ring.Conn) {
@@ -268,13 +269,13 @@ func testPipeFull(t *testing.T, a, b *ring.Conn) {
 		if need := 8 + (n+7)&^7; sent < 4096/2/need-1 || sent > 4096/need {
 			t.Errorf("%d messages of %d bytes fit", sent, n)
 		}
-		wantError(t, "TrySend", a.TrySend(msg), ring.ErrFull)
-		wantError(t, "Send, expired", a.Send(expired, msg), context.Canceled)
-		wantError(t, "Reserve, expired", second(a.Reserve(expired, n)), context.Canceled)
+		WantError(t, "TrySend", a.TrySend(msg), ring.ErrFull)
+		WantError(t, "Send, expired", a.Send(Expired, msg), context.Canceled)
+		WantError(t, "Reserve, expired", Second(a.Reserve(Expired, n)), context.Canceled)
 		for range sent {
 			receive(t, b, msg)
 		}
-		wantError(t, "TryReceive", second(b.TryReceive()), ring.ErrEmpty)
+		WantError(t, "TryReceive", Second(b.TryReceive()), ring.ErrEmpty)
 	}
 }
 
@@ -331,8 +332,8 @@ func receiveNumbered(ctx context.Context, c *ring.Conn, senders, n int) error {
 
 func testBothWays(t *testing.T, a, b *ring.Conn) {
 	const n = 1500
-	ctx := within(t)
-	all(t, "both ways", 4, func(i int) error {
+	ctx := Within(t)
+	All(t, "both ways", 4, func(i int) error {
 		switch i {
 		case 0:
 			return sendNumbered(ctx, a, 0, n)
@@ -351,17 +352,17 @@ func testPipeCancelled(t *testing.T, a, b *ring.Conn) {
 	}
 	for name, call := range map[string]func(ctx context.Context) error{
 		"Send":           func(ctx context.Context) error { return a.Send(ctx, make([]byte, 100)) },
-		"Reserve":        func(ctx context.Context) error { return second(a.Reserve(ctx, 100)) },
-		"Receive":        func(ctx context.Context) error { return second(a.Receive(ctx)) },
-		"ReceiveInto":    func(ctx context.Context) error { return second(a.ReceiveInto(ctx, nil)) },
-		"ReceiveInPlace": func(ctx context.Context) error { return second(a.ReceiveInPlace(ctx)) },
+		"Reserve":        func(ctx context.Context) error { return Second(a.Reserve(ctx, 100)) },
+		"Receive":        func(ctx context.Context) error { return Second(a.Receive(ctx)) },
+		"ReceiveInto":    func(ctx context.Context) error { return Second(a.ReceiveInto(ctx, nil)) },
+		"ReceiveInPlace": func(ctx context.Context) error { return Second(a.ReceiveInPlace(ctx)) },
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
-		done := async(func() error { return call(ctx) })
-		awaitAsleep(t, os.Getpid(), 1)
+		done := Async(func() error { return call(ctx) })
+		AwaitAsleep(t, os.Getpid(), 1)
 		begin := time.Now()
 		cancel()
-		wantError(t, name, await(t, done, "cancelled "+name), context.Canceled)
+		WantError(t, name, Await(t, done, "cancelled "+name), context.Canceled)
 		if d := time.Since(begin); d > prompt {
 			t.Errorf("%s took %v to see that it was cancelled", name, d)
 		}
@@ -371,9 +372,9 @@ func testPipeCancelled(t *testing.T, a, b *ring.Conn) {
 		if err == ring.ErrEmpty {
 			break
 		}
-		wantNil(t, "TryReceive", err)
+		WantNil(t, "TryReceive", err)
 	}
-	wantNil(t, "TrySend", a.TrySend([]byte("after")))
+	WantNil(t, "TrySend", a.TrySend([]byte("after")))
 	receive(t, b, []byte("after"))
 }
 
@@ -383,12 +384,12 @@ func testPipeCloseWhileBlocked(t *testing.T, a, b *ring.Conn) {
 	errs := make(chan error)
 	for range 2 {
 		go func() { errs <- a.Send(context.Background(), make([]byte, 100)) }()
-		go func() { errs <- second(a.Receive(context.Background())) }()
+		go func() { errs <- Second(a.Receive(context.Background())) }()
 	}
-	awaitAsleep(t, os.Getpid(), 4)
-	wantNil(t, "Close", a.Close())
+	AwaitAsleep(t, os.Getpid(), 4)
+	WantNil(t, "Close", a.Close())
 	for range 4 {
-		wantError(t, "blocked call", await(t, errs, "calls of a closed end"), ring.ErrClosed)
+		WantError(t, "blocked call", Await(t, errs, "calls of a closed end"), ring.ErrClosed)
 	}
 }
 
@@ -397,7 +398,7 @@ func testPipeSizes(t *testing.T, a, b *ring.Conn) {
 	for company := range 4 {
 		queued := 0
 		for n := range 601 {
-			wantNil(t, "TrySend", a.TrySend(pattern(make([]byte, n), n)))
+			WantNil(t, "TrySend", a.TrySend(pattern(make([]byte, n), n)))
 			if queued++; queued > company {
 				receive(t, b, pattern(make([]byte, n-company), n-company))
 				queued--
@@ -408,9 +409,9 @@ func testPipeSizes(t *testing.T, a, b *ring.Conn) {
 		}
 	}
 	// One goroutine behind the other, as fast as they can.
-	ctx := within(t)
+	ctx := Within(t)
 	const laps = 5
-	sent := async(func() error {
+	sent := Async(func() error {
 		buf := make([]byte, 601)
 		for i := range laps * 601 {
 			if err := a.Send(ctx, pattern(buf[:i%601], i)); err != nil {
@@ -426,47 +427,47 @@ func testPipeSizes(t *testing.T, a, b *ring.Conn) {
 			t.Fatalf("message %d: %d bytes, %v", i, n, err)
 		}
 	}
-	wantNil(t, "Send", await(t, sent, "sender"))
+	WantNil(t, "Send", Await(t, sent, "sender"))
 }
 
 // A second goroutine on a side ends the bias of the first.
 func testTwoSenders(t *testing.T, a, b *ring.Conn) {
-	wantNil(t, "TrySend", a.TrySend([]byte("0")))
+	WantNil(t, "TrySend", a.TrySend([]byte("0")))
 	if tx, rx := a.Biased(); !tx || !rx {
 		t.Errorf("biased with one goroutine: %v, %v", tx, rx)
 	}
-	wantNil(t, "TrySend", await(t, async(func() error { return a.TrySend([]byte("1")) }), "sender"))
+	WantNil(t, "TrySend", Await(t, Async(func() error { return a.TrySend([]byte("1")) }), "sender"))
 	if tx, rx := a.Biased(); tx || !rx {
 		t.Errorf("biased with two senders: %v, %v", tx, rx)
 	}
-	wantNil(t, "TrySend", a.TrySend([]byte("2")))
+	WantNil(t, "TrySend", a.TrySend([]byte("2")))
 	for i := range 3 {
 		receive(t, b, []byte{'0' + byte(i)})
 	}
-	ctx := within(t)
-	done := async(func() error { return receiveNumbered(ctx, b, 3, 700) })
-	all(t, "senders", 3, func(i int) error { return sendNumbered(ctx, a, uint32(i), 700) })
-	wantNil(t, "receiver", await(t, done, "receiver"))
+	ctx := Within(t)
+	done := Async(func() error { return receiveNumbered(ctx, b, 3, 700) })
+	All(t, "senders", 3, func(i int) error { return sendNumbered(ctx, a, uint32(i), 700) })
+	WantNil(t, "receiver", Await(t, done, "receiver"))
 }
 
 func testTwoReceivers(t *testing.T, a, b *ring.Conn) {
 	for i := range 3 {
-		wantNil(t, "TrySend", a.TrySend([]byte{'0' + byte(i)}))
+		WantNil(t, "TrySend", a.TrySend([]byte{'0' + byte(i)}))
 	}
 	receive(t, b, []byte("0"))
-	await(t, async(func() error { receive(t, b, []byte("1")); return nil }), "receiver")
+	Await(t, Async(func() error { receive(t, b, []byte("1")); return nil }), "receiver")
 	if tx, rx := b.Biased(); !tx || rx {
 		t.Errorf("biased with two receivers: %v, %v", tx, rx)
 	}
 	receive(t, b, []byte("2"))
 
 	const n, receivers = 2000, 3
-	ctx := within(t)
+	ctx := Within(t)
 	var counts [n]atomic.Uint32
 	var received atomic.Int32
 	stop, cancel := context.WithCancel(ctx)
-	done := async(func() error {
-		all(t, "receivers", receivers, func(int) error {
+	done := Async(func() error {
+		All(t, "receivers", receivers, func(int) error {
 			last := -1
 			for {
 				msg, err := b.Receive(stop)
@@ -492,8 +493,8 @@ func testTwoReceivers(t *testing.T, a, b *ring.Conn) {
 		})
 		return nil
 	})
-	wantNil(t, "sender", sendNumbered(ctx, a, 0, n))
-	await(t, done, "receivers")
+	WantNil(t, "sender", sendNumbered(ctx, a, 0, n))
+	Await(t, done, "receivers")
 	cancel()
 	for i := range counts {
 		if c := counts[i].Load(); c != 1 {
@@ -503,27 +504,27 @@ func testTwoReceivers(t *testing.T, a, b *ring.Conn) {
 }
 
 func TestPipeMisuse(t *testing.T) {
-	seg := heap(t)
+	seg := Heap(t, room)
 	a, b, err := ring.NewPipe(seg, "p", nil)
-	wantNil(t, "NewPipe", err)
+	WantNil(t, "NewPipe", err)
 	defer a.Close()
 	defer b.Close()
 	if a.Limit() != 1<<15-16 {
 		t.Errorf("by default a message has up to %d bytes", a.Limit())
 	}
-	q := closing(t, must(ring.NewQueue[message](seg, "q", 1, nil))(t))
+	q := Closing(t, Must(ring.NewQueue[message](seg, "q", 1, nil))(t))
 	third := func(_, _ *ring.Conn, err error) error { return err }
-	wantError(t, "name that is taken", third(ring.NewPipe(seg, "p", nil)), fs.ErrExist)
-	wantError(t, "name of nothing", second(ring.OpenPipe(seg, "x", ring.A)), fs.ErrNotExist)
-	wantError(t, "pipe opened as a queue", second(ring.OpenQueue[message](seg, "p")), shm.ErrMismatch)
+	WantError(t, "name that is taken", third(ring.NewPipe(seg, "p", nil)), fs.ErrExist)
+	WantError(t, "name of nothing", Second(ring.OpenPipe(seg, "x", ring.A)), fs.ErrNotExist)
+	WantError(t, "pipe opened as a queue", Second(ring.OpenQueue[message](seg, "p")), shm.ErrMismatch)
 	for _, end := range []ring.End{0, 3, -1} {
-		wantError(t, fmt.Sprint("end ", int(end)), second(ring.OpenPipe(seg, "p", end)), shm.ErrHandle)
+		WantError(t, fmt.Sprint("end ", int(end)), Second(ring.OpenPipe(seg, "p", end)), shm.ErrHandle)
 	}
 	for _, capacity := range []int{-1, math.MinInt, math.MaxInt} {
-		wantError(t, fmt.Sprint("capacity ", capacity),
+		WantError(t, fmt.Sprint("capacity ", capacity),
 			third(ring.NewPipe(seg, "", &ring.PipeOptions{Capacity: capacity})), shm.ErrSize)
 	}
-	wantError(t, "more than the segment has", third(ring.NewPipe(seg, "", &ring.PipeOptions{Capacity: 1 << 22})), shm.ErrNoSpace)
+	WantError(t, "more than the segment has", third(ring.NewPipe(seg, "", &ring.PipeOptions{Capacity: 1 << 22})), shm.ErrNoSpace)
 	for _, capacity := range []int{1, 4095, 4097, 5000, 8192} {
 		c, d := newPipe(t, seg, capacity)
 		want := 4096
@@ -536,53 +537,53 @@ func TestPipeMisuse(t *testing.T) {
 	}
 	h := q.Handle()
 	h.Role = uint32(ring.A)
-	wantError(t, "handle of a queue", new(ring.Conn).UnmarshalText([]byte(h.String())), shm.ErrMismatch)
+	WantError(t, "handle of a queue", new(ring.Conn).UnmarshalText([]byte(h.String())), shm.ErrMismatch)
 	h = a.Handle()
 	for _, role := range []uint32{0, 3, 1 << 31, math.MaxUint32} {
 		h.Role = role
-		wantError(t, fmt.Sprint("handle of end ", role), new(ring.Conn).UnmarshalText([]byte(h.String())), shm.ErrHandle)
+		WantError(t, fmt.Sprint("handle of end ", role), new(ring.Conn).UnmarshalText([]byte(h.String())), shm.ErrHandle)
 	}
-	wantError(t, "no handle", new(ring.Conn).UnmarshalText(nil), shm.ErrHandle)
+	WantError(t, "no handle", new(ring.Conn).UnmarshalText(nil), shm.ErrHandle)
 
 	// A pipe whose size is not one is refused.
-	o := must(seg.OpenObject(shm.KindPipe, "p", ring.PipePrint))(t)
+	o := Must(seg.OpenObject(shm.KindPipe, "p", ring.PipePrint))(t)
 	size := view.At[atomic.Uint64](o.Bytes(), 0)
 	good := size.Load()
 	for _, bad := range []uint64{0, 1, 8, 2048, good - 1, good + 8, 2 * good, 3 << 10, 1 << 31, 1 << 32, 1 << 40, 1 << 63, math.MaxUint64} {
 		size.Store(bad)
-		wantError(t, fmt.Sprintf("pipe with rings of %d bytes", bad), second(ring.OpenPipe(seg, "p", ring.A)), ring.ErrCorrupt)
-		wantError(t, "its handle", new(ring.Conn).UnmarshalText([]byte(a.Handle().String())), ring.ErrCorrupt)
+		WantError(t, fmt.Sprintf("pipe with rings of %d bytes", bad), Second(ring.OpenPipe(seg, "p", ring.A)), ring.ErrCorrupt)
+		WantError(t, "its handle", new(ring.Conn).UnmarshalText([]byte(a.Handle().String())), ring.ErrCorrupt)
 	}
 	size.Store(good)
-	wantNil(t, "Close", must(ring.OpenPipe(seg, "p", ring.A))(t).Close())
+	WantNil(t, "Close", Must(ring.OpenPipe(seg, "p", ring.A))(t).Close())
 	runtime.KeepAlive(o)
 
 	// After all this the pipe is as it was, and has as many holders.
-	wantNil(t, "TrySend", a.TrySend([]byte("x")))
-	wantNil(t, "Close", a.Close())
+	WantNil(t, "TrySend", a.TrySend([]byte("x")))
+	WantNil(t, "Close", a.Close())
 	receive(t, b, []byte("x"))
-	wantError(t, "TryReceive", second(b.TryReceive()), io.EOF)
+	WantError(t, "TryReceive", Second(b.TryReceive()), io.EOF)
 }
 
 // After the segment's Close everything says ErrClosed.
 func TestPipeSegmentClosed(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
-		party := attach(t, seg)
+		party := Attach(t, seg)
 		a, b, err := ring.NewPipe(party, "p", &ring.PipeOptions{Capacity: 1})
-		wantNil(t, "NewPipe", err)
-		far := closing(t, must(ring.OpenPipe(seg, "p", ring.B))(t))
+		WantNil(t, "NewPipe", err)
+		far := Closing(t, Must(ring.OpenPipe(seg, "p", ring.B))(t))
 		errs := make(chan error)
-		go func() { errs <- second(a.Receive(context.Background())) }()
-		awaitAsleep(t, os.Getpid(), 1)
-		wantNil(t, "TrySend", a.TrySend([]byte("left")))
-		wantNil(t, "Close", party.Close())
-		wantError(t, "blocked Receive", await(t, errs, "Receive of a closed segment"), ring.ErrClosed)
+		go func() { errs <- Second(a.Receive(context.Background())) }()
+		AwaitAsleep(t, os.Getpid(), 1)
+		WantNil(t, "TrySend", a.TrySend([]byte("left")))
+		WantNil(t, "Close", party.Close())
+		WantError(t, "blocked Receive", Await(t, errs, "Receive of a closed segment"), ring.ErrClosed)
 		receive(t, far, []byte("left"))
-		wantError(t, "Receive at the end", second(far.Receive(within(t))), io.EOF)
-		wantError(t, "TrySend", far.TrySend(nil), ring.ErrBrokenPipe)
+		WantError(t, "Receive at the end", Second(far.Receive(Within(t))), io.EOF)
+		WantError(t, "TrySend", far.TrySend(nil), ring.ErrBrokenPipe)
 		connFails(t, a)
 		connFails(t, b)
-		wantNil(t, "Close", a.Close())
+		WantNil(t, "Close", a.Close())
 	})
 }
 
@@ -592,21 +593,21 @@ func TestPipeSegmentClosedWhileBusy(t *testing.T) {
 		rounds = 10
 	}
 	for range rounds {
-		seg := anonymous(t)
+		seg := Anonymous(t, room)
 		a, b, err := ring.NewPipe(seg, "", &ring.PipeOptions{Capacity: 1})
-		wantNil(t, "NewPipe", err)
+		WantNil(t, "NewPipe", err)
 		ops := []func() error{
 			func() error { return a.TrySend(make([]byte, 100)) },
-			func() error { return second(b.TryReceive()) },
+			func() error { return Second(b.TryReceive()) },
 			func() error { return b.Send(t.Context(), make([]byte, 700)) },
-			func() error { return second(a.Receive(t.Context())) },
+			func() error { return Second(a.Receive(t.Context())) },
 		}
-		closed := async(func() error {
+		closed := Async(func() error {
 			time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond)
 			return seg.Close()
 		})
-		all(t, "calls of a closed segment", len(ops), func(i int) error {
-			for deadline := time.Now().Add(patience); ; {
+		All(t, "calls of a closed segment", len(ops), func(i int) error {
+			for deadline := time.Now().Add(Patience); ; {
 				switch err := ops[i](); {
 				case errors.Is(err, ring.ErrClosed):
 					return nil
@@ -617,7 +618,7 @@ func TestPipeSegmentClosedWhileBusy(t *testing.T) {
 				}
 			}
 		})
-		wantNil(t, "Close", await(t, closed, "Close"))
+		WantNil(t, "Close", Await(t, closed, "Close"))
 		if t.Failed() {
 			return
 		}
@@ -626,7 +627,7 @@ func TestPipeSegmentClosedWhileBusy(t *testing.T) {
 
 // Tasks of the children. Cell 0 counts those that are ready.
 
-var echoTask = task("echo", func(ctx context.Context, j job) (int, error) {
+var echoTask = Task("echo", func(ctx context.Context, j job) (int, error) {
 	for n := 0; ; n++ {
 		msg, err := j.Conn.Receive(ctx)
 		if err == io.EOF {
@@ -641,14 +642,14 @@ var echoTask = task("echo", func(ctx context.Context, j job) (int, error) {
 	}
 })
 
-var sendTask = task("send", func(ctx context.Context, j job) (int, error) {
+var sendTask = Task("send", func(ctx context.Context, j job) (int, error) {
 	return j.N, sendNumbered(ctx, j.Conn, j.From, j.N)
 })
 
 // receiveTask receives until the end and counts message i of sender s in cell
 // 1+s*N+i.
-var receiveTask = task("receive", func(ctx context.Context, j job) (int, error) {
-	j.Cells.add(0)
+var receiveTask = Task("receive", func(ctx context.Context, j job) (int, error) {
+	j.Cells.Add(0)
 	for n := 0; ; n++ {
 		msg, err := j.Conn.Receive(ctx)
 		if err == io.EOF {
@@ -661,19 +662,19 @@ var receiveTask = task("receive", func(ctx context.Context, j job) (int, error) 
 		if err != nil {
 			return n, err
 		}
-		j.Cells.at(1 + int(from)*j.N + int(seq)).Add(1)
+		j.Cells.At(1 + int(from)*j.N + int(seq)).Add(1)
 	}
 })
 
 // holdTask holds an end until cell 1 is 1.
-var holdTask = task("hold", func(ctx context.Context, j job) (int, error) {
-	j.Cells.add(0)
-	return 0, j.Cells.until(ctx, 1, 1)
+var holdTask = Task("hold", func(ctx context.Context, j job) (int, error) {
+	j.Cells.Add(0)
+	return 0, j.Cells.Until(ctx, 1, 1)
 })
 
 // blockTask blocks in Receive.
-var blockTask = task("block", func(ctx context.Context, j job) (int, error) {
-	j.Cells.add(0)
+var blockTask = Task("block", func(ctx context.Context, j job) (int, error) {
+	j.Cells.Add(0)
 	msg, err := j.Conn.Receive(ctx)
 	return len(msg), err
 })
@@ -689,28 +690,28 @@ func TestPipeProcesses(t *testing.T) {
 }
 
 func testEcho(t *testing.T) {
-	seg := anonymous(t)
+	seg := Anonymous(t, room)
 	a, b := newPipe(t, seg, 1<<20)
-	p := start(t, echoTask, job{Conn: b})
-	wantNil(t, "Close", b.Close())
-	ctx := within(t)
+	p := Start(t, echoTask, job{Conn: b})
+	WantNil(t, "Close", b.Close())
+	ctx := Within(t)
 	n := 0
 	for _, size := range []int{0, 1, 7, 8, 9, 4096, 65535, 100_000, a.Limit() - 1, a.Limit()} {
 		for range 3 {
 			msg := pattern(make([]byte, size), size)
-			wantNil(t, "Send", a.Send(ctx, msg))
+			WantNil(t, "Send", a.Send(ctx, msg))
 			receive(t, a, msg)
 			n++
 		}
-		wantError(t, "Send", a.Send(ctx, make([]byte, a.Limit()+1)), ring.ErrTooLarge)
+		WantError(t, "Send", a.Send(ctx, make([]byte, a.Limit()+1)), ring.ErrTooLarge)
 	}
 	// Both ways at once.
 	const many = 3000
-	done := async(func() error { return receiveNumbered(ctx, a, 1, many) })
-	wantNil(t, "Send", sendNumbered(ctx, a, 0, many))
-	wantNil(t, "Receive", await(t, done, "echo"))
-	wantNil(t, "Close", a.Close())
-	if got := result(t, p); got != n+many {
+	done := Async(func() error { return receiveNumbered(ctx, a, 1, many) })
+	WantNil(t, "Send", sendNumbered(ctx, a, 0, many))
+	WantNil(t, "Receive", Await(t, done, "echo"))
+	WantNil(t, "Close", a.Close())
+	if got := Result(t, p); got != n+many {
 		t.Errorf("the child saw %d messages, want %d", got, n+many)
 	}
 }
@@ -718,12 +719,12 @@ func testEcho(t *testing.T) {
 // A child that was given an end holds it before it runs.
 func testHolderFromStart(t *testing.T) {
 	for range 20 {
-		seg := anonymous(t)
+		seg := Anonymous(t, room)
 		a, b := newPipe(t, seg, 0)
-		c := newCells(t, seg, 2)
-		p := start(t, holdTask, job{Conn: b, Cells: c})
-		wantNil(t, "Close", b.Close())
-		for c.at(0).Load() == 0 {
+		c := NewCells(t, seg, 2)
+		p := Start(t, holdTask, job{Conn: b, Cells: c})
+		WantNil(t, "Close", b.Close())
+		for c.At(0).Load() == 0 {
 			if err := a.TrySend([]byte("x")); err != nil && err != ring.ErrFull {
 				t.Fatalf("Send while the child starts: %v", err)
 			}
@@ -731,54 +732,54 @@ func testHolderFromStart(t *testing.T) {
 				t.Fatalf("Receive while the child starts: %v", err)
 			}
 			if !p.Alive() {
-				t.Fatal(p.Join(within(t)))
+				t.Fatal(p.Join(Within(t)))
 			}
 			runtime.Gosched()
 		}
-		done := async(func() error { return second(a.Receive(context.Background())) })
-		c.add(1)
-		wantError(t, "Receive", await(t, done, "end of the pipe"), io.EOF)
-		wantError(t, "Send", a.Send(within(t), nil), ring.ErrBrokenPipe)
-		result(t, p)
+		done := Async(func() error { return Second(a.Receive(context.Background())) })
+		c.Add(1)
+		WantError(t, "Receive", Await(t, done, "end of the pipe"), io.EOF)
+		WantError(t, "Send", a.Send(Within(t), nil), ring.ErrBrokenPipe)
+		Result(t, p)
 	}
 }
 
 // The end comes when the last of several holders goes.
 func testLastHolder(t *testing.T) {
-	seg := anonymous(t)
+	seg := Anonymous(t, room)
 	a, b, err := ring.NewPipe(seg, "p", nil)
-	wantNil(t, "NewPipe", err)
-	closing(t, a)
-	first, last := newCells(t, seg, 2), newCells(t, seg, 2)
-	p := start(t, holdTask, job{Conn: b, Cells: first})
-	q := start(t, holdTask, job{Conn: b, Cells: last})
-	again := must(ring.OpenPipe(seg, "p", ring.B))(t)
-	done := async(func() error { return second(a.Receive(context.Background())) })
+	WantNil(t, "NewPipe", err)
+	Closing(t, a)
+	first, last := NewCells(t, seg, 2), NewCells(t, seg, 2)
+	p := Start(t, holdTask, job{Conn: b, Cells: first})
+	q := Start(t, holdTask, job{Conn: b, Cells: last})
+	again := Must(ring.OpenPipe(seg, "p", ring.B))(t)
+	done := Async(func() error { return Second(a.Receive(context.Background())) })
 	open := func(what string) {
 		t.Helper()
-		wantNil(t, "Send after "+what, a.Send(within(t), []byte("x")))
+		WantNil(t, "Send after "+what, a.Send(Within(t), []byte("x")))
 		select {
 		case err := <-done:
 			t.Fatalf("Receive after %s: %v", what, err)
 		default:
 		}
 	}
-	wantNil(t, "Close", b.Close())
+	WantNil(t, "Close", b.Close())
 	open("one Close here")
-	wantNil(t, "Close", again.Close())
+	WantNil(t, "Close", again.Close())
 	open("the other Close here")
-	first.add(1)
-	result(t, p)
+	first.Add(1)
+	Result(t, p)
 	open("the end of a child")
-	last.await(t, 0, 1)
-	wantNil(t, "Kill", q.Kill())
-	wantError(t, "Receive", await(t, done, "end of the pipe"), io.EOF)
-	wantError(t, "Send", a.Send(within(t), nil), ring.ErrBrokenPipe)
-	await(t, q.Done(), "end of the child")
+	last.Await(t, 0, 1)
+	WantNil(t, "Kill", q.Kill())
+	WantError(t, "Receive", Await(t, done, "end of the pipe"), io.EOF)
+	WantError(t, "Send", a.Send(Within(t), nil), ring.ErrBrokenPipe)
+	Await(t, q.Done(), "end of the child")
 }
 
 // adoptTask opens the end whose handle comes in a message, and sends there.
-var adoptTask = task("adopt", func(ctx context.Context, j job) (int, error) {
+var adoptTask = Task("adopt", func(ctx context.Context, j job) (int, error) {
 	text, err := j.Conn.Receive(ctx)
 	if err != nil {
 		return 0, err
@@ -792,39 +793,39 @@ var adoptTask = task("adopt", func(ctx context.Context, j job) (int, error) {
 })
 
 func testConnInMessage(t *testing.T) {
-	seg, other := anonymous(t), anonymous(t)
+	seg, other := Anonymous(t, room), Anonymous(t, room)
 	a, b := newPipe(t, seg, 0)
 	c, d := newPipe(t, other, 0)
-	p := start(t, adoptTask, job{Conn: b})
-	wantNil(t, "Send", a.Send(within(t), must(d.MarshalText())(t)))
+	p := Start(t, adoptTask, job{Conn: b})
+	WantNil(t, "Send", a.Send(Within(t), Must(d.MarshalText())(t)))
 	receive(t, c, []byte("from the child"))
-	result(t, p)
+	Result(t, p)
 }
 
 func testPeerKilled(t *testing.T) {
 	var took []time.Duration
 	for range 15 {
-		seg := anonymous(t)
+		seg := Anonymous(t, room)
 		a, b := newPipe(t, seg, 4096)
-		c := newCells(t, seg, 2)
-		p := start(t, blockTask, job{Conn: b, Cells: c})
-		wantNil(t, "Close", b.Close())
-		c.await(t, 0, 1)
-		awaitAsleep(t, p.PID(), 1)
+		c := NewCells(t, seg, 2)
+		p := Start(t, blockTask, job{Conn: b, Cells: c})
+		WantNil(t, "Close", b.Close())
+		c.Await(t, 0, 1)
+		AwaitAsleep(t, p.PID(), 1)
 		ended := make(chan time.Time, 2)
 		errs := make(chan error, 2)
 		go func() {
-			err := second(a.Receive(context.Background()))
+			err := Second(a.Receive(context.Background()))
 			ended <- time.Now()
 			errs <- err
 		}()
-		awaitAsleep(t, os.Getpid(), 1)
+		AwaitAsleep(t, os.Getpid(), 1)
 		begin := time.Now()
-		wantNil(t, "Kill", p.Kill())
-		took = append(took, await(t, ended, "EOF of a killed peer").Sub(begin))
-		wantError(t, "Receive", await(t, errs, "error"), io.EOF)
-		wantError(t, "Send", a.Send(within(t), nil), ring.ErrBrokenPipe)
-		wantNil(t, "Close", seg.Close())
+		WantNil(t, "Kill", p.Kill())
+		took = append(took, Await(t, ended, "EOF of a killed peer").Sub(begin))
+		WantError(t, "Receive", Await(t, errs, "error"), io.EOF)
+		WantError(t, "Send", a.Send(Within(t), nil), ring.ErrBrokenPipe)
+		WantNil(t, "Close", seg.Close())
 	}
 	slices.Sort(took)
 	t.Logf("SIGKILL to EOF: median %v, worst %v", took[len(took)/2], took[len(took)-1])
@@ -836,33 +837,33 @@ func testPeerKilled(t *testing.T) {
 // Several goroutines and processes send on one end.
 func testTurnsOfSenders(t *testing.T) {
 	const goroutines, children, each = 4, 2, 1500
-	seg := anonymous(t)
+	seg := Anonymous(t, room)
 	a, b := newPipe(t, seg, 8192)
-	ctx := within(t)
-	done := async(func() error { return receiveNumbered(ctx, b, goroutines+children, each) })
+	ctx := Within(t)
+	done := Async(func() error { return receiveNumbered(ctx, b, goroutines+children, each) })
 	var procs []*proc.Call[int]
 	for i := range children {
-		procs = append(procs, start(t, sendTask, job{N: each, From: uint32(goroutines + i), Conn: a}))
+		procs = append(procs, Start(t, sendTask, job{N: each, From: uint32(goroutines + i), Conn: a}))
 	}
-	all(t, "senders", goroutines, func(i int) error { return sendNumbered(ctx, a, uint32(i), each) })
-	wantNil(t, "receiver", await(t, done, "receiver"))
+	All(t, "senders", goroutines, func(i int) error { return sendNumbered(ctx, a, uint32(i), each) })
+	WantNil(t, "receiver", Await(t, done, "receiver"))
 	for _, p := range procs {
-		result(t, p)
+		Result(t, p)
 	}
-	wantNil(t, "Close", a.Close())
-	wantError(t, "Receive", second(b.Receive(ctx)), io.EOF)
+	WantNil(t, "Close", a.Close())
+	WantError(t, "Receive", Second(b.Receive(ctx)), io.EOF)
 }
 
 // Several goroutines and processes receive on one end: each message once.
 func testTurnsOfReceivers(t *testing.T) {
 	const senders, children, each = 2, 2, 2000
-	seg := anonymous(t)
+	seg := Anonymous(t, room)
 	a, b := newPipe(t, seg, 8192)
-	c := newCells(t, seg, 1+senders*each)
-	ctx := within(t)
+	c := NewCells(t, seg, 1+senders*each)
+	ctx := Within(t)
 	var procs []*proc.Call[int]
 	for range children {
-		procs = append(procs, start(t, receiveTask, job{N: each, Conn: b, Cells: c}))
+		procs = append(procs, Start(t, receiveTask, job{N: each, Conn: b, Cells: c}))
 	}
 	received := make(chan error, 2)
 	for range cap(received) {
@@ -885,18 +886,18 @@ func testTurnsOfReceivers(t *testing.T) {
 					received <- err
 					return
 				}
-				c.at(1 + int(from)*each + int(seq)).Add(1)
+				c.At(1 + int(from)*each + int(seq)).Add(1)
 			}
 		}()
 	}
-	c.await(t, 0, children)
-	all(t, "senders", senders, func(i int) error { return sendNumbered(ctx, a, uint32(i), each) })
-	wantNil(t, "Close", a.Close())
+	c.Await(t, 0, children)
+	All(t, "senders", senders, func(i int) error { return sendNumbered(ctx, a, uint32(i), each) })
+	WantNil(t, "Close", a.Close())
 	for range cap(received) {
-		wantNil(t, "receiver", await(t, received, "receiver"))
+		WantNil(t, "receiver", Await(t, received, "receiver"))
 	}
 	for _, p := range procs {
-		result(t, p)
+		Result(t, p)
 	}
-	c.once(t, 1)
+	wantOnce(t, c, 1)
 }

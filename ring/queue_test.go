@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -47,7 +48,7 @@ func TestQueue(t *testing.T) {
 func fill(t testing.TB, q *ring.Queue[message]) {
 	t.Helper()
 	for i := range q.Cap() {
-		wantNil(t, "TryPut", q.TryPut(message{Seq: uint32(i)}))
+		WantNil(t, "TryPut", q.TryPut(message{Seq: uint32(i)}))
 	}
 }
 
@@ -66,7 +67,7 @@ func testFull(t *testing.T, seg *shm.Segment) {
 			}
 			begin := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
-			wantError(t, "Put into a full queue", q.Put(ctx, message{}), context.DeadlineExceeded)
+			WantError(t, "Put into a full queue", q.Put(ctx, message{}), context.DeadlineExceeded)
 			if d := time.Since(begin); d < 5*time.Millisecond {
 				t.Errorf("Put gave up after %v", d)
 			}
@@ -78,8 +79,8 @@ func testFull(t *testing.T, seg *shm.Segment) {
 			if v, err := q.TryGet(); err != nil || v.Seq != 0 {
 				t.Fatalf("TryGet: %v, %v", v, err)
 			}
-			wantNil(t, "TryPut", q.TryPut(message{Seq: uint32(capacity)}))
-			wantError(t, "TryPut", q.TryPut(message{}), ring.ErrFull)
+			WantNil(t, "TryPut", q.TryPut(message{Seq: uint32(capacity)}))
+			WantError(t, "TryPut", q.TryPut(message{}), ring.ErrFull)
 			for i := range capacity {
 				if v, err := q.TryGet(); err != nil || v.Seq != uint32(i+1) {
 					t.Fatalf("lap %d: got %v, %v, want %d", lap, v, err, i+1)
@@ -100,7 +101,7 @@ func testEmpty(t *testing.T, seg *shm.Segment) {
 			t.Fatalf("Get: %v, %v, want the deadline", v, err)
 		}
 		cancel()
-		wantNil(t, "Put", q.Put(t.Context(), message{1, 2}))
+		WantNil(t, "Put", q.Put(t.Context(), message{1, 2}))
 		if v, err := q.Get(t.Context()); err != nil || v != (message{1, 2}) {
 			t.Fatalf("Get: %v, %v", v, err)
 		}
@@ -111,8 +112,8 @@ func testOrder(t *testing.T, seg *shm.Segment) {
 	const n = 5000
 	for _, capacity := range []int{1, 2, 7, 64} {
 		q := newQueue[message](t, seg, capacity)
-		ctx := within(t)
-		done := async(func() error {
+		ctx := Within(t)
+		done := Async(func() error {
 			for i := range uint32(n) {
 				if err := q.Put(ctx, message{Seq: i}); err != nil {
 					return err
@@ -125,7 +126,7 @@ func testOrder(t *testing.T, seg *shm.Segment) {
 				t.Fatalf("capacity %d: got %v, %v, want %d", capacity, v, err, i)
 			}
 		}
-		wantNil(t, "Put", await(t, done, "putter"))
+		WantNil(t, "Put", Await(t, done, "putter"))
 	}
 }
 
@@ -159,16 +160,16 @@ func testExpired(t *testing.T, seg *shm.Segment) {
 	q := newQueue[message](t, seg, 2)
 	for range 5 {
 		for i := range uint32(2) {
-			wantNil(t, "Put with room", q.Put(expired, message{Seq: i}))
+			WantNil(t, "Put with room", q.Put(Expired, message{Seq: i}))
 		}
-		wantError(t, "Put without room", q.Put(expired, message{}), context.Canceled)
+		WantError(t, "Put without room", q.Put(Expired, message{}), context.Canceled)
 		for i := range uint32(2) {
-			if v, err := q.Get(expired); err != nil || v.Seq != i {
+			if v, err := q.Get(Expired); err != nil || v.Seq != i {
 				t.Fatalf("Get: %v, %v, want %d", v, err, i)
 			}
 		}
-		_, err := q.Get(expired)
-		wantError(t, "Get of nothing", err, context.Canceled)
+		_, err := q.Get(Expired)
+		WantError(t, "Get of nothing", err, context.Canceled)
 	}
 }
 
@@ -177,25 +178,25 @@ func allFail(t *testing.T, q *ring.Queue[message]) {
 	t.Helper()
 	for range 5 {
 		_, err := q.TryGet()
-		wantError(t, "TryGet", err, ring.ErrClosed)
+		WantError(t, "TryGet", err, ring.ErrClosed)
 		_, err = q.Get(t.Context())
-		wantError(t, "Get", err, ring.ErrClosed)
-		_, err = q.Get(expired)
-		wantError(t, "Get, expired", err, ring.ErrClosed)
-		wantError(t, "TryPut", q.TryPut(message{}), ring.ErrClosed)
-		wantError(t, "Put", q.Put(t.Context(), message{}), ring.ErrClosed)
-		wantError(t, "Put, expired", q.Put(expired, message{}), ring.ErrClosed)
+		WantError(t, "Get", err, ring.ErrClosed)
+		_, err = q.Get(Expired)
+		WantError(t, "Get, expired", err, ring.ErrClosed)
+		WantError(t, "TryPut", q.TryPut(message{}), ring.ErrClosed)
+		WantError(t, "Put", q.Put(t.Context(), message{}), ring.ErrClosed)
+		WantError(t, "Put, expired", q.Put(Expired, message{}), ring.ErrClosed)
 	}
-	wantError(t, "Shutdown", q.Shutdown(), ring.ErrClosed)
+	WantError(t, "Shutdown", q.Shutdown(), ring.ErrClosed)
 }
 
 // Close detaches: the messages stay for who has the queue open.
 func testClosed(t *testing.T, seg *shm.Segment) {
-	q := must(ring.NewQueue[message](seg, "q", 6, nil))(t)
-	other := closing(t, must(ring.OpenQueue[message](seg, "q"))(t))
+	q := Must(ring.NewQueue[message](seg, "q", 6, nil))(t)
+	other := Closing(t, Must(ring.OpenQueue[message](seg, "q"))(t))
 	q.TryPut(message{1, 1})
 	q.TryPut(message{1, 2})
-	wantNil(t, "Close", q.Close())
+	WantNil(t, "Close", q.Close())
 	allFail(t, q)
 	if q.Len() != 0 || q.Cap() != 0 || q.Handle() != (shm.Handle{}) {
 		t.Errorf("a closed queue has Len %d, Cap %d, Handle %v", q.Len(), q.Cap(), q.Handle())
@@ -205,15 +206,15 @@ func testClosed(t *testing.T, seg *shm.Segment) {
 			t.Errorf("got %v, %v", v, err)
 		}
 	}
-	wantNil(t, "TryPut through the other", other.TryPut(message{}))
+	WantNil(t, "TryPut through the other", other.TryPut(message{}))
 
 	var zero ring.Queue[message]
 	allFail(t, &zero)
 
 	// The segment's Close closes all of it.
-	party := attach(t, seg)
-	far := must(ring.OpenQueue[message](party, "q"))(t)
-	wantNil(t, "Close", party.Close())
+	party := Attach(t, seg)
+	far := Must(ring.OpenQueue[message](party, "q"))(t)
+	WantNil(t, "Close", party.Close())
 	allFail(t, far)
 	if _, err := other.TryGet(); err != nil {
 		t.Errorf("TryGet of the other party: %v", err)
@@ -226,9 +227,9 @@ func testShutdownDrains(t *testing.T, seg *shm.Segment) {
 		q.TryPut(message{Seq: i})
 	}
 	for range 2 {
-		wantNil(t, "Shutdown", q.Shutdown())
-		wantError(t, "TryPut", q.TryPut(message{}), ring.ErrShutdown)
-		wantError(t, "Put", q.Put(t.Context(), message{}), ring.ErrShutdown)
+		WantNil(t, "Shutdown", q.Shutdown())
+		WantError(t, "TryPut", q.TryPut(message{}), ring.ErrShutdown)
+		WantError(t, "Put", q.Put(t.Context(), message{}), ring.ErrShutdown)
 	}
 	for i := range uint32(4) {
 		if q.Len() != int(4-i) {
@@ -240,9 +241,9 @@ func testShutdownDrains(t *testing.T, seg *shm.Segment) {
 	}
 	for range 2 {
 		_, err := q.Get(t.Context())
-		wantError(t, "Get", err, ring.ErrShutdown)
+		WantError(t, "Get", err, ring.ErrShutdown)
 		_, err = q.TryGet()
-		wantError(t, "TryGet", err, ring.ErrShutdown)
+		WantError(t, "TryGet", err, ring.ErrShutdown)
 	}
 }
 
@@ -250,11 +251,11 @@ func testShutdownDrains(t *testing.T, seg *shm.Segment) {
 func testShutdownOften(t *testing.T, seg *shm.Segment) {
 	for _, capacity := range []int{1, 3} {
 		q := newQueue[message](t, seg, capacity)
-		wantNil(t, "TryPut", q.TryPut(message{7, 7}))
+		WantNil(t, "TryPut", q.TryPut(message{7, 7}))
 		if capacity == 1 {
 			q.TryGet()
 		}
-		wantNil(t, "Shutdown", q.Shutdown())
+		WantNil(t, "Shutdown", q.Shutdown())
 		for i := range 3000 {
 			if err := q.TryPut(message{}); err != ring.ErrShutdown {
 				t.Fatalf("capacity %d: TryPut %d after the shutdown: %v", capacity, i, err)
@@ -272,12 +273,12 @@ func testShutdownOften(t *testing.T, seg *shm.Segment) {
 }
 
 func testCloseTwice(t *testing.T, seg *shm.Segment) {
-	q := must(ring.NewQueue[message](seg, "", 1, nil))(t)
+	q := Must(ring.NewQueue[message](seg, "", 1, nil))(t)
 	for range 3 {
-		wantNil(t, "Close", q.Close())
+		WantNil(t, "Close", q.Close())
 	}
 	var zero ring.Queue[message]
-	wantNil(t, "Close of the zero Queue", zero.Close())
+	WantNil(t, "Close of the zero Queue", zero.Close())
 }
 
 // prompt bounds what has nobody to wait for: far more than it takes, far less
@@ -289,22 +290,22 @@ func testCancelled(t *testing.T, seg *shm.Segment) {
 	q := newQueue[message](t, seg, 1)
 	for _, what := range []string{"Get", "Put"} {
 		ctx, cancel := context.WithCancel(t.Context())
-		done := async(func() error {
+		done := Async(func() error {
 			if what == "Put" {
 				return q.Put(ctx, message{9, 9})
 			}
 			_, err := q.Get(ctx)
 			return err
 		})
-		awaitAsleep(t, os.Getpid(), 1)
+		AwaitAsleep(t, os.Getpid(), 1)
 		begin := time.Now()
 		cancel()
-		wantError(t, what, await(t, done, "cancelled "+what), context.Canceled)
+		WantError(t, what, Await(t, done, "cancelled "+what), context.Canceled)
 		if d := time.Since(begin); d > prompt {
 			t.Errorf("%s took %v to see that it was cancelled", what, d)
 		}
 		if what == "Get" {
-			wantNil(t, "TryPut", q.TryPut(message{1, 1}))
+			WantNil(t, "TryPut", q.TryPut(message{1, 1}))
 		}
 	}
 	if v, err := q.TryGet(); err != nil || v != (message{1, 1}) || q.Len() != 0 {
@@ -324,26 +325,26 @@ func blockedBoth(t *testing.T, empty, full *ring.Queue[message]) (errs chan erro
 		}()
 		go func() { errs <- full.Put(context.Background(), message{}) }()
 	}
-	awaitAsleep(t, os.Getpid(), cap(errs))
+	AwaitAsleep(t, os.Getpid(), cap(errs))
 	return errs, cap(errs)
 }
 
 func testCloseWhileBlocked(t *testing.T, seg *shm.Segment) {
 	empty, full := newQueue[message](t, seg, 2), newQueue[message](t, seg, 2)
 	errs, n := blockedBoth(t, empty, full)
-	wantNil(t, "Close", empty.Close())
-	wantNil(t, "Close", full.Close())
+	WantNil(t, "Close", empty.Close())
+	WantNil(t, "Close", full.Close())
 	for range n {
-		wantError(t, "blocked call", await(t, errs, "calls of a closed queue"), ring.ErrClosed)
+		WantError(t, "blocked call", Await(t, errs, "calls of a closed queue"), ring.ErrClosed)
 	}
 }
 
 func testSegmentClosedWhileBlocked(t *testing.T, seg *shm.Segment) {
 	empty, full := newQueue[message](t, seg, 2), newQueue[message](t, seg, 2)
 	errs, n := blockedBoth(t, empty, full)
-	wantNil(t, "Close", seg.Close())
+	WantNil(t, "Close", seg.Close())
 	for range n {
-		wantError(t, "blocked call", await(t, errs, "calls of a closed segment"), ring.ErrClosed)
+		WantError(t, "blocked call", Await(t, errs, "calls of a closed segment"), ring.ErrClosed)
 	}
 }
 
@@ -387,19 +388,19 @@ func getAll(ctx context.Context, q *ring.Queue[message], tally func(m message)) 
 // However often waits are cancelled, each message is got once.
 func testCancelHammer(t *testing.T, seg *shm.Segment) {
 	const putters, getters, each = 3, 8, 1500
-	ctx := within(t)
+	ctx := Within(t)
 	for _, capacity := range []int{1, 5, 64} {
 		q := newQueue[message](t, seg, capacity)
 		counts := make([]atomic.Uint32, putters*each)
-		got := async(func() error {
-			all(t, "getters", getters, func(int) error {
+		got := Async(func() error {
+			All(t, "getters", getters, func(int) error {
 				return getAll(ctx, q, func(m message) { counts[m.From*each+m.Seq].Add(1) })
 			})
 			return nil
 		})
-		all(t, "putters", putters, func(i int) error { return putAll(ctx, q, uint32(i), each) })
-		wantNil(t, "Shutdown", q.Shutdown())
-		await(t, got, "getters")
+		All(t, "putters", putters, func(i int) error { return putAll(ctx, q, uint32(i), each) })
+		WantNil(t, "Shutdown", q.Shutdown())
+		Await(t, got, "getters")
 		for i := range counts {
 			if n := counts[i].Load(); n != 1 {
 				t.Fatalf("capacity %d: message %d was got %d times", capacity, i, n)
@@ -409,48 +410,46 @@ func testCancelHammer(t *testing.T, seg *shm.Segment) {
 }
 
 func TestQueueTypes(t *testing.T) {
-	seg := heap(t)
+	seg := Heap(t, room)
 	for what, err := range map[string]error{
-		"string":  second(ring.NewQueue[string](seg, "", 1, nil)),
-		"pointer": second(ring.NewQueue[*int32](seg, "", 1, nil)),
-		"slice":   second(ring.NewQueue[[]byte](seg, "", 1, nil)),
-		"int":     second(ring.NewQueue[int](seg, "", 1, nil)),
-		"any":     second(ring.NewQueue[any](seg, "", 1, nil)),
-		"empty":   second(ring.NewQueue[struct{}](seg, "", 1, nil)),
-		"nested":  second(ring.NewQueue[struct{ A [2]struct{ B string } }](seg, "", 1, nil)),
-		"opened":  second(ring.OpenQueue[string](seg, "x")),
+		"string":  Second(ring.NewQueue[string](seg, "", 1, nil)),
+		"pointer": Second(ring.NewQueue[*int32](seg, "", 1, nil)),
+		"slice":   Second(ring.NewQueue[[]byte](seg, "", 1, nil)),
+		"int":     Second(ring.NewQueue[int](seg, "", 1, nil)),
+		"any":     Second(ring.NewQueue[any](seg, "", 1, nil)),
+		"empty":   Second(ring.NewQueue[struct{}](seg, "", 1, nil)),
+		"nested":  Second(ring.NewQueue[struct{ A [2]struct{ B string } }](seg, "", 1, nil)),
+		"opened":  Second(ring.OpenQueue[string](seg, "x")),
 		"decoded": new(ring.Queue[string]).UnmarshalText([]byte(newQueue[message](t, seg, 1).Handle().String())),
 	} {
-		wantError(t, "Q10 queue of "+what, err, shm.ErrType)
+		WantError(t, "Q10 queue of "+what, err, shm.ErrType)
 	}
 
-	q := closing(t, must(ring.NewQueue[message](seg, "q", 1, nil))(t))
+	q := Closing(t, Must(ring.NewQueue[message](seg, "q", 1, nil))(t))
 	a, _ := newPipe(t, seg, 0)
-	wantError(t, "name that is taken", second(ring.NewQueue[message](seg, "q", 1, nil)), fs.ErrExist)
-	wantError(t, "name of nothing", second(ring.OpenQueue[message](seg, "p")), fs.ErrNotExist)
-	wantError(t, "queue of another type", second(ring.OpenQueue[[8]byte](seg, "q")), shm.ErrMismatch)
-	wantError(t, "queue opened as a pipe", second(ring.OpenPipe(seg, "q", ring.A)), shm.ErrMismatch)
-	wantError(t, "handle of another type", new(ring.Queue[[8]byte]).UnmarshalText([]byte(q.Handle().String())), shm.ErrMismatch)
-	wantError(t, "handle of a pipe", new(ring.Queue[message]).UnmarshalText([]byte(a.Handle().String())), shm.ErrMismatch)
-	wantError(t, "no handle", new(ring.Queue[message]).UnmarshalText([]byte("mp")), shm.ErrHandle)
+	WantError(t, "name that is taken", Second(ring.NewQueue[message](seg, "q", 1, nil)), fs.ErrExist)
+	WantError(t, "name of nothing", Second(ring.OpenQueue[message](seg, "p")), fs.ErrNotExist)
+	WantError(t, "queue of another type", Second(ring.OpenQueue[[8]byte](seg, "q")), shm.ErrMismatch)
+	WantError(t, "queue opened as a pipe", Second(ring.OpenPipe(seg, "q", ring.A)), shm.ErrMismatch)
+	WantError(t, "handle of another type", new(ring.Queue[[8]byte]).UnmarshalText([]byte(q.Handle().String())), shm.ErrMismatch)
+	WantError(t, "handle of a pipe", new(ring.Queue[message]).UnmarshalText([]byte(a.Handle().String())), shm.ErrMismatch)
+	WantError(t, "no handle", new(ring.Queue[message]).UnmarshalText([]byte("mp")), shm.ErrHandle)
 	if err := new(ring.Queue[message]).UnmarshalText([]byte(shm.Handle{}.String())); err == nil {
 		t.Error("the zero handle opened a queue")
 	}
 	for _, capacity := range []int{0, -1, math.MinInt, math.MaxInt, 1<<30 + 1, 1 << 28} {
-		wantError(t, fmt.Sprint("capacity ", capacity), second(ring.NewQueue[message](seg, "", capacity, nil)), shm.ErrSize)
+		WantError(t, fmt.Sprint("capacity ", capacity), Second(ring.NewQueue[message](seg, "", capacity, nil)), shm.ErrSize)
 	}
-	wantError(t, "more than the segment has", second(ring.NewQueue[message](seg, "", 1<<20, nil)), shm.ErrNoSpace)
+	WantError(t, "more than the segment has", Second(ring.NewQueue[message](seg, "", 1<<20, nil)), shm.ErrNoSpace)
 
 	// Types that differ in names only are the same.
-	same := must(ring.OpenQueue[struct{ A, B uint32 }](seg, "q"))(t)
-	wantNil(t, "TryPut", same.TryPut(struct{ A, B uint32 }{3, 4}))
+	same := Must(ring.OpenQueue[struct{ A, B uint32 }](seg, "q"))(t)
+	WantNil(t, "TryPut", same.TryPut(struct{ A, B uint32 }{3, 4}))
 	if v, err := q.TryGet(); err != nil || v != (message{3, 4}) {
 		t.Errorf("got %v, %v", v, err)
 	}
-	wantNil(t, "Close", same.Close())
+	WantNil(t, "Close", same.Close())
 }
-
-func second[T any](_ T, err error) error { return err }
 
 func TestQueueSizes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
@@ -478,7 +477,7 @@ func sizeTest[T comparable](seg *shm.Segment, value func(n int) T) func(*testing
 			next, put := 0, 0
 			for round := range 50 {
 				for range round%capacity + 1 {
-					wantNil(t, "TryPut", q.TryPut(value(put)))
+					WantNil(t, "TryPut", q.TryPut(value(put)))
 					put++
 				}
 				for next < put {
@@ -496,15 +495,15 @@ func sizeTest[T comparable](seg *shm.Segment, value func(n int) T) func(*testing
 func TestQueueHandle(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		q, mail := newQueue[message](t, seg, 2), newQueue[shm.Handle](t, seg, 2)
-		wantNil(t, "TryPut", mail.TryPut(q.Handle()))
-		h := must(mail.TryGet())(t)
+		WantNil(t, "TryPut", mail.TryPut(q.Handle()))
+		h := Must(mail.TryGet())(t)
 		var same ring.Queue[message]
-		wantNil(t, "UnmarshalText", same.UnmarshalText([]byte(h.String())))
-		wantNil(t, "TryPut", q.TryPut(message{1, 2}))
+		WantNil(t, "UnmarshalText", same.UnmarshalText([]byte(h.String())))
+		WantNil(t, "TryPut", q.TryPut(message{1, 2}))
 		if v, err := same.TryGet(); err != nil || v != (message{1, 2}) {
 			t.Errorf("got %v, %v", v, err)
 		}
-		wantNil(t, "Close", same.Close())
+		WantNil(t, "Close", same.Close())
 		if _, err := q.TryGet(); err != ring.ErrEmpty {
 			t.Errorf("after Close of the other: %v", err)
 		}
@@ -519,21 +518,21 @@ func TestQueueSegmentClosedWhileBusy(t *testing.T) {
 		rounds = 10
 	}
 	for round := range rounds {
-		seg := anonymous(t)
-		q := must(ring.NewQueue[[64]byte](seg, "", 1+round%7, nil))(t)
+		seg := Anonymous(t, room)
+		q := Must(ring.NewQueue[[64]byte](seg, "", 1+round%7, nil))(t)
 		ops := []func() error{
 			func() error { return q.TryPut([64]byte{1}) },
-			func() error { return second(q.TryGet()) },
+			func() error { return Second(q.TryGet()) },
 			func() error { return q.Put(t.Context(), [64]byte{1}) },
-			func() error { return second(q.Get(t.Context())) },
+			func() error { return Second(q.Get(t.Context())) },
 			func() error { q.Len(); return q.TryPut([64]byte{}) },
 		}
-		closed := async(func() error {
+		closed := Async(func() error {
 			time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond)
 			return seg.Close()
 		})
-		all(t, "calls of a closed segment", len(ops), func(i int) error {
-			for deadline := time.Now().Add(patience); ; {
+		All(t, "calls of a closed segment", len(ops), func(i int) error {
+			for deadline := time.Now().Add(Patience); ; {
 				switch err := ops[i](); {
 				case errors.Is(err, ring.ErrClosed):
 					return nil
@@ -544,7 +543,7 @@ func TestQueueSegmentClosedWhileBusy(t *testing.T) {
 				}
 			}
 		})
-		wantNil(t, "Close", await(t, closed, "Close"))
+		WantNil(t, "Close", Await(t, closed, "Close"))
 		if t.Failed() {
 			return
 		}
@@ -553,8 +552,8 @@ func TestQueueSegmentClosedWhileBusy(t *testing.T) {
 
 // In what follows cell 0 counts the children that are ready.
 
-var putTask = task("put", func(ctx context.Context, j job) (int, error) {
-	j.Cells.add(0)
+var putTask = Task("put", func(ctx context.Context, j job) (int, error) {
+	j.Cells.Add(0)
 	for i := range uint32(j.N) {
 		if err := j.Queue.Put(ctx, message{j.From, i}); err != nil {
 			return int(i), err
@@ -565,11 +564,11 @@ var putTask = task("put", func(ctx context.Context, j job) (int, error) {
 
 // getTask gets until the shutdown and counts message i of the only putter in
 // cell 1+i. It returns how many it got.
-var getTask = task("get", func(ctx context.Context, j job) (int, error) {
-	j.Cells.add(0)
+var getTask = Task("get", func(ctx context.Context, j job) (int, error) {
+	j.Cells.Add(0)
 	n := 0
 	err := getAll(ctx, j.Queue, func(m message) {
-		j.Cells.at(1 + int(m.From)*j.N + int(m.Seq)).Add(1)
+		j.Cells.At(1 + int(m.From)*j.N + int(m.Seq)).Add(1)
 		n++
 	})
 	return n, err
@@ -578,9 +577,9 @@ var getTask = task("get", func(ctx context.Context, j job) (int, error) {
 // Q11: a putter may exit at once; what it has put is there.
 func TestQueueProcesses(t *testing.T) {
 	t.Run("Q11_putter_exits", func(t *testing.T) {
-		seg := anonymous(t)
+		seg := Anonymous(t, room)
 		q := newQueue[message](t, seg, 100)
-		result(t, start(t, putTask, job{N: 100, From: 5, Queue: q, Cells: newCells(t, seg, 1)}))
+		Result(t, Start(t, putTask, job{N: 100, From: 5, Queue: q, Cells: NewCells(t, seg, 1)}))
 		if q.Len() != 100 {
 			t.Errorf("Len is %d", q.Len())
 		}
@@ -601,14 +600,14 @@ func TestQueueProcesses(t *testing.T) {
 // several processes get them: then as each getter sees them.
 func testOrderOfProcesses(t *testing.T) {
 	const putters, each = 3, 4000
-	seg := anonymous(t)
-	q, c := newQueue[message](t, seg, 16), newCells(t, seg, 1)
+	seg := Anonymous(t, room)
+	q, c := newQueue[message](t, seg, 16), NewCells(t, seg, 1)
 	var children []*proc.Call[int]
 	for i := range putters {
-		children = append(children, start(t, putTask, job{N: each, From: uint32(i), Queue: q, Cells: c}))
+		children = append(children, Start(t, putTask, job{N: each, From: uint32(i), Queue: q, Cells: c}))
 	}
 	var next [putters]uint32
-	ctx := within(t)
+	ctx := Within(t)
 	for range putters * each {
 		v, err := q.Get(ctx)
 		if err != nil || v.From >= putters || v.Seq != next[v.From] {
@@ -617,7 +616,7 @@ func testOrderOfProcesses(t *testing.T) {
 		next[v.From]++
 	}
 	for _, p := range children {
-		result(t, p)
+		Result(t, p)
 	}
 	if _, err := q.TryGet(); err != ring.ErrEmpty {
 		t.Errorf("one more: %v", err)
@@ -625,12 +624,12 @@ func testOrderOfProcesses(t *testing.T) {
 }
 
 // countedPutTask counts in cell 1 the Puts that have returned.
-var countedPutTask = task("counted put", func(ctx context.Context, j job) (int, error) {
+var countedPutTask = Task("counted put", func(ctx context.Context, j job) (int, error) {
 	for i := range uint32(j.N) {
 		if err := j.Queue.Put(ctx, message{j.From, i}); err != nil {
 			return int(i), err
 		}
-		j.Cells.at(1).Add(1)
+		j.Cells.At(1).Add(1)
 	}
 	return j.N, nil
 })
@@ -640,14 +639,14 @@ var countedPutTask = task("counted put", func(ctx context.Context, j job) (int, 
 func testPutIsSeen(t *testing.T) {
 	const putters, each = 3, 10000
 	for _, capacity := range []int{1, 4, 64} {
-		seg := anonymous(t)
-		q, c := newQueue[message](t, seg, capacity), newCells(t, seg, 2)
+		seg := Anonymous(t, room)
+		q, c := newQueue[message](t, seg, capacity), NewCells(t, seg, 2)
 		for i := range putters {
-			start(t, countedPutTask, job{N: each, From: uint32(i), Queue: q, Cells: c})
+			Start(t, countedPutTask, job{N: each, From: uint32(i), Queue: q, Cells: c})
 		}
-		deadline := time.Now().Add(patience)
+		deadline := time.Now().Add(Patience)
 		for got := uint32(0); got < putters*each; {
-			put := c.at(1).Load()
+			put := c.At(1).Load()
 			switch _, err := q.TryGet(); {
 			case err == nil:
 				got++
@@ -656,7 +655,7 @@ func testPutIsSeen(t *testing.T) {
 			case err != ring.ErrEmpty && err != ring.ErrBusy:
 				t.Fatal(err)
 			case time.Now().After(deadline):
-				stuck(t, fmt.Sprintf("got %d of %d", got, putters*each))
+				Stuck(t, fmt.Sprintf("got %d of %d", got, putters*each))
 			default:
 				runtime.Gosched()
 			}
@@ -667,29 +666,29 @@ func testPutIsSeen(t *testing.T) {
 // The hammer of cancelled waits, with processes.
 func testCancelProcesses(t *testing.T) {
 	const each, putters, getters = 5000, 2, 3
-	seg := anonymous(t)
-	q, c := newQueue[message](t, seg, 8), newCells(t, seg, 1+putters*each)
+	seg := Anonymous(t, room)
+	q, c := newQueue[message](t, seg, 8), NewCells(t, seg, 1+putters*each)
 	var children []*proc.Call[int]
 	for range getters {
-		children = append(children, start(t, getTask, job{N: each, Queue: q, Cells: c}))
+		children = append(children, Start(t, getTask, job{N: each, Queue: q, Cells: c}))
 	}
-	got := async(func() error {
-		return getAll(within(t), q, func(m message) { c.at(1 + int(m.From)*each + int(m.Seq)).Add(1) })
+	got := Async(func() error {
+		return getAll(Within(t), q, func(m message) { c.At(1 + int(m.From)*each + int(m.Seq)).Add(1) })
 	})
-	c.await(t, 0, getters)
-	ctx := within(t)
-	all(t, "putters", putters, func(i int) error { return putAll(ctx, q, uint32(i), each) })
-	wantNil(t, "Shutdown", q.Shutdown())
+	c.Await(t, 0, getters)
+	ctx := Within(t)
+	All(t, "putters", putters, func(i int) error { return putAll(ctx, q, uint32(i), each) })
+	WantNil(t, "Shutdown", q.Shutdown())
 	for _, p := range children {
-		result(t, p)
+		Result(t, p)
 	}
-	wantNil(t, "getter of this process", await(t, got, "getter"))
-	c.once(t, 1)
+	WantNil(t, "getter of this process", Await(t, got, "getter"))
+	wantOnce(t, c, 1)
 }
 
 // blockedTask blocks in Put or Get, as often as it can, until the shutdown.
-var blockedPutTask = task("blocked put", func(ctx context.Context, j job) (int, error) {
-	j.Cells.add(0)
+var blockedPutTask = Task("blocked put", func(ctx context.Context, j job) (int, error) {
+	j.Cells.Add(0)
 	err := j.Queue.Put(ctx, message{})
 	if err != ring.ErrShutdown {
 		return 0, fmt.Errorf("Put: %w, want ErrShutdown", err)
@@ -697,8 +696,8 @@ var blockedPutTask = task("blocked put", func(ctx context.Context, j job) (int, 
 	return 0, nil
 })
 
-var blockedGetTask = task("blocked get", func(ctx context.Context, j job) (int, error) {
-	j.Cells.add(0)
+var blockedGetTask = Task("blocked get", func(ctx context.Context, j job) (int, error) {
+	j.Cells.Add(0)
 	if _, err := j.Queue.Get(ctx); err != ring.ErrShutdown {
 		return 0, fmt.Errorf("Get: %w, want ErrShutdown", err)
 	}
@@ -706,45 +705,45 @@ var blockedGetTask = task("blocked get", func(ctx context.Context, j job) (int, 
 })
 
 func testShutdownOfBlocked(t *testing.T) {
-	seg := anonymous(t)
-	full, empty, c := newQueue[message](t, seg, 3), newQueue[message](t, seg, 3), newCells(t, seg, 1)
+	seg := Anonymous(t, room)
+	full, empty, c := newQueue[message](t, seg, 3), newQueue[message](t, seg, 3), NewCells(t, seg, 1)
 	fill(t, full)
 	var children []*proc.Call[int]
 	for range 2 {
 		children = append(children,
-			start(t, blockedPutTask, job{Queue: full, Cells: c}),
-			start(t, blockedGetTask, job{Queue: empty, Cells: c}))
+			Start(t, blockedPutTask, job{Queue: full, Cells: c}),
+			Start(t, blockedGetTask, job{Queue: empty, Cells: c}))
 	}
-	ctx := within(t)
-	here := async(func() error { return full.Put(ctx, message{}) })
+	ctx := Within(t)
+	here := Async(func() error { return full.Put(ctx, message{}) })
 	for _, p := range children {
-		awaitAsleep(t, p.PID(), 1)
+		AwaitAsleep(t, p.PID(), 1)
 	}
-	awaitAsleep(t, os.Getpid(), 1)
-	wantNil(t, "Shutdown", full.Shutdown())
-	wantNil(t, "Shutdown", empty.Shutdown())
+	AwaitAsleep(t, os.Getpid(), 1)
+	WantNil(t, "Shutdown", full.Shutdown())
+	WantNil(t, "Shutdown", empty.Shutdown())
 	for _, p := range children {
-		result(t, p)
+		Result(t, p)
 	}
-	wantError(t, "Put", await(t, here, "blocked Put"), ring.ErrShutdown)
+	WantError(t, "Put", Await(t, here, "blocked Put"), ring.ErrShutdown)
 	for i := range uint32(3) {
 		if v, err := full.Get(ctx); err != nil || v.Seq != i {
 			t.Errorf("drained %v, %v, want %d", v, err, i)
 		}
 	}
 	_, err := full.Get(ctx)
-	wantError(t, "Get of the drained queue", err, ring.ErrShutdown)
+	WantError(t, "Get of the drained queue", err, ring.ErrShutdown)
 }
 
 // getOneTask gets one message in each of j.N rounds with two goroutines: they
 // begin when cell 1 has the round's number, and cell 2 counts what they got.
-var getOneTask = task("get one", func(ctx context.Context, j job) (int, error) {
+var getOneTask = Task("get one", func(ctx context.Context, j job) (int, error) {
 	errs := make(chan error)
 	const goroutines = 2
 	for range goroutines {
 		go func() {
 			for round := range uint32(j.N) {
-				if err := j.Cells.until(ctx, 1, round+1); err != nil {
+				if err := j.Cells.Until(ctx, 1, round+1); err != nil {
 					errs <- err
 					return
 				}
@@ -752,7 +751,7 @@ var getOneTask = task("get one", func(ctx context.Context, j job) (int, error) {
 					errs <- fmt.Errorf("round %d: %w", round, err)
 					return
 				}
-				j.Cells.add(2)
+				j.Cells.Add(2)
 			}
 			errs <- nil
 		}()
@@ -763,34 +762,34 @@ var getOneTask = task("get one", func(ctx context.Context, j job) (int, error) {
 // Getters that each want one message all get one when as many are put.
 func testAllServed(t *testing.T) {
 	const rounds, children, here = 300, 2, 2
-	seg := anonymous(t)
-	q, c := newQueue[message](t, seg, 3), newCells(t, seg, 3)
-	ctx := within(t)
+	seg := Anonymous(t, room)
+	q, c := newQueue[message](t, seg, 3), NewCells(t, seg, 3)
+	ctx := Within(t)
 	var procs []*proc.Call[int]
 	for range children {
-		procs = append(procs, start(t, getOneTask, job{N: rounds, Queue: q, Cells: c}))
+		procs = append(procs, Start(t, getOneTask, job{N: rounds, Queue: q, Cells: c}))
 	}
 	const getters = 2*children + here
 	for round := range uint32(rounds) {
-		c.add(1)
+		c.Add(1)
 		served := make(chan error, here)
 		for range here {
-			go func() { served <- second(q.Get(ctx)) }()
+			go func() { served <- Second(q.Get(ctx)) }()
 		}
 		if rand.IntN(2) == 0 {
 			time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond) // some sleep by then, some spin
 		}
 		for range getters {
-			wantNil(t, "Put", q.Put(ctx, message{}))
+			WantNil(t, "Put", q.Put(ctx, message{}))
 		}
 		for range here {
-			wantNil(t, "Get", await(t, served, fmt.Sprintf("round %d: Get, and %d messages are there", round, q.Len())))
+			WantNil(t, "Get", Await(t, served, fmt.Sprintf("round %d: Get, and %d messages are there", round, q.Len())))
 		}
-		if err := c.until(ctx, 2, 2*children*(round+1)); err != nil {
-			stuck(t, fmt.Sprintf("round %d: %d messages are left: %v", round, q.Len(), err))
+		if err := c.Until(ctx, 2, 2*children*(round+1)); err != nil {
+			Stuck(t, fmt.Sprintf("round %d: %d messages are left: %v", round, q.Len(), err))
 		}
 	}
 	for _, p := range procs {
-		result(t, p)
+		Result(t, p)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
@@ -22,16 +23,16 @@ import (
 func TestHeapQueueHammer(t *testing.T) {
 	const parties, goroutines, each = 3, 2, 1000
 	for _, capacity := range []int{1, 4, 50} {
-		seg := heap(t)
-		must(ring.NewQueue[message](seg, "q", capacity, nil))(t)
+		seg := Heap(t, room)
+		Must(ring.NewQueue[message](seg, "q", capacity, nil))(t)
 		counts := make([]atomic.Uint32, parties*goroutines*each)
-		ctx := within(t)
+		ctx := Within(t)
 		var queues [parties]*ring.Queue[message]
 		for i := range queues {
-			queues[i] = closing(t, must(ring.OpenQueue[message](attach(t, seg), "q"))(t))
+			queues[i] = Closing(t, Must(ring.OpenQueue[message](Attach(t, seg), "q"))(t))
 		}
-		got := async(func() error {
-			all(t, "getters", parties*goroutines, func(i int) error {
+		got := Async(func() error {
+			All(t, "getters", parties*goroutines, func(i int) error {
 				var last [parties * goroutines]int64
 				for i := range last {
 					last[i] = -1
@@ -51,9 +52,9 @@ func TestHeapQueueHammer(t *testing.T) {
 			})
 			return nil
 		})
-		all(t, "putters", parties*goroutines, func(i int) error { return putAll(ctx, queues[i%parties], uint32(i), each) })
-		wantNil(t, "Shutdown", queues[0].Shutdown())
-		await(t, got, "getters")
+		All(t, "putters", parties*goroutines, func(i int) error { return putAll(ctx, queues[i%parties], uint32(i), each) })
+		WantNil(t, "Shutdown", queues[0].Shutdown())
+		Await(t, got, "getters")
 		for i := range counts {
 			if n := counts[i].Load(); n != 1 {
 				t.Fatalf("capacity %d: message %d was got %d times", capacity, i, n)
@@ -65,10 +66,10 @@ func TestHeapQueueHammer(t *testing.T) {
 // Parties come and go while others put and get.
 func TestHeapQueueComeAndGo(t *testing.T) {
 	const n = 3000
-	seg := heap(t)
-	q := closing(t, must(ring.NewQueue[message](seg, "q", 4, nil))(t))
+	seg := Heap(t, room)
+	q := Closing(t, Must(ring.NewQueue[message](seg, "q", 4, nil))(t))
 	var stop atomic.Bool
-	gone := async(func() error {
+	gone := Async(func() error {
 		for !stop.Load() {
 			party, err := seg.Attach()
 			if err != nil {
@@ -95,28 +96,28 @@ func TestHeapQueueComeAndGo(t *testing.T) {
 		}
 		return nil
 	})
-	ctx := within(t)
-	done := async(func() error { return putAll(ctx, q, 0, n) })
+	ctx := Within(t)
+	done := Async(func() error { return putAll(ctx, q, 0, n) })
 	for i := range uint32(n) {
 		if v, err := q.Get(ctx); err != nil || v.Seq != i {
 			t.Fatalf("got %v, %v, want %d", v, err, i)
 		}
 	}
 	stop.Store(true)
-	wantNil(t, "putter", await(t, done, "putter"))
-	wantNil(t, "others", await(t, gone, "others"))
+	WantNil(t, "putter", Await(t, done, "putter"))
+	WantNil(t, "others", Await(t, gone, "others"))
 }
 
 // Several parties hold each end of a pipe and take turns.
 func TestHeapPipeHammer(t *testing.T) {
 	const parties, each = 3, 400
-	seg := heap(t)
+	seg := Heap(t, room)
 	_, _, err := ring.NewPipe(seg, "p", &ring.PipeOptions{Capacity: 1})
-	wantNil(t, "NewPipe", err)
-	ctx := within(t)
+	WantNil(t, "NewPipe", err)
+	ctx := Within(t)
 	ends := func(end ring.End) (list []*ring.Conn) {
 		for range parties {
-			list = append(list, closing(t, must(ring.OpenPipe(attach(t, seg), "p", end))(t)))
+			list = append(list, Closing(t, Must(ring.OpenPipe(Attach(t, seg), "p", end))(t)))
 		}
 		return list
 	}
@@ -125,8 +126,8 @@ func TestHeapPipeHammer(t *testing.T) {
 	var left atomic.Int32
 	left.Store(int32(len(counts)))
 	stop, cancel := context.WithCancel(ctx)
-	received := async(func() error {
-		all(t, "receivers", 4*parties, func(i int) error {
+	received := Async(func() error {
+		All(t, "receivers", 4*parties, func(i int) error {
 			c, direction := bs[i%parties], 0
 			if i >= 2*parties {
 				c, direction = as[i%parties], 1
@@ -151,13 +152,13 @@ func TestHeapPipeHammer(t *testing.T) {
 		})
 		return nil
 	})
-	all(t, "senders", 4*parties, func(i int) error {
+	All(t, "senders", 4*parties, func(i int) error {
 		if i < 2*parties {
 			return sendNumbered(ctx, as[i%parties], uint32(i), each)
 		}
 		return sendNumbered(ctx, bs[i%parties], uint32(i-2*parties), each)
 	})
-	await(t, received, "receivers")
+	Await(t, received, "receivers")
 	cancel()
 	for i := range counts {
 		if n := counts[i].Load(); n != 1 {
@@ -169,11 +170,11 @@ func TestHeapPipeHammer(t *testing.T) {
 // In place, by turns.
 func TestHeapInPlaceHammer(t *testing.T) {
 	const senders, each = 3, 400
-	seg := heap(t)
+	seg := Heap(t, room)
 	a, b := newPipe(t, seg, 1)
-	ctx := within(t)
+	ctx := Within(t)
 	var next [senders]uint32
-	done := async(func() error {
+	done := Async(func() error {
 		for range senders * each {
 			m, err := b.ReceiveInPlace(ctx)
 			if err != nil {
@@ -193,14 +194,8 @@ func TestHeapInPlaceHammer(t *testing.T) {
 		}
 		return nil
 	})
-	all(t, "senders", senders, func(i int) error { return sendNumbered(ctx, a, uint32(i), each) })
-	wantNil(t, "receiver", await(t, done, "receiver"))
-}
-
-// A dead drops the segment as a killed process does.
-func dead(t testing.TB, seg, party *shm.Segment) {
-	t.Helper()
-	wantNil(t, "Announce", seg.Announce(must(party.Drop())(t)))
+	All(t, "senders", senders, func(i int) error { return sendNumbered(ctx, a, uint32(i), each) })
+	WantNil(t, "receiver", Await(t, done, "receiver"))
 }
 
 // What a dead party was in the midst of, in each state that it can leave.
@@ -211,10 +206,10 @@ func TestQueueDeadParty(t *testing.T) {
 		partner *shm.Segment
 	}
 	scenes := func(t *testing.T, capacity int) scene {
-		seg := heap(t)
-		q := closing(t, must(ring.NewQueue[message](seg, "q", capacity, nil))(t))
-		partner := must(seg.Attach())(t)
-		return scene{q, must(ring.OpenQueue[message](partner, "q"))(t), seg, partner}
+		seg := Heap(t, room)
+		q := Closing(t, Must(ring.NewQueue[message](seg, "q", capacity, nil))(t))
+		partner := Must(seg.Attach())(t)
+		return scene{q, Must(ring.OpenQueue[message](partner, "q"))(t), seg, partner}
 	}
 	get := func(t *testing.T, q *ring.Queue[message], want ...uint32) {
 		t.Helper()
@@ -223,12 +218,12 @@ func TestQueueDeadParty(t *testing.T) {
 				t.Fatalf("TryGet: %v, %v, want %d", v, err, w)
 			}
 		}
-		wantError(t, "TryGet", second(q.TryGet()), ring.ErrEmpty)
+		WantError(t, "TryGet", Second(q.TryGet()), ring.ErrEmpty)
 	}
 	t.Run("Q14_messages_stay", func(t *testing.T) {
 		s := scenes(t, 3)
 		fill(t, s.far)
-		dead(t, s.seg, s.partner)
+		Dies(t, s.seg, s.partner)
 		get(t, s.q, 0, 1, 2)
 	})
 	t.Run("Q14_writing", func(t *testing.T) {
@@ -236,23 +231,23 @@ func TestQueueDeadParty(t *testing.T) {
 		s.q.TryPut(message{Seq: 0})
 		s.q.SetSlot(1, 0, ring.Writing, s.far.Party())
 		s.q.TryPut(message{Seq: 2})
-		wantError(t, "TryPut", s.q.TryPut(message{}), ring.ErrFull)
+		WantError(t, "TryPut", s.q.TryPut(message{}), ring.ErrFull)
 		if v, err := s.q.TryGet(); err != nil || v.Seq != 0 {
 			t.Fatal(v, err)
 		}
-		wantError(t, "TryGet", second(s.q.TryGet()), ring.ErrBusy)
-		wantError(t, "Get, expired", second(s.q.Get(expired)), context.Canceled)
-		waiter := async(func() uint32 { v, _ := s.q.Get(context.Background()); return v.Seq })
-		awaitAsleep(t, os.Getpid(), 1)
-		dead(t, s.seg, s.partner)
-		if v := await(t, waiter, "getter behind a dead putter"); v != 2 {
+		WantError(t, "TryGet", Second(s.q.TryGet()), ring.ErrBusy)
+		WantError(t, "Get, expired", Second(s.q.Get(Expired)), context.Canceled)
+		waiter := Async(func() uint32 { v, _ := s.q.Get(context.Background()); return v.Seq })
+		AwaitAsleep(t, os.Getpid(), 1)
+		Dies(t, s.seg, s.partner)
+		if v := Await(t, waiter, "getter behind a dead putter"); v != 2 {
 			t.Errorf("got %d", v)
 		}
 		get(t, s.q)
 		for i := range uint32(3) {
-			wantNil(t, "TryPut", s.q.TryPut(message{Seq: i}))
+			WantNil(t, "TryPut", s.q.TryPut(message{Seq: i}))
 		}
-		wantError(t, "TryPut", s.q.TryPut(message{}), ring.ErrFull)
+		WantError(t, "TryPut", s.q.TryPut(message{}), ring.ErrFull)
 		get(t, s.q, 0, 1, 2)
 	})
 	t.Run("Q14_writing_all", func(t *testing.T) {
@@ -260,11 +255,11 @@ func TestQueueDeadParty(t *testing.T) {
 		for i := range uint32(3) {
 			s.q.SetSlot(i, 0, ring.Writing, s.far.Party())
 		}
-		wantError(t, "TryPut", s.q.TryPut(message{}), ring.ErrFull)
-		waiter := async(func() error { return s.q.Put(context.Background(), message{Seq: 7}) })
-		awaitAsleep(t, os.Getpid(), 1)
-		dead(t, s.seg, s.partner)
-		wantNil(t, "Put", await(t, waiter, "putter behind dead ones"))
+		WantError(t, "TryPut", s.q.TryPut(message{}), ring.ErrFull)
+		waiter := Async(func() error { return s.q.Put(context.Background(), message{Seq: 7}) })
+		AwaitAsleep(t, os.Getpid(), 1)
+		Dies(t, s.seg, s.partner)
+		WantNil(t, "Put", Await(t, waiter, "putter behind dead ones"))
 		if s.q.Len() != 1 {
 			t.Errorf("Len is %d", s.q.Len())
 		}
@@ -280,7 +275,7 @@ func TestQueueDeadParty(t *testing.T) {
 		if v, err := s.q.TryGet(); err != nil || v.Seq != 1 {
 			t.Fatal(v, err)
 		}
-		dead(t, s.seg, s.partner)
+		Dies(t, s.seg, s.partner)
 		if s.q.Len() != 2 {
 			t.Errorf("Len is %d after the getter's death", s.q.Len())
 		}
@@ -290,66 +285,66 @@ func TestQueueDeadParty(t *testing.T) {
 		s := scenes(t, 2)
 		fill(t, s.q)
 		s.q.SetSlot(0, 0, ring.Reading, s.far.Party())
-		wantNil(t, "Shutdown", s.q.Shutdown())
-		if v, err := s.q.Get(expired); err != nil || v.Seq != 1 {
+		WantNil(t, "Shutdown", s.q.Shutdown())
+		if v, err := s.q.Get(Expired); err != nil || v.Seq != 1 {
 			t.Fatal(v, err)
 		}
-		wantError(t, "TryGet while another reads", second(s.q.TryGet()), ring.ErrEmpty)
-		waiter := async(func() error {
+		WantError(t, "TryGet while another reads", Second(s.q.TryGet()), ring.ErrEmpty)
+		waiter := Async(func() error {
 			v, err := s.q.Get(context.Background())
 			if err == nil && v.Seq != 0 {
 				err = fmt.Errorf("got %d", v.Seq)
 			}
 			return err
 		})
-		awaitAsleep(t, os.Getpid(), 1)
-		dead(t, s.seg, s.partner)
-		wantNil(t, "Get", await(t, waiter, "getter of a dead getter's message"))
-		wantError(t, "Get", second(s.q.Get(t.Context())), ring.ErrShutdown)
+		AwaitAsleep(t, os.Getpid(), 1)
+		Dies(t, s.seg, s.partner)
+		WantNil(t, "Get", Await(t, waiter, "getter of a dead getter's message"))
+		WantError(t, "Get", Second(s.q.Get(t.Context())), ring.ErrShutdown)
 	})
 	t.Run("writing_when_shut_down", func(t *testing.T) {
 		s := scenes(t, 2)
 		s.q.SetSlot(0, 0, ring.Writing, s.far.Party())
-		wantNil(t, "Shutdown", s.q.Shutdown())
-		wantError(t, "TryGet while another writes", second(s.q.TryGet()), ring.ErrEmpty)
-		waiter := async(func() error { return second(s.q.Get(context.Background())) })
-		awaitAsleep(t, os.Getpid(), 1)
-		dead(t, s.seg, s.partner)
-		wantError(t, "Get", await(t, waiter, "getter behind a dead putter"), ring.ErrShutdown)
+		WantNil(t, "Shutdown", s.q.Shutdown())
+		WantError(t, "TryGet while another writes", Second(s.q.TryGet()), ring.ErrEmpty)
+		waiter := Async(func() error { return Second(s.q.Get(context.Background())) })
+		AwaitAsleep(t, os.Getpid(), 1)
+		Dies(t, s.seg, s.partner)
+		WantError(t, "Get", Await(t, waiter, "getter behind a dead putter"), ring.ErrShutdown)
 	})
 }
 
 // Q12: a position that was given up between one that is being written and one
 // that is ready does not hide the ready one.
 func TestQueueBusyBehindGivenUp(t *testing.T) {
-	seg := heap(t)
+	seg := Heap(t, room)
 	q := newQueue[message](t, seg, 4)
 	q.SetSlot(0, 0, ring.Writing, q.Party())
 	q.SetSlot(1, 1, ring.Free, 0)
-	wantNil(t, "TryPut", q.TryPut(message{Seq: 2}))
-	wantError(t, "TryGet", second(q.TryGet()), ring.ErrBusy)
+	WantNil(t, "TryPut", q.TryPut(message{Seq: 2}))
+	WantError(t, "TryGet", Second(q.TryGet()), ring.ErrBusy)
 }
 
 // A getter that was woken wakes the next one if there is more, also when others
 // took what came right after its message.
 func TestQueueMore(t *testing.T) {
-	seg := heap(t)
-	q := closing(t, must(ring.NewQueue[message](seg, "q", 4, nil))(t))
-	far := closing(t, must(ring.OpenQueue[message](attach(t, seg), "q"))(t))
+	seg := Heap(t, room)
+	q := Closing(t, Must(ring.NewQueue[message](seg, "q", 4, nil))(t))
+	far := Closing(t, Must(ring.OpenQueue[message](Attach(t, seg), "q"))(t))
 	for range 5 {
 		for range 3 {
-			wantNil(t, "TryPut", q.TryPut(message{}))
+			WantNil(t, "TryPut", q.TryPut(message{}))
 		}
-		wantNil(t, "TryGet", second(q.TryGet()))
-		wantNil(t, "TryGet", second(far.TryGet()))
+		WantNil(t, "TryGet", Second(q.TryGet()))
+		WantNil(t, "TryGet", Second(far.TryGet()))
 		if !q.More() {
 			t.Fatal("one is left, and nobody would be woken for it")
 		}
-		wantNil(t, "TryGet", second(far.TryGet()))
+		WantNil(t, "TryGet", Second(far.TryGet()))
 		if q.More() {
 			t.Fatal("nothing is left, and somebody would be woken")
 		}
-		wantError(t, "TryGet", second(q.TryGet()), ring.ErrEmpty)
+		WantError(t, "TryGet", Second(q.TryGet()), ring.ErrEmpty)
 	}
 }
 
@@ -357,52 +352,52 @@ func TestQueueMore(t *testing.T) {
 func TestPipeDeadParty(t *testing.T) {
 	for _, revoke := range []bool{false, true} {
 		t.Run(fmt.Sprintf("revoked=%v", revoke), func(t *testing.T) {
-			seg := heap(t)
-			party := must(seg.Attach())(t)
+			seg := Heap(t, room)
+			party := Must(seg.Attach())(t)
 			b, far, err := ring.NewPipe(party, "p", &ring.PipeOptions{Capacity: 1})
-			wantNil(t, "NewPipe", err)
-			wantNil(t, "Close", b.Close())
-			a := closing(t, must(ring.OpenPipe(seg, "p", ring.A))(t))
-			wantNil(t, "TrySend", far.TrySend([]byte("1")))
+			WantNil(t, "NewPipe", err)
+			WantNil(t, "Close", b.Close())
+			a := Closing(t, Must(ring.OpenPipe(seg, "p", ring.A))(t))
+			WantNil(t, "TrySend", far.TrySend([]byte("1")))
 			if revoke {
-				await(t, async(func() error { return far.TrySend([]byte("2")) }), "second sender")
+				Await(t, Async(func() error { return far.TrySend([]byte("2")) }), "second sender")
 			}
 			// It dies in the midst of a message.
-			r := must(far.Reserve(t.Context(), 10))(t)
+			r := Must(far.Reserve(t.Context(), 10))(t)
 			copy(r.Bytes(), "unfinished")
 			receive(t, a, []byte("1"))
 			if revoke {
 				receive(t, a, []byte("2"))
 			}
-			waiter := async(func() error { return second(a.Receive(context.Background())) })
-			awaitAsleep(t, os.Getpid(), 1)
-			dead(t, seg, party)
-			wantError(t, "Receive", await(t, waiter, "end of a dead party"), io.EOF)
-			wantError(t, "TrySend", a.TrySend(nil), ring.ErrBrokenPipe)
+			waiter := Async(func() error { return Second(a.Receive(context.Background())) })
+			AwaitAsleep(t, os.Getpid(), 1)
+			Dies(t, seg, party)
+			WantError(t, "Receive", Await(t, waiter, "end of a dead party"), io.EOF)
+			WantError(t, "TrySend", a.TrySend(nil), ring.ErrBrokenPipe)
 
 			// Who takes its place goes on.
-			heir := closing(t, must(ring.OpenPipe(attach(t, seg), "p", ring.B))(t))
+			heir := Closing(t, Must(ring.OpenPipe(Attach(t, seg), "p", ring.B))(t))
 			for i := range 300 {
 				msg := pattern(make([]byte, i), i)
-				wantNil(t, "TrySend", heir.TrySend(msg))
+				WantNil(t, "TrySend", heir.TrySend(msg))
 				receive(t, a, msg)
-				wantNil(t, "TrySend", a.TrySend(msg))
+				WantNil(t, "TrySend", a.TrySend(msg))
 				receive(t, heir, msg)
 			}
 		})
 	}
 	// A message that the dead had in hand is received again.
-	seg := heap(t)
-	party := must(seg.Attach())(t)
+	seg := Heap(t, room)
+	party := Must(seg.Attach())(t)
 	a, b, err := ring.NewPipe(seg, "p", nil)
-	wantNil(t, "NewPipe", err)
-	closing(t, a)
-	closing(t, b)
-	far := must(ring.OpenPipe(party, "p", ring.B))(t)
-	wantNil(t, "TrySend", a.TrySend([]byte("again")))
-	m := must(far.ReceiveInPlace(t.Context()))(t)
-	wantError(t, "TryReceive", second(b.TryReceive()), ring.ErrBusy)
-	waiter := async(func() error {
+	WantNil(t, "NewPipe", err)
+	Closing(t, a)
+	Closing(t, b)
+	far := Must(ring.OpenPipe(party, "p", ring.B))(t)
+	WantNil(t, "TrySend", a.TrySend([]byte("again")))
+	m := Must(far.ReceiveInPlace(t.Context()))(t)
+	WantError(t, "TryReceive", Second(b.TryReceive()), ring.ErrBusy)
+	waiter := Async(func() error {
 		msg, err := b.Receive(context.Background())
 		if err == nil && string(msg) != "again" {
 			err = fmt.Errorf("received %q", msg)
@@ -413,6 +408,6 @@ func TestPipeDeadParty(t *testing.T) {
 	if string(m.Bytes()) != "again" {
 		t.Errorf("the message is %q", m.Bytes())
 	}
-	dead(t, seg, party)
-	wantNil(t, "Receive", await(t, waiter, "receiver behind a dead one"))
+	Dies(t, seg, party)
+	WantNil(t, "Receive", Await(t, waiter, "receiver behind a dead one"))
 }

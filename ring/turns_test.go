@@ -9,6 +9,7 @@ import (
 	"os"
 	"testing"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
@@ -44,12 +45,12 @@ func TestTurns(t *testing.T) {
 func revoke(t *testing.T, a, b *ring.Conn) {
 	t.Helper()
 	for range 2 {
-		await(t, async(func() error {
-			wantNil(t, "TrySend", a.TrySend(nil))
+		Await(t, Async(func() error {
+			WantNil(t, "TrySend", a.TrySend(nil))
 			receive(t, b, nil)
 			return nil
 		}), "revocation")
-		wantNil(t, "TrySend", a.TrySend(nil))
+		WantNil(t, "TrySend", a.TrySend(nil))
 		receive(t, b, nil)
 	}
 }
@@ -57,24 +58,24 @@ func revoke(t *testing.T, a, b *ring.Conn) {
 // turn takes both sides.
 func turn(t *testing.T, a, b *ring.Conn) (*ring.Sender, *ring.Receiver) {
 	t.Helper()
-	return closing(t, must(a.Sender(within(t)))(t)), closing(t, must(b.Receiver(within(t)))(t))
+	return Closing(t, Must(a.Sender(Within(t)))(t)), Closing(t, Must(b.Receiver(Within(t)))(t))
 }
 
 // commit sends msg.
 func commit(t *testing.T, s *ring.Sender, msg []byte) {
 	t.Helper()
-	b := must(s.Reserve(within(t), len(msg)))(t)
+	b := Must(s.Reserve(Within(t), len(msg)))(t)
 	if len(b) != len(msg) || cap(b) != len(msg) {
 		t.Fatalf("Reserve(%d) has %d bytes of %d", len(msg), len(b), cap(b))
 	}
 	copy(b, msg)
-	wantNil(t, "Commit", s.Commit())
+	WantNil(t, "Commit", s.Commit())
 }
 
 // next receives msg.
 func next(t *testing.T, r *ring.Receiver, msg []byte) {
 	t.Helper()
-	if got := must(r.Receive(within(t)))(t); !bytes.Equal(got, msg) {
+	if got := Must(r.Receive(Within(t)))(t); !bytes.Equal(got, msg) {
 		t.Fatalf("Receive: %.20q of %d bytes, want %.20q of %d", got, len(got), msg, len(msg))
 	}
 }
@@ -83,8 +84,8 @@ func next(t *testing.T, r *ring.Receiver, msg []byte) {
 // sides given back and taken again now and then.
 func testTurnStream(t *testing.T, a, b *ring.Conn) {
 	const n = 4000
-	ctx := within(t)
-	sent := async(func() error {
+	ctx := Within(t)
+	sent := Async(func() error {
 		for i := 0; i < n; {
 			s, err := a.Sender(ctx)
 			if err != nil {
@@ -108,15 +109,15 @@ func testTurnStream(t *testing.T, a, b *ring.Conn) {
 		return nil
 	})
 	for i := 0; i < n; {
-		r := must(b.Receiver(ctx))(t)
+		r := Must(b.Receiver(ctx))(t)
 		for range min(1+i%89, n-i) {
 			next(t, r, pattern(make([]byte, i%601), i))
 			i++
 		}
-		wantNil(t, "Release", r.Release())
-		wantNil(t, "Close", r.Close())
+		WantNil(t, "Release", r.Release())
+		WantNil(t, "Close", r.Close())
 	}
-	wantNil(t, "sender", await(t, sent, "sender"))
+	WantNil(t, "sender", Await(t, sent, "sender"))
 	if msg, err := b.TryReceive(); err != ring.ErrEmpty {
 		t.Errorf("%q, %v is left", msg, err)
 	}
@@ -127,14 +128,14 @@ func testTurnStream(t *testing.T, a, b *ring.Conn) {
 func testReserved(t *testing.T, a, b *ring.Conn) {
 	s, r := turn(t, a, b)
 	for range 200 {
-		copy(must(s.Reserve(t.Context(), 100))(t), "never")
-		wantError(t, "Receive of what is only reserved", second(r.Receive(expired)), context.Canceled)
+		copy(Must(s.Reserve(t.Context(), 100))(t), "never")
+		WantError(t, "Receive of what is only reserved", Second(r.Receive(Expired)), context.Canceled)
 		commit(t, s, []byte("sent"))
 		next(t, r, []byte("sent"))
 	}
-	must(s.Reserve(t.Context(), 5))(t)
-	wantNil(t, "Close", s.Close())
-	wantError(t, "Receive", second(r.Receive(expired)), context.Canceled)
+	Must(s.Reserve(t.Context(), 5))(t)
+	WantNil(t, "Close", s.Close())
+	WantError(t, "Receive", Second(r.Receive(Expired)), context.Canceled)
 }
 
 // A message in hand is received by Receive or Release, and stays otherwise.
@@ -145,118 +146,118 @@ func testInHand(t *testing.T, a, b *ring.Conn) {
 	}
 	next(t, r, []byte("1"))
 	next(t, r, []byte("2"))
-	wantNil(t, "Close", r.Close())
+	WantNil(t, "Close", r.Close())
 	receive(t, b, []byte("2"))
-	r = must(b.Receiver(t.Context()))(t)
+	r = Must(b.Receiver(t.Context()))(t)
 	next(t, r, []byte("3"))
-	wantNil(t, "Release", r.Release())
-	wantNil(t, "Release of nothing", r.Release())
-	wantNil(t, "Close", r.Close())
-	wantError(t, "TryReceive", second(b.TryReceive()), ring.ErrEmpty)
+	WantNil(t, "Release", r.Release())
+	WantNil(t, "Release of nothing", r.Release())
+	WantNil(t, "Close", r.Close())
+	WantError(t, "TryReceive", Second(b.TryReceive()), ring.ErrEmpty)
 }
 
 func testTurnMisuse(t *testing.T, a, b *ring.Conn) {
 	s, r := turn(t, a, b)
-	wantError(t, "Commit of nothing", s.Commit(), ring.ErrNothingReserved)
+	WantError(t, "Commit of nothing", s.Commit(), ring.ErrNothingReserved)
 	for _, n := range []int{-1, -9, -1 << 31, a.Limit() + 1, 1 << 30} {
-		wantError(t, "Reserve", second(s.Reserve(t.Context(), n)), ring.ErrTooLarge)
-		wantError(t, "Commit", s.Commit(), ring.ErrNothingReserved)
+		WantError(t, "Reserve", Second(s.Reserve(t.Context(), n)), ring.ErrTooLarge)
+		WantError(t, "Commit", s.Commit(), ring.ErrNothingReserved)
 	}
 	commit(t, s, pattern(make([]byte, a.Limit()), 1))
-	wantError(t, "second Commit", s.Commit(), ring.ErrNothingReserved)
+	WantError(t, "second Commit", s.Commit(), ring.ErrNothingReserved)
 	next(t, r, pattern(make([]byte, a.Limit()), 1))
 	for range 2 {
-		wantNil(t, "Close", s.Close())
-		wantNil(t, "Close", r.Close())
+		WantNil(t, "Close", s.Close())
+		WantNil(t, "Close", r.Close())
 	}
-	wantError(t, "Commit after Close", s.Commit(), ring.ErrClosed)
-	wantError(t, "Reserve after Close", second(s.Reserve(t.Context(), 1)), ring.ErrClosed)
-	wantError(t, "Receive after Close", second(r.Receive(t.Context())), ring.ErrClosed)
-	wantError(t, "Release after Close", r.Release(), ring.ErrClosed)
+	WantError(t, "Commit after Close", s.Commit(), ring.ErrClosed)
+	WantError(t, "Reserve after Close", Second(s.Reserve(t.Context(), 1)), ring.ErrClosed)
+	WantError(t, "Receive after Close", Second(r.Receive(t.Context())), ring.ErrClosed)
+	WantError(t, "Release after Close", r.Release(), ring.ErrClosed)
 }
 
 func testSenderExcludes(t *testing.T, a, b *ring.Conn) {
-	s := closing(t, must(a.Sender(t.Context()))(t))
-	await(t, async(func() error {
-		wantError(t, "TrySend", a.TrySend(nil), ring.ErrBusy)
-		wantError(t, "Sender, expired", second(a.Sender(expired)), context.Canceled)
+	s := Closing(t, Must(a.Sender(t.Context()))(t))
+	Await(t, Async(func() error {
+		WantError(t, "TrySend", a.TrySend(nil), ring.ErrBusy)
+		WantError(t, "Sender, expired", Second(a.Sender(Expired)), context.Canceled)
 		return nil
 	}), "sender that does not wait")
-	sent := async(func() error { return a.Send(context.Background(), []byte("second")) })
-	awaitAsleep(t, os.Getpid(), 1)
+	sent := Async(func() error { return a.Send(context.Background(), []byte("second")) })
+	AwaitAsleep(t, os.Getpid(), 1)
 	commit(t, s, []byte("first"))
 	receive(t, b, []byte("first"))
-	wantNil(t, "Close", s.Close())
-	wantNil(t, "Send", await(t, sent, "sender that waits for its turn"))
+	WantNil(t, "Close", s.Close())
+	WantNil(t, "Send", Await(t, sent, "sender that waits for its turn"))
 	receive(t, b, []byte("second"))
 }
 
 func testReceiverExcludes(t *testing.T, a, b *ring.Conn) {
-	r := closing(t, must(b.Receiver(t.Context()))(t))
-	await(t, async(func() error {
-		wantError(t, "TryReceive", second(b.TryReceive()), ring.ErrBusy)
-		wantError(t, "Receiver, expired", second(b.Receiver(expired)), context.Canceled)
+	r := Closing(t, Must(b.Receiver(t.Context()))(t))
+	Await(t, Async(func() error {
+		WantError(t, "TryReceive", Second(b.TryReceive()), ring.ErrBusy)
+		WantError(t, "Receiver, expired", Second(b.Receiver(Expired)), context.Canceled)
 		return nil
 	}), "receiver that does not wait")
-	received := async(func() error {
+	received := Async(func() error {
 		receive(t, b, []byte("second"))
 		return nil
 	})
-	awaitAsleep(t, os.Getpid(), 1)
+	AwaitAsleep(t, os.Getpid(), 1)
 	for _, msg := range []string{"first", "second"} {
-		wantNil(t, "TrySend", a.TrySend([]byte(msg)))
+		WantNil(t, "TrySend", a.TrySend([]byte(msg)))
 	}
 	next(t, r, []byte("first"))
-	wantNil(t, "Release", r.Release())
-	wantNil(t, "Close", r.Close())
-	await(t, received, "receiver that waits for its turn")
+	WantNil(t, "Release", r.Release())
+	WantNil(t, "Close", r.Close())
+	Await(t, received, "receiver that waits for its turn")
 }
 
 // Both sides wait, and are woken.
 func testTurnWaits(t *testing.T, a, b *ring.Conn) {
 	s, r := turn(t, a, b)
-	got := async(func() error { return second(r.Receive(context.Background())) })
-	awaitAsleep(t, os.Getpid(), 1)
+	got := Async(func() error { return Second(r.Receive(context.Background())) })
+	AwaitAsleep(t, os.Getpid(), 1)
 	commit(t, s, nil)
-	wantNil(t, "Receive", await(t, got, "receiver"))
-	wantNil(t, "Release", r.Release())
+	WantNil(t, "Receive", Await(t, got, "receiver"))
+	WantNil(t, "Release", r.Release())
 
 	n := 0
-	for ; second(s.Reserve(expired, 1000)) == nil; n++ {
-		wantNil(t, "Commit", s.Commit())
+	for ; Second(s.Reserve(Expired, 1000)) == nil; n++ {
+		WantNil(t, "Commit", s.Commit())
 	}
 	if n == 0 {
 		t.Fatal("nothing fits")
 	}
-	wantError(t, "Reserve of a full pipe", second(s.Reserve(expired, 1000)), context.Canceled)
-	done := async(func() error { return second(s.Reserve(context.Background(), 1000)) })
-	awaitAsleep(t, os.Getpid(), 1)
+	WantError(t, "Reserve of a full pipe", Second(s.Reserve(Expired, 1000)), context.Canceled)
+	done := Async(func() error { return Second(s.Reserve(context.Background(), 1000)) })
+	AwaitAsleep(t, os.Getpid(), 1)
 	for range n {
-		must(r.Receive(t.Context()))(t)
+		Must(r.Receive(t.Context()))(t)
 	}
-	wantNil(t, "Release", r.Release())
-	wantNil(t, "Reserve", await(t, done, "sender"))
+	WantNil(t, "Release", r.Release())
+	WantNil(t, "Reserve", Await(t, done, "sender"))
 }
 
 func testTurnEnd(t *testing.T, a, b *ring.Conn) {
 	s, r := turn(t, a, b)
 	commit(t, s, []byte("last"))
-	wantNil(t, "Close", s.Close())
-	wantNil(t, "Close", a.Close())
+	WantNil(t, "Close", s.Close())
+	WantNil(t, "Close", a.Close())
 	next(t, r, []byte("last"))
-	wantError(t, "Receive", second(r.Receive(t.Context())), io.EOF)
-	wantError(t, "Sender", second(b.Sender(t.Context())), ring.ErrBrokenPipe)
+	WantError(t, "Receive", Second(r.Receive(t.Context())), io.EOF)
+	WantError(t, "Sender", Second(b.Sender(t.Context())), ring.ErrBrokenPipe)
 }
 
 // Who has a side learns that its end was closed, also when it waits.
 func testTurnClosed(t *testing.T, a, b *ring.Conn) {
 	s, r := turn(t, a, b)
-	must(s.Reserve(t.Context(), 1))(t)
-	got := async(func() error { return second(r.Receive(context.Background())) })
-	awaitAsleep(t, os.Getpid(), 1)
-	wantNil(t, "Close", b.Close())
-	wantError(t, "Receive of a closed end", await(t, got, "receiver"), ring.ErrClosed)
-	wantNil(t, "Close", a.Close())
-	wantError(t, "Commit to a closed end", s.Commit(), ring.ErrClosed)
-	wantError(t, "Reserve", second(s.Reserve(t.Context(), 1)), ring.ErrClosed)
+	Must(s.Reserve(t.Context(), 1))(t)
+	got := Async(func() error { return Second(r.Receive(context.Background())) })
+	AwaitAsleep(t, os.Getpid(), 1)
+	WantNil(t, "Close", b.Close())
+	WantError(t, "Receive of a closed end", Await(t, got, "receiver"), ring.ErrClosed)
+	WantNil(t, "Close", a.Close())
+	WantError(t, "Commit to a closed end", s.Commit(), ring.ErrClosed)
+	WantError(t, "Reserve", Second(s.Reserve(t.Context(), 1)), ring.ErrClosed)
 }

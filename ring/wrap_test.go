@@ -7,6 +7,7 @@ import (
 	"math"
 	"testing"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -25,39 +26,39 @@ func TestQueueWrap(t *testing.T) {
 }
 
 func testQueueWrap(t *testing.T, seg *shm.Segment, capacity int, lap uint32) {
-	q := closing(t, must(ring.NewQueueAt[message](seg, "q", capacity, lap))(t))
-	late := closing(t, must(ring.OpenQueue[message](attach(t, seg), "q"))(t)) // knows only where it began
+	q := Closing(t, Must(ring.NewQueueAt[message](seg, "q", capacity, lap))(t))
+	late := Closing(t, Must(ring.OpenQueue[message](Attach(t, seg), "q"))(t)) // knows only where it began
 	if _, err := q.TryGet(); err != ring.ErrEmpty || q.Len() != 0 {
 		t.Fatalf("new queue: Len %d, TryGet: %v", q.Len(), err)
 	}
 	n := uint32(0)
 	for range 8 { // laps
 		for i := range uint32(capacity) {
-			wantNil(t, "TryPut", q.TryPut(message{Seq: n + i}))
+			WantNil(t, "TryPut", q.TryPut(message{Seq: n + i}))
 			if q.Len() != int(i)+1 {
 				t.Fatalf("Len is %d after %d", q.Len(), i+1)
 			}
 		}
-		wantError(t, "TryPut", q.TryPut(message{}), ring.ErrFull)
+		WantError(t, "TryPut", q.TryPut(message{}), ring.ErrFull)
 		for range capacity {
 			if v, err := q.TryGet(); err != nil || v.Seq != n {
 				t.Fatalf("got %v, %v, want %d", v, err, n)
 			}
 			n++
 		}
-		wantError(t, "TryGet", second(q.TryGet()), ring.ErrEmpty)
+		WantError(t, "TryGet", Second(q.TryGet()), ring.ErrEmpty)
 	}
-	wantError(t, "TryGet of the other", second(late.TryGet()), ring.ErrEmpty)
-	wantNil(t, "TryPut of the other", late.TryPut(message{Seq: n}))
-	wantError(t, "TryPut of the other", fillUp(late), ring.ErrFull)
+	WantError(t, "TryGet of the other", Second(late.TryGet()), ring.ErrEmpty)
+	WantNil(t, "TryPut of the other", late.TryPut(message{Seq: n}))
+	WantError(t, "TryPut of the other", fillUp(late), ring.ErrFull)
 	if v, err := late.TryGet(); err != nil || v.Seq != n {
 		t.Fatalf("the other got %v, %v, want %d", v, err, n)
 	}
-	wantNil(t, "Shutdown", q.Shutdown())
+	WantNil(t, "Shutdown", q.Shutdown())
 	for range capacity - 1 {
-		wantNil(t, "TryGet", second(q.TryGet()))
+		WantNil(t, "TryGet", Second(q.TryGet()))
 	}
-	wantError(t, "TryGet", second(late.TryGet()), ring.ErrShutdown)
+	WantError(t, "TryGet", Second(late.TryGet()), ring.ErrShutdown)
 }
 
 func fillUp(q *ring.Queue[message]) error {
@@ -74,20 +75,20 @@ func TestQueueIdleForLaps(t *testing.T) {
 	for _, went := range []uint32{1, 1<<30 - 1, 1 << 30, 1<<30 + 1, 1<<31 - 2} {
 		for _, capacity := range []int{1, 3} {
 			const lap = 5
-			seg := heap(t)
-			q := closing(t, must(ring.NewQueueAt[message](seg, "q", capacity, lap))(t))
-			other := closing(t, must(ring.OpenQueue[message](seg, "q"))(t))
+			seg := Heap(t, room)
+			q := Closing(t, Must(ring.NewQueueAt[message](seg, "q", capacity, lap))(t))
+			other := Closing(t, Must(ring.OpenQueue[message](seg, "q"))(t))
 			at := (lap + went) % (1 << 31)
 			for i := range uint32(capacity) {
 				q.SetSlot(i, at, ring.Free, 0)
 			}
 			q.SetCursors(at)
-			wantNil(t, "TryPut", q.TryPut(message{1, 1}))
+			WantNil(t, "TryPut", q.TryPut(message{1, 1}))
 			if v, err := other.TryGet(); err != nil || v != (message{1, 1}) {
 				t.Fatalf("after %#x laps: got %v, %v", went, v, err)
 			}
-			wantError(t, "TryGet", second(q.TryGet()), ring.ErrEmpty)
-			wantError(t, "TryPut", fillUp(other), ring.ErrFull)
+			WantError(t, "TryGet", Second(q.TryGet()), ring.ErrEmpty)
+			WantError(t, "TryPut", fillUp(other), ring.ErrFull)
 			if q.Len() != capacity {
 				t.Errorf("after %#x laps: Len is %d", went, q.Len())
 			}
@@ -97,28 +98,28 @@ func TestQueueIdleForLaps(t *testing.T) {
 
 func testQueueWrapProcesses(t *testing.T) {
 	const putters, getters, each = 2, 2, 3000
-	seg := anonymous(t)
-	q := closing(t, must(ring.NewQueueAt[message](seg, "q", 5, 1<<31-200))(t))
-	c := newCells(t, seg, 1+putters*each)
+	seg := Anonymous(t, room)
+	q := Closing(t, Must(ring.NewQueueAt[message](seg, "q", 5, 1<<31-200))(t))
+	c := NewCells(t, seg, 1+putters*each)
 	var got, put []*proc.Call[int]
 	for range getters {
-		got = append(got, start(t, getTask, job{N: each, Queue: q, Cells: c}))
+		got = append(got, Start(t, getTask, job{N: each, Queue: q, Cells: c}))
 	}
 	for i := range putters {
-		put = append(put, start(t, putTask, job{N: each, From: uint32(i), Queue: q, Cells: c}))
+		put = append(put, Start(t, putTask, job{N: each, From: uint32(i), Queue: q, Cells: c}))
 	}
 	for _, p := range put {
-		result(t, p)
+		Result(t, p)
 	}
-	wantNil(t, "Shutdown", q.Shutdown())
+	WantNil(t, "Shutdown", q.Shutdown())
 	n := 0
 	for _, p := range got {
-		n += result(t, p)
+		n += Result(t, p)
 	}
 	if n != putters*each {
 		t.Errorf("got %d messages, want %d", n, putters*each)
 	}
-	c.once(t, 1)
+	wantOnce(t, c, 1)
 }
 
 // The counts of bytes of a pipe go over 2^64.
@@ -131,9 +132,9 @@ func TestPipeWrap(t *testing.T) {
 					a.StartAt(start)
 					testPipeFull(t, a, b)
 					testPipeFull(t, b, a)
-					ctx := within(t)
+					ctx := Within(t)
 					const n = 800
-					all(t, "both ways", 4, func(i int) error {
+					All(t, "both ways", 4, func(i int) error {
 						switch i {
 						case 0:
 							return sendNumbered(ctx, a, 0, n)
@@ -145,7 +146,7 @@ func TestPipeWrap(t *testing.T) {
 							return receiveNumbered(ctx, a, 1, n)
 						}
 					})
-					wantNil(t, "Close", a.Close())
+					WantNil(t, "Close", a.Close())
 					if _, err := b.TryReceive(); err == nil {
 						t.Error("received more than was sent")
 					}
@@ -158,27 +159,27 @@ func TestPipeWrap(t *testing.T) {
 // The epoch, which moves when a party comes or goes, goes over 2^32.
 func TestEpochWrap(t *testing.T) {
 	for _, epoch := range []uint32{math.MaxUint32 - 1, math.MaxUint32, 0} {
-		seg := heap(t)
+		seg := Heap(t, room)
 		first, _ := newPipe(t, seg, 0)
-		party := must(seg.Attach())(t)
-		q := closing(t, must(ring.NewQueue[message](seg, "q", 2, nil))(t))
+		party := Must(seg.Attach())(t)
+		q := Closing(t, Must(ring.NewQueue[message](seg, "q", 2, nil))(t))
 		a, b := newPipe(t, seg, 0)
 		first.Epoch().Store(epoch - 1)
-		far := must(ring.OpenQueue[message](party, "q"))(t)
-		wantNil(t, "TryPut", far.TryPut(message{1, 1}))
+		far := Must(ring.OpenQueue[message](party, "q"))(t)
+		WantNil(t, "TryPut", far.TryPut(message{1, 1}))
 		// The other party dies while it takes the message.
 		far.SetSlot(0, 0, ring.Reading, far.Party())
-		wantError(t, "TryGet", second(q.TryGet()), ring.ErrEmpty)
-		wantNil(t, "Announce", seg.Announce(must(party.Drop())(t)))
+		WantError(t, "TryGet", Second(q.TryGet()), ring.ErrEmpty)
+		Dies(t, seg, party)
 		if e := a.Epoch().Load(); e != epoch {
 			t.Fatalf("the epoch is %d, want %d", e, epoch)
 		}
-		fresh := closing(t, must(ring.OpenQueue[message](seg, "q"))(t))
+		fresh := Closing(t, Must(ring.OpenQueue[message](seg, "q"))(t))
 		if v, err := fresh.TryGet(); err != nil || v != (message{1, 1}) {
 			t.Errorf("epoch %d: the dead getter's message: %v, %v", epoch, v, err)
 		}
-		wantNil(t, "TrySend", a.TrySend([]byte("x")))
-		wantNil(t, "Close", a.Close())
+		WantNil(t, "TrySend", a.TrySend([]byte("x")))
+		WantNil(t, "Close", a.Close())
 		receive(t, b, []byte("x"))
 		if _, err := b.TryReceive(); err == nil || err == ring.ErrEmpty {
 			t.Errorf("epoch %d: end of the pipe: %v", epoch, err)

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
@@ -34,20 +35,20 @@ func TestBlock(t *testing.T) {
 	t.Run("M01_basics", func(t *testing.T) {
 		for _, size := range []int{1, 42, 4095, 4096, 4097, 1<<20 + 1} {
 			n := name(t)
-			b := closing(t, must(shm.CreateBlock(n, size, nil))(t))
-			if b.Name() != n || b.Size() != size || len(must(b.Bytes())(t)) != size {
-				t.Errorf("name %q, size %d, %d bytes, want %q and %d", b.Name(), b.Size(), len(must(b.Bytes())(t)), n, size)
+			b := Closing(t, Must(shm.CreateBlock(n, size, nil))(t))
+			if b.Name() != n || b.Size() != size || len(Must(b.Bytes())(t)) != size {
+				t.Errorf("name %q, size %d, %d bytes, want %q and %d", b.Name(), b.Size(), len(Must(b.Bytes())(t)), n, size)
 			}
-			info := must(os.Lstat(filePath(n)))(t)
+			info := Must(os.Lstat(filePath(n)))(t)
 			if info.Size() != int64(size) || info.Mode() != 0o600 {
 				t.Errorf("file of %d bytes, mode %v, want %d and 0600", info.Size(), info.Mode(), size)
 			}
-			if got := must(os.ReadFile(filePath(n)))(t); !bytes.Equal(got, make([]byte, size)) {
+			if got := Must(os.ReadFile(filePath(n)))(t); !bytes.Equal(got, make([]byte, size)) {
 				t.Error("a new block is not zero")
 			}
-			must(b.WriteAt([]byte{42}, int64(size-1)))(t)
-			other := closing(t, must(shm.OpenBlock(n, nil))(t))
-			if mem := must(other.Bytes())(t); len(mem) != size || mem[size-1] != 42 {
+			Must(b.WriteAt([]byte{42}, int64(size-1)))(t)
+			other := Closing(t, Must(shm.OpenBlock(n, nil))(t))
+			if mem := Must(other.Bytes())(t); len(mem) != size || mem[size-1] != 42 {
 				t.Errorf("opened: %d bytes, the last is %d, want %d and 42", len(mem), mem[len(mem)-1], size)
 			}
 		}
@@ -58,12 +59,12 @@ func TestBlock(t *testing.T) {
 		if err := os.WriteFile(filePath(n), want, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		b := closing(t, must(shm.OpenBlock(n, nil))(t))
-		if got := must(b.Bytes())(t); !bytes.Equal(got, want) {
+		b := Closing(t, Must(shm.OpenBlock(n, nil))(t))
+		if got := Must(b.Bytes())(t); !bytes.Equal(got, want) {
 			t.Errorf("the block is %q, want %q", got, want)
 		}
-		must(b.WriteAt([]byte("WRITTEN"), 0))(t)
-		if got := must(os.ReadFile(filePath(n)))(t); string(got) != "WRITTEN by another program" {
+		Must(b.WriteAt([]byte("WRITTEN"), 0))(t)
+		if got := Must(os.ReadFile(filePath(n)))(t); string(got) != "WRITTEN by another program" {
 			t.Errorf("the file is %q", got)
 		}
 	})
@@ -71,7 +72,7 @@ func TestBlock(t *testing.T) {
 		for _, n := range []string{"", name(t)} {
 			for _, size := range []int{0, -1, -1 << 31, int(^uint(0) >> 1), int(^uint(0)>>1) - 1<<20} {
 				_, err := shm.CreateBlock(n, size, nil)
-				wantError(t, fmt.Sprintf("CreateBlock(%q, %d)", n, size), err, shm.ErrSize)
+				WantError(t, fmt.Sprintf("CreateBlock(%q, %d)", n, size), err, shm.ErrSize)
 			}
 		}
 		n := name(t)
@@ -79,19 +80,19 @@ func TestBlock(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := shm.OpenBlock(n, nil)
-		wantError(t, "OpenBlock of an empty file", err, shm.ErrSize)
+		WantError(t, "OpenBlock of an empty file", err, shm.ErrSize)
 	})
 	t.Run("M03_existing_name", func(t *testing.T) {
 		n := name(t)
-		b := closing(t, must(shm.CreateBlock(n, 10, nil))(t))
-		must(b.WriteAt([]byte{1}, 0))(t)
+		b := Closing(t, Must(shm.CreateBlock(n, 10, nil))(t))
+		Must(b.WriteAt([]byte{1}, 0))(t)
 		_, err := shm.CreateBlock(n, 20, nil)
-		wantError(t, "CreateBlock of a name that is taken", err, fs.ErrExist)
-		if got := must(os.ReadFile(filePath(n)))(t); len(got) != 10 || got[0] != 1 {
+		WantError(t, "CreateBlock of a name that is taken", err, fs.ErrExist)
+		if got := Must(os.ReadFile(filePath(n)))(t); len(got) != 10 || got[0] != 1 {
 			t.Errorf("the block was changed: %v", got)
 		}
 		_, err = shm.OpenBlock(name(t), nil)
-		wantError(t, "OpenBlock of no name", err, fs.ErrNotExist)
+		WantError(t, "OpenBlock of no name", err, fs.ErrNotExist)
 	})
 	t.Run("M03_one_of_many_creates", func(t *testing.T) {
 		n := name(t)
@@ -106,12 +107,12 @@ func TestBlock(t *testing.T) {
 		}
 		made := 0
 		for range tries {
-			if b := await(t, blocks, "CreateBlock"); b != nil {
+			if b := Await(t, blocks, "CreateBlock"); b != nil {
 				made++
-				closing(t, b)
+				Closing(t, b)
 			}
 			if err := <-errs; err != nil {
-				wantError(t, "CreateBlock", err, fs.ErrExist)
+				WantError(t, "CreateBlock", err, fs.ErrExist)
 			}
 		}
 		if made != 1 {
@@ -120,34 +121,34 @@ func TestBlock(t *testing.T) {
 	})
 	t.Run("M05_unlink", func(t *testing.T) {
 		n := name(t)
-		b := closing(t, must(shm.CreateBlock(n, 10, nil))(t))
+		b := Closing(t, Must(shm.CreateBlock(n, 10, nil))(t))
 		if err := shm.Unlink(n); err != nil {
 			t.Fatal(err)
 		}
-		wantError(t, "Unlink again", shm.Unlink(n), fs.ErrNotExist)
-		if _, err := b.WriteAt([]byte{7}, 3); err != nil || must(b.Bytes())(t)[3] != 7 {
+		WantError(t, "Unlink again", shm.Unlink(n), fs.ErrNotExist)
+		if _, err := b.WriteAt([]byte{7}, 3); err != nil || Must(b.Bytes())(t)[3] != 7 {
 			t.Errorf("after Unlink the mapping is not usable: %v", err)
 		}
 		_, err := shm.OpenBlock(n, nil)
-		wantError(t, "OpenBlock after Unlink", err, fs.ErrNotExist)
-		closing(t, must(shm.CreateBlock(n, 20, nil))(t))
+		WantError(t, "OpenBlock after Unlink", err, fs.ErrNotExist)
+		Closing(t, Must(shm.CreateBlock(n, 20, nil))(t))
 	})
 	t.Run("M06_after_Close", func(t *testing.T) {
 		for _, n := range []string{"", name(t)} {
-			b := must(shm.CreateBlock(n, 10, nil))(t)
+			b := Must(shm.CreateBlock(n, 10, nil))(t)
 			for range 2 {
 				if err := b.Close(); err != nil {
 					t.Errorf("Close: %v", err)
 				}
 			}
 			_, err := b.Bytes()
-			wantError(t, "Bytes", err, shm.ErrClosed)
+			WantError(t, "Bytes", err, shm.ErrClosed)
 			_, err = b.File()
-			wantError(t, "File", err, shm.ErrClosed)
+			WantError(t, "File", err, shm.ErrClosed)
 			_, err = b.ReadAt(make([]byte, 1), 0)
-			wantError(t, "ReadAt", err, shm.ErrClosed)
+			WantError(t, "ReadAt", err, shm.ErrClosed)
 			_, err = b.WriteAt(make([]byte, 1), 0)
-			wantError(t, "WriteAt", err, shm.ErrClosed)
+			WantError(t, "WriteAt", err, shm.ErrClosed)
 			if b.Name() != n || b.Size() != 10 {
 				t.Errorf("Name and Size: %q, %d", b.Name(), b.Size())
 			}
@@ -158,15 +159,15 @@ func TestBlock(t *testing.T) {
 			t.Run(tt.label, func(t *testing.T) {
 				if tt.name != "" {
 					_, err := shm.CreateBlock(tt.name, 10, nil)
-					wantError(t, "CreateBlock", err, shm.ErrName)
+					WantError(t, "CreateBlock", err, shm.ErrName)
 				}
 				_, err := shm.OpenBlock(tt.name, nil)
-				wantError(t, "OpenBlock", err, shm.ErrName)
+				WantError(t, "OpenBlock", err, shm.ErrName)
 				_, err = shm.Create(tt.name, 10, nil)
-				wantError(t, "Create", err, shm.ErrName)
+				WantError(t, "Create", err, shm.ErrName)
 				_, err = shm.Open(tt.name, nil)
-				wantError(t, "Open", err, shm.ErrName)
-				wantError(t, "Unlink", shm.Unlink(tt.name), shm.ErrName)
+				WantError(t, "Open", err, shm.ErrName)
+				WantError(t, "Unlink", shm.Unlink(tt.name), shm.ErrName)
 			})
 		}
 		for _, fill := range []string{"n", "ü", " ", "\n", "\xff", "-"} {
@@ -177,7 +178,7 @@ func TestBlock(t *testing.T) {
 				t.Errorf("%d bytes of name: %v", len(n), err)
 				continue
 			}
-			closing(t, b)
+			Closing(t, b)
 			if err := shm.Unlink(n); err != nil {
 				t.Error(err)
 			}
@@ -185,7 +186,7 @@ func TestBlock(t *testing.T) {
 	})
 	t.Run("symbolic links", func(t *testing.T) {
 		target, link := name(t), name(t)
-		b := closing(t, must(shm.CreateBlock(target, 10, nil))(t))
+		b := Closing(t, Must(shm.CreateBlock(target, 10, nil))(t))
 		if err := os.Symlink(filePath(target), filePath(link)); err != nil {
 			t.Fatal(err)
 		}
@@ -197,20 +198,20 @@ func TestBlock(t *testing.T) {
 			t.Error("Open followed a link")
 		}
 		_, err := shm.CreateBlock(link, 10, nil)
-		wantError(t, "CreateBlock", err, fs.ErrExist)
+		WantError(t, "CreateBlock", err, fs.ErrExist)
 		_, err = shm.Create(link, 10, nil)
-		wantError(t, "Create", err, fs.ErrExist)
+		WantError(t, "Create", err, fs.ErrExist)
 		dangling := name(t)
 		if err := os.Symlink(filePath(name(t)), filePath(dangling)); err != nil {
 			t.Fatal(err)
 		}
 		defer os.Remove(filePath(dangling))
 		_, err = shm.CreateBlock(dangling, 10, nil)
-		wantError(t, "CreateBlock at a dangling link", err, fs.ErrExist)
+		WantError(t, "CreateBlock at a dangling link", err, fs.ErrExist)
 		if shm.Unlink(link) == nil {
 			t.Error("Unlink removed a link")
 		}
-		if got := must(os.ReadFile(filePath(target)))(t); len(got) != b.Size() {
+		if got := Must(os.ReadFile(filePath(target)))(t); len(got) != b.Size() {
 			t.Errorf("the target was changed: %v", got)
 		}
 	})
@@ -233,7 +234,7 @@ func TestBlock(t *testing.T) {
 				done <- err
 			}()
 			for range 2 {
-				if err := await(t, done, "opening what is no file"); err == nil {
+				if err := Await(t, done, "opening what is no file"); err == nil {
 					t.Errorf("%s was opened", n)
 				}
 			}
@@ -246,8 +247,8 @@ func TestBlock(t *testing.T) {
 
 // io.ReaderAt and io.WriterAt.
 func TestBlockAt(t *testing.T) {
-	b := closing(t, must(shm.CreateBlock("", 10, nil))(t))
-	must(b.WriteAt([]byte("0123456789"), 0))(t)
+	b := Closing(t, Must(shm.CreateBlock("", 10, nil))(t))
+	Must(b.WriteAt([]byte("0123456789"), 0))(t)
 	for _, tt := range []struct {
 		off         int64
 		len, n      int
@@ -283,7 +284,7 @@ func TestBlockAt(t *testing.T) {
 // M06: Close during other methods is an error for them, and never a fault.
 func TestBlockCloseUnderUse(t *testing.T) {
 	for range 50 {
-		b := must(shm.CreateBlock("", 1<<16, nil))(t)
+		b := Must(shm.CreateBlock("", 1<<16, nil))(t)
 		begun := make(chan struct{}, 4)
 		var users sync.WaitGroup
 		for i := range 4 {
@@ -309,28 +310,28 @@ func TestBlockCloseUnderUse(t *testing.T) {
 			})
 		}
 		for range 4 {
-			await(t, begun, "users of a block")
+			Await(t, begun, "users of a block")
 		}
 		if err := b.Close(); err != nil {
 			t.Fatal(err)
 		}
 		done := make(chan struct{})
 		go func() { users.Wait(); close(done) }()
-		await(t, done, "users of a closed block")
+		Await(t, done, "users of a closed block")
 	}
 }
 
 // An anonymous block is sealed: nobody can shrink it under its users.
 func TestBlockSealed(t *testing.T) {
-	b := closing(t, must(shm.CreateBlock("", 4096, nil))(t))
-	f := must(b.File())(t)
+	b := Closing(t, Must(shm.CreateBlock("", 4096, nil))(t))
+	f := Must(b.File())(t)
 	for _, size := range []int64{0, 1, 4095, 4097, 1 << 20} {
 		if f.Truncate(size) == nil {
 			t.Errorf("an anonymous block was truncated to %d bytes", size)
 		}
 	}
-	seg := anonymous(t, 1<<12, nil)
-	a := must(shm.CreateBlock("", 1, nil))(t)
+	seg := Anonymous(t, 1<<12)
+	a := Must(shm.CreateBlock("", 1, nil))(t)
 	defer a.Close()
 	path := fmt.Sprintf("/proc/self/fd/%d", seg.Handle().FD)
 	if os.Truncate(path, 0) == nil {
@@ -340,11 +341,11 @@ func TestBlockSealed(t *testing.T) {
 
 func TestFileBlock(t *testing.T) {
 	n := name(t)
-	b := closing(t, must(shm.CreateBlock(n, 10, nil))(t))
-	must(b.WriteAt([]byte{5}, 0))(t)
-	f := must(os.OpenFile(filePath(n), os.O_RDWR, 0))(t)
-	other := closing(t, must(shm.FileBlock(f, "other"))(t))
-	if mem := must(other.Bytes())(t); len(mem) != 10 || mem[0] != 5 || other.Name() != "other" {
+	b := Closing(t, Must(shm.CreateBlock(n, 10, nil))(t))
+	Must(b.WriteAt([]byte{5}, 0))(t)
+	f := Must(os.OpenFile(filePath(n), os.O_RDWR, 0))(t)
+	other := Closing(t, Must(shm.FileBlock(f, "other"))(t))
+	if mem := Must(other.Bytes())(t); len(mem) != 10 || mem[0] != 5 || other.Name() != "other" {
 		t.Errorf("%q: %v", other.Name(), mem)
 	}
 	for _, tt := range []struct {
@@ -357,7 +358,7 @@ func TestFileBlock(t *testing.T) {
 		{"nil", func() (*os.File, error) { return nil, nil }},
 	} {
 		t.Run(tt.label, func(t *testing.T) {
-			f := must(tt.open())(t)
+			f := Must(tt.open())(t)
 			if _, err := shm.FileBlock(f, ""); err == nil {
 				t.Error("FileBlock succeeded")
 			}
@@ -389,12 +390,12 @@ func init() {
 // it.
 func TestBlockProcesses(t *testing.T) {
 	n := name(t)
-	b := closing(t, must(shm.CreateBlock(n, 10, nil))(t))
+	b := Closing(t, Must(shm.CreateBlock(n, 10, nil))(t))
 	for want := byte(1); want <= 3; want++ {
 		if got := run(t, job{Op: "block", Name: n}); got != "10" {
 			t.Errorf("size in a child: %s", got)
 		}
-		if got := must(b.Bytes())(t)[0]; got != want {
+		if got := Must(b.Bytes())(t)[0]; got != want {
 			t.Errorf("the byte is %d, want %d", got, want)
 		}
 	}

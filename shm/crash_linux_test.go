@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
 	psync "github.com/seed-2e7ecdea/mp/sync"
@@ -48,26 +49,16 @@ func init() {
 	}
 }
 
-// needCrashPoints skips the test in a binary without them.
-func needCrashPoints(t *testing.T) {
-	if !crash.Enabled {
-		t.Skip("needs the build tag crashpoints")
-	}
-}
-
 // crashAt starts a child that dies at the point, and makes sure that it did.
 func crashAt(t *testing.T, point string, j job) {
 	t.Helper()
-	p := start(t, j, &proc.Options{Env: []string{crash.Env + "=" + point}})
-	await(t, p.Done(), "crash at "+point)
-	if code, _ := p.ExitCode(); code != -int(syscall.SIGKILL) {
-		t.Fatalf("%s: exit code %d, %v: the child did not die at the point", point, code, p.Join(t.Context()))
-	}
+	p := StartWith(t, work, j, &proc.Options{Env: []string{crash.Env + "=" + point}})
+	Killed(t, p)
 }
 
 // A maker of a segment dies: the name is a whole segment's or nobody's.
 func TestCrashCreate(t *testing.T) {
-	needCrashPoints(t)
+	NeedCrashPoints(t)
 	points := []string{crash.AttachLocked.String(), crash.AttachWritten.String()}
 	for p := range crash.Points(crash.SegmentSized, crash.SegmentLinked) {
 		points = append(points, p.String())
@@ -77,36 +68,36 @@ func TestCrashCreate(t *testing.T) {
 			n := name(t)
 			crashAt(t, point, job{Op: "create", Name: n})
 			if point == crash.SegmentLinked.String() {
-				seg := closing(t, must(shm.Open(n, nil))(t))
-				if got := must(seg.Parties())(t); got != 1 {
+				seg := Closing(t, Must(shm.Open(n, nil))(t))
+				if got := Must(seg.Parties())(t); got != 1 {
 					t.Errorf("%d parties, want 1", got)
 				}
-				must(newPlain(seg, "x", must(seg.Size())(t)))(t)
+				Must(newPlain(seg, "x", Must(seg.Size())(t)))(t)
 				for range 2 { // the dead one's line is free
-					closing(t, must(seg.Attach())(t))
+					Attach(t, seg)
 				}
 				return
 			}
 			_, err := os.Lstat(filePath(n))
-			wantError(t, "the name", err, fs.ErrNotExist)
-			closing(t, must(shm.Create(n, 1024, nil))(t))
+			WantError(t, "the name", err, fs.ErrNotExist)
+			Closing(t, Must(shm.Create(n, 1024, nil))(t))
 		})
 	}
 }
 
 // Who attaches dies: its line can be used again, and nobody counts it.
 func TestCrashAttach(t *testing.T) {
-	needCrashPoints(t)
+	NeedCrashPoints(t)
 	for p := range crash.Points(crash.AttachLocked, crash.AttachWritten) {
 		t.Run(p.String(), func(t *testing.T) {
-			seg := must(shm.Create(name(t), 1<<12, &shm.Options{Parties: 3}))(t)
-			closing(t, seg)
+			seg := Must(shm.Create(name(t), 1<<12, &shm.Options{Parties: 3}))(t)
+			Closing(t, seg)
 			for range 5 { // more often than there are lines
 				crashAt(t, p.String(), job{Op: "open", Name: seg.Name()})
 			}
-			a, b := closing(t, must(seg.Attach())(t)), closing(t, must(shm.Open(seg.Name(), nil))(t))
+			a, b := Attach(t, seg), Closing(t, Must(shm.Open(seg.Name(), nil))(t))
 			for _, s := range []*shm.Segment{seg, a, b} {
-				if got := must(s.Parties())(t); got != 3 {
+				if got := Must(s.Parties())(t); got != 3 {
 					t.Errorf("%d parties, want 3", got)
 				}
 			}
@@ -117,7 +108,7 @@ func TestCrashAttach(t *testing.T) {
 // Who makes or removes an object dies: the object is there or not, its space
 // is not lost, and whoever waits for the directory goes on.
 func TestCrashObject(t *testing.T) {
-	needCrashPoints(t)
+	NeedCrashPoints(t)
 	const room = 1 << 17
 	for p := range crash.Points(crash.ObjectClaimed, crash.ObjectRemoving) {
 		t.Run(p.String(), func(t *testing.T) {
@@ -125,13 +116,13 @@ func TestCrashObject(t *testing.T) {
 			op, there := "new", p == crash.ObjectReady
 			if p == crash.ObjectRemoving {
 				op = "remove"
-				must(newPlain(seg, "x", 3000))(t).Close()
+				Must(newPlain(seg, "x", 3000))(t).Close()
 			}
 			// Others want the directory all the time.
 			stop := make(chan struct{})
 			var others sync.WaitGroup
 			for g := range 2 {
-				s := closing(t, must(seg.Attach())(t))
+				s := Attach(t, seg)
 				others.Go(func() {
 					for i := 0; ; i++ {
 						select {
@@ -157,7 +148,7 @@ func TestCrashObject(t *testing.T) {
 			time.AfterFunc(20*time.Millisecond, func() { close(stop) })
 			done := make(chan struct{})
 			go func() { others.Wait(); close(done) }()
-			await(t, done, "others who want the directory")
+			Await(t, done, "others who want the directory")
 
 			x, err := openPlain(seg, "x")
 			switch {
@@ -168,16 +159,16 @@ func TestCrashObject(t *testing.T) {
 			}
 			if there {
 				_, err := newPlain(seg, "x", 10)
-				wantError(t, "NewObject of the same name", err, fs.ErrExist)
+				WantError(t, "NewObject of the same name", err, fs.ErrExist)
 				x.Close()
 				if err := seg.Remove("x"); err != nil {
 					t.Fatal(err)
 				}
 			}
-			x = must(newPlain(seg, "x", 10))(t)
+			x = Must(newPlain(seg, "x", 10))(t)
 			x.Close()
 			empty(t, seg)
-			whole := must(newPlain(seg, "whole", room))(t)
+			whole := Must(newPlain(seg, "whole", room))(t)
 			for i, b := range whole.Bytes() {
 				if b != 0 {
 					t.Fatalf("byte %d of new memory is %d", i, b)
@@ -190,7 +181,7 @@ func TestCrashObject(t *testing.T) {
 // An announcer of a death dies half-way: who waits is told all the same. The
 // first death is by exec, so that no pidfd tells of it.
 func TestCrashAnnounce(t *testing.T) {
-	needCrashPoints(t)
+	NeedCrashPoints(t)
 	for p := range crash.Points(crash.AnnounceDead, crash.AnnounceMoved) {
 		t.Run(p.String(), func(t *testing.T) {
 			for try := 1; ; try++ {
@@ -207,11 +198,11 @@ func TestCrashAnnounce(t *testing.T) {
 }
 
 func crashAnnouncer(t *testing.T, p crash.Point) bool {
-	seg := must(shm.Create(name(t), 1<<12, nil))(t)
+	seg := Must(shm.Create(name(t), 1<<12, nil))(t)
 	defer seg.Close()
-	cells, lock := newCells(t, seg), must(psync.NewLock(seg, "", nil))(t)
-	victim := start(t, job{Op: "exec", Cells: cells, Lock: lock}, nil)
-	defer kill(t, victim)
+	cells, lock := newCells(t, seg), Must(psync.NewLock(seg, "", nil))(t)
+	victim := Start(t, work, job{Op: "exec", Cells: cells, Lock: lock})
+	defer Kill(t, victim)
 	for lock.TryAcquire() == nil {
 		if err := lock.Release(); err != nil {
 			t.Fatal(err)
@@ -220,23 +211,23 @@ func crashAnnouncer(t *testing.T, p crash.Point) bool {
 	}
 	// The waiter's first scan is a second after it begins to wait.
 	waiter := make(chan error, 1)
-	go func() { waiter <- lock.Acquire(within(t)) }()
+	go func() { waiter <- lock.Acquire(Within(t)) }()
 	time.Sleep(20 * time.Millisecond)
-	cells.set(cellGo, 1)
+	cells.Set(cellGo, 1)
 	for { // until exec
 		if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", victim.PID())); string(comm) == "sleep\n" {
 			break
 		}
 		time.Sleep(time.Millisecond)
 	}
-	announcer := start(t, job{Op: "open", Name: seg.Name()}, &proc.Options{Env: []string{crash.Env + "=" + p.String()}})
-	await(t, announcer.Done(), "the announcer")
+	announcer := StartWith(t, work, job{Op: "open", Name: seg.Name()}, &proc.Options{Env: []string{crash.Env + "=" + p.String()}})
+	Await(t, announcer.Done(), "the announcer")
 	code, _ := announcer.ExitCode()
-	if err := await(t, waiter, "who waits for the lock of the dead"); !errors.Is(err, psync.ErrOwnerDied) {
+	if err := Await(t, waiter, "who waits for the lock of the dead"); !errors.Is(err, psync.ErrOwnerDied) {
 		t.Errorf("Acquire: %v, want ErrOwnerDied", err)
 	}
 	recovered(t, lock)
-	if n := must(seg.Parties())(t); n > 2 { // the announcer's line may be found later
+	if n := Must(seg.Parties())(t); n > 2 { // the announcer's line may be found later
 		t.Errorf("%d parties, want 1 or 2", n)
 	}
 	return code == -int(syscall.SIGKILL)

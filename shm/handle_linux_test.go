@@ -11,23 +11,24 @@ import (
 	"strings"
 	"testing"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
 func TestHandleText(t *testing.T) {
-	seg := anonymous(t, 1024, nil)
-	o := must(newPlain(seg, "x", 10))(t)
+	seg := Anonymous(t, 1024)
+	o := Must(newPlain(seg, "x", 10))(t)
 	for _, h := range []shm.Handle{
 		{}, seg.Handle(), o.Handle(0), o.Handle(2),
 		{Segment: shm.ID{255, 1}, Kind: 1 << 31, Role: 3, Entry: 1<<32 - 1, Serial: 5, PID: 6, FD: 7},
 	} {
-		text := must(h.MarshalText())(t)
+		text := Must(h.MarshalText())(t)
 		var back shm.Handle
 		if err := back.UnmarshalText(text); err != nil || back != h {
 			t.Errorf("%+v came back as %+v, %v", h, back, err)
 		}
-		data := must(json.Marshal(map[string]shm.Handle{"h": h}))(t)
+		data := Must(json.Marshal(map[string]shm.Handle{"h": h}))(t)
 		var m map[string]shm.Handle
 		if err := json.Unmarshal(data, &m); err != nil || m["h"] != h {
 			t.Errorf("%+v came back from JSON as %+v, %v", h, m["h"], err)
@@ -48,12 +49,12 @@ func TestHandleText(t *testing.T) {
 		t.Run(tt.label, func(t *testing.T) {
 			var h shm.Handle
 			err := h.UnmarshalText([]byte(tt.text))
-			wantError(t, "UnmarshalText", err, shm.ErrHandle)
+			WantError(t, "UnmarshalText", err, shm.ErrHandle)
 			if err != nil && len(err.Error()) > 500 {
 				t.Errorf("an error of %d bytes", len(err.Error()))
 			}
 			var s shm.Segment
-			wantError(t, "Segment.UnmarshalText", s.UnmarshalText([]byte(tt.text)), shm.ErrHandle)
+			WantError(t, "Segment.UnmarshalText", s.UnmarshalText([]byte(tt.text)), shm.ErrHandle)
 		})
 	}
 }
@@ -61,64 +62,64 @@ func TestHandleText(t *testing.T) {
 func TestReach(t *testing.T) {
 	t.Run("nothing", func(t *testing.T) {
 		_, err := shm.Reach(shm.Handle{})
-		wantError(t, "Reach", err, shm.ErrHandle)
+		WantError(t, "Reach", err, shm.ErrHandle)
 		_, err = shm.Reach(shm.Handle{Segment: shm.ID{1, 2, 3}, PID: uint32(os.Getpid()), FD: 1})
-		wantError(t, "Reach", err, shm.ErrUnreachable)
+		WantError(t, "Reach", err, shm.ErrUnreachable)
 		_, err = shm.Reach(shm.Handle{Segment: shm.ID{1, 2, 3}, PID: 1<<32 - 1, FD: 1<<32 - 1})
-		wantError(t, "Reach", err, shm.ErrUnreachable)
+		WantError(t, "Reach", err, shm.ErrUnreachable)
 		if _, ok := shm.Find(shm.ID{1, 2, 3}); ok {
 			t.Error("Find found a segment that is not there")
 		}
 	})
 	t.Run("attached", func(t *testing.T) {
 		eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
-			if got, ok := shm.Find(must(seg.ID())(t)); !ok || got != seg {
+			if got, ok := shm.Find(Must(seg.ID())(t)); !ok || got != seg {
 				t.Errorf("Find = %p, %t, want %p", got, ok, seg)
 			}
-			if got := must(shm.Reach(seg.Handle()))(t); got != seg {
+			if got := Must(shm.Reach(seg.Handle()))(t); got != seg {
 				t.Errorf("Reach gave %p, want %p", got, seg)
 			}
-			if n := must(seg.Parties())(t); n != 1 {
+			if n := Must(seg.Parties())(t); n != 1 {
 				t.Errorf("%d parties, want 1", n)
 			}
 		})
 	})
 	t.Run("closed and named", func(t *testing.T) {
-		seg := must(shm.Create(name(t), 1024, nil))(t)
-		must(newPlain(seg, "x", 10))(t).Bytes()[0] = 9
+		seg := Must(shm.Create(name(t), 1024, nil))(t)
+		Must(newPlain(seg, "x", 10))(t).Bytes()[0] = 9
 		h := seg.Handle()
-		x := must(openPlain(seg, "x"))(t).Handle(0)
+		x := Must(openPlain(seg, "x"))(t).Handle(0)
 		if err := seg.Close(); err != nil {
 			t.Fatal(err)
 		}
-		again := closing(t, must(shm.Reach(h))(t))
+		again := Closing(t, Must(shm.Reach(h))(t))
 		if again.Name() != seg.Name() {
 			t.Errorf("name %q, want %q", again.Name(), seg.Name())
 		}
-		if o := must(shm.OpenHandle(x, kindPlain, plainPrint))(t); o.Bytes()[0] != 9 {
+		if o := Must(shm.OpenHandle(x, kindPlain, plainPrint))(t); o.Bytes()[0] != 9 {
 			t.Errorf("contents %v", o.Bytes())
 		}
-		if n := must(again.Parties())(t); n != 1 {
+		if n := Must(again.Parties())(t); n != 1 {
 			t.Errorf("%d parties, want 1", n)
 		}
 	})
 	t.Run("closed and anonymous", func(t *testing.T) {
-		seg := must(shm.Anonymous(1024, nil))(t)
+		seg := Must(shm.Anonymous(1024, nil))(t)
 		h := seg.Handle()
 		if err := seg.Close(); err != nil {
 			t.Fatal(err)
 		}
 		_, err := shm.Reach(h)
-		wantError(t, "Reach", err, shm.ErrUnreachable)
+		WantError(t, "Reach", err, shm.ErrUnreachable)
 	})
 	t.Run("decoded twice", func(t *testing.T) {
 		seg := named(t, 1024, nil)
-		text := must(seg.MarshalText())(t)
+		text := Must(seg.MarshalText())(t)
 		var a, b shm.Segment
 		if err := errors.Join(a.UnmarshalText(text), b.UnmarshalBinary(text)); err != nil {
 			t.Fatal(err)
 		}
-		if n := must(b.Parties())(t); n != 1 || a.Name() != seg.Name() {
+		if n := Must(b.Parties())(t); n != 1 || a.Name() != seg.Name() {
 			t.Errorf("%d parties, name %q, want 1 and %q", n, a.Name(), seg.Name())
 		}
 		// One attachment: whoever closes it, closes it.
@@ -127,15 +128,15 @@ func TestReach(t *testing.T) {
 		}
 		for _, s := range []*shm.Segment{seg, &a, &b} {
 			_, err := s.Parties()
-			wantError(t, "Parties", err, shm.ErrClosed)
+			WantError(t, "Parties", err, shm.ErrClosed)
 		}
 		// And the handle can be followed again.
 		c := new(shm.Segment)
 		if err := c.UnmarshalText(text); err != nil {
 			t.Fatal(err)
 		}
-		closing(t, c)
-		if n := must(c.Parties())(t); n != 1 {
+		Closing(t, c)
+		if n := Must(c.Parties())(t); n != 1 {
 			t.Errorf("%d parties, want 1", n)
 		}
 	})
@@ -144,33 +145,33 @@ func TestReach(t *testing.T) {
 // M08: a handle of what is gone leads to nothing else.
 func TestOpenHandle(t *testing.T) {
 	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
-		h := must(newPlain(seg, "x", 10))(t).Handle(0)
-		must(shm.OpenHandle(h, kindPlain, plainPrint))(t)
+		h := Must(newPlain(seg, "x", 10))(t).Handle(0)
+		Must(shm.OpenHandle(h, kindPlain, plainPrint))(t)
 		_, err := shm.OpenHandle(h, shm.KindQueue, plainPrint)
-		wantError(t, "another kind", err, shm.ErrMismatch)
+		WantError(t, "another kind", err, shm.ErrMismatch)
 		_, err = shm.OpenHandle(h, kindPlain, 5)
-		wantError(t, "another type", err, shm.ErrMismatch)
+		WantError(t, "another type", err, shm.ErrMismatch)
 		lie := h
 		lie.Kind = shm.KindQueue
 		_, err = shm.OpenHandle(lie, shm.KindQueue, plainPrint)
-		wantError(t, "a handle that lies", err, shm.ErrMismatch)
+		WantError(t, "a handle that lies", err, shm.ErrMismatch)
 		_, err = shm.OpenHandle(seg.Handle(), kindPlain, plainPrint)
-		wantError(t, "a segment's handle", err, shm.ErrMismatch)
+		WantError(t, "a segment's handle", err, shm.ErrMismatch)
 		for _, entry := range []uint32{h.Entry + 1, 255, 256, 1<<32 - 1} {
 			other := h
 			other.Entry = entry
 			_, err = shm.OpenHandle(other, kindPlain, plainPrint)
-			wantError(t, fmt.Sprintf("entry %d", entry), err, fs.ErrNotExist)
+			WantError(t, fmt.Sprintf("entry %d", entry), err, fs.ErrNotExist)
 		}
 		if err := seg.Remove("x"); err != nil {
 			t.Fatal(err)
 		}
 		_, err = shm.OpenHandle(h, kindPlain, plainPrint)
-		wantError(t, "removed", err, fs.ErrNotExist)
+		WantError(t, "removed", err, fs.ErrNotExist)
 		if seg.Name() != "" || seg.Handle().FD != 0 {
 			_, err = seg.Grant(h)
-			wantError(t, "Grant of a removed object", err, fs.ErrNotExist)
-			if n := must(seg.Parties())(t); n != 1 {
+			WantError(t, "Grant of a removed object", err, fs.ErrNotExist)
+			if n := Must(seg.Parties())(t); n != 1 {
 				t.Errorf("%d parties after a failed Grant, want 1", n)
 			}
 		}
@@ -178,7 +179,7 @@ func TestOpenHandle(t *testing.T) {
 		again := h
 		for again.Entry = h.Entry + 1; again.Entry != h.Entry; {
 			runtime.GC() // until nothing holds the removed one
-			o := must(newPlain(seg, "x", 10))(t)
+			o := Must(newPlain(seg, "x", 10))(t)
 			again = o.Handle(0)
 			if err := errors.Join(o.Close(), seg.Remove("x")); err != nil {
 				t.Fatal(err)
@@ -188,7 +189,7 @@ func TestOpenHandle(t *testing.T) {
 			t.Error("two objects have one handle")
 		}
 		_, err = shm.OpenHandle(h, kindPlain, plainPrint)
-		wantError(t, "used again", err, fs.ErrNotExist)
+		WantError(t, "used again", err, fs.ErrNotExist)
 	})
 }
 
@@ -224,9 +225,9 @@ func TestStranger(t *testing.T) {
 	for _, tt := range []struct {
 		sort string
 		seg  *shm.Segment
-	}{{"anonymous", anonymous(t, 1024, nil)}, {"named", named(t, 1024, nil)}} {
+	}{{"anonymous", Anonymous(t, 1024)}, {"named", named(t, 1024, nil)}} {
 		t.Run(tt.sort, func(t *testing.T) {
-			x := must(newPlain(tt.seg, "x", 10))(t)
+			x := Must(newPlain(tt.seg, "x", 10))(t)
 			h := x.Handle(0)
 			s := startPlain(t, "reach", h.String())
 			if got, want := s.line(t), "2 parties, name "+tt.seg.Name(); got != strings.TrimSpace(want) {
@@ -255,8 +256,8 @@ func TestStranger(t *testing.T) {
 		})
 	}
 	t.Run("a holder that is not the maker", func(t *testing.T) {
-		seg := must(shm.Anonymous(1024, nil))(t)
-		x := must(newPlain(seg, "x", 10))(t)
+		seg := Must(shm.Anonymous(1024, nil))(t)
+		x := Must(newPlain(seg, "x", 10))(t)
 		s := startPlain(t, "reach", x.Handle(0).String())
 		s.line(t)
 		h := x.Handle(0)
@@ -264,8 +265,8 @@ func TestStranger(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The stranger is the only holder now.
-		again := closing(t, must(shm.Reach(h))(t))
-		if o := must(openPlain(again, "x"))(t); o.Bytes()[0] != 1 {
+		again := Closing(t, Must(shm.Reach(h))(t))
+		if o := Must(openPlain(again, "x"))(t); o.Bytes()[0] != 1 {
 			t.Error("another segment")
 		}
 	})
@@ -273,15 +274,15 @@ func TestStranger(t *testing.T) {
 
 func TestGrant(t *testing.T) {
 	t.Run("adopted", func(t *testing.T) {
-		seg := anonymous(t, 1024, nil)
+		seg := Anonymous(t, 1024)
 		if got := run(t, job{Op: "parties", Seg: seg}); got != "2" {
 			t.Errorf("the child sees %s parties, want 2", got)
 		}
 	})
 	t.Run("cancelled", func(t *testing.T) {
-		seg := anonymous(t, 1024, nil)
-		x := must(newPlain(seg, "x", 10))(t)
-		g := must(seg.Grant(x.Handle(1), seg.Handle()))(t)
+		seg := Anonymous(t, 1024)
+		x := Must(newPlain(seg, "x", 10))(t)
+		g := Must(seg.Grant(x.Handle(1), seg.Handle()))(t)
 		if !x.Held(1) || x.Held(2) {
 			t.Errorf("held %t and %t, want true and false", x.Held(1), x.Held(2))
 		}
@@ -293,28 +294,28 @@ func TestGrant(t *testing.T) {
 		}
 	})
 	t.Run("refused", func(t *testing.T) {
-		seg, other := anonymous(t, 1024, nil), anonymous(t, 1024, nil)
-		good := must(newPlain(seg, "x", 10))(t).Handle(0)
-		foreign := must(newPlain(other, "x", 10))(t).Handle(0)
+		seg, other := Anonymous(t, 1024), Anonymous(t, 1024)
+		good := Must(newPlain(seg, "x", 10))(t).Handle(0)
+		foreign := Must(newPlain(other, "x", 10))(t).Handle(0)
 		role, entry := good, good
 		role.Role = 3
 		entry.Entry = 1 << 20
 		for label, h := range map[string]shm.Handle{"foreign": foreign, "role": role, "entry": entry} {
 			_, err := seg.Grant(good, h)
-			wantError(t, label, err, shm.ErrHandle)
+			WantError(t, label, err, shm.ErrHandle)
 		}
-		if n := must(seg.Parties())(t); n != 1 {
+		if n := Must(seg.Parties())(t); n != 1 {
 			t.Errorf("%d parties, want 1", n)
 		}
-		_, err := heap(t, 1024).Grant()
-		wantError(t, "heap", err, errors.ErrUnsupported)
+		_, err := Heap(t, 1024).Grant()
+		WantError(t, "heap", err, errors.ErrUnsupported)
 	})
 	t.Run("Adopt of other files", func(t *testing.T) {
 		seg := named(t, 1024, nil)
 		raw := name(t)
-		closing(t, must(shm.CreateBlock(raw, 100, nil))(t))
+		Closing(t, Must(shm.CreateBlock(raw, 100, nil))(t))
 		for _, path := range []string{filePath(seg.Name()), filePath(raw), os.DevNull} {
-			f := must(os.OpenFile(path, os.O_RDWR, 0))(t)
+			f := Must(os.OpenFile(path, os.O_RDWR, 0))(t)
 			if _, err := shm.Adopt(f); err == nil {
 				t.Errorf("%s was adopted", path)
 			}
@@ -323,20 +324,20 @@ func TestGrant(t *testing.T) {
 			}
 		}
 		// The number of a party that another file has the lock of.
-		x := must(newPlain(seg, "x", 1))(t)
-		f := must(os.OpenFile(filePath(seg.Name()), os.O_RDWR, 0))(t)
-		must(f.Seek(int64(x.Me()), 0))(t)
+		x := Must(newPlain(seg, "x", 1))(t)
+		f := Must(os.OpenFile(filePath(seg.Name()), os.O_RDWR, 0))(t)
+		Must(f.Seek(int64(x.Me()), 0))(t)
 		_, err := shm.Adopt(f)
-		wantError(t, "a party of somebody else", err, shm.ErrHandle)
-		if n := must(seg.Parties())(t); n != 1 {
+		WantError(t, "a party of somebody else", err, shm.ErrHandle)
+		if n := Must(seg.Parties())(t); n != 1 {
 			t.Errorf("%d parties, want 1", n)
 		}
 	})
 	t.Run("failed start", func(t *testing.T) {
-		seg := anonymous(t, 1024, nil)
-		p := must(work.New(job{Op: "parties", Seg: seg}, &proc.Options{Dir: "/nonexistent"}))(t)
-		wantError(t, "Start", p.Start(within(t)), fs.ErrNotExist)
-		if n := must(seg.Parties())(t); n != 1 {
+		seg := Anonymous(t, 1024)
+		p := Must(work.New(job{Op: "parties", Seg: seg}, &proc.Options{Dir: "/nonexistent"}))(t)
+		WantError(t, "Start", p.Start(Within(t)), fs.ErrNotExist)
+		if n := Must(seg.Parties())(t); n != 1 {
 			t.Errorf("%d parties, want 1", n)
 		}
 	})

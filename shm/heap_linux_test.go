@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
@@ -21,7 +22,7 @@ func hammerDirectory(t *testing.T, seg *shm.Segment, parties int, d time.Duratio
 	end := time.Now().Add(d)
 	var all sync.WaitGroup
 	for p := range parties {
-		s := closing(t, must(seg.Attach())(t))
+		s := Attach(t, seg)
 		for g := range 2 {
 			all.Go(func() {
 				r := rand.New(rand.NewPCG(uint64(p), uint64(g)))
@@ -36,7 +37,7 @@ func hammerDirectory(t *testing.T, seg *shm.Segment, parties int, d time.Duratio
 	}
 	done := make(chan struct{})
 	go func() { all.Wait(); close(done) }()
-	await(t, done, "hammered directory")
+	Await(t, done, "hammered directory")
 	empty(t, seg)
 }
 
@@ -113,7 +114,7 @@ func TestHammerDirectory(t *testing.T) {
 func TestCloseUnderUse(t *testing.T) {
 	eachSegment(t, 1<<13, func(t *testing.T, seg *shm.Segment) {
 		for round := range 30 {
-			s := must(seg.Attach())(t)
+			s := Must(seg.Attach())(t)
 			var users sync.WaitGroup
 			for g := range 4 {
 				users.Go(func() {
@@ -146,18 +147,18 @@ func TestCloseUnderUse(t *testing.T) {
 			}
 			done := make(chan struct{})
 			go func() { users.Wait(); close(done) }()
-			await(t, done, "users of a closed segment")
+			Await(t, done, "users of a closed segment")
 			if err := touchDirectory(seg, rand.New(rand.NewPCG(1, 1))); err != nil {
 				t.Errorf("after another party's Close: %v", err)
 			}
 		}
 		empty(t, seg)
 		// All is free again.
-		size := must(seg.Size())(t)
+		size := Must(seg.Size())(t)
 		if _, err := newPlain(seg, "whole", size); err != nil {
 			t.Errorf("space was lost: %v", err)
 		}
-		if n := must(seg.Parties())(t); n != 1 {
+		if n := Must(seg.Parties())(t); n != 1 {
 			t.Errorf("%d parties, want 1", n)
 		}
 	})
@@ -166,16 +167,16 @@ func TestCloseUnderUse(t *testing.T) {
 // Deaths, played: what the dead were making is nobody's, what they held is
 // free.
 func TestHeapDeaths(t *testing.T) {
-	seg := heap(t, 1<<12)
+	seg := Heap(t, 1<<12)
 	for round := range 20 {
-		victim := must(seg.Attach())(t)
-		x := must(newPlain(victim, "x", 64))(t)
+		victim := Must(seg.Attach())(t)
+		x := Must(newPlain(victim, "x", 64))(t)
 		x.Hold(1)
-		mine := must(openPlain(seg, "x"))(t)
+		mine := Must(openPlain(seg, "x"))(t)
 		if !mine.Held(1) {
 			t.Fatal("not held")
 		}
-		dead := must(victim.Drop())(t)
+		dead := Must(victim.Drop())(t)
 		if !mine.Held(1) {
 			t.Error("dead before it was announced")
 		}
@@ -189,9 +190,9 @@ func TestHeapDeaths(t *testing.T) {
 		if err := seg.Remove("x"); err != nil {
 			t.Fatal(err)
 		}
-		if n := must(seg.Parties())(t); n != 1 {
+		if n := Must(seg.Parties())(t); n != 1 {
 			t.Errorf("round %d: %d parties, want 1", round, n)
 		}
 	}
-	must(newPlain(seg, "whole", 1<<12))(t)
+	Must(newPlain(seg, "whole", 1<<12))(t)
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
 	psync "github.com/seed-2e7ecdea/mp/sync"
@@ -53,10 +54,10 @@ const (
 func image(t testing.TB) []byte {
 	t.Helper()
 	n := name(t)
-	seg := must(shm.Create(n, imageRoom, &shm.Options{Parties: imageParties, Objects: imageObjects}))(t)
-	must(newPlain(seg, "p", 1000))(t)
-	must(psync.NewLock(seg, "l", nil))(t)
-	q := must(ring.NewQueue[uint64](seg, "q", 4, nil))(t)
+	seg := Must(shm.Create(n, imageRoom, &shm.Options{Parties: imageParties, Objects: imageObjects}))(t)
+	Must(newPlain(seg, "p", 1000))(t)
+	Must(psync.NewLock(seg, "l", nil))(t)
+	q := Must(ring.NewQueue[uint64](seg, "q", 4, nil))(t)
 	if err := q.TryPut(1); err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +71,7 @@ func image(t testing.TB) []byte {
 	if err := errors.Join(a.Close(), b.Close(), q.Close(), seg.Close()); err != nil {
 		t.Fatal(err)
 	}
-	raw := must(os.ReadFile(filePath(n)))(t)
+	raw := Must(os.ReadFile(filePath(n)))(t)
 	if len(raw) != imageBase+imageRoom {
 		t.Fatalf("a segment of %d bytes, want %d: this test does not know the layout any more", len(raw), imageBase+imageRoom)
 	}
@@ -139,7 +140,7 @@ func TestHostileHeader(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := shm.Open(n, nil)
-			wantError(t, "Open", err, tt.want)
+			WantError(t, "Open", err, tt.want)
 			for _, other := range []error{shm.ErrForeign, shm.ErrTruncated, shm.ErrVersion, shm.ErrCorrupt} {
 				if other != tt.want && errors.Is(err, other) {
 					t.Errorf("Open: %v is two things at once", err)
@@ -147,7 +148,7 @@ func TestHostileHeader(t *testing.T) {
 			}
 			if len(b) >= headerSize && shm.ID(b[offID:]) != (shm.ID{}) {
 				_, err = shm.Reach(shm.Handle{Segment: shm.ID(b[offID:]), PID: 1 << 31})
-				wantError(t, "Reach", err, shm.ErrUnreachable)
+				WantError(t, "Reach", err, shm.ErrUnreachable)
 			}
 			if found := list(t, n); len(found) > 0 {
 				t.Errorf("listed: %v", found)
@@ -162,8 +163,8 @@ func TestHostileHeader(t *testing.T) {
 		if err := os.WriteFile(filePath(n), append(bytes.Clone(valid), "more"...), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		seg := closing(t, must(shm.Open(n, nil))(t))
-		if size := must(seg.Size())(t); size != imageRoom {
+		seg := Closing(t, Must(shm.Open(n, nil))(t))
+		if size := Must(seg.Size())(t); size != imageRoom {
 			t.Errorf("size %d, want %d", size, imageRoom)
 		}
 	})
@@ -258,16 +259,16 @@ func TestHostileBody(t *testing.T) {
 				}
 				defer seg.Close()
 				objects(seg)
-				if got := must(seg.Parties())(t); got != tt.parties {
+				if got := Must(seg.Parties())(t); got != tt.parties {
 					t.Errorf("%d parties, want %d", got, tt.parties)
 				}
 				_, err = openPlain(seg, "p")
-				wantError(t, "open", err, tt.open)
+				WantError(t, "open", err, tt.open)
 				o, err := newPlain(seg, "new", 100)
-				wantError(t, "NewObject", err, tt.newOne)
+				WantError(t, "NewObject", err, tt.newOne)
 				if err == nil {
 					o.Bytes()[99] = 1
-					wantError(t, "Remove", seg.Remove("new"), nil)
+					WantError(t, "Remove", seg.Remove("new"), nil)
 				}
 				other, err := seg.Attach()
 				if err != nil {
@@ -276,7 +277,7 @@ func TestHostileBody(t *testing.T) {
 				}
 				other.Close()
 			}()
-			await(t, done, "use of a hostile segment")
+			Await(t, done, "use of a hostile segment")
 		})
 	}
 	t.Run("no generation left", func(t *testing.T) {
@@ -289,15 +290,15 @@ func TestHostileBody(t *testing.T) {
 		if err := os.WriteFile(filePath(n), b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		seg := closing(t, must(shm.Open(n, nil))(t))
-		must(newPlain(seg, "", 1))(t)
+		seg := Closing(t, Must(shm.Open(n, nil))(t))
+		Must(newPlain(seg, "", 1))(t)
 		_, err := seg.Attach()
-		wantError(t, "Attach", err, shm.ErrParties)
+		WantError(t, "Attach", err, shm.ErrParties)
 		if err := seg.Close(); err != nil {
 			t.Fatal(err)
 		}
 		_, err = shm.Open(n, nil)
-		wantError(t, "Open", err, shm.ErrParties)
+		WantError(t, "Open", err, shm.ErrParties)
 	})
 }
 
@@ -442,7 +443,7 @@ func FuzzOpenSegment(f *testing.F) {
 		select {
 		case <-done:
 		case <-time.After(10 * time.Second):
-			stuck(t, "use of a hostile segment")
+			Stuck(t, "use of a hostile segment")
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
@@ -25,7 +26,7 @@ func init() {
 			return "", err
 		}
 		defer seg.Close()
-		j.Cells.add(cellReady)
+		j.Cells.Add(cellReady)
 		<-ctx.Done()
 		return "", ctx.Err()
 	}
@@ -71,11 +72,11 @@ func list(t *testing.T, names ...string) map[string]shm.Info {
 
 // M13: what killed processes left is reaped, and nothing else.
 func TestListReap(t *testing.T) {
-	cells := newCells(t, anonymous(t, 1<<12, nil))
+	cells := newCells(t, Anonymous(t, 1<<12))
 	victims := []string{name(t), name(t)}
 	for i, n := range victims {
-		p := start(t, job{Op: "hold", Name: n, N: 5000, Cells: cells}, nil)
-		cells.await(t, cellReady, uint32(i+1))
+		p := Start(t, work, job{Op: "hold", Name: n, N: 5000, Cells: cells})
+		cells.Await(t, cellReady, uint32(i+1))
 		if info := list(t, n)[n]; !info.Attached || info.Size < 5000 || info.ID == (shm.ID{}) {
 			t.Errorf("in use: %+v", info)
 		}
@@ -83,13 +84,13 @@ func TestListReap(t *testing.T) {
 			t.Errorf("in use: reaped %v", gone)
 		}
 		if i == 1 {
-			kill(t, p)
+			Kill(t, p)
 		}
 	}
 	mine := named(t, 1024, nil)
-	free := must(shm.Create(name(t), 1024, nil))(t)
+	free := Must(shm.Create(name(t), 1024, nil))(t)
 	block, foreign, empty := name(t), name(t), name(t)
-	closing(t, must(shm.CreateBlock(block, 100, nil))(t)).Close()
+	Closing(t, Must(shm.CreateBlock(block, 100, nil))(t)).Close()
 	if err := os.WriteFile(filePath(foreign), []byte(strings.Repeat("foreign ", 100)), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +122,7 @@ func TestListReap(t *testing.T) {
 func TestReapRace(t *testing.T) {
 	n := name(t)
 	for range 200 {
-		if err := must(shm.Create(n, 1024, nil))(t).Close(); err != nil {
+		if err := Must(shm.Create(n, 1024, nil))(t).Close(); err != nil {
 			t.Fatal(err)
 		}
 		var seg *shm.Segment

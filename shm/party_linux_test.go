@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/sys"
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -29,8 +30,8 @@ func init() {
 		if err := j.Lock.Acquire(ctx); err != nil {
 			return "", err
 		}
-		j.Cells.set(cellHeld, uint32(j.N))
-		if err := j.Cells.until(ctx, cellGo, uint32(j.N)+1); err != nil {
+		j.Cells.Set(cellHeld, uint32(j.N))
+		if err := j.Cells.Until(ctx, cellGo, uint32(j.N)+1); err != nil {
 			return "", err
 		}
 		return "", j.Lock.Release()
@@ -48,7 +49,7 @@ func init() {
 		if err := j.Lock.Acquire(ctx); err != nil {
 			return "", err
 		}
-		if err := j.Cells.until(ctx, cellGo, 1); err != nil {
+		if err := j.Cells.Until(ctx, cellGo, 1); err != nil {
 			return "", err
 		}
 		return "", syscall.Exec("/bin/sleep", []string{"sleep", "600"}, os.Environ())
@@ -57,20 +58,20 @@ func init() {
 	// that the owner had died.
 	ops["watch"] = func(ctx context.Context, j job) (string, error) {
 		for round := uint32(1); round <= uint32(j.N); round++ {
-			if err := j.Cells.until(ctx, cellHeld, round); err != nil {
+			if err := j.Cells.Until(ctx, cellHeld, round); err != nil {
 				return "", err
 			}
-			j.Cells.set(cellFree, round)
+			j.Cells.Set(cellFree, round)
 			err := j.Lock.Acquire(ctx)
 			now := time.Now()
 			if !errors.Is(err, psync.ErrOwnerDied) {
 				return "", fmt.Errorf("round %d: Acquire: %w, want ErrOwnerDied", round, err)
 			}
-			j.Cells.wide(cellFree + 1).Store(uint64(now.UnixNano()))
+			j.Cells.Wide(cellFree + 1).Store(uint64(now.UnixNano()))
 			if err := j.Lock.Recover(ctx, func() error { return nil }); err != nil {
 				return "", err
 			}
-			j.Cells.set(cellDone, round)
+			j.Cells.Set(cellDone, round)
 		}
 		return "", nil
 	}
@@ -81,7 +82,7 @@ func init() {
 func wantOwnerDied(t testing.TB, l *psync.Lock) time.Duration {
 	t.Helper()
 	begin := time.Now()
-	if err := l.Acquire(within(t)); !errors.Is(err, psync.ErrOwnerDied) {
+	if err := l.Acquire(Within(t)); !errors.Is(err, psync.ErrOwnerDied) {
 		t.Errorf("Acquire: %v, want ErrOwnerDied", err)
 	}
 	return time.Since(begin)
@@ -90,10 +91,10 @@ func wantOwnerDied(t testing.TB, l *psync.Lock) time.Duration {
 func recovered(t testing.TB, l *psync.Lock) {
 	t.Helper()
 	repaired := false
-	if err := l.Recover(within(t), func() error { repaired = true; return nil }); err != nil || !repaired {
+	if err := l.Recover(Within(t), func() error { repaired = true; return nil }); err != nil || !repaired {
 		t.Errorf("Recover: %v, repaired %t", err, repaired)
 	}
-	if err := errors.Join(l.Acquire(within(t)), l.Release()); err != nil {
+	if err := errors.Join(l.Acquire(Within(t)), l.Release()); err != nil {
 		t.Errorf("after Recover: %v", err)
 	}
 }
@@ -146,26 +147,26 @@ func (s spread) String() string {
 
 func measureKills(t *testing.T, kills int) (waiter, kernel spread) {
 	var woken, ended []time.Duration
-	seg := anonymous(t, 1<<14, nil)
+	seg := Anonymous(t, 1<<14)
 	cells := newCells(t, seg)
-	lock := must(psync.NewLock(seg, "", nil))(t)
+	lock := Must(psync.NewLock(seg, "", nil))(t)
 	j := job{Cells: cells, Lock: lock}
 	j.Op, j.N = "watch", kills
-	watcher := start(t, j, nil)
+	watcher := Start(t, work, j)
 	const batch = 25 // so many victims are started and parked ahead
 	var victims []*proc.Call[string]
 	for round := 1; round <= kills; round++ {
 		if len(victims) < round {
 			for len(victims) < min(kills, round+batch-1) {
 				j.Op, j.N = "own", len(victims)+1
-				victims = append(victims, start(t, j, nil))
+				victims = append(victims, Start(t, work, j))
 			}
-			cells.await(t, cellReady, uint32(len(victims)))
+			cells.Await(t, cellReady, uint32(len(victims)))
 		}
-		cells.set(cellGo, uint32(round))
-		cells.await(t, cellHeld, uint32(round))
-		cells.await(t, cellFree, uint32(round))
-		pidfd := must(sys.PidfdOpen(victims[round-1].PID()))(t)
+		cells.Set(cellGo, uint32(round))
+		cells.Await(t, cellHeld, uint32(round))
+		cells.Await(t, cellFree, uint32(round))
+		pidfd := Must(sys.PidfdOpen(victims[round-1].PID()))(t)
 		exited := make(chan time.Time, 1)
 		go func() {
 			sys.AwaitExit(pidfd)
@@ -178,31 +179,31 @@ func measureKills(t *testing.T, kills int) (waiter, kernel spread) {
 		if err := victims[round-1].Kill(); err != nil {
 			t.Fatal(err)
 		}
-		ended = append(ended, await(t, exited, "the end of a victim").Sub(begin))
+		ended = append(ended, Await(t, exited, "the end of a victim").Sub(begin))
 		pidfd.Close()
-		cells.await(t, cellDone, uint32(round))
-		woken = append(woken, time.Unix(0, int64(cells.wide(cellFree+1).Load())).Sub(begin))
-		await(t, victims[round-1].Done(), "end of a victim")
+		cells.Await(t, cellDone, uint32(round))
+		woken = append(woken, time.Unix(0, int64(cells.Wide(cellFree+1).Load())).Sub(begin))
+		Await(t, victims[round-1].Done(), "end of a victim")
 	}
-	if _, err := watcher.Result(within(t)); err != nil {
+	if _, err := watcher.Result(Within(t)); err != nil {
 		t.Fatal(err)
 	}
 	return spreadOf(woken), spreadOf(ended)
 }
 
 // owner starts a child that has the lock.
-func owner(t testing.TB, cells *cells, lock *psync.Lock, n int) *proc.Call[string] {
+func owner(t testing.TB, cells *Cells, lock *psync.Lock, n int) *proc.Call[string] {
 	t.Helper()
-	p := start(t, job{Op: "own", Cells: cells, Lock: lock, N: n}, nil)
-	cells.set(cellGo, uint32(n))
-	cells.await(t, cellHeld, uint32(n))
+	p := Start(t, work, job{Op: "own", Cells: cells, Lock: lock, N: n})
+	cells.Set(cellGo, uint32(n))
+	cells.Await(t, cellHeld, uint32(n))
 	return p
 }
 
 // A process that is stopped is alive, however long.
 func TestStopped(t *testing.T) {
-	seg := anonymous(t, 1<<12, nil)
-	cells, lock := newCells(t, seg), must(psync.NewLock(seg, "", nil))(t)
+	seg := Anonymous(t, 1<<12)
+	cells, lock := newCells(t, seg), Must(psync.NewLock(seg, "", nil))(t)
 	p := owner(t, cells, lock, 1)
 	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -212,28 +213,28 @@ func TestStopped(t *testing.T) {
 	if err := lock.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Acquire: %v, want DeadlineExceeded: the owner is stopped, not dead", err)
 	}
-	if err := must(seg.Attach())(t).Close(); err != nil { // looks at the locks
+	if err := Must(seg.Attach())(t).Close(); err != nil { // looks at the locks
 		t.Error(err)
 	}
-	if n := must(seg.Parties())(t); n != 2 {
+	if n := Must(seg.Parties())(t); n != 2 {
 		t.Errorf("%d parties, want 2", n)
 	}
 	if err := syscall.Kill(p.PID(), syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	cells.set(cellGo, 2)
-	if err := errors.Join(lock.Acquire(within(t)), lock.Release()); err != nil {
+	cells.Set(cellGo, 2)
+	if err := errors.Join(lock.Acquire(Within(t)), lock.Release()); err != nil {
 		t.Errorf("after SIGCONT: %v", err)
 	}
-	if err := p.Join(within(t)); err != nil {
+	if err := p.Join(Within(t)); err != nil {
 		t.Error(err)
 	}
 }
 
 // A process that is stopped can be killed, and its death is seen.
 func TestKilledWhileStopped(t *testing.T) {
-	seg := anonymous(t, 1<<12, nil)
-	cells, lock := newCells(t, seg), must(psync.NewLock(seg, "", nil))(t)
+	seg := Anonymous(t, 1<<12)
+	cells, lock := newCells(t, seg), Must(psync.NewLock(seg, "", nil))(t)
 	p := owner(t, cells, lock, 1)
 	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -250,16 +251,16 @@ func TestExec(t *testing.T) {
 	if _, err := os.Stat("/bin/sleep"); err != nil {
 		t.Skip(err)
 	}
-	seg := anonymous(t, 1<<12, nil)
-	cells, lock := newCells(t, seg), must(psync.NewLock(seg, "", nil))(t)
-	p := start(t, job{Op: "exec", Cells: cells, Lock: lock}, nil)
+	seg := Anonymous(t, 1<<12)
+	cells, lock := newCells(t, seg), Must(psync.NewLock(seg, "", nil))(t)
+	p := Start(t, work, job{Op: "exec", Cells: cells, Lock: lock})
 	for lock.TryAcquire() == nil { // not before the child has it
 		if err := lock.Release(); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Millisecond)
 	}
-	cells.set(cellGo, 1)
+	cells.Set(cellGo, 1)
 	took := wantOwnerDied(t, lock)
 	t.Logf("noticed after %v", took)
 	if took > 3*time.Second {
@@ -269,15 +270,15 @@ func TestExec(t *testing.T) {
 		t.Error("the process has ended: this was no test of exec")
 	}
 	recovered(t, lock)
-	if n := must(seg.Parties())(t); n != 1 {
+	if n := Must(seg.Parties())(t); n != 1 {
 		t.Errorf("%d parties, want 1", n)
 	}
 }
 
 // A zombie is dead.
 func TestZombie(t *testing.T) {
-	seg := anonymous(t, 1<<12, nil)
-	lock := must(psync.NewLock(seg, "", nil))(t)
+	seg := Anonymous(t, 1<<12)
+	lock := Must(psync.NewLock(seg, "", nil))(t)
 	s := startPlain(t, "own plain", lock.Handle().String())
 	if got := s.line(t); got != "held" {
 		t.Fatalf("the owner says %q", got)
@@ -286,7 +287,7 @@ func TestZombie(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantOwnerDied(t, lock)
-	stat := must(os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.Process.Pid)))(t)
+	stat := Must(os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.Process.Pid)))(t)
 	if _, after, _ := strings.Cut(string(stat), ") "); !strings.HasPrefix(after, "Z") {
 		t.Errorf("the owner was to be a zombie: %s", stat)
 	}
@@ -318,7 +319,7 @@ func init() {
 			}
 		}
 		err = l.Acquire(ctx)
-		j.Cells.add(cellReady)
+		j.Cells.Add(cellReady)
 		<-ctx.Done()
 		b.Close()
 		return "", err
@@ -333,63 +334,63 @@ func init() {
 		if err != nil {
 			return "", err
 		}
-		j.Cells.add(cellReady)
+		j.Cells.Add(cellReady)
 		return "", l.Acquire(ctx)
 	}
 }
 
 // Nobody was left to see the deaths: the next who opens the segment finds them.
 func TestNobodyLeft(t *testing.T) {
-	cells := newCells(t, anonymous(t, 1<<12, nil))
+	cells := newCells(t, Anonymous(t, 1<<12))
 	n := name(t)
-	all := []*proc.Call[string]{start(t, job{Op: "furnish", Name: n, Cells: cells}, nil)}
-	cells.await(t, cellReady, 1)
+	all := []*proc.Call[string]{Start(t, work, job{Op: "furnish", Name: n, Cells: cells})}
+	cells.Await(t, cellReady, 1)
 	for range 3 {
-		all = append(all, start(t, job{Op: "wait", Name: n, Cells: cells}, nil))
+		all = append(all, Start(t, work, job{Op: "wait", Name: n, Cells: cells}))
 	}
-	cells.await(t, cellReady, 4)
+	cells.Await(t, cellReady, 4)
 	for _, p := range all { // none may see the end of another
 		if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, p := range all {
-		kill(t, p)
+		Kill(t, p)
 	}
-	seg := closing(t, must(shm.Open(n, nil))(t))
-	if got := must(seg.Parties())(t); got != 1 {
+	seg := Closing(t, Must(shm.Open(n, nil))(t))
+	if got := Must(seg.Parties())(t); got != 1 {
 		t.Errorf("%d parties, want 1", got)
 	}
-	l := must(psync.OpenLock(seg, "lock"))(t)
-	wantError(t, "TryAcquire", l.TryAcquire(), psync.ErrOwnerDied)
+	l := Must(psync.OpenLock(seg, "lock"))(t)
+	WantError(t, "TryAcquire", l.TryAcquire(), psync.ErrOwnerDied)
 	recovered(t, l)
-	q := must(ring.OpenQueue[uint64](seg, "queue"))(t)
+	q := Must(ring.OpenQueue[uint64](seg, "queue"))(t)
 	for want := range uint64(5) {
-		if got, err := q.Get(within(t)); got != want || err != nil {
+		if got, err := q.Get(Within(t)); got != want || err != nil {
 			t.Errorf("Get = %d, %v, want %d", got, err, want)
 		}
 	}
 	if err := q.TryPut(1); err != nil {
 		t.Error(err)
 	}
-	b := closing(t, must(ring.OpenPipe(seg, "pipe", ring.B))(t))
+	b := Closing(t, Must(ring.OpenPipe(seg, "pipe", ring.B))(t))
 	for want := range 5 {
-		if got, err := b.Receive(within(t)); len(got) != 1 || got[0] != byte(want) || err != nil {
+		if got, err := b.Receive(Within(t)); len(got) != 1 || got[0] != byte(want) || err != nil {
 			t.Errorf("Receive = %v, %v, want %d", got, err, want)
 		}
 	}
-	_, err := b.Receive(within(t))
-	wantError(t, "Receive when the other end is dead", err, io.EOF)
+	_, err := b.Receive(Within(t))
+	WantError(t, "Receive when the other end is dead", err, io.EOF)
 }
 
 // A line that got another party is watched for that one.
 func TestLineUsedAgain(t *testing.T) {
-	seg := anonymous(t, 1<<12, &shm.Options{Parties: 2}) // one line for the others
-	cells, lock := newCells(t, seg), must(psync.NewLock(seg, "", nil))(t)
+	seg := Closing(t, Must(shm.Anonymous(1<<12, &shm.Options{Parties: 2}))(t)) // one line for the others
+	cells, lock := newCells(t, seg), Must(psync.NewLock(seg, "", nil))(t)
 	// The former party of the line: it leaves, its process lives on.
 	former := startPlain(t, "come and go", cells.Handle().String())
-	cells.await(t, cellReady, 1)
-	if n := must(seg.Parties())(t); n != 2 {
+	cells.Await(t, cellReady, 1)
+	if n := Must(seg.Parties())(t); n != 2 {
 		t.Fatalf("%d parties, want 2", n)
 	}
 	// Someone who waits looks at the line and watches the former.
@@ -404,14 +405,14 @@ func TestLineUsedAgain(t *testing.T) {
 	if err := lock.Release(); err != nil {
 		t.Fatal(err)
 	}
-	cells.set(cellGo, 1)
+	cells.Set(cellGo, 1)
 	if got := former.line(t); got != "gone" {
 		t.Fatalf("the former party says %q", got)
 	}
 	p := owner(t, cells, lock, 2)
 	// A Grant that fails looks at all locks, not at who is watched.
 	_, err := seg.Grant()
-	wantError(t, "Grant", err, shm.ErrParties)
+	WantError(t, "Grant", err, shm.ErrParties)
 	time.AfterFunc(50*time.Millisecond, func() { p.Kill() })
 	if took := wantOwnerDied(t, lock); took > 900*time.Millisecond {
 		t.Errorf("noticed after %v: nobody watched the line's new party", took)
@@ -421,12 +422,12 @@ func TestLineUsedAgain(t *testing.T) {
 func init() {
 	// come and go attaches, waits for a sign, and detaches.
 	ops["come and go"] = func(ctx context.Context, j job) (string, error) {
-		c := new(cells)
+		c := new(Cells)
 		if err := c.UnmarshalBinary([]byte(j.Text)); err != nil {
 			return "", err
 		}
-		c.add(cellReady)
-		if err := c.until(ctx, cellGo, 1); err != nil {
+		c.Add(cellReady)
+		if err := c.Until(ctx, cellGo, 1); err != nil {
 			return "", err
 		}
 		seg, ok := shm.Find(c.Handle().Segment)
@@ -442,19 +443,19 @@ func TestKillStorm(t *testing.T) {
 	seg := named(t, 1<<16, &shm.Options{Parties: 8})
 	cells := newCells(t, seg)
 	for round := range 40 {
-		p := start(t, job{Op: "storm", Name: seg.Name(), Cells: cells}, nil)
-		cells.await(t, cellReady, uint32(round+1))
+		p := Start(t, work, job{Op: "storm", Name: seg.Name(), Cells: cells})
+		cells.Await(t, cellReady, uint32(round+1))
 		time.Sleep(time.Duration(round) * 100 * time.Microsecond)
-		kill(t, p)
+		Kill(t, p)
 		// What it left behind keeps nobody from anything.
-		o := must(newPlain(seg, fmt.Sprint("mine", round), 100))(t)
+		o := Must(newPlain(seg, fmt.Sprint("mine", round), 100))(t)
 		o.Close()
 		if err := seg.Remove(fmt.Sprint("mine", round)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	empty(t, seg)
-	whole := must(seg.Size())(t)
+	whole := Must(seg.Size())(t)
 	whole -= 8 * cellCount
 	if _, err := newPlain(seg, "whole", whole); err != nil {
 		t.Errorf("space was lost: %v", err)
@@ -464,7 +465,7 @@ func TestKillStorm(t *testing.T) {
 func init() {
 	// storm makes and removes objects, attaching and detaching, for ever.
 	ops["storm"] = func(ctx context.Context, j job) (string, error) {
-		j.Cells.add(cellReady)
+		j.Cells.Add(cellReady)
 		for i := 0; ; i++ {
 			seg, err := shm.Open(j.Name, nil)
 			if err != nil {
@@ -498,11 +499,11 @@ func init() {
 
 // Who only tries, and never waits, is told of a death, too.
 func TestTryingIsEnough(t *testing.T) {
-	seg := anonymous(t, 1<<12, nil)
-	cells, lock := newCells(t, seg), must(psync.NewLock(seg, "", nil))(t)
+	seg := Anonymous(t, 1<<12)
+	cells, lock := newCells(t, seg), Must(psync.NewLock(seg, "", nil))(t)
 	p := owner(t, cells, lock, 1)
-	wantError(t, "TryAcquire", lock.TryAcquire(), psync.ErrHeld)
-	kill(t, p)
+	WantError(t, "TryAcquire", lock.TryAcquire(), psync.ErrHeld)
+	Kill(t, p)
 	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
 		err := lock.TryAcquire()
 		if errors.Is(err, psync.ErrOwnerDied) {

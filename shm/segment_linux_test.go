@@ -13,14 +13,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
 // eachSegment runs f on the three sorts of segments.
 func eachSegment(t *testing.T, size int, f func(t *testing.T, seg *shm.Segment)) {
-	t.Run("anonymous", func(t *testing.T) { f(t, anonymous(t, size, nil)) })
+	t.Run("anonymous", func(t *testing.T) { f(t, Anonymous(t, size)) })
 	t.Run("named", func(t *testing.T) { f(t, named(t, size, nil)) })
-	t.Run("heap", func(t *testing.T) { f(t, heap(t, size)) })
+	t.Run("heap", func(t *testing.T) { f(t, Heap(t, size)) })
 }
 
 func objects(seg *shm.Segment) []shm.ObjectInfo {
@@ -32,39 +33,39 @@ func objects(seg *shm.Segment) []shm.ObjectInfo {
 func TestSegmentCreate(t *testing.T) {
 	t.Run("named", func(t *testing.T) {
 		n := name(t)
-		seg := closing(t, must(shm.Create(n, 1000, nil))(t))
-		info := must(os.Lstat(filePath(n)))(t)
+		seg := Closing(t, Must(shm.Create(n, 1000, nil))(t))
+		info := Must(os.Lstat(filePath(n)))(t)
 		if info.Mode() != 0o600 {
 			t.Errorf("mode %v, want 0600", info.Mode())
 		}
-		if size := must(seg.Size())(t); seg.Name() != n || size < 1000 || size > 1200 {
+		if size := Must(seg.Size())(t); seg.Name() != n || size < 1000 || size > 1200 {
 			t.Errorf("name %q, size %d", seg.Name(), size)
 		}
 		_, err := shm.Create(n, 1000, nil)
-		wantError(t, "Create of a name that is taken", err, fs.ErrExist)
-		other := closing(t, must(shm.Open(n, nil))(t))
-		if a, b := must(seg.ID())(t), must(other.ID())(t); a != b || a == (shm.ID{}) {
+		WantError(t, "Create of a name that is taken", err, fs.ErrExist)
+		other := Closing(t, Must(shm.Open(n, nil))(t))
+		if a, b := Must(seg.ID())(t), Must(other.ID())(t); a != b || a == (shm.ID{}) {
 			t.Errorf("identities %v and %v", a, b)
 		}
-		if p := must(seg.Parties())(t); p != 2 {
+		if p := Must(seg.Parties())(t); p != 2 {
 			t.Errorf("%d parties, want 2", p)
 		}
 		_, err = shm.Open(name(t), nil)
-		wantError(t, "Open of no name", err, fs.ErrNotExist)
+		WantError(t, "Open of no name", err, fs.ErrNotExist)
 	})
 	t.Run("unlinked", func(t *testing.T) { // M05
 		n := name(t)
-		seg := closing(t, must(shm.Create(n, 1<<12, nil))(t))
+		seg := Closing(t, Must(shm.Create(n, 1<<12, nil))(t))
 		if err := shm.Unlink(n); err != nil {
 			t.Fatal(err)
 		}
-		must(newPlain(seg, "x", 100))(t)
-		other := closing(t, must(seg.Attach())(t))
-		must(openPlain(other, "x"))(t)
+		Must(newPlain(seg, "x", 100))(t)
+		other := Attach(t, seg)
+		Must(openPlain(other, "x"))(t)
 		_, err := shm.Open(n, nil)
-		wantError(t, "Open after Unlink", err, fs.ErrNotExist)
-		again := closing(t, must(shm.Create(n, 1<<12, nil))(t))
-		if a, b := must(seg.ID())(t), must(again.ID())(t); a == b {
+		WantError(t, "Open after Unlink", err, fs.ErrNotExist)
+		again := Closing(t, Must(shm.Create(n, 1<<12, nil))(t))
+		if a, b := Must(seg.ID())(t), Must(again.ID())(t); a == b {
 			t.Error("two segments have one identity")
 		}
 	})
@@ -97,10 +98,10 @@ func TestSegmentCreate(t *testing.T) {
 					}
 					seg, err := make()
 					if err == nil {
-						closing(t, seg)
-						must(newPlain(seg, "", 1))(t)
+						Closing(t, seg)
+						Must(newPlain(seg, "", 1))(t)
 					}
-					wantError(t, "creation", err, tt.want)
+					WantError(t, "creation", err, tt.want)
 				}
 			})
 		}
@@ -109,10 +110,10 @@ func TestSegmentCreate(t *testing.T) {
 
 func TestObjects(t *testing.T) {
 	eachSegment(t, 1<<14, func(t *testing.T, seg *shm.Segment) {
-		other := closing(t, must(seg.Attach())(t))
-		a := must(newPlain(seg, "a", 100))(t)
-		b := must(newPlain(seg, "b", 1))(t)
-		must(newPlain(other, "", 4000))(t)
+		other := Attach(t, seg)
+		a := Must(newPlain(seg, "a", 100))(t)
+		b := Must(newPlain(seg, "b", 1))(t)
+		Must(newPlain(other, "", 4000))(t)
 		want := []shm.ObjectInfo{{"", kindPlain, 4000}, {"a", kindPlain, 100}, {"b", kindPlain, 1}}
 		if diff := cmp.Diff(want, objects(seg)); diff != "" {
 			t.Errorf("objects (-want +got):\n%s", diff)
@@ -120,41 +121,41 @@ func TestObjects(t *testing.T) {
 		if len(a.Bytes()) != 100 || cap(a.Bytes()) != 100 || len(b.Bytes()) != 1 {
 			t.Errorf("sizes %d (capacity %d) and %d", len(a.Bytes()), cap(a.Bytes()), len(b.Bytes()))
 		}
-		same := must(openPlain(other, "a"))(t)
+		same := Must(openPlain(other, "a"))(t)
 		a.Bytes()[99] = 9
 		if same.Bytes()[99] != 9 {
 			t.Error("the object is another in another party")
 		}
 		_, err := newPlain(other, "a", 5)
-		wantError(t, "name that is taken", err, fs.ErrExist)
+		WantError(t, "name that is taken", err, fs.ErrExist)
 		_, err = openPlain(other, "c")
-		wantError(t, "no such name", err, fs.ErrNotExist)
+		WantError(t, "no such name", err, fs.ErrNotExist)
 		_, err = openPlain(other, "")
-		wantError(t, "empty name", err, fs.ErrNotExist)
+		WantError(t, "empty name", err, fs.ErrNotExist)
 		_, err = seg.OpenObject(shm.KindQueue, "a", plainPrint)
-		wantError(t, "another kind", err, shm.ErrMismatch)
+		WantError(t, "another kind", err, shm.ErrMismatch)
 		_, err = seg.OpenObject(kindPlain, "a", plainPrint+1)
-		wantError(t, "another type", err, shm.ErrMismatch)
-		wantError(t, "Remove of no name", seg.Remove("c"), fs.ErrNotExist)
-		wantError(t, "Remove of the empty name", seg.Remove(""), fs.ErrNotExist)
+		WantError(t, "another type", err, shm.ErrMismatch)
+		WantError(t, "Remove of no name", seg.Remove("c"), fs.ErrNotExist)
+		WantError(t, "Remove of the empty name", seg.Remove(""), fs.ErrNotExist)
 		for _, size := range []int{0, -1, int(^uint(0) >> 1)} {
 			_, err = newPlain(seg, "d", size)
-			wantError(t, fmt.Sprintf("size %d", size), err, shm.ErrSize)
+			WantError(t, fmt.Sprintf("size %d", size), err, shm.ErrSize)
 		}
 		long := strings.Repeat("x", shm.MaxObjectName)
 		_, err = newPlain(seg, long+"x", 1)
-		wantError(t, "name too long", err, shm.ErrName)
-		must(newPlain(seg, long, 1))(t)
-		must(openPlain(other, long))(t)
+		WantError(t, "name too long", err, shm.ErrName)
+		Must(newPlain(seg, long, 1))(t)
+		Must(openPlain(other, long))(t)
 		_, err = openPlain(other, long[1:])
-		wantError(t, "part of a name", err, fs.ErrNotExist)
-		must(newPlain(seg, "\x00/\xff..", 1))(t)
-		must(openPlain(other, "\x00/\xff.."))(t)
+		WantError(t, "part of a name", err, fs.ErrNotExist)
+		Must(newPlain(seg, "\x00/\xff..", 1))(t)
+		Must(openPlain(other, "\x00/\xff.."))(t)
 		failed := errors.New("Init failed")
 		_, err = seg.NewObject(shm.Spec{Name: "e", Size: 1, Init: func([]byte) error { return failed }})
-		wantError(t, "failing Init", err, failed)
+		WantError(t, "failing Init", err, failed)
 		_, err = openPlain(other, "e")
-		wantError(t, "open after a failed Init", err, fs.ErrNotExist)
+		WantError(t, "open after a failed Init", err, fs.ErrNotExist)
 	})
 }
 
@@ -228,15 +229,15 @@ func TestSpace(t *testing.T) {
 				t.Fatalf("%d objects of 1 KiB in 16 KiB", n)
 			}
 			empty(t, seg)
-			whole := must(newPlain(seg, "whole", 16<<10))(t)
+			whole := Must(newPlain(seg, "whole", 16<<10))(t)
 			_, err := newPlain(seg, "more", 1)
-			wantError(t, "full segment", err, shm.ErrNoSpace)
+			WantError(t, "full segment", err, shm.ErrNoSpace)
 			whole.Close()
 			empty(t, seg)
 		}
 		// A hole between two objects.
 		for i := range 16 {
-			must(newPlain(seg, fmt.Sprint(i), 1024))(t).Close()
+			Must(newPlain(seg, fmt.Sprint(i), 1024))(t).Close()
 		}
 		for _, hole := range []string{"3", "4", "9"} {
 			if err := seg.Remove(hole); err != nil {
@@ -244,28 +245,28 @@ func TestSpace(t *testing.T) {
 			}
 		}
 		_, err := newPlain(seg, "too much", 2049)
-		wantError(t, "more than the largest hole", err, shm.ErrNoSpace)
-		must(newPlain(seg, "two", 2048))(t)
-		must(newPlain(seg, "one", 1000))(t)
+		WantError(t, "more than the largest hole", err, shm.ErrNoSpace)
+		Must(newPlain(seg, "two", 2048))(t)
+		Must(newPlain(seg, "one", 1000))(t)
 		_, err = newPlain(seg, "more", 1)
-		wantError(t, "full segment", err, shm.ErrNoSpace)
+		WantError(t, "full segment", err, shm.ErrNoSpace)
 	})
 }
 
 // An object that was removed keeps its memory while somebody has it open.
 func TestRemovedInUse(t *testing.T) {
 	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
-		other := closing(t, must(seg.Attach())(t))
-		mine := must(newPlain(seg, "x", 1024))(t)
-		theirs := must(openPlain(other, "x"))(t)
+		other := Attach(t, seg)
+		mine := Must(newPlain(seg, "x", 1024))(t)
+		theirs := Must(openPlain(other, "x"))(t)
 		if err := other.Remove("x"); err != nil {
 			t.Fatal(err)
 		}
 		_, err := openPlain(seg, "x")
-		wantError(t, "open after Remove", err, fs.ErrNotExist)
+		WantError(t, "open after Remove", err, fs.ErrNotExist)
 		for _, o := range []*shm.Object{mine, theirs} {
 			_, err = newPlain(seg, "x", 1024)
-			wantError(t, "in use", err, shm.ErrNoSpace)
+			WantError(t, "in use", err, shm.ErrNoSpace)
 			o.Bytes()[0]++
 			runtime.KeepAlive(o)
 		}
@@ -275,13 +276,13 @@ func TestRemovedInUse(t *testing.T) {
 		mine.Close()
 		mine = nil
 		_, err = newPlain(seg, "x", 1024)
-		wantError(t, "in use by another", err, shm.ErrNoSpace)
+		WantError(t, "in use by another", err, shm.ErrNoSpace)
 		runtime.KeepAlive(theirs)
 		// A party that goes holds nothing.
 		if err := other.Close(); err != nil {
 			t.Fatal(err)
 		}
-		again := must(newPlain(seg, "x", 1024))(t)
+		again := Must(newPlain(seg, "x", 1024))(t)
 		if again.Bytes()[0] != 0 {
 			t.Error("the space was not zeroed")
 		}
@@ -294,8 +295,8 @@ func TestEntryOfFailedInit(t *testing.T) {
 	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
 		failed := errors.New("Init failed")
 		_, err := seg.NewObject(shm.Spec{Size: 1024, Init: func([]byte) error { return failed }})
-		wantError(t, "failing Init", err, failed)
-		x := must(newPlain(seg, "x", 1024))(t)
+		WantError(t, "failing Init", err, failed)
+		x := Must(newPlain(seg, "x", 1024))(t)
 		for range 5 {
 			runtime.GC() // nothing of the failed one may end the use of x
 		}
@@ -304,7 +305,7 @@ func TestEntryOfFailedInit(t *testing.T) {
 		}
 		for range 5 {
 			_, err = newPlain(seg, "y", 1024)
-			wantError(t, "memory in use", err, shm.ErrNoSpace)
+			WantError(t, "memory in use", err, shm.ErrNoSpace)
 			runtime.GC()
 		}
 		runtime.KeepAlive(x)
@@ -312,68 +313,68 @@ func TestEntryOfFailedInit(t *testing.T) {
 }
 
 func TestDirectoryFull(t *testing.T) {
-	seg := anonymous(t, 1<<16, &shm.Options{Objects: 3})
+	seg := Closing(t, Must(shm.Anonymous(1<<16, &shm.Options{Objects: 3}))(t))
 	if n := fill(t, seg, "x", 1); n != 3 {
 		t.Fatalf("%d objects, want 3", n)
 	}
 	if err := seg.Remove("x1"); err != nil {
 		t.Fatal(err)
 	}
-	must(newPlain(seg, "y", 1))(t)
+	Must(newPlain(seg, "y", 1))(t)
 	_, err := newPlain(seg, "z", 1)
-	wantError(t, "full directory", err, shm.ErrNoSpace)
+	WantError(t, "full directory", err, shm.ErrNoSpace)
 }
 
 func TestParties(t *testing.T) {
 	for _, sort := range []string{"anonymous", "named"} {
 		t.Run(sort, func(t *testing.T) {
 			o := &shm.Options{Parties: 3}
-			seg := anonymous(t, 1024, o)
+			seg := Closing(t, Must(shm.Anonymous(1024, o))(t))
 			if sort == "named" {
 				seg = named(t, 1024, o)
 			}
 			for range 20 {
-				b, c := must(seg.Attach())(t), must(seg.Attach())(t)
-				if n := must(b.Parties())(t); n != 3 {
+				b, c := Must(seg.Attach())(t), Must(seg.Attach())(t)
+				if n := Must(b.Parties())(t); n != 3 {
 					t.Fatalf("%d parties, want 3", n)
 				}
 				_, err := seg.Attach()
-				wantError(t, "Attach to a full table", err, shm.ErrParties)
+				WantError(t, "Attach to a full table", err, shm.ErrParties)
 				_, err = seg.Grant()
-				wantError(t, "Grant of a full table", err, shm.ErrParties)
+				WantError(t, "Grant of a full table", err, shm.ErrParties)
 				if sort == "named" {
 					_, err = shm.Open(seg.Name(), nil)
-					wantError(t, "Open of a full table", err, shm.ErrParties)
+					WantError(t, "Open of a full table", err, shm.ErrParties)
 				}
 				if err := errors.Join(b.Close(), c.Close()); err != nil {
 					t.Fatal(err)
 				}
-				if n := must(seg.Parties())(t); n != 1 {
+				if n := Must(seg.Parties())(t); n != 1 {
 					t.Fatalf("%d parties, want 1", n)
 				}
 			}
 			// A grant counts before there is a process.
-			g := must(seg.Grant())(t)
-			if n := must(seg.Parties())(t); n != 2 {
+			g := Must(seg.Grant())(t)
+			if n := Must(seg.Parties())(t); n != 2 {
 				t.Errorf("%d parties, want 2", n)
 			}
 			if err := g.Cancel(); err != nil {
 				t.Error(err)
 			}
-			if n := must(seg.Parties())(t); n != 1 {
+			if n := Must(seg.Parties())(t); n != 1 {
 				t.Errorf("%d parties, want 1", n)
 			}
 			// Who vanished without a word is found by the next who attaches.
-			b, c := must(seg.Attach())(t), must(seg.Attach())(t)
+			b, c := Must(seg.Attach())(t), Must(seg.Attach())(t)
 			for _, s := range []*shm.Segment{b, c} {
 				if _, err := s.Drop(); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if err := must(seg.Attach())(t).Close(); err != nil {
+			if err := Must(seg.Attach())(t).Close(); err != nil {
 				t.Error(err)
 			}
-			if n := must(seg.Parties())(t); n != 1 {
+			if n := Must(seg.Parties())(t); n != 1 {
 				t.Errorf("%d parties, want 1", n)
 			}
 		})
@@ -383,15 +384,15 @@ func TestParties(t *testing.T) {
 // Announce of who is not dead, or nobody, changes nothing.
 func TestAnnounceFalsely(t *testing.T) {
 	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
-		other := closing(t, must(seg.Attach())(t))
-		gone := must(seg.Attach())(t)
-		dead := must(gone.Drop())(t)
+		other := Attach(t, seg)
+		gone := Must(seg.Attach())(t)
+		dead := Must(gone.Drop())(t)
 		for _, id := range []uint32{0, 1, 7, 255, 1 << 31, 1<<32 - 1, dead + 1<<8} {
 			if err := seg.Announce(id); err != nil {
 				t.Error(err)
 			}
 		}
-		x := must(newPlain(seg, "", 1))(t)
+		x := Must(newPlain(seg, "", 1))(t)
 		if err := errors.Join(seg.Announce(uint32(x.Me())), other.Announce(uint32(x.Me()))); err != nil {
 			t.Error(err)
 		}
@@ -399,15 +400,15 @@ func TestAnnounceFalsely(t *testing.T) {
 			t.Error(err)
 		}
 		for _, s := range []*shm.Segment{seg, other} {
-			if n := must(s.Parties())(t); n != 2 {
+			if n := Must(s.Parties())(t); n != 2 {
 				t.Errorf("%d parties, want 2", n)
 			}
 		}
 		// Both still have their locks.
-		if err := must(seg.Attach())(t).Close(); err != nil {
+		if err := Must(seg.Attach())(t).Close(); err != nil {
 			t.Error(err)
 		}
-		if n := must(seg.Parties())(t); n != 2 {
+		if n := Must(seg.Parties())(t); n != 2 {
 			t.Errorf("%d parties after another look, want 2", n)
 		}
 	})
@@ -445,9 +446,9 @@ func TestSegmentClosed(t *testing.T) {
 	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
 		name := seg.Name()
 		quiet["Name"] = name
-		must(newPlain(seg, "x", 10))(t)
+		Must(newPlain(seg, "x", 10))(t)
 		for method, call := range calls {
-			s := must(seg.Attach())(t)
+			s := Must(seg.Attach())(t)
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -471,8 +472,8 @@ func TestSegmentClosed(t *testing.T) {
 // Objects of a closed segment fault nowhere.
 func TestObjectOfClosedSegment(t *testing.T) {
 	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
-		s := must(seg.Attach())(t)
-		o := must(newPlain(s, "x", 10))(t)
+		s := Must(seg.Attach())(t)
+		o := Must(newPlain(s, "x", 10))(t)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -493,9 +494,9 @@ func TestObjectOfClosedSegment(t *testing.T) {
 // Roles are held while somebody alive holds them.
 func TestRoles(t *testing.T) {
 	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
-		other := must(seg.Attach())(t)
-		mine := must(newPlain(seg, "x", 10))(t)
-		theirs := must(openPlain(other, "x"))(t)
+		other := Must(seg.Attach())(t)
+		mine := Must(newPlain(seg, "x", 10))(t)
+		theirs := Must(openPlain(other, "x"))(t)
 		check := func(when string, one, two bool) {
 			t.Helper()
 			for _, o := range []*shm.Object{mine} {

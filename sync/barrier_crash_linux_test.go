@@ -10,27 +10,23 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// dyingAt are the options of a victim.
-func dyingAt(p crash.Point) *proc.Options {
-	return &proc.Options{Env: []string{crash.Env + "=" + p.String()}}
-}
-
 // barrierVictim does with the barrier what N says, and dies in it.
-var barrierVictim = register("barrier victim", func(ctx context.Context, j barrierJob) (err error) {
+var barrierVictim = task("barrier victim", func(ctx context.Context, j job) (err error) {
 	switch j.N {
 	case barrierPasses:
 		_, err = j.Barrier.Wait(ctx)
 	case barrierActs:
 		_, err = j.Barrier.WaitDo(ctx, func() error {
-			j.Cells.add(0)
+			j.Cells.Add(0)
 			return nil
 		})
 	case barrierGivesUp:
-		_, err = j.Barrier.Wait(expired)
+		_, err = j.Barrier.Wait(Expired)
 	case barrierAborts:
 		err = j.Barrier.Abort()
 	case barrierResets:
@@ -51,7 +47,7 @@ const (
 // when it comes first, and when it comes last. The other two, in this process and
 // in another party, must pass or find the barrier broken, as the step says.
 func TestB09_BarrierUserDies(t *testing.T) {
-	needsCrashPoints(t)
+	NeedCrashPoints(t)
 	passed, broken := error(nil), psync.ErrBroken
 	for _, test := range []struct {
 		point crash.Point
@@ -76,34 +72,34 @@ func TestB09_BarrierUserDies(t *testing.T) {
 		{crash.BarrierWaiting, barrierPasses, false, broken, true},
 	} {
 		t.Run(test.point.String(), func(t *testing.T) {
-			seg := blocking(t)
-			b := closing(t, must(psync.NewBarrier(seg, "b", 3, nil))(t))
-			far := closing(t, must(psync.OpenBarrier(attach(t, seg), "b"))(t))
-			c := newCells(t, seg, 1)
-			job := barrierJob{test.does, b, c}
+			seg := Blocking(t, room)
+			b := Closing(t, Must(psync.NewBarrier(seg, "b", 3, nil))(t))
+			far := Closing(t, Must(psync.OpenBarrier(Attach(t, seg), "b"))(t))
+			c := NewCells(t, seg, 1)
+			j := job{N: test.does, Barrier: b, Cells: c}
 			var one, two <-chan error
-			come := func() { one, two = waitsAt(within(t), b), waitsAt(within(t), far) }
+			come := func() { one, two = waits(Within(t), b), waits(Within(t), far) }
 			if test.last {
 				come()
-				awaitAsleep(t, os.Getpid(), 2)
+				AwaitAsleep(t, os.Getpid(), 2)
 				awaitWaiting(t, b, 2)
 			}
-			died(t, launch(t, barrierVictim, job, dyingAt(test.point)))
+			Killed(t, StartToDie(t, barrierVictim, j, test.point, 1))
 			if !test.last {
 				come()
 			}
 			for _, w := range []<-chan error{one, two} {
-				if err := await(t, w, "waiter with the dead"); !errors.Is(err, test.want) || test.want == nil && err != nil {
+				if err := Await(t, w, "waiter with the dead"); !errors.Is(err, test.want) || test.want == nil && err != nil {
 					t.Errorf("Wait: %v, want %v", err, test.want)
 				}
 			}
-			if n := c.at(0).Load(); (n == 1) != (test.does == barrierActs && test.point != crash.BarrierActing) {
+			if n := c.At(0).Load(); (n == 1) != (test.does == barrierActs && test.point != crash.BarrierActing) {
 				t.Errorf("the action ran %d times", n)
 			}
 			wantBroken(t, far, test.after)
 			if test.after {
-				wantError(t, "Wait", second(far.Wait(within(t))), psync.ErrBroken)
-				wantNil(t, "Reset", b.Reset())
+				WantError(t, "Wait", Second(far.Wait(Within(t))), psync.ErrBroken)
+				WantNil(t, "Reset", b.Reset())
 			}
 			for range 3 {
 				passes(t, b, far, b)
@@ -123,16 +119,16 @@ const (
 )
 
 // barrierStormer waits for ever. When the barrier is broken it comes again.
-var barrierStormer = register("barrier stormer", func(ctx context.Context, j barrierJob) error {
+var barrierStormer = task("barrier stormer", func(ctx context.Context, j job) error {
 	for {
 		i, err := j.Barrier.WaitDo(ctx, func() error {
-			j.Cells.at(stormRound).Add(1)
+			j.Cells.At(stormRound).Add(1)
 			return nil
 		})
 		switch {
 		case err == nil:
-			round := j.Cells.at(stormRound).Load()
-			j.Cells.at(int(stormPassed + round%stormWindow)).Add(1 << (8 * i))
+			round := j.Cells.At(stormRound).Load()
+			j.Cells.At(int(stormPassed + round%stormWindow)).Add(1 << (8 * i))
 		case ctx.Err() != nil || !errors.Is(err, psync.ErrBroken):
 			return err
 		default:
@@ -149,17 +145,17 @@ func TestB09_BarrierStorm(t *testing.T) {
 	if testing.Short() {
 		kills = 10
 	}
-	seg := anonymous(t)
-	b := closing(t, must(psync.NewBarrier(seg, "", stormParties, nil))(t))
-	c := newCells(t, seg, stormPassed+stormWindow)
-	begin := func() *proc.Call[int] { return launch(t, barrierStormer, barrierJob{0, b, c}, nil) }
+	seg := Anonymous(t, room)
+	b := Closing(t, Must(psync.NewBarrier(seg, "", stormParties, nil))(t))
+	c := NewCells(t, seg, stormPassed+stormWindow)
+	begin := func() *proc.Call[int] { return Start(t, barrierStormer, job{Barrier: b, Cells: c}) }
 	var procs [stormParties]*proc.Call[int]
 	for i := range procs {
 		procs[i] = begin()
 	}
 	var missing, rounds int
 	check := func(round uint32) { // and forget it
-		v := c.at(int(stormPassed + round%stormWindow)).Swap(0)
+		v := c.At(int(stormPassed + round%stormWindow)).Swap(0)
 		came := 0
 		for i := range stormParties {
 			n := int(v >> (8 * i) & 0xff)
@@ -175,33 +171,33 @@ func TestB09_BarrierStorm(t *testing.T) {
 	}
 	checked := uint32(1)
 	for range kills {
-		before := c.at(stormRound).Load()
-		eventually(t, "rounds after a death", func() bool { return c.at(stormRound).Load() > before+5 })
+		before := c.At(stormRound).Load()
+		Eventually(t, "rounds after a death", func() bool { return c.At(stormRound).Load() > before+5 })
 		time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond) // a random moment
 		i := rand.IntN(len(procs))
-		kill(t, procs[i])
+		Kill(t, procs[i])
 		// All who live fail or wait for the third: the rounds rest.
-		rest := c.at(stormRound).Load()
+		rest := c.At(stormRound).Load()
 		if rest-checked > stormWindow/2 {
 			t.Fatalf("%d rounds at once", rest-checked)
 		}
 		procs[i] = begin()
-		wantNil(t, "Reset", b.Reset())
+		WantNil(t, "Reset", b.Reset())
 		for ; checked+1 < rest; checked++ {
 			check(checked)
 		}
 	}
 	for _, p := range procs {
-		kill(t, p)
+		Kill(t, p)
 	}
-	for ; checked <= c.at(stormRound).Load(); checked++ {
+	for ; checked <= c.At(stormRound).Load(); checked++ {
 		check(checked)
 	}
 	t.Logf("%d rounds passed, %d processes killed, %d not seen to pass", rounds, kills+stormParties, missing)
 	if missing > kills+stormParties {
 		t.Errorf("%d parties are missing in rounds that have passed, %d were killed", missing, kills+stormParties)
 	}
-	wantNil(t, "Reset", b.Reset())
+	WantNil(t, "Reset", b.Reset())
 	passes(t, b, b, b)
 	runtime.KeepAlive(c)
 }

@@ -14,73 +14,40 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// register is task for any argument.
-func register[J any](name string, f func(ctx context.Context, j J) error) *proc.Task[J, int] {
-	return proc.Register(name, func(ctx context.Context, j J) (int, error) {
-		ctx, cancel := context.WithTimeout(ctx, patience)
-		defer cancel()
-		return 0, f(ctx, j)
-	})
-}
-
-// launch is start for any argument, with options.
-func launch[J any](t testing.TB, task *proc.Task[J, int], j J, o *proc.Options) *proc.Call[int] {
-	t.Helper()
-	p := must(task.New(j, o))(t)
-	wantNil(t, "start "+task.Name(), p.Start(within(t)))
-	t.Cleanup(func() { kill(t, p) })
-	return p
-}
-
-// attach returns one more party of seg.
-func attach(t testing.TB, seg *shm.Segment) *shm.Segment {
-	t.Helper()
-	return closing(t, must(seg.Attach())(t))
-}
-
-// eventually waits until f, which nothing can be waited on for, is true.
-func eventually(t testing.TB, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !f(); time.Sleep(100 * time.Microsecond) {
-		if time.Now().After(deadline) {
-			stuck(t, what)
-		}
-	}
-}
-
 // newBarriers makes a barrier of n parties and opens it for each, as parties of
 // their own.
 func newBarriers(t testing.TB, seg *shm.Segment, n int, o *psync.BarrierOptions) []*psync.Barrier {
 	t.Helper()
-	closing(t, must(psync.NewBarrier(seg, "b", n, o))(t))
+	Closing(t, Must(psync.NewBarrier(seg, "b", n, o))(t))
 	var list []*psync.Barrier
 	for range n {
-		list = append(list, closing(t, must(psync.OpenBarrier(attach(t, seg), "b"))(t)))
+		list = append(list, Closing(t, Must(psync.OpenBarrier(Attach(t, seg), "b"))(t)))
 	}
 	return list
 }
 
-// waitsAt begins a Wait.
-func waitsAt(ctx context.Context, b *psync.Barrier) <-chan error {
-	return async(func() error { return second(b.Wait(ctx)) })
+// waits begins a Wait.
+func waits(ctx context.Context, b *psync.Barrier) <-chan error {
+	return Async(func() error { return Second(b.Wait(ctx)) })
 }
 
 func awaitWaiting(t testing.TB, b *psync.Barrier, n int) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%d waiting in the barrier", n), func() bool { return b.Waiting() == n })
+	Eventually(t, fmt.Sprintf("%d waiting in the barrier", n), func() bool { return b.Waiting() == n })
 }
 
 // passes makes all wait once and wants them to pass.
 func passes(t testing.TB, list ...*psync.Barrier) {
 	t.Helper()
-	ctx := within(t)
-	all(t, "Wait", len(list), func(i int) error { return second(list[i].Wait(ctx)) })
+	ctx := Within(t)
+	All(t, "Wait", len(list), func(i int) error { return Second(list[i].Wait(ctx)) })
 }
 
 func wantBroken(t testing.TB, b *psync.Barrier, want bool) {
@@ -126,16 +93,16 @@ func TestBarrier(t *testing.T) {
 func testBarrierLockstep(t *testing.T, seg *shm.Segment) {
 	const n, rounds = 4, 25
 	list := newBarriers(t, seg, n, nil)
-	c := newCells(t, seg, n)
-	ctx := within(t)
-	all(t, "parties", n, func(me int) error {
+	c := NewCells(t, seg, n)
+	ctx := Within(t)
+	All(t, "parties", n, func(me int) error {
 		for round := uint64(1); round <= rounds; round++ {
-			*c.plain(me) = round
+			*c.Plain(me) = round
 			if _, err := list[me].Wait(ctx); err != nil {
 				return err
 			}
 			for i := range n {
-				if v := *c.plain(i); v != round {
+				if v := *c.Plain(i); v != round {
 					return fmt.Errorf("round %d: party %d is in round %d", round, i, v)
 				}
 			}
@@ -155,9 +122,9 @@ func testBarrierLockstep(t *testing.T, seg *shm.Segment) {
 func testBarrierIndices(t *testing.T, seg *shm.Segment) {
 	const n, rounds = 3, 30
 	list := newBarriers(t, seg, n, nil)
-	ctx := within(t)
+	ctx := Within(t)
 	var seen [rounds][n]atomic.Int32
-	all(t, "parties", n, func(me int) error {
+	All(t, "parties", n, func(me int) error {
 		for round := range rounds {
 			i, err := list[me].Wait(ctx)
 			if err != nil {
@@ -179,10 +146,10 @@ func testBarrierIndices(t *testing.T, seg *shm.Segment) {
 func testBarrierAction(t *testing.T, seg *shm.Segment) {
 	const n, rounds = 3, 30
 	list := newBarriers(t, seg, n, nil)
-	c := newCells(t, seg, 1)
-	ctx := within(t)
-	actions := c.plain(0)
-	all(t, "parties", n, func(me int) error {
+	c := NewCells(t, seg, 1)
+	ctx := Within(t)
+	actions := c.Plain(0)
+	All(t, "parties", n, func(me int) error {
 		for round := uint64(1); round <= rounds; round++ {
 			if _, err := list[me].WaitDo(ctx, func() error { *actions++; return nil }); err != nil {
 				return err
@@ -202,22 +169,22 @@ func testBarrierAction(t *testing.T, seg *shm.Segment) {
 func testBarrierActionFails(t *testing.T, seg *shm.Segment) {
 	list := newBarriers(t, seg, 2, nil)
 	failure := errors.New("no action")
-	waiter := waitsAt(within(t), list[0])
+	waiter := waits(Within(t), list[0])
 	awaitWaiting(t, list[0], 1)
-	if i, err := list[1].WaitDo(within(t), func() error { return failure }); err != failure || i != -1 {
+	if i, err := list[1].WaitDo(Within(t), func() error { return failure }); err != failure || i != -1 {
 		t.Errorf("WaitDo: %d, %v, want the action's error", i, err)
 	}
-	wantError(t, "Wait", await(t, waiter, "waiter"), psync.ErrBroken)
+	WantError(t, "Wait", Await(t, waiter, "waiter"), psync.ErrBroken)
 	wantBroken(t, list[0], true)
-	wantNil(t, "Reset", list[0].Reset())
+	WantNil(t, "Reset", list[0].Reset())
 
-	waiter = waitsAt(within(t), list[0])
+	waiter = waits(Within(t), list[0])
 	awaitWaiting(t, list[0], 1)
-	if v := panicOf(func() { list[1].WaitDo(within(t), func() error { panic("oh") }) }); v != "oh" {
+	if v := PanicOf(func() { list[1].WaitDo(Within(t), func() error { panic("oh") }) }); v != "oh" {
 		t.Errorf("panic of the action: %v", v)
 	}
-	wantError(t, "Wait", await(t, waiter, "waiter"), psync.ErrBroken)
-	wantNil(t, "Reset", list[0].Reset())
+	WantError(t, "Wait", Await(t, waiter, "waiter"), psync.ErrBroken)
+	WantNil(t, "Reset", list[0].Reset())
 	passes(t, list...)
 }
 
@@ -225,38 +192,38 @@ func testBarrierActionFails(t *testing.T, seg *shm.Segment) {
 func testBarrierBrokenWhileActing(t *testing.T, seg *shm.Segment) {
 	list := newBarriers(t, seg, 2, nil)
 	for _, f := range []func(){
-		func() { wantNil(t, "Abort", list[0].Abort()) },
-		func() { wantNil(t, "Reset", list[0].Reset()) },
+		func() { WantNil(t, "Abort", list[0].Abort()) },
+		func() { WantNil(t, "Reset", list[0].Reset()) },
 	} {
-		waiter := waitsAt(within(t), list[0])
+		waiter := waits(Within(t), list[0])
 		awaitWaiting(t, list[0], 1)
 		acting, goOn := make(chan struct{}), make(chan struct{})
-		actor := async(func() error {
-			return second(list[1].WaitDo(context.Background(), func() error {
+		actor := Async(func() error {
+			return Second(list[1].WaitDo(context.Background(), func() error {
 				close(acting)
 				<-goOn
 				return nil
 			}))
 		})
-		await(t, acting, "action")
+		Await(t, acting, "action")
 		f()
-		wantError(t, "Wait", await(t, waiter, "waiter"), psync.ErrBroken)
+		WantError(t, "Wait", Await(t, waiter, "waiter"), psync.ErrBroken)
 		close(goOn)
-		wantError(t, "WaitDo", await(t, actor, "actor"), psync.ErrBroken)
-		wantNil(t, "Reset", list[0].Reset())
+		WantError(t, "WaitDo", Await(t, actor, "actor"), psync.ErrBroken)
+		WantNil(t, "Reset", list[0].Reset())
 		passes(t, list...)
 	}
 }
 
 func testBarrierAbort(t *testing.T, seg *shm.Segment) {
 	list := newBarriers(t, seg, 3, nil)
-	one, two := waitsAt(within(t), list[0]), waitsAt(within(t), list[1])
+	one, two := waits(Within(t), list[0]), waits(Within(t), list[1])
 	awaitWaiting(t, list[0], 2)
-	awaitAsleep(t, os.Getpid(), 2)
-	wantNil(t, "Abort", list[2].Abort())
-	wantError(t, "Wait", await(t, one, "waiter"), psync.ErrBroken)
-	wantError(t, "Wait", await(t, two, "waiter"), psync.ErrBroken)
-	wantNil(t, "Abort", list[2].Abort())
+	AwaitAsleep(t, os.Getpid(), 2)
+	WantNil(t, "Abort", list[2].Abort())
+	WantError(t, "Wait", Await(t, one, "waiter"), psync.ErrBroken)
+	WantError(t, "Wait", Await(t, two, "waiter"), psync.ErrBroken)
+	WantNil(t, "Abort", list[2].Abort())
 	for _, b := range list {
 		wantBroken(t, b, true)
 	}
@@ -265,16 +232,16 @@ func testBarrierAbort(t *testing.T, seg *shm.Segment) {
 func testBarrierReset(t *testing.T, seg *shm.Segment) {
 	list := newBarriers(t, seg, 3, nil)
 	for range 5 {
-		one, two := waitsAt(within(t), list[0]), waitsAt(within(t), list[1])
+		one, two := waits(Within(t), list[0]), waits(Within(t), list[1])
 		awaitWaiting(t, list[0], 2)
-		awaitAsleep(t, os.Getpid(), 2)
-		wantNil(t, "Reset", list[2].Reset())
-		wantError(t, "Wait", await(t, one, "waiter"), psync.ErrBroken)
-		wantError(t, "Wait", await(t, two, "waiter"), psync.ErrBroken)
+		AwaitAsleep(t, os.Getpid(), 2)
+		WantNil(t, "Reset", list[2].Reset())
+		WantError(t, "Wait", Await(t, one, "waiter"), psync.ErrBroken)
+		WantError(t, "Wait", Await(t, two, "waiter"), psync.ErrBroken)
 		wantBroken(t, list[0], false)
 		passes(t, list...)
-		wantNil(t, "Abort", list[0].Abort())
-		wantNil(t, "Reset", list[1].Reset())
+		WantNil(t, "Abort", list[0].Abort())
+		WantNil(t, "Reset", list[1].Reset())
 		passes(t, list...)
 	}
 }
@@ -282,22 +249,22 @@ func testBarrierReset(t *testing.T, seg *shm.Segment) {
 func testBarrierContext(t *testing.T, seg *shm.Segment) {
 	list := newBarriers(t, seg, 3, nil)
 	for range 5 {
-		other := waitsAt(within(t), list[0])
+		other := waits(Within(t), list[0])
 		ctx, cancel := context.WithCancel(t.Context())
-		late := waitsAt(ctx, list[1])
+		late := waits(ctx, list[1])
 		awaitWaiting(t, list[0], 2)
-		awaitAsleep(t, os.Getpid(), 2)
+		AwaitAsleep(t, os.Getpid(), 2)
 		cancel()
-		err := await(t, late, "cancelled waiter")
-		wantError(t, "cancelled Wait", err, context.Canceled)
-		wantError(t, "cancelled Wait", err, psync.ErrBroken)
-		err = await(t, other, "waiter")
-		wantError(t, "Wait", err, psync.ErrBroken)
+		err := Await(t, late, "cancelled waiter")
+		WantError(t, "cancelled Wait", err, context.Canceled)
+		WantError(t, "cancelled Wait", err, psync.ErrBroken)
+		err = Await(t, other, "waiter")
+		WantError(t, "Wait", err, psync.ErrBroken)
 		if errors.Is(err, context.Canceled) {
 			t.Error("the other's context was not cancelled")
 		}
 		wantBroken(t, list[2], true)
-		wantNil(t, "Reset", list[2].Reset())
+		WantNil(t, "Reset", list[2].Reset())
 		passes(t, list...)
 	}
 }
@@ -306,19 +273,19 @@ func testBarrierTimeout(t *testing.T, seg *shm.Segment) {
 	const timeout = 30 * time.Millisecond
 	list := newBarriers(t, seg, 2, &psync.BarrierOptions{Timeout: timeout})
 	begin := time.Now()
-	_, err := list[0].Wait(within(t))
-	wantError(t, "Wait", err, context.DeadlineExceeded)
-	wantError(t, "Wait", err, psync.ErrBroken)
+	_, err := list[0].Wait(Within(t))
+	WantError(t, "Wait", err, context.DeadlineExceeded)
+	WantError(t, "Wait", err, psync.ErrBroken)
 	if d := time.Since(begin); d < timeout || d > prompt {
 		t.Errorf("Wait gave up after %v", d)
 	}
-	wantError(t, "Wait", second(list[1].Wait(within(t))), psync.ErrBroken)
+	WantError(t, "Wait", Second(list[1].Wait(Within(t))), psync.ErrBroken)
 }
 
 func testBarrierAlone(t *testing.T, seg *shm.Segment) {
 	b := newBarriers(t, seg, 1, nil)[0]
 	for range 10 {
-		for _, ctx := range []context.Context{within(t), expired} {
+		for _, ctx := range []context.Context{Within(t), Expired} {
 			ran := false
 			if i, err := b.WaitDo(ctx, func() error { ran = true; return nil }); i != 0 || err != nil || !ran {
 				t.Errorf("Wait alone: %d, %v, action ran: %v", i, err, ran)
@@ -331,18 +298,18 @@ func testBarrierBroken(t *testing.T, seg *shm.Segment) {
 	list := newBarriers(t, seg, 2, nil)
 	short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	wantError(t, "Wait", second(list[0].Wait(short)), context.DeadlineExceeded)
+	WantError(t, "Wait", Second(list[0].Wait(short)), context.DeadlineExceeded)
 	for range 10 {
 		for _, b := range list {
 			begin := time.Now()
-			wantError(t, "Wait", second(b.Wait(within(t))), psync.ErrBroken)
+			WantError(t, "Wait", Second(b.Wait(Within(t))), psync.ErrBroken)
 			if d := time.Since(begin); d > prompt {
 				t.Errorf("Wait of a broken barrier took %v", d)
 			}
 			wantBroken(t, b, true)
 		}
 	}
-	wantNil(t, "Reset", list[1].Reset())
+	WantNil(t, "Reset", list[1].Reset())
 	passes(t, list...)
 }
 
@@ -350,13 +317,13 @@ func testBarrierExpired(t *testing.T, seg *shm.Segment) {
 	list := newBarriers(t, seg, 2, nil)
 	for range 10 {
 		// The last to come passes, the first does not.
-		other := waitsAt(within(t), list[0])
+		other := waits(Within(t), list[0])
 		awaitWaiting(t, list[0], 1)
-		wantNil(t, "Wait of the last", second(list[1].Wait(expired)))
-		wantNil(t, "Wait", await(t, other, "waiter"))
-		wantError(t, "Wait of the first", second(list[1].Wait(expired)), context.Canceled)
+		WantNil(t, "Wait of the last", Second(list[1].Wait(Expired)))
+		WantNil(t, "Wait", Await(t, other, "waiter"))
+		WantError(t, "Wait of the first", Second(list[1].Wait(Expired)), context.Canceled)
 		wantBroken(t, list[0], true)
-		wantNil(t, "Reset", list[0].Reset())
+		WantNil(t, "Reset", list[0].Reset())
 	}
 }
 
@@ -364,14 +331,14 @@ func testBarrierExpired(t *testing.T, seg *shm.Segment) {
 func testBarrierCrowd(t *testing.T, seg *shm.Segment) {
 	const n, crowd, rounds = 3, 9, 100
 	list := newBarriers(t, seg, n, nil)
-	c := newCells(t, seg, 1)
-	ctx := within(t)
+	c := NewCells(t, seg, 1)
+	ctx := Within(t)
 	var indices [n]atomic.Int32
 	var left atomic.Int32
 	left.Store(crowd * rounds)
-	all(t, "crowd", crowd, func(me int) error {
+	All(t, "crowd", crowd, func(me int) error {
 		for left.Add(-1) >= 0 {
-			i, err := list[me%n].WaitDo(ctx, func() error { *c.plain(0)++; return nil })
+			i, err := list[me%n].WaitDo(ctx, func() error { *c.Plain(0)++; return nil })
 			if err != nil {
 				return err
 			}
@@ -384,7 +351,7 @@ func testBarrierCrowd(t *testing.T, seg *shm.Segment) {
 			t.Errorf("index %d was returned %d times, want %d", i, k, crowd*rounds/n)
 		}
 	}
-	if k := *c.plain(0); k != crowd*rounds/n {
+	if k := *c.Plain(0); k != crowd*rounds/n {
 		t.Errorf("%d actions, want %d", k, crowd*rounds/n)
 	}
 	runtime.KeepAlive(c)
@@ -394,26 +361,26 @@ func testBarrierCrowd(t *testing.T, seg *shm.Segment) {
 func testBarrierNoSeat(t *testing.T, seg *shm.Segment) {
 	list := newBarriers(t, seg, 1, nil)
 	acting, goOn := make(chan struct{}), make(chan struct{})
-	actor := async(func() error {
-		return second(list[0].WaitDo(context.Background(), func() error {
+	actor := Async(func() error {
+		return Second(list[0].WaitDo(context.Background(), func() error {
 			close(acting)
 			<-goOn
 			return nil
 		}))
 	})
-	await(t, acting, "action")
+	Await(t, acting, "action")
 	ctx, cancel := context.WithCancel(t.Context())
-	tooMany, waiter := waitsAt(ctx, list[0]), waitsAt(within(t), list[0])
-	awaitAsleep(t, os.Getpid(), 2)
+	tooMany, waiter := waits(ctx, list[0]), waits(Within(t), list[0])
+	AwaitAsleep(t, os.Getpid(), 2)
 	cancel()
-	err := await(t, tooMany, "cancelled one")
-	wantError(t, "Wait without a place", err, context.Canceled)
+	err := Await(t, tooMany, "cancelled one")
+	WantError(t, "Wait without a place", err, context.Canceled)
 	if errors.Is(err, psync.ErrBroken) {
 		t.Error("it broke the barrier")
 	}
 	close(goOn)
-	wantNil(t, "WaitDo", await(t, actor, "actor"))
-	wantNil(t, "Wait", await(t, waiter, "who had no place"))
+	WantNil(t, "WaitDo", Await(t, actor, "actor"))
+	WantNil(t, "Wait", Await(t, waiter, "who had no place"))
 }
 
 // Whatever happens in between, no index is returned twice in a round, and a
@@ -421,12 +388,12 @@ func testBarrierNoSeat(t *testing.T, seg *shm.Segment) {
 func testBarrierResets(t *testing.T, seg *shm.Segment) {
 	const n = 3
 	list := newBarriers(t, seg, n, nil)
-	c := newCells(t, seg, 1)
+	c := NewCells(t, seg, 1)
 	deadline := time.Now().Add(300 * time.Millisecond)
-	ctx := within(t)
+	ctx := Within(t)
 	var passed [n]atomic.Int64
 	done := make(chan struct{})
-	resetter := async(func() error {
+	resetter := Async(func() error {
 		for {
 			select {
 			case <-done:
@@ -438,10 +405,10 @@ func testBarrierResets(t *testing.T, seg *shm.Segment) {
 			}
 		}
 	})
-	all(t, "parties", n, func(me int) error {
+	All(t, "parties", n, func(me int) error {
 		for time.Now().Before(deadline) {
 			short, cancel := context.WithTimeout(ctx, time.Duration(rand.IntN(2000))*time.Microsecond)
-			i, err := list[me].WaitDo(short, func() error { *c.plain(0)++; return nil })
+			i, err := list[me].WaitDo(short, func() error { *c.Plain(0)++; return nil })
 			cancel()
 			switch {
 			case err == nil:
@@ -454,14 +421,14 @@ func testBarrierResets(t *testing.T, seg *shm.Segment) {
 		return list[me].Abort()
 	})
 	close(done)
-	wantNil(t, "resetter", await(t, resetter, "resetter"))
-	t.Logf("%d rounds passed, %d actions", passed[0].Load(), *c.plain(0))
+	WantNil(t, "resetter", Await(t, resetter, "resetter"))
+	t.Logf("%d rounds passed, %d actions", passed[0].Load(), *c.Plain(0))
 	for i := range passed {
 		if passed[i].Load() != passed[0].Load() {
 			t.Errorf("index %d was returned %d times, index 0 %d times", i, passed[i].Load(), passed[0].Load())
 		}
 	}
-	if uint64(passed[0].Load()) > *c.plain(0) {
+	if uint64(passed[0].Load()) > *c.Plain(0) {
 		t.Error("rounds without an action")
 	}
 	runtime.KeepAlive(c)
@@ -469,160 +436,154 @@ func testBarrierResets(t *testing.T, seg *shm.Segment) {
 
 func testBarrierInvalid(t *testing.T, seg *shm.Segment) {
 	for _, n := range []int{-1, 0, psync.MaxBarrierParties + 1, 1<<31 - 1} {
-		wantError(t, fmt.Sprintf("%d parties", n), second(psync.NewBarrier(seg, "", n, nil)), psync.ErrInvalid)
+		WantError(t, fmt.Sprintf("%d parties", n), Second(psync.NewBarrier(seg, "", n, nil)), psync.ErrInvalid)
 	}
-	wantError(t, "timeout", second(psync.NewBarrier(seg, "", 1, &psync.BarrierOptions{Timeout: -1})), psync.ErrInvalid)
-	closing(t, must(psync.NewBarrier(seg, "", psync.MaxBarrierParties, nil))(t))
+	WantError(t, "timeout", Second(psync.NewBarrier(seg, "", 1, &psync.BarrierOptions{Timeout: -1})), psync.ErrInvalid)
+	Closing(t, Must(psync.NewBarrier(seg, "", psync.MaxBarrierParties, nil))(t))
 }
 
 func testBarrierClosed(t *testing.T, seg *shm.Segment) {
-	b := must(psync.NewBarrier(seg, "b", 3, nil))(t)
-	other := closing(t, must(psync.OpenBarrier(attach(t, seg), "b"))(t))
-	here, there := waitsAt(within(t), b), waitsAt(within(t), other)
+	b := Must(psync.NewBarrier(seg, "b", 3, nil))(t)
+	other := Closing(t, Must(psync.OpenBarrier(Attach(t, seg), "b"))(t))
+	here, there := waits(Within(t), b), waits(Within(t), other)
 	awaitWaiting(t, other, 2)
-	awaitAsleep(t, os.Getpid(), 2)
+	AwaitAsleep(t, os.Getpid(), 2)
 	// Close gives up for those who wait through it.
-	wantNil(t, "Close", b.Close())
-	wantError(t, "Wait", await(t, here, "waiter of a closed barrier"), psync.ErrClosed)
-	wantError(t, "Wait", await(t, there, "waiter of another"), psync.ErrBroken)
-	wantNil(t, "Reset", other.Reset())
+	WantNil(t, "Close", b.Close())
+	WantError(t, "Wait", Await(t, here, "waiter of a closed barrier"), psync.ErrClosed)
+	WantError(t, "Wait", Await(t, there, "waiter of another"), psync.ErrBroken)
+	WantNil(t, "Reset", other.Reset())
 	var zero psync.Barrier
 	for _, b := range []*psync.Barrier{b, &zero} {
-		wantError(t, "Wait", second(b.Wait(within(t))), psync.ErrClosed)
-		wantError(t, "Wait", second(b.Wait(expired)), psync.ErrClosed)
-		wantError(t, "Abort", b.Abort(), psync.ErrClosed)
-		wantError(t, "Reset", b.Reset(), psync.ErrClosed)
+		WantError(t, "Wait", Second(b.Wait(Within(t))), psync.ErrClosed)
+		WantError(t, "Wait", Second(b.Wait(Expired)), psync.ErrClosed)
+		WantError(t, "Abort", b.Abort(), psync.ErrClosed)
+		WantError(t, "Reset", b.Reset(), psync.ErrClosed)
 		if !b.Broken() || b.Parties() != 0 || b.Waiting() != 0 || b.Handle() != (shm.Handle{}) {
 			t.Error("a closed barrier is as an open one")
 		}
-		wantNil(t, "Close", b.Close())
+		WantNil(t, "Close", b.Close())
 	}
 	// Who closes the segment counts as dead.
-	party := must(seg.Attach())(t)
-	far := must(psync.OpenBarrier(party, "b"))(t)
-	here, there = waitsAt(within(t), other), waitsAt(within(t), far)
+	party := Must(seg.Attach())(t)
+	far := Must(psync.OpenBarrier(party, "b"))(t)
+	here, there = waits(Within(t), other), waits(Within(t), far)
 	awaitWaiting(t, other, 2)
-	awaitAsleep(t, os.Getpid(), 2)
-	wantNil(t, "Close", party.Close())
-	wantError(t, "Wait", await(t, there, "waiter of a closed segment"), psync.ErrClosed)
-	wantError(t, "Wait", await(t, here, "waiter of another"), psync.ErrBroken)
-	wantError(t, "Wait", second(far.Wait(within(t))), psync.ErrClosed)
-	wantError(t, "Reset", far.Reset(), psync.ErrClosed)
+	AwaitAsleep(t, os.Getpid(), 2)
+	WantNil(t, "Close", party.Close())
+	WantError(t, "Wait", Await(t, there, "waiter of a closed segment"), psync.ErrClosed)
+	WantError(t, "Wait", Await(t, here, "waiter of another"), psync.ErrBroken)
+	WantError(t, "Wait", Second(far.Wait(Within(t))), psync.ErrClosed)
+	WantError(t, "Reset", far.Reset(), psync.ErrClosed)
 }
 
 func testBarrierHandle(t *testing.T, seg *shm.Segment) {
-	b := closing(t, must(psync.NewBarrier(seg, "b", 2, nil))(t))
+	b := Closing(t, Must(psync.NewBarrier(seg, "b", 2, nil))(t))
 	var same psync.Barrier
-	wantNil(t, "UnmarshalText", same.UnmarshalText(must(b.MarshalText())(t)))
-	passes(t, b, closing(t, &same))
-	wantError(t, "name that is taken", second(psync.NewBarrier(seg, "b", 2, nil)), fs.ErrExist)
-	wantError(t, "name of nothing", second(psync.OpenBarrier(seg, "x")), fs.ErrNotExist)
-	wantError(t, "lock", second(psync.OpenLock(seg, "b")), shm.ErrMismatch)
+	WantNil(t, "UnmarshalText", same.UnmarshalText(Must(b.MarshalText())(t)))
+	passes(t, b, Closing(t, &same))
+	WantError(t, "name that is taken", Second(psync.NewBarrier(seg, "b", 2, nil)), fs.ErrExist)
+	WantError(t, "name of nothing", Second(psync.OpenBarrier(seg, "x")), fs.ErrNotExist)
+	WantError(t, "lock", Second(psync.OpenLock(seg, "b")), shm.ErrMismatch)
 }
 
 // Deaths that are simulated: see the race detector's view of them.
 func TestBarrierDeadParty(t *testing.T) {
-	seg := heap(t)
+	seg := Heap(t, room)
 	list := newBarriers(t, seg, 3, nil)
-	party := must(seg.Attach())(t)
-	far := must(psync.OpenBarrier(party, "b"))(t)
+	party := Must(seg.Attach())(t)
+	far := Must(psync.OpenBarrier(party, "b"))(t)
 	t.Run("B09_waiters_and_comers_learn", func(t *testing.T) {
-		dead := waitsAt(context.Background(), far)
-		waiter := waitsAt(within(t), list[0])
+		dead := waits(context.Background(), far)
+		waiter := waits(Within(t), list[0])
 		awaitWaiting(t, list[0], 2)
-		awaitAsleep(t, os.Getpid(), 2)
-		partyDies(t, seg, party)
-		wantError(t, "Wait", await(t, waiter, "waiter"), psync.ErrBroken)
-		wantError(t, "Wait", second(list[1].Wait(within(t))), psync.ErrBroken)
-		wantError(t, "Wait of the dead", await(t, dead, "the dead"), psync.ErrClosed)
+		AwaitAsleep(t, os.Getpid(), 2)
+		Dies(t, seg, party)
+		WantError(t, "Wait", Await(t, waiter, "waiter"), psync.ErrBroken)
+		WantError(t, "Wait", Second(list[1].Wait(Within(t))), psync.ErrBroken)
+		WantError(t, "Wait of the dead", Await(t, dead, "the dead"), psync.ErrClosed)
 		wantBroken(t, list[2], true)
-		wantNil(t, "Reset", list[2].Reset())
+		WantNil(t, "Reset", list[2].Reset())
 		passes(t, list...)
 	})
 	t.Run("B09_alone", func(t *testing.T) {
 		// Nobody waits when it dies: who comes and who asks finds it broken.
 		for _, f := range []func(){
 			func() { wantBroken(t, list[0], true) },
-			func() { wantError(t, "Wait", second(list[0].Wait(within(t))), psync.ErrBroken) },
+			func() { WantError(t, "Wait", Second(list[0].Wait(Within(t))), psync.ErrBroken) },
 			func() {
 				if n := list[0].Waiting(); n != 0 {
 					t.Errorf("%d wait", n)
 				}
 			},
 		} {
-			party := must(seg.Attach())(t)
-			far := must(psync.OpenBarrier(party, "b"))(t)
-			dead := waitsAt(context.Background(), far)
+			party := Must(seg.Attach())(t)
+			far := Must(psync.OpenBarrier(party, "b"))(t)
+			dead := waits(context.Background(), far)
 			awaitWaiting(t, list[0], 1)
-			partyDies(t, seg, party)
+			Dies(t, seg, party)
 			f()
 			wantBroken(t, list[0], true)
-			wantError(t, "Wait of the dead", await(t, dead, "the dead"), psync.ErrClosed)
-			wantNil(t, "Reset", list[0].Reset())
+			WantError(t, "Wait of the dead", Await(t, dead, "the dead"), psync.ErrClosed)
+			WantNil(t, "Reset", list[0].Reset())
 			passes(t, list...)
 		}
 	})
 	t.Run("B09_after_it_passed", func(t *testing.T) {
-		party := must(seg.Attach())(t)
-		far := must(psync.OpenBarrier(party, "b"))(t)
+		party := Must(seg.Attach())(t)
+		far := Must(psync.OpenBarrier(party, "b"))(t)
 		passes(t, far, list[0], list[1])
-		waiter := waitsAt(within(t), list[0])
+		waiter := waits(Within(t), list[0])
 		awaitWaiting(t, list[0], 1)
-		partyDies(t, seg, party)
+		Dies(t, seg, party)
 		wantBroken(t, list[0], false)
 		passes(t, list[1], list[2])
-		wantNil(t, "Wait", await(t, waiter, "waiter"))
+		WantNil(t, "Wait", Await(t, waiter, "waiter"))
 	})
 	t.Run("B09_in_the_action", func(t *testing.T) {
-		party := must(seg.Attach())(t)
-		far := must(psync.OpenBarrier(party, "b"))(t)
-		one, two := waitsAt(within(t), list[0]), waitsAt(within(t), list[1])
+		party := Must(seg.Attach())(t)
+		far := Must(psync.OpenBarrier(party, "b"))(t)
+		one, two := waits(Within(t), list[0]), waits(Within(t), list[1])
 		awaitWaiting(t, list[0], 2)
 		acting, goOn := make(chan struct{}), make(chan struct{})
-		actor := async(func() error {
-			return second(far.WaitDo(context.Background(), func() error {
+		actor := Async(func() error {
+			return Second(far.WaitDo(context.Background(), func() error {
 				close(acting)
 				<-goOn
 				return nil
 			}))
 		})
-		await(t, acting, "action")
-		partyDies(t, seg, party)
-		wantError(t, "Wait", await(t, one, "waiter"), psync.ErrBroken)
-		wantError(t, "Wait", await(t, two, "waiter"), psync.ErrBroken)
+		Await(t, acting, "action")
+		Dies(t, seg, party)
+		WantError(t, "Wait", Await(t, one, "waiter"), psync.ErrBroken)
+		WantError(t, "Wait", Await(t, two, "waiter"), psync.ErrBroken)
 		close(goOn)
-		wantError(t, "WaitDo of the dead", await(t, actor, "actor"), psync.ErrClosed)
-		wantNil(t, "Reset", list[0].Reset())
+		WantError(t, "WaitDo of the dead", Await(t, actor, "actor"), psync.ErrClosed)
+		WantNil(t, "Reset", list[0].Reset())
 		passes(t, list...)
 	})
 }
 
-type barrierJob struct {
-	N       int
-	Barrier *psync.Barrier
-	Cells   *cells
-}
-
 // barrierTask waits N times, and adds up its indices in cell 1.
-var barrierTask = register("barrier", func(ctx context.Context, j barrierJob) error {
-	j.Cells.add(0)
+var barrierTask = task("barrier", func(ctx context.Context, j job) error {
+	j.Cells.Add(0)
 	for round := range j.N {
 		i, err := j.Barrier.WaitDo(ctx, func() error {
-			*j.Cells.plain(2)++
+			*j.Cells.Plain(2)++
 			return nil
 		})
 		if err != nil {
 			return fmt.Errorf("round %d: %w", round, err)
 		}
-		if n := *j.Cells.plain(2); n != uint64(round+1) {
+		if n := *j.Cells.Plain(2); n != uint64(round+1) {
 			return fmt.Errorf("round %d: %d actions", round, n)
 		}
-		j.Cells.at(1).Add(uint32(i))
+		j.Cells.At(1).Add(uint32(i))
 	}
 	return nil
 })
 
-var brokenTask = register("broken barrier", func(ctx context.Context, j barrierJob) error {
+var brokenTask = task("broken barrier", func(ctx context.Context, j job) error {
 	if _, err := j.Barrier.Wait(ctx); !errors.Is(err, psync.ErrBroken) || ctx.Err() != nil {
 		return fmt.Errorf("Wait: %v, want ErrBroken", err)
 	}
@@ -632,40 +593,40 @@ var brokenTask = register("broken barrier", func(ctx context.Context, j barrierJ
 func TestBarrierProcesses(t *testing.T) {
 	t.Run("B07_thousand", func(t *testing.T) {
 		const n, rounds = 5, 1000
-		seg := anonymous(t)
-		b := closing(t, must(psync.NewBarrier(seg, "", n, nil))(t))
-		c := newCells(t, seg, 3)
+		seg := Anonymous(t, room)
+		b := Closing(t, Must(psync.NewBarrier(seg, "", n, nil))(t))
+		c := NewCells(t, seg, 3)
 		var procs []*proc.Call[int]
 		for range n {
-			procs = append(procs, launch(t, barrierTask, barrierJob{rounds, b, c}, nil))
+			procs = append(procs, Start(t, barrierTask, job{N: rounds, Barrier: b, Cells: c}))
 		}
 		for _, p := range procs {
-			joined(t, p)
+			Result(t, p)
 		}
-		if sum, want := c.at(1).Load(), uint32(rounds*n*(n-1)/2); sum != want || *c.plain(2) != rounds {
-			t.Errorf("the indices add up to %d, want %d; %d actions, want %d", sum, want, *c.plain(2), rounds)
+		if sum, want := c.At(1).Load(), uint32(rounds*n*(n-1)/2); sum != want || *c.Plain(2) != rounds {
+			t.Errorf("the indices add up to %d, want %d; %d actions, want %d", sum, want, *c.Plain(2), rounds)
 		}
 		wantBroken(t, b, false)
 	})
 	t.Run("B09_killed", func(t *testing.T) {
 		var worst time.Duration
-		seg := anonymous(t)
-		b := closing(t, must(psync.NewBarrier(seg, "", 4, nil))(t))
+		seg := Anonymous(t, room)
+		b := Closing(t, Must(psync.NewBarrier(seg, "", 4, nil))(t))
 		for range 10 {
-			c := newCells(t, seg, 3)
-			victim := launch(t, barrierTask, barrierJob{1, b, c}, nil)
-			other := launch(t, brokenTask, barrierJob{1, b, c}, nil)
-			here := waitsAt(within(t), b)
+			c := NewCells(t, seg, 3)
+			victim := Start(t, barrierTask, job{N: 1, Barrier: b, Cells: c})
+			other := Start(t, brokenTask, job{N: 1, Barrier: b, Cells: c})
+			here := waits(Within(t), b)
 			awaitWaiting(t, b, 3)
-			awaitAsleep(t, os.Getpid(), 1)
-			awaitAsleep(t, other.PID(), 1)
+			AwaitAsleep(t, os.Getpid(), 1)
+			AwaitAsleep(t, other.PID(), 1)
 			begin := time.Now()
-			wantNil(t, "Kill", victim.Kill())
-			wantError(t, "Wait", await(t, here, "waiter with the dead"), psync.ErrBroken)
+			WantNil(t, "Kill", victim.Kill())
+			WantError(t, "Wait", Await(t, here, "waiter with the dead"), psync.ErrBroken)
 			worst = max(worst, time.Since(begin))
-			joined(t, other)
-			wantError(t, "Wait", second(b.Wait(within(t))), psync.ErrBroken)
-			wantNil(t, "Reset", b.Reset())
+			Result(t, other)
+			WantError(t, "Wait", Second(b.Wait(Within(t))), psync.ErrBroken)
+			WantNil(t, "Reset", b.Reset())
 			passes(t, b, b, b, b)
 		}
 		t.Logf("SIGKILL to ErrBroken: worst %v", worst)
@@ -678,14 +639,14 @@ func TestBarrierProcesses(t *testing.T) {
 // Whatever stands in the barrier's memory, each call ends.
 func TestBarrierHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
-		b := closing(t, must(psync.NewBarrier(seg, "b", 3, nil))(t))
-		o := must(seg.OpenObject(shm.KindBarrier, "b", 1))(t)
+		b := Closing(t, Must(psync.NewBarrier(seg, "b", 3, nil))(t))
+		o := Must(seg.OpenObject(shm.KindBarrier, "b", 1))(t)
 		words := view.Slice[atomic.Uint64](o.Bytes(), 0, len(o.Bytes())/8)
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
 		r := rand.New(rand.NewPCG(seed, 1))
-		ctx := within(t)
-		done := async(func() error {
+		ctx := Within(t)
+		done := Async(func() error {
 			for range 2000 {
 				for range 1 + r.IntN(3) {
 					w := 16 + r.IntN(len(words)-16) // not what is constant
@@ -710,10 +671,10 @@ func TestBarrierHostileBytes(t *testing.T) {
 			}
 			return nil
 		})
-		wantNil(t, "operations", await(t, done, fmt.Sprintf("operation on nonsense, seed %d", seed)))
+		WantNil(t, "operations", Await(t, done, fmt.Sprintf("operation on nonsense, seed %d", seed)))
 		for _, n := range []uint32{0, 4, psync.MaxBarrierParties, 1 << 31, 1<<32 - 1} {
 			view.At[atomic.Uint32](o.Bytes(), 0).Store(n)
-			wantError(t, fmt.Sprintf("Open of %d parties", n), second(psync.OpenBarrier(seg, "b")), shm.ErrCorrupt)
+			WantError(t, fmt.Sprintf("Open of %d parties", n), Second(psync.OpenBarrier(seg, "b")), shm.ErrCorrupt)
 		}
 		runtime.KeepAlive(o)
 	})

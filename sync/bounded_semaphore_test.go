@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/shm"
 	psync "github.com/seed-2e7ecdea/mp/sync"
@@ -34,55 +35,55 @@ func TestBoundedSemaphore(t *testing.T) {
 }
 
 func testOverRelease(t *testing.T, seg *shm.Segment) {
-	s := closing(t, must(psync.NewBoundedSemaphore(seg, "", 2))(t))
+	s := Closing(t, Must(psync.NewBoundedSemaphore(seg, "", 2))(t))
 	for range 3 {
 		for range 2 {
-			wantError(t, "Release of none", s.Release(), psync.ErrOverRelease)
+			WantError(t, "Release of none", s.Release(), psync.ErrOverRelease)
 			wantValue(t, s, 2)
 		}
-		wantNil(t, "TryAcquire", s.TryAcquire())
+		WantNil(t, "TryAcquire", s.TryAcquire())
 		wantValue(t, s, 1)
-		wantNil(t, "Release", s.Release())
+		WantNil(t, "Release", s.Release())
 	}
 }
 
 func testBoundedInvalid(t *testing.T, seg *shm.Segment) {
 	for _, n := range []int{0, psync.MaxBounded + 1} {
-		wantError(t, fmt.Sprintf("%d permits", n), second(psync.NewBoundedSemaphore(seg, "", n)), psync.ErrInvalid)
+		WantError(t, fmt.Sprintf("%d permits", n), Second(psync.NewBoundedSemaphore(seg, "", n)), psync.ErrInvalid)
 	}
 }
 
 // Permits belong to the process that took them.
 func testBoundedNotHeld(t *testing.T, seg *shm.Segment) {
-	s := closing(t, must(psync.NewBoundedSemaphore(seg, "s", 3))(t))
-	far := closing(t, must(psync.OpenBoundedSemaphore(closing(t, must(seg.Attach())(t)), "s"))(t))
-	wantNil(t, "TryAcquire", s.TryAcquire())
-	wantError(t, "Release by another", far.Release(), psync.ErrNotHeld)
-	wantNil(t, "TryAcquire", far.TryAcquire())
-	wantNil(t, "TryAcquire", far.TryAcquire())
-	wantError(t, "TryAcquire of none", s.TryAcquire(), psync.ErrNoPermit)
-	wantNil(t, "Release", s.Release())
-	wantError(t, "second Release", s.Release(), psync.ErrNotHeld)
-	wantNil(t, "Release", errors.Join(far.Release(), far.Release()))
-	wantError(t, "third Release", far.Release(), psync.ErrOverRelease)
+	s := Closing(t, Must(psync.NewBoundedSemaphore(seg, "s", 3))(t))
+	far := Closing(t, Must(psync.OpenBoundedSemaphore(Attach(t, seg), "s"))(t))
+	WantNil(t, "TryAcquire", s.TryAcquire())
+	WantError(t, "Release by another", far.Release(), psync.ErrNotHeld)
+	WantNil(t, "TryAcquire", far.TryAcquire())
+	WantNil(t, "TryAcquire", far.TryAcquire())
+	WantError(t, "TryAcquire of none", s.TryAcquire(), psync.ErrNoPermit)
+	WantNil(t, "Release", s.Release())
+	WantError(t, "second Release", s.Release(), psync.ErrNotHeld)
+	WantNil(t, "Release", errors.Join(far.Release(), far.Release()))
+	WantError(t, "third Release", far.Release(), psync.ErrOverRelease)
 	wantValue(t, s, 3)
 }
 
 func testBoundedMany(t *testing.T, _ *shm.Segment) {
-	seg := closing(t, must(shm.Anonymous(4<<20, nil))(t))
+	seg := Anonymous(t, 4<<20)
 	for _, n := range []int{1, 15, 16, 17, 1000, psync.MaxBounded} {
-		s := closing(t, must(psync.NewBoundedSemaphore(seg, "", n))(t))
+		s := Closing(t, Must(psync.NewBoundedSemaphore(seg, "", n))(t))
 		begin := time.Now()
 		for range 2 {
 			for range n {
-				wantNil(t, "TryAcquire", s.TryAcquire())
+				WantNil(t, "TryAcquire", s.TryAcquire())
 			}
-			wantError(t, "TryAcquire of none", s.TryAcquire(), psync.ErrNoPermit)
+			WantError(t, "TryAcquire of none", s.TryAcquire(), psync.ErrNoPermit)
 			wantValue(t, s, 0)
 			for range n {
-				wantNil(t, "Release", s.Release())
+				WantNil(t, "Release", s.Release())
 			}
-			wantError(t, "Release of none", s.Release(), psync.ErrOverRelease)
+			WantError(t, "Release of none", s.Release(), psync.ErrOverRelease)
 			wantValue(t, s, n)
 		}
 		if d := time.Since(begin); d > prompt { // a search for each would take minutes
@@ -94,13 +95,13 @@ func testBoundedMany(t *testing.T, _ *shm.Segment) {
 // Of two permits a user has one at most, though now this one and now that:
 // TryAcquire finds one each time.
 func testHandToHand(t *testing.T, seg *shm.Segment) {
-	first := closing(t, must(psync.NewBoundedSemaphore(seg, "s", 2))(t))
-	second := closing(t, must(psync.OpenBoundedSemaphore(seg, "s"))(t))
-	far := closing(t, must(psync.OpenBoundedSemaphore(closing(t, must(seg.Attach())(t)), "s"))(t))
+	first := Closing(t, Must(psync.NewBoundedSemaphore(seg, "s", 2))(t))
+	second := Closing(t, Must(psync.OpenBoundedSemaphore(seg, "s"))(t))
+	far := Closing(t, Must(psync.OpenBoundedSemaphore(Attach(t, seg), "s"))(t))
 	// Each was last at a permit of its own.
-	wantNil(t, "calls", errors.Join(first.TryAcquire(), second.TryAcquire(), second.Release(), first.Release()))
+	WantNil(t, "calls", errors.Join(first.TryAcquire(), second.TryAcquire(), second.Release(), first.Release()))
 	var end atomic.Bool
-	user := async(func() error {
+	user := Async(func() error {
 		for !end.Load() {
 			if err := errors.Join(first.TryAcquire(), first.Release(), second.TryAcquire(), second.Release()); err != nil {
 				return err
@@ -119,7 +120,7 @@ func testHandToHand(t *testing.T, seg *shm.Segment) {
 		}
 	}
 	end.Store(true)
-	wantNil(t, "user", await(t, user, "user"))
+	WantNil(t, "user", Await(t, user, "user"))
 	wantValue(t, first, 2)
 }
 
@@ -127,12 +128,12 @@ func testHandToHand(t *testing.T, seg *shm.Segment) {
 // and others take and give meanwhile.
 func testReleaseAmidOthers(t *testing.T, seg *shm.Segment) {
 	const permits = 4
-	must(psync.NewBoundedSemaphore(seg, "s", permits))(t)
+	Must(psync.NewBoundedSemaphore(seg, "s", permits))(t)
 	handles := make([]*psync.BoundedSemaphore, 4) // with hints of their own
 	for i := range handles {
-		handles[i] = closing(t, must(psync.OpenBoundedSemaphore(seg, "s"))(t))
+		handles[i] = Closing(t, Must(psync.OpenBoundedSemaphore(seg, "s"))(t))
 	}
-	all(t, "users", len(handles), func(i int) error {
+	All(t, "users", len(handles), func(i int) error {
 		for range 5000 {
 			if err := handles[i].TryAcquire(); err != nil {
 				return err
@@ -147,24 +148,24 @@ func testReleaseAmidOthers(t *testing.T, seg *shm.Segment) {
 }
 
 func testBoundedCorrupt(t *testing.T, seg *shm.Segment) {
-	closing(t, must(psync.NewBoundedSemaphore(seg, "s", 2))(t))
-	o := must(seg.OpenObject(shm.KindBoundedSemaphore, "s", 1))(t)
+	Closing(t, Must(psync.NewBoundedSemaphore(seg, "s", 2))(t))
+	o := Must(seg.OpenObject(shm.KindBoundedSemaphore, "s", 1))(t)
 	count := view.At[atomic.Uint32](o.Bytes(), 0)
 	for _, n := range []uint32{0, 3, psync.MaxBounded, psync.MaxBounded + 1, 1 << 31, 1<<32 - 1} {
 		if n == 3 && len(o.Bytes()) >= 256+3*8 {
 			continue // space is rounded up: it fits
 		}
 		count.Store(n)
-		wantError(t, fmt.Sprintf("open with a count of %d", n), second(psync.OpenBoundedSemaphore(seg, "s")), shm.ErrCorrupt)
+		WantError(t, fmt.Sprintf("open with a count of %d", n), Second(psync.OpenBoundedSemaphore(seg, "s")), shm.ErrCorrupt)
 	}
 	count.Store(2)
-	wantNil(t, "open", second(psync.OpenBoundedSemaphore(seg, "s")))
+	WantNil(t, "open", Second(psync.OpenBoundedSemaphore(seg, "s")))
 }
 
 func TestBoundedSemaphoreHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
-		s := closing(t, must(psync.NewBoundedSemaphore(seg, "s", 2))(t))
-		o := must(seg.OpenObject(shm.KindBoundedSemaphore, "s", 1))(t)
+		s := Closing(t, Must(psync.NewBoundedSemaphore(seg, "s", 2))(t))
+		o := Must(seg.OpenObject(shm.KindBoundedSemaphore, "s", 1))(t)
 		hostile(t, o, []int{0, 128, 256, 260, 264, 268}, []uint32{uint32(o.Me()), uint32(o.Me()) | 1<<31}, s,
 			psync.ErrNoPermit, psync.ErrOverRelease, psync.ErrNotHeld, context.DeadlineExceeded)
 		wantValue(t, s, 2)
@@ -173,33 +174,33 @@ func TestBoundedSemaphoreHostileBytes(t *testing.T) {
 
 // Deaths that are simulated: see the race detector's view of them.
 func TestBoundedSemaphoreDeadParty(t *testing.T) {
-	seg := heap(t)
-	party := must(seg.Attach())(t)
-	s := closing(t, must(psync.NewBoundedSemaphore(seg, "s", 3))(t))
-	far := must(psync.OpenBoundedSemaphore(party, "s"))(t)
-	wantNil(t, "calls", errors.Join(far.TryAcquire(), s.TryAcquire(), far.TryAcquire()))
+	seg := Heap(t, room)
+	party := Must(seg.Attach())(t)
+	s := Closing(t, Must(psync.NewBoundedSemaphore(seg, "s", 3))(t))
+	far := Must(psync.OpenBoundedSemaphore(party, "s"))(t)
+	WantNil(t, "calls", errors.Join(far.TryAcquire(), s.TryAcquire(), far.TryAcquire()))
 	errs := asleepAt(t, s, 2)
-	wantNil(t, "Announce", seg.Announce(must(party.Drop())(t)))
+	Dies(t, seg, party)
 	for range 2 {
-		wantNil(t, "Acquire", await(t, errs, "waiter"))
+		WantNil(t, "Acquire", Await(t, errs, "waiter"))
 	}
 	wantValue(t, s, 0)
-	wantError(t, "TryAcquire of none", s.TryAcquire(), psync.ErrNoPermit)
-	wantNil(t, "Release", errors.Join(s.Release(), s.Release(), s.Release()))
+	WantError(t, "TryAcquire of none", s.TryAcquire(), psync.ErrNoPermit)
+	WantNil(t, "Release", errors.Join(s.Release(), s.Release(), s.Release()))
 	wantValue(t, s, 3)
 
 	// Without anybody waiting: they are free, and nobody's.
-	party = must(seg.Attach())(t)
-	far = must(psync.OpenBoundedSemaphore(party, "s"))(t)
+	party = Must(seg.Attach())(t)
+	far = Must(psync.OpenBoundedSemaphore(party, "s"))(t)
 	for range 3 {
-		wantNil(t, "TryAcquire", far.TryAcquire())
+		WantNil(t, "TryAcquire", far.TryAcquire())
 	}
-	wantError(t, "Release", s.Release(), psync.ErrNotHeld)
-	wantNil(t, "Announce", seg.Announce(must(party.Drop())(t)))
+	WantError(t, "Release", s.Release(), psync.ErrNotHeld)
+	Dies(t, seg, party)
 	wantValue(t, s, 3)
-	wantError(t, "Release", s.Release(), psync.ErrOverRelease)
+	WantError(t, "Release", s.Release(), psync.ErrOverRelease)
 	for n := 2; n >= 0; n-- {
-		wantNil(t, "TryAcquire", s.TryAcquire())
+		WantNil(t, "TryAcquire", s.TryAcquire())
 		wantValue(t, s, n)
 	}
 }
@@ -208,29 +209,25 @@ func TestBoundedSemaphoreDeadParty(t *testing.T) {
 func TestBoundedSemaphorePolled(t *testing.T) {
 	for _, poll := range []string{"TryAcquire", "Value"} {
 		t.Run(poll, func(t *testing.T) {
-			seg := anonymous(t)
-			s, c := closing(t, must(psync.NewBoundedSemaphore(seg, "", 1))(t)), newCells(t, seg, 2)
-			p := startPart(t, holdPermitTask, part{N: 1, Bounded: s, Cells: c})
-			c.await(t, 0, 1)
+			seg := Anonymous(t, room)
+			s, c := Closing(t, Must(psync.NewBoundedSemaphore(seg, "", 1))(t)), NewCells(t, seg, 2)
+			p := Start(t, holdPermitTask, job{N: 1, Bounded: s, Cells: c})
+			c.Await(t, 0, 1)
 			free := func() bool {
 				if poll == "Value" {
-					return must(s.Value())(t) == 1
+					return Must(s.Value())(t) == 1
 				}
 				err := s.TryAcquire()
 				if err != nil {
-					wantError(t, "TryAcquire", err, psync.ErrNoPermit)
+					WantError(t, "TryAcquire", err, psync.ErrNoPermit)
 				}
 				return err == nil
 			}
 			if free() {
 				t.Error("the permit is free while its holder lives")
 			}
-			kill(t, p)
-			for begin := time.Now(); !free(); time.Sleep(time.Millisecond) {
-				if time.Since(begin) > patience {
-					stuck(t, "the permit of a dead holder")
-				}
-			}
+			Kill(t, p)
+			Eventually(t, "the permit of a dead holder", free)
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
 	psync "github.com/seed-2e7ecdea/mp/sync"
@@ -18,24 +19,22 @@ import (
 // point: wait, notify, or wait and close the condition when cell 2 says so.
 type condVictim struct {
 	Cond    *psync.Condition
-	Cells   *cells
+	Cells   *Cells
 	What    string
 	Timeout time.Duration
 }
 
-var condVictimTask = proc.Register("condition victim", func(ctx context.Context, v condVictim) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+var condVictimTask = task("condition victim", func(ctx context.Context, v condVictim) error {
 	if err := v.Cond.L().Acquire(ctx); err != nil {
-		return 0, err
+		return err
 	}
-	v.Cells.add(0)
+	v.Cells.Add(0)
 	if v.What == "notify" {
-		return 0, v.Cond.NotifyAll()
+		return v.Cond.NotifyAll()
 	}
 	if v.What == "close" {
 		go func() {
-			if v.Cells.until(ctx, 2, 1) == nil {
+			if v.Cells.Until(ctx, 2, 1) == nil {
 				v.Cond.Close()
 			}
 		}()
@@ -46,40 +45,24 @@ var condVictimTask = proc.Register("condition victim", func(ctx context.Context,
 		defer cancel()
 		wait = short
 	}
-	return 0, v.Cond.Wait(wait)
+	return v.Cond.Wait(wait)
 })
 
 // victim starts a process that dies at a point.
-func (s *scene) victim(c *cells, what string, point crash.Point, nth int) *proc.Call[int] {
+func (s *scene) victim(c *Cells, what string, point crash.Point, nth int) *proc.Call[int] {
 	s.Helper()
 	in := condVictim{Cond: s.main.(lockMember).Condition, Cells: c, What: what}
 	if point == crash.ConditionLeft {
 		in.Timeout = time.Millisecond
 	}
-	p, err := condVictimTask.New(in, &proc.Options{Env: []string{fmt.Sprintf("%s=%v:%d", crash.Env, point, nth)}})
-	if err == nil {
-		err = p.Start(within(s))
-	}
-	wantNil(s, "start", err)
-	s.Cleanup(func() { kill(s, p) })
-	return p
-}
-
-func (s *scene) died(p *proc.Call[int]) {
-	s.Helper()
-	var exit *proc.ExitError
-	if err := p.Join(within(s)); !errors.As(err, &exit) || exit.Code != -9 {
-		s.Fatalf("victim ended with %v, want death at its point", err)
-	}
+	return StartToDie(s, condVictimTask, in, point, nth)
 }
 
 // TestConditionUserDies kills a waiter or a notifier at each step. Two others
 // wait, here and in another party: wakes says how many of them wake by what the
 // victim leaves, and holding, that it dies with the lock.
 func TestConditionUserDies(t *testing.T) {
-	if !crash.Enabled {
-		t.Skip("needs a binary built with -tags crashpoints")
-	}
+	NeedCrashPoints(t)
 	walked := make(map[crash.Point]bool)
 	for _, test := range []struct {
 		point   crash.Point
@@ -102,15 +85,15 @@ func TestConditionUserDies(t *testing.T) {
 		nth := max(test.nth, 1)
 		for _, ignore := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%v_%d_ignore_%v", test.point, nth, ignore), func(t *testing.T) {
-				seg := anonymous(t)
+				seg := Anonymous(t, room)
 				s := newScene(t, lockClub{}, seg, &psync.Options{IgnoreDeaths: ignore}, nil)
-				c := newCells(t, seg, 3)
+				c := NewCells(t, seg, 3)
 				results := s.kill(c, test.point, nth)
 				if test.holding && !ignore {
 					for range 2 {
-						wantError(t, "Wait", await(t, results, "a waiter whose lock the dead hold"), psync.ErrOwnerDied)
+						WantError(t, "Wait", Await(t, results, "a waiter whose lock the dead hold"), psync.ErrOwnerDied)
 					}
-					wantNil(t, "Recover", recoverLock(s, s.main, s.main.NotifyAll))
+					WantNil(t, "Recover", recoverLock(s, s.main, s.main.NotifyAll))
 				} else {
 					for range test.wakes {
 						s.wakes(results)
@@ -140,7 +123,7 @@ func TestConditionUserDies(t *testing.T) {
 
 // kill lets a victim die at a point, and returns what the Waits of two others
 // return.
-func (s *scene) kill(c *cells, point crash.Point, nth int) <-chan error {
+func (s *scene) kill(c *Cells, point crash.Point, nth int) <-chan error {
 	s.Helper()
 	results := make(chan error, 2)
 	others := func() {
@@ -167,9 +150,9 @@ func (s *scene) kill(c *cells, point crash.Point, nth int) <-chan error {
 		s.awaitWaiting(1)
 		others()
 		s.hold()
-		wantNil(s, "Notify", s.main.Notify(1))
-		c.add(2)
-		s.died(victim)
+		WantNil(s, "Notify", s.main.Notify(1))
+		c.Add(2)
+		Killed(s, victim)
 		s.release()
 	case crash.ConditionTakenOver:
 		// Only the victim can take the notification of a dead one over: the
@@ -181,22 +164,22 @@ func (s *scene) kill(c *cells, point crash.Point, nth int) <-chan error {
 		heir := s.child(c, 1)
 		stop(s, heir)
 		s.notify(1)
-		kill(s, first)
-		s.died(victim)
-		wantNil(s, "SIGCONT", resume(heir))
-		c.await(s, 1, 1)
-		joined(s, heir)
+		Kill(s, first)
+		Killed(s, victim)
+		WantNil(s, "SIGCONT", resume(heir))
+		c.Await(s, 1, 1)
+		Result(s, heir)
 		results <- nil
 		done := s.wait(s.seg)
 		go func() { results <- <-done }()
 	}
-	s.died(victim)
+	Killed(s, victim)
 	return results
 }
 
 // condConsumer takes items, the plain cell 0, until there are none and cell 1
 // says that it is the end. Cell 2 counts what was taken.
-var condConsumer = proc.Register("condition consumer", func(ctx context.Context, j condJob) (int, error) {
+var condConsumer = proc.Register("condition consumer", func(ctx context.Context, j job) (int, error) {
 	errs := make(chan error)
 	for range j.N {
 		go func() { errs <- consume(ctx, j) }()
@@ -208,8 +191,8 @@ var condConsumer = proc.Register("condition consumer", func(ctx context.Context,
 	return 0, err
 })
 
-func consume(ctx context.Context, j condJob) error {
-	items, end := j.Cells.at(0), j.Cells.at(1)
+func consume(ctx context.Context, j job) error {
+	items, end := j.Cells.At(0), j.Cells.At(1)
 	for {
 		err := j.Cond.L().Acquire(ctx)
 		if err == nil {
@@ -236,7 +219,7 @@ func consume(ctx context.Context, j condJob) error {
 			return nil
 		}
 		if n == 1 {
-			j.Cells.add(2) // all is taken
+			j.Cells.Add(2) // all is taken
 		}
 	}
 }
@@ -251,73 +234,67 @@ func TestConditionStorm(t *testing.T) {
 	}
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 1))
-	seg := anonymous(t)
+	seg := Anonymous(t, room)
 	s := newScene(t, lockClub{}, seg, nil, nil)
 	m := s.main.(lockMember)
-	c := newCells(t, seg, 3)
+	c := NewCells(t, seg, 3)
 	start := func() *proc.Call[int] {
-		p, err := condConsumer.New(condJob{m.Condition, c, goroutines}, nil)
-		if err == nil {
-			err = p.Start(within(t))
-		}
-		wantNil(t, "start", err)
-		t.Cleanup(func() { kill(t, p) })
-		return p
+		return Start(t, condConsumer, job{N: goroutines, Cond: m.Condition, Cells: c})
 	}
 	var procs [consumers]*proc.Call[int]
 	for i := range procs {
 		procs[i] = start()
 	}
 	hold := func() {
-		err := m.Acquire(within(t))
+		err := m.Acquire(Within(t))
 		for errors.Is(err, psync.ErrOwnerDied) {
-			wantNil(t, "Recover", m.L().Recover(within(t), m.NotifyAll))
-			err = m.Acquire(within(t))
+			WantNil(t, "Recover", m.L().Recover(Within(t), m.NotifyAll))
+			err = m.Acquire(Within(t))
 		}
-		wantNil(t, "Acquire", err)
+		WantNil(t, "Acquire", err)
 	}
 	kills, worst := 0, time.Duration(0)
 	for round := range rounds {
 		hold()
 		n := 1 + r.IntN(4)
-		c.at(0).Store(c.at(0).Load() + uint32(n))
-		wantNil(t, "Notify", m.Notify(n))
+		c.At(0).Store(c.At(0).Load() + uint32(n))
+		WantNil(t, "Notify", m.Notify(n))
 		victim := -1
 		switch r.IntN(4) {
 		case 0: // nobody
 		case 1: // one that has the lock, or is going to
 			victim = r.IntN(consumers)
-			wantNil(t, "Release", m.Release())
+			WantNil(t, "Release", m.Release())
 			time.Sleep(time.Duration(r.IntN(200)) * time.Microsecond) // a random moment
-			wantNil(t, "Kill", procs[victim].Kill())
+			WantNil(t, "Kill", procs[victim].Kill())
 		default: // one that has been notified, perhaps, and has no lock
 			victim = r.IntN(consumers)
-			wantNil(t, "Kill", procs[victim].Kill())
-			wantNil(t, "Release", m.Release())
+			WantNil(t, "Kill", procs[victim].Kill())
+			WantNil(t, "Release", m.Release())
 		}
 		if victim < 0 {
-			wantNil(t, "Release", m.Release())
+			WantNil(t, "Release", m.Release())
 		}
 		begin := time.Now()
-		for c.at(0).Load() > 0 {
-			if time.Since(begin) > patience {
-				stuck(t, fmt.Sprintf("round %d, seed %d: %d items are left, %d wait", round, seed, c.at(0).Load(), m.Waiting()))
+		for c.At(0).Load() > 0 {
+			if time.Since(begin) > Patience {
+				Stuck(t, fmt.Sprintf("round %d, seed %d: %d items are left, %d wait", round, seed, c.At(0).Load(), m.Waiting()))
 			}
 			time.Sleep(20 * time.Microsecond)
 		}
 		worst = max(worst, time.Since(begin))
 		if victim >= 0 {
 			kills++
-			await(t, procs[victim].Done(), "end of a killed process")
+			Await(t, procs[victim].Done(), "end of a killed process")
 			procs[victim] = start()
 		}
 	}
-	c.at(1).Store(1)
+	c.At(1).Store(1)
 	hold()
-	wantNil(t, "NotifyAll", m.NotifyAll())
-	wantNil(t, "Release", m.Release())
+	WantNil(t, "NotifyAll", m.NotifyAll())
+	WantNil(t, "Release", m.Release())
 	for _, p := range procs {
-		joined(t, p)
+		Result(t, p)
 	}
 	t.Logf("%d rounds, %d killed; the longest until all was taken: %v; %d places used", rounds, kills, worst, m.Used())
 }

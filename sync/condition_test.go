@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -63,26 +64,26 @@ type lockClub struct{}
 
 func (lockClub) found(t testing.TB, seg *shm.Segment, lock *psync.Options, o *psync.ConditionOptions) {
 	t.Helper()
-	l := must(psync.NewLock(seg, "l", lock))(t)
-	must(psync.NewCondition(seg, "c", l, o))(t)
+	l := Must(psync.NewLock(seg, "l", lock))(t)
+	Must(psync.NewCondition(seg, "c", l, o))(t)
 }
 
 func (lockClub) join(t testing.TB, seg *shm.Segment) member {
 	t.Helper()
-	return lockMember{must(psync.OpenCondition(seg, "c"))(t)}
+	return lockMember{Must(psync.OpenCondition(seg, "c"))(t)}
 }
 
 type rlockClub struct{}
 
 func (rlockClub) found(t testing.TB, seg *shm.Segment, lock *psync.Options, o *psync.ConditionOptions) {
 	t.Helper()
-	l := must(psync.NewRLock(seg, "l", lock))(t)
-	must(psync.NewRCondition(seg, "c", l, o))(t)
+	l := Must(psync.NewRLock(seg, "l", lock))(t)
+	Must(psync.NewRCondition(seg, "c", l, o))(t)
 }
 
 func (rlockClub) join(t testing.TB, seg *shm.Segment) member {
 	t.Helper()
-	return rlockMember{must(psync.OpenRCondition(seg, "c"))(t), new(psync.Holder)}
+	return rlockMember{Must(psync.OpenRCondition(seg, "c"))(t), new(psync.Holder)}
 }
 
 // A scene is a condition in a segment, with one member that directs.
@@ -102,23 +103,23 @@ func newScene(t testing.TB, c club, seg *shm.Segment, lock *psync.Options, o *ps
 // party attaches a party of its own.
 func (s *scene) party() *shm.Segment {
 	s.Helper()
-	return closing(s, must(s.seg.Attach())(s))
+	return Closing(s, Must(s.seg.Attach())(s))
 }
 
-func (s *scene) hold()    { s.Helper(); wantNil(s, "Acquire", s.main.Acquire(within(s))) }
-func (s *scene) release() { s.Helper(); wantNil(s, "Release", s.main.Release()) }
+func (s *scene) hold()    { s.Helper(); WantNil(s, "Acquire", s.main.Acquire(Within(s))) }
+func (s *scene) release() { s.Helper(); WantNil(s, "Release", s.main.Release()) }
 
 func (s *scene) notify(n int) {
 	s.Helper()
 	s.hold()
-	wantNil(s, "Notify", s.main.Notify(n))
+	WantNil(s, "Notify", s.main.Notify(n))
 	s.release()
 }
 
 // awaitWaiting waits until n wait, and have released the lock.
 func (s *scene) awaitWaiting(n int) {
 	s.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Microsecond) {
+	for deadline := time.Now().Add(Patience); ; time.Sleep(100 * time.Microsecond) {
 		s.hold()
 		now := s.main.Waiting()
 		s.release()
@@ -126,7 +127,7 @@ func (s *scene) awaitWaiting(n int) {
 			return
 		}
 		if time.Now().After(deadline) {
-			stuck(s, fmt.Sprintf("%d wait, not %d", now, n))
+			Stuck(s, fmt.Sprintf("%d wait, not %d", now, n))
 		}
 	}
 }
@@ -143,7 +144,7 @@ func (s *scene) waitIn(ctx context.Context, m member) <-chan error {
 	s.hold()
 	before := s.main.Waiting()
 	s.release()
-	done := async(func() error {
+	done := Async(func() error {
 		if err := m.Acquire(ctx); err != nil {
 			return err
 		}
@@ -162,7 +163,7 @@ func (s *scene) waitIn(ctx context.Context, m member) <-chan error {
 // wakes waits for the end of a Wait that was notified.
 func (s *scene) wakes(c <-chan error) {
 	s.Helper()
-	wantNil(s, "Wait", await(s, c, "a waiter that was notified"))
+	WantNil(s, "Wait", Await(s, c, "a waiter that was notified"))
 }
 
 // sleeps checks that those wait.
@@ -222,16 +223,16 @@ func testCondNotHeld(s *scene) {
 	for _, other := range []*shm.Segment{nil, s.party()} {
 		if other != nil { // somebody else holds it
 			m := s.club.join(s, other)
-			wantNil(s, "Acquire", m.Acquire(within(s)))
-			defer func() { wantNil(s, "Release", m.Release()) }()
+			WantNil(s, "Acquire", m.Acquire(Within(s)))
+			defer func() { WantNil(s, "Release", m.Release()) }()
 		}
-		wantError(s, "Wait", s.main.Wait(within(s)), psync.ErrNotHeld)
-		wantError(s, "Wait, expired", s.main.Wait(expired), psync.ErrNotHeld)
-		wantError(s, "WaitFor", s.main.WaitFor(within(s), func() bool { return false }), psync.ErrNotHeld)
+		WantError(s, "Wait", s.main.Wait(Within(s)), psync.ErrNotHeld)
+		WantError(s, "Wait, expired", s.main.Wait(Expired), psync.ErrNotHeld)
+		WantError(s, "WaitFor", s.main.WaitFor(Within(s), func() bool { return false }), psync.ErrNotHeld)
 		for n := -1; n <= 2; n++ {
-			wantError(s, "Notify", s.main.Notify(n), psync.ErrNotHeld)
+			WantError(s, "Notify", s.main.Notify(n), psync.ErrNotHeld)
 		}
-		wantError(s, "NotifyAll", s.main.NotifyAll(), psync.ErrNotHeld)
+		WantError(s, "NotifyAll", s.main.NotifyAll(), psync.ErrNotHeld)
 	}
 }
 
@@ -261,14 +262,14 @@ func testCondNotifyAll(s *scene) {
 		}()
 	}
 	for range 6 {
-		wantError(s, "Wait", await(s, early, "a waiter whose time is over"), context.DeadlineExceeded)
+		WantError(s, "Wait", Await(s, early, "a waiter whose time is over"), context.DeadlineExceeded)
 	}
 	var late [6]<-chan error
 	for i := range late {
 		late[i] = s.wait(parties[i%2])
 	}
 	s.hold()
-	wantNil(s, "NotifyAll", s.main.NotifyAll())
+	WantNil(s, "NotifyAll", s.main.NotifyAll())
 	s.release()
 	for _, c := range late {
 		s.wakes(c)
@@ -301,11 +302,11 @@ func testCondTimeout(s *scene) {
 	defer cancel()
 	for range 3 {
 		s.hold()
-		wantError(s, "Wait, expired", s.main.Wait(expired), context.Canceled)
-		wantError(s, "Wait, late", s.main.Wait(late), context.DeadlineExceeded)
+		WantError(s, "Wait, expired", s.main.Wait(Expired), context.Canceled)
+		WantError(s, "Wait, late", s.main.Wait(late), context.DeadlineExceeded)
 		begin := time.Now()
 		short, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
-		wantError(s, "Wait", s.main.Wait(short), context.DeadlineExceeded)
+		WantError(s, "Wait", s.main.Wait(short), context.DeadlineExceeded)
 		cancel()
 		if d := time.Since(begin); d < 10*time.Millisecond {
 			s.Errorf("Wait gave up after %v", d)
@@ -323,26 +324,26 @@ func testCondCancelled(s *scene) {
 	done := s.waitIn(ctx, s.club.join(s, s.party()))
 	s.hold()
 	cancel()
-	for deadline := time.Now().Add(patience); s.main.Waiting() > 0; time.Sleep(100 * time.Microsecond) {
+	for deadline := time.Now().Add(Patience); s.main.Waiting() > 0; time.Sleep(100 * time.Microsecond) {
 		if time.Now().After(deadline) {
-			stuck(s, "a cancelled waiter goes on to wait")
+			Stuck(s, "a cancelled waiter goes on to wait")
 		}
 	}
-	wantNil(s, "Notify of nobody", s.main.Notify(1))
-	awaitAsleep(s, os.Getpid(), 1)
+	WantNil(s, "Notify of nobody", s.main.Notify(1))
+	AwaitAsleep(s, os.Getpid(), 1)
 	select {
 	case err := <-done:
 		s.Fatalf("Wait returned %v, but another holds the lock", err)
 	default:
 	}
 	s.release()
-	wantError(s, "Wait", await(s, done, "a cancelled waiter"), context.Canceled)
+	WantError(s, "Wait", Await(s, done, "a cancelled waiter"), context.Canceled)
 
 	// A notification that came first is not lost.
 	ctx, cancel = context.WithCancel(context.Background())
 	done = s.waitIn(ctx, s.club.join(s, s.seg))
 	s.hold()
-	wantNil(s, "Notify", s.main.Notify(1))
+	WantNil(s, "Notify", s.main.Notify(1))
 	cancel()
 	s.release()
 	s.wakes(done)
@@ -350,11 +351,11 @@ func testCondCancelled(s *scene) {
 
 func testCondWaitFor(s *scene) {
 	yes := func() bool { return true }
-	wantNil(s, "WaitFor of what is true, not held", s.main.WaitFor(expired, yes))
-	c := newCells(s, s.seg, 1)
-	state := c.plain(0)
+	WantNil(s, "WaitFor of what is true, not held", s.main.WaitFor(Expired, yes))
+	c := NewCells(s, s.seg, 1)
+	state := c.Plain(0)
 	m := s.club.join(s, s.party())
-	done := async(func() error {
+	done := Async(func() error {
 		if err := m.Acquire(context.Background()); err != nil {
 			return err
 		}
@@ -368,13 +369,13 @@ func testCondWaitFor(s *scene) {
 		s.awaitWaiting(1)
 		s.hold()
 		*state++
-		wantNil(s, "NotifyAll", s.main.NotifyAll())
+		WantNil(s, "NotifyAll", s.main.NotifyAll())
 		s.release()
 	}
 	s.wakes(done)
 	s.hold()
 	calls := 0
-	wantNil(s, "WaitFor of what is true", s.main.WaitFor(expired, func() bool { calls++; return true }))
+	WantNil(s, "WaitFor of what is true", s.main.WaitFor(Expired, func() bool { calls++; return true }))
 	if calls != 1 {
 		s.Errorf("pred was called %d times", calls)
 	}
@@ -389,13 +390,13 @@ func testCondWaitForTimeout(s *scene) {
 		begin := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), d)
 		calls := 0
-		wantError(s, "WaitFor", s.main.WaitFor(ctx, func() bool { calls++; return false }), context.DeadlineExceeded)
+		WantError(s, "WaitFor", s.main.WaitFor(ctx, func() bool { calls++; return false }), context.DeadlineExceeded)
 		if took := time.Since(begin); took < d {
 			s.Errorf("WaitFor gave up after %v", took)
 		}
 		// It became true without a notification: pred has the last word.
 		first := true
-		wantNil(s, "WaitFor", s.main.WaitFor(ctx, func() bool { defer func() { first = false }(); return !first }))
+		WantNil(s, "WaitFor", s.main.WaitFor(ctx, func() bool { defer func() { first = false }(); return !first }))
 		cancel()
 	}
 }
@@ -403,10 +404,10 @@ func testCondWaitForTimeout(s *scene) {
 func testCondNobodyWaits(s *scene) {
 	s.hold()
 	for n := -1; n <= 3; n++ {
-		wantNil(s, "Notify", s.main.Notify(n))
+		WantNil(s, "Notify", s.main.Notify(n))
 	}
-	wantNil(s, "NotifyAll", s.main.NotifyAll())
-	wantError(s, "Wait", s.main.Wait(expired), context.Canceled)
+	WantNil(s, "NotifyAll", s.main.NotifyAll())
+	WantError(s, "Wait", s.main.Wait(Expired), context.Canceled)
 	s.release()
 	done := s.wait(s.seg)
 	for n := -1; n <= 0; n++ {
@@ -433,7 +434,7 @@ func testCondOrder(s *scene) {
 	for range 3 * n {
 		if i := r.IntN(len(all)); r.IntN(2) == 0 {
 			cancels[i]()
-			wantError(s, "Wait", await(s, all[i], "a cancelled waiter"), context.Canceled)
+			WantError(s, "Wait", Await(s, all[i], "a cancelled waiter"), context.Canceled)
 			all, cancels = append(all[:i:i], all[i+1:]...), append(cancels[:i:i], cancels[i+1:]...)
 		} else {
 			s.notify(1)
@@ -459,18 +460,18 @@ func testCondHandedOnByClose(s *scene) {
 	b := s.wait(s.party())
 	late := s.club.join(s, s.seg)
 	s.hold()
-	wantNil(s, "Notify", s.main.Notify(1))
-	wantNil(s, "Close", first.Close())
-	wantError(s, "Wait", await(s, a, "a waiter of a closed condition"), psync.ErrClosed)
+	WantNil(s, "Notify", s.main.Notify(1))
+	WantNil(s, "Close", first.Close())
+	WantError(s, "Wait", Await(s, a, "a waiter of a closed condition"), psync.ErrClosed)
 	s.release()
 	s.wakes(b)
 	// Nobody is left who waited then: it is void.
 	first = s.club.join(s, s.seg)
 	a = s.waitIn(context.Background(), first)
 	s.hold()
-	wantNil(s, "Notify", s.main.Notify(1))
-	wantNil(s, "Close", first.Close())
-	wantError(s, "Wait", await(s, a, "a waiter of a closed condition"), psync.ErrClosed)
+	WantNil(s, "Notify", s.main.Notify(1))
+	WantNil(s, "Close", first.Close())
+	WantError(s, "Wait", Await(s, a, "a waiter of a closed condition"), psync.ErrClosed)
 	s.release()
 	c := s.waitIn(context.Background(), late)
 	s.sleeps(c)
@@ -480,45 +481,45 @@ func testCondHandedOnByClose(s *scene) {
 
 func condAllFail(t testing.TB, m member) {
 	t.Helper()
-	wantError(t, "Wait", m.Wait(within(t)), psync.ErrClosed)
-	wantError(t, "Wait, expired", m.Wait(expired), psync.ErrClosed)
-	wantError(t, "WaitFor", m.WaitFor(within(t), func() bool { return false }), psync.ErrClosed)
-	wantError(t, "Notify", m.Notify(1), psync.ErrClosed)
-	wantError(t, "NotifyAll", m.NotifyAll(), psync.ErrClosed)
+	WantError(t, "Wait", m.Wait(Within(t)), psync.ErrClosed)
+	WantError(t, "Wait, expired", m.Wait(Expired), psync.ErrClosed)
+	WantError(t, "WaitFor", m.WaitFor(Within(t), func() bool { return false }), psync.ErrClosed)
+	WantError(t, "Notify", m.Notify(1), psync.ErrClosed)
+	WantError(t, "NotifyAll", m.NotifyAll(), psync.ErrClosed)
 }
 
 func testCondClosed(s *scene) {
 	m := s.club.join(s, s.seg)
-	wantNil(s, "Acquire", m.Acquire(within(s)))
+	WantNil(s, "Acquire", m.Acquire(Within(s)))
 	for range 2 {
-		wantNil(s, "Close", m.Close())
+		WantNil(s, "Close", m.Close())
 	}
 	condAllFail(s, m)
 	condAllFail(s, lockMember{new(psync.Condition)})
 	condAllFail(s, rlockMember{new(psync.RCondition), new(psync.Holder)})
 
-	party := must(s.seg.Attach())(s)
+	party := Must(s.seg.Attach())(s)
 	far := s.club.join(s, party)
-	wantNil(s, "Close", party.Close())
+	WantNil(s, "Close", party.Close())
 	condAllFail(s, far)
 }
 
 func testCondClosedWhileWaiting(s *scene) {
 	m := s.club.join(s, s.seg)
 	a, b := s.waitIn(context.Background(), m), s.wait(s.seg)
-	wantNil(s, "Close", m.Close())
-	wantError(s, "Wait", await(s, a, "a waiter of a closed condition"), psync.ErrClosed)
+	WantNil(s, "Close", m.Close())
+	WantError(s, "Wait", Await(s, a, "a waiter of a closed condition"), psync.ErrClosed)
 	s.sleeps(b)
 	s.notify(1)
 	s.wakes(b)
 }
 
 func testCondSegmentClosed(s *scene) {
-	party := must(s.seg.Attach())(s)
+	party := Must(s.seg.Attach())(s)
 	a, b, c := s.wait(party), s.wait(party), s.wait(s.seg)
-	wantNil(s, "Close", party.Close())
+	WantNil(s, "Close", party.Close())
 	for _, done := range []<-chan error{a, b} {
-		wantError(s, "Wait", await(s, done, "a waiter of a closed segment"), psync.ErrClosed)
+		WantError(s, "Wait", Await(s, done, "a waiter of a closed segment"), psync.ErrClosed)
 	}
 	s.sleeps(c)
 	s.notify(1) // not to those who are gone
@@ -527,11 +528,11 @@ func testCondSegmentClosed(s *scene) {
 
 func testCondDeadWaiter(s *scene) {
 	for _, n := range []int{1, math.MaxInt} {
-		party := must(s.seg.Attach())(s)
+		party := Must(s.seg.Attach())(s)
 		a, b, c := s.wait(party), s.wait(s.seg), s.wait(party)
-		partyDies(s.TB.(*testing.T), s.seg, party)
+		Dies(s, s.seg, party)
 		for _, done := range []<-chan error{a, c} {
-			wantError(s, "Wait of the dead", await(s, done, "a dead waiter"), psync.ErrClosed)
+			WantError(s, "Wait of the dead", Await(s, done, "a dead waiter"), psync.ErrClosed)
 		}
 		s.sleeps(b)
 		s.notify(n)
@@ -541,26 +542,26 @@ func testCondDeadWaiter(s *scene) {
 
 func testCondDeadNotified(s *scene) {
 	for range 3 {
-		party := must(s.seg.Attach())(s)
+		party := Must(s.seg.Attach())(s)
 		a, b, c := s.wait(party), s.wait(s.seg), s.wait(s.seg)
 		s.hold()
-		wantNil(s, "Notify", s.main.Notify(1))
-		partyDies(s.TB.(*testing.T), s.seg, party)
-		wantError(s, "Wait of the dead", await(s, a, "a dead waiter"), psync.ErrClosed)
+		WantNil(s, "Notify", s.main.Notify(1))
+		Dies(s, s.seg, party)
+		WantError(s, "Wait of the dead", Await(s, a, "a dead waiter"), psync.ErrClosed)
 		s.release()
 		select { // either has it, and one has it
 		case err := <-b:
-			wantNil(s, "Wait", err)
+			WantNil(s, "Wait", err)
 			s.sleeps(c)
 			s.notify(1)
 			s.wakes(c)
 		case err := <-c:
-			wantNil(s, "Wait", err)
+			WantNil(s, "Wait", err)
 			s.sleeps(b)
 			s.notify(1)
 			s.wakes(b)
-		case <-time.After(patience):
-			stuck(s, "a notification was lost with the dead")
+		case <-time.After(Patience):
+			Stuck(s, "a notification was lost with the dead")
 		}
 	}
 }
@@ -569,33 +570,33 @@ func testCondDeadNotified(s *scene) {
 func recoverLock(s *scene, m member, repair func() error) error {
 	switch m := m.(type) {
 	case lockMember:
-		return m.L().Recover(within(s), repair)
+		return m.L().Recover(Within(s), repair)
 	case rlockMember:
-		return m.L().Recover(within(s), m.h, repair)
+		return m.L().Recover(Within(s), m.h, repair)
 	}
 	panic("unknown member")
 }
 
 func testCondDeadOwner(s *scene) {
-	party := must(s.seg.Attach())(s)
+	party := Must(s.seg.Attach())(s)
 	far := s.club.join(s, party)
 	a, b := s.wait(s.seg), s.wait(s.party())
 	ctx, cancel := context.WithCancel(context.Background())
 	c := s.waitIn(ctx, s.club.join(s, s.seg))
-	wantNil(s, "Acquire", far.Acquire(within(s)))
-	wantNil(s, "Notify", far.Notify(1))
+	WantNil(s, "Acquire", far.Acquire(Within(s)))
+	WantNil(s, "Notify", far.Notify(1))
 	cancel()
-	partyDies(s.TB.(*testing.T), s.seg, party)
+	Dies(s, s.seg, party)
 	for _, done := range []<-chan error{a, b, c} {
-		err := await(s, done, "a waiter whose lock the dead hold")
-		wantError(s, "Wait", err, psync.ErrOwnerDied)
+		err := Await(s, done, "a waiter whose lock the dead hold")
+		WantError(s, "Wait", err, psync.ErrOwnerDied)
 		if errors.Is(err, context.Canceled) {
 			s.Errorf("Wait: %v says that the lock is held", err)
 		}
 	}
-	wantError(s, "Notify", s.main.Notify(1), psync.ErrNotHeld)
-	wantError(s, "Wait", s.main.Wait(within(s)), psync.ErrNotHeld)
-	wantNil(s, "Recover", recoverLock(s, s.main, s.main.NotifyAll))
+	WantError(s, "Notify", s.main.Notify(1), psync.ErrNotHeld)
+	WantError(s, "Wait", s.main.Wait(Within(s)), psync.ErrNotHeld)
+	WantNil(s, "Recover", recoverLock(s, s.main, s.main.NotifyAll))
 	done := s.wait(s.seg)
 	s.sleeps(done)
 	s.notify(1)
@@ -608,10 +609,10 @@ func testCondDeadOwner(s *scene) {
 func testCondHammer(s *scene) {
 	const parties, getters, each = 2, 3, 150
 	segs := []*shm.Segment{s.seg, s.party()}
-	c := newCells(s, s.seg, 1)
-	items := c.plain(0)
-	ctx := within(s)
-	all(s, "users of the condition", parties*(getters+1), func(i int) error {
+	c := NewCells(s, s.seg, 1)
+	items := c.Plain(0)
+	ctx := Within(s)
+	All(s, "users of the condition", parties*(getters+1), func(i int) error {
 		m := s.club.join(s, segs[i%parties])
 		r := rand.New(rand.NewPCG(uint64(i), 1))
 		for n := 0; n < each; {
@@ -658,24 +659,24 @@ func TestC07_ConditionRestoresDepth(t *testing.T) {
 		s := newScene(t, rlockClub{}, seg, nil, nil)
 		m := s.club.join(t, seg).(rlockMember)
 		for range 3 {
-			wantNil(t, "Acquire", m.Acquire(within(t)))
+			WantNil(t, "Acquire", m.Acquire(Within(t)))
 		}
 		end := make(chan error, 1)
 		go func() {
 			err := m.Wait(context.Background())
 			if err == nil {
-				err = m.Wait(expired)
+				err = m.Wait(Expired)
 			}
 			end <- err
 		}()
 		s.awaitWaiting(1) // so the lock is free
 		s.notify(1)
-		wantError(t, "second Wait", await(t, end, "a waiter that was notified"), context.Canceled)
+		WantError(t, "second Wait", Await(t, end, "a waiter that was notified"), context.Canceled)
 		for range 3 {
-			wantError(t, "TryAcquire by another", m.L().TryAcquire(new(psync.Holder)), psync.ErrHeld)
-			wantNil(t, "Release", m.Release())
+			WantError(t, "TryAcquire by another", m.L().TryAcquire(new(psync.Holder)), psync.ErrHeld)
+			WantNil(t, "Release", m.Release())
 		}
-		wantError(t, "fourth Release", m.Release(), psync.ErrNotHeld)
+		WantError(t, "fourth Release", m.Release(), psync.ErrNotHeld)
 	})
 }
 
@@ -683,51 +684,51 @@ func TestConditionMaking(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		l, rl := newLock(t, seg), newRLock(t, seg)
 		few := &psync.ConditionOptions{Waiters: 8}
-		c := closing(t, must(psync.NewCondition(seg, "c", l, few))(t))
-		closing(t, must(psync.NewRCondition(seg, "r", rl, few))(t))
+		c := Closing(t, Must(psync.NewCondition(seg, "c", l, few))(t))
+		Closing(t, Must(psync.NewRCondition(seg, "r", rl, few))(t))
 		if c.L() == nil || c.L().Handle() != l.Handle() {
 			t.Errorf("L is %v, want %v", c.L().Handle(), l.Handle())
 		}
-		wantNil(t, "Acquire", l.Acquire(t.Context()))
-		wantNil(t, "Close", c.L().Close())
-		wantNil(t, "Notify after L was closed", c.Notify(1))
-		wantError(t, "Wait after L was closed", c.Wait(expired), context.Canceled)
-		wantNil(t, "Release", l.Release())
+		WantNil(t, "Acquire", l.Acquire(t.Context()))
+		WantNil(t, "Close", c.L().Close())
+		WantNil(t, "Notify after L was closed", c.Notify(1))
+		WantError(t, "Wait after L was closed", c.Wait(Expired), context.Canceled)
+		WantNil(t, "Release", l.Release())
 
 		var same psync.Condition
-		wantNil(t, "UnmarshalText", same.UnmarshalText(must(c.MarshalText())(t)))
-		wantNil(t, "Close", same.Close())
+		WantNil(t, "UnmarshalText", same.UnmarshalText(Must(c.MarshalText())(t)))
+		WantNil(t, "Close", same.Close())
 		if same.L() != nil {
 			t.Error("a closed condition has a lock")
 		}
-		closed := must(psync.NewLock(seg, "gone", nil))(t)
-		wantNil(t, "Close", closed.Close())
+		closed := Must(psync.NewLock(seg, "gone", nil))(t)
+		WantNil(t, "Close", closed.Close())
 		part := lockOfAnother(t, seg)
 		for _, w := range []int{-1, 1<<20 + 1} {
 			o := &psync.ConditionOptions{Waiters: w}
-			wantError(t, "number of waiters", second(psync.NewCondition(seg, "", l, o)), psync.ErrInvalid)
-			wantError(t, "number of waiters", second(psync.NewRCondition(seg, "", rl, o)), psync.ErrInvalid)
+			WantError(t, "number of waiters", Second(psync.NewCondition(seg, "", l, o)), psync.ErrInvalid)
+			WantError(t, "number of waiters", Second(psync.NewRCondition(seg, "", rl, o)), psync.ErrInvalid)
 		}
 		for _, test := range []struct {
 			what string
 			err  error
 			want error
 		}{
-			{"name that is taken", second(psync.NewCondition(seg, "c", l, few)), fs.ErrExist},
-			{"name of nothing", second(psync.OpenCondition(seg, "x")), fs.ErrNotExist},
-			{"a closed lock", second(psync.NewCondition(seg, "", closed, few)), psync.ErrClosed},
-			{"a lock of another segment", second(psync.NewCondition(heap(t), "", l, few)), shm.ErrMismatch},
-			{"a lock inside another object", second(psync.NewCondition(seg, "", part, few)), shm.ErrMismatch},
-			{"condition of the other kind", second(psync.OpenCondition(seg, "r")), shm.ErrMismatch},
-			{"condition of the other kind", second(psync.OpenRCondition(seg, "c")), shm.ErrMismatch},
+			{"name that is taken", Second(psync.NewCondition(seg, "c", l, few)), fs.ErrExist},
+			{"name of nothing", Second(psync.OpenCondition(seg, "x")), fs.ErrNotExist},
+			{"a closed lock", Second(psync.NewCondition(seg, "", closed, few)), psync.ErrClosed},
+			{"a lock of another segment", Second(psync.NewCondition(Heap(t, room), "", l, few)), shm.ErrMismatch},
+			{"a lock inside another object", Second(psync.NewCondition(seg, "", part, few)), shm.ErrMismatch},
+			{"condition of the other kind", Second(psync.OpenCondition(seg, "r")), shm.ErrMismatch},
+			{"condition of the other kind", Second(psync.OpenRCondition(seg, "c")), shm.ErrMismatch},
 		} {
-			wantError(t, test.what, test.err, test.want)
+			WantError(t, test.what, test.err, test.want)
 		}
 		// The lock is found by its place in the directory, and may be gone.
-		named := must(psync.NewLock(seg, "named", nil))(t)
-		must(psync.NewCondition(seg, "orphan", named, few))(t)
-		wantNil(t, "Remove", seg.Remove("named"))
-		wantError(t, "a lock that was removed", second(psync.OpenCondition(seg, "orphan")), fs.ErrNotExist)
+		named := Must(psync.NewLock(seg, "named", nil))(t)
+		Must(psync.NewCondition(seg, "orphan", named, few))(t)
+		WantNil(t, "Remove", seg.Remove("named"))
+		WantError(t, "a lock that was removed", Second(psync.OpenCondition(seg, "orphan")), fs.ErrNotExist)
 	})
 }
 
@@ -737,25 +738,25 @@ func TestConditionPlaces(t *testing.T) {
 		s := newScene(t, lockClub{}, seg, nil, &psync.ConditionOptions{Waiters: 3})
 		m := s.main.(lockMember)
 		for range 5 {
-			party := must(seg.Attach())(t)
+			party := Must(seg.Attach())(t)
 			a, b, c := s.wait(party), s.wait(seg), s.wait(party)
 			s.hold()
-			wantError(t, "Wait without a place", m.Wait(within(t)), psync.ErrWaiters)
-			wantError(t, "WaitFor without a place", m.WaitFor(within(t), func() bool { return false }), psync.ErrWaiters)
-			wantNil(t, "Notify of who leaves it behind", m.Notify(1))
-			partyDies(t, seg, party)
+			WantError(t, "Wait without a place", m.Wait(Within(t)), psync.ErrWaiters)
+			WantError(t, "WaitFor without a place", m.WaitFor(Within(t), func() bool { return false }), psync.ErrWaiters)
+			WantNil(t, "Notify of who leaves it behind", m.Notify(1))
+			Dies(t, seg, party)
 			// The dead are gone before the lock is free: they can't take it.
-			wantError(t, "Wait", await(t, a, "a dead waiter"), psync.ErrClosed)
-			wantError(t, "Wait", await(t, c, "a dead waiter"), psync.ErrClosed)
+			WantError(t, "Wait", Await(t, a, "a dead waiter"), psync.ErrClosed)
+			WantError(t, "Wait", Await(t, c, "a dead waiter"), psync.ErrClosed)
 			s.release() // it was held
 			s.wakes(b)
 			// What is left behind is void; so are the places of the dead.
-			party = must(seg.Attach())(t)
+			party = Must(seg.Attach())(t)
 			a = s.wait(party)
 			s.hold()
-			wantNil(t, "Notify", m.Notify(1))
-			partyDies(t, seg, party)
-			wantError(t, "Wait", await(t, a, "a dead waiter"), psync.ErrClosed)
+			WantNil(t, "Notify", m.Notify(1))
+			Dies(t, seg, party)
+			WantError(t, "Wait", Await(t, a, "a dead waiter"), psync.ErrClosed)
 			s.release()
 		}
 		if n := m.Used(); n > 3 {
@@ -763,7 +764,7 @@ func TestConditionPlaces(t *testing.T) {
 		}
 	})
 	t.Run("used_again", func(t *testing.T) {
-		s := newScene(t, lockClub{}, heap(t), nil, nil)
+		s := newScene(t, lockClub{}, Heap(t, room), nil, nil)
 		for range 100 {
 			done := s.wait(s.seg)
 			s.notify(1)
@@ -779,12 +780,12 @@ func TestConditionPlaces(t *testing.T) {
 func TestConditionIgnoreDeaths(t *testing.T) {
 	onAll(t, func(t *testing.T, c club, seg *shm.Segment) {
 		s := newScene(t, c, seg, &psync.Options{IgnoreDeaths: true}, nil)
-		party := must(seg.Attach())(t)
+		party := Must(seg.Attach())(t)
 		far := c.join(t, party)
 		a, b := s.wait(seg), s.wait(seg)
-		wantNil(t, "Acquire", far.Acquire(within(t)))
-		wantNil(t, "Notify", far.Notify(1))
-		partyDies(t, seg, party)
+		WantNil(t, "Acquire", far.Acquire(Within(t)))
+		WantNil(t, "Notify", far.Notify(1))
+		Dies(t, seg, party)
 		s.wakes(a)
 		s.sleeps(b)
 		s.notify(1)
@@ -798,7 +799,7 @@ func TestConditionHostileBytes(t *testing.T) {
 		s := newScene(t, lockClub{}, seg, nil, &psync.ConditionOptions{Waiters: 5})
 		m := s.main.(lockMember)
 		const conditionPrint, head = 1, 128
-		o := must(seg.OpenObject(shm.KindCondition, "c", conditionPrint))(t)
+		o := Must(seg.OpenObject(shm.KindCondition, "c", conditionPrint))(t)
 		mem := view.Slice[atomic.Uint32](o.Bytes(), 0, len(o.Bytes())/4)
 		seed := rand.Uint64()
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -808,7 +809,7 @@ func TestConditionHostileBytes(t *testing.T) {
 			}
 		}
 		known := []error{nil, psync.ErrWaiters, shm.ErrCorrupt, context.DeadlineExceeded}
-		done := async(func() error {
+		done := Async(func() error {
 			for range 1000 {
 				if err := m.Acquire(context.Background()); err != nil {
 					return err
@@ -835,14 +836,14 @@ func TestConditionHostileBytes(t *testing.T) {
 			}
 			return nil
 		})
-		wantNil(t, "operations", await(t, done, fmt.Sprintf("operation on nonsense, seed %d", seed)))
+		WantNil(t, "operations", Await(t, done, fmt.Sprintf("operation on nonsense, seed %d", seed)))
 		// Links to nonsense do not open.
 		for range 200 {
 			for i := range 4 {
 				mem[i].Store(r.Uint32() >> r.IntN(33))
 			}
 			if c, err := psync.OpenCondition(seg, "c"); err == nil {
-				wantNil(t, "Close", c.Close())
+				WantNil(t, "Close", c.Close())
 			}
 		}
 		runtime.KeepAlive(o)
@@ -854,44 +855,32 @@ func scribbleLater(mem []atomic.Uint32, seed uint64) {
 	mem[r.IntN(len(mem))].Store(r.Uint32() >> r.IntN(33))
 }
 
-// A condJob is what a child is given. Cell 0 counts those that are going to
-// wait, cell 1 those that were notified.
-type condJob struct {
-	Cond  *psync.Condition
-	Cells *cells
-	N     int
-}
-
-var condWaiter = proc.Register("condition waiter", func(ctx context.Context, j condJob) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+// condWaiter waits N times. Cell 0 counts those that are going to wait, cell 1
+// those that were notified.
+var condWaiter = task("condition waiter", func(ctx context.Context, j job) error {
 	for range j.N {
 		if err := j.Cond.L().Acquire(ctx); err != nil {
-			return 0, err
+			return err
 		}
-		j.Cells.add(0)
+		j.Cells.Add(0)
 		if err := j.Cond.Wait(ctx); err != nil {
-			return 0, err
+			return err
 		}
 		if err := j.Cond.L().Release(); err != nil {
-			return 0, err
+			return err
 		}
-		j.Cells.add(1)
+		j.Cells.Add(1)
 	}
-	return j.N, nil
+	return nil
 })
 
-func (s *scene) child(c *cells, n int, env ...string) *proc.Call[int] {
+func (s *scene) child(c *Cells, n int, env ...string) *proc.Call[int] {
 	s.Helper()
 	s.hold()
 	before := s.main.Waiting()
 	s.release()
-	p, err := condWaiter.New(condJob{s.main.(lockMember).Condition, c, n}, &proc.Options{Env: env})
-	if err == nil {
-		err = p.Start(within(s))
-	}
-	wantNil(s, "start", err)
-	s.Cleanup(func() { kill(s, p) })
+	j := job{N: n, Cond: s.main.(lockMember).Condition, Cells: c}
+	p := StartWith(s, condWaiter, j, &proc.Options{Env: env})
 	if len(env) == 0 {
 		s.awaitWaiting(before + 1)
 	}
@@ -901,8 +890,8 @@ func (s *scene) child(c *cells, n int, env ...string) *proc.Call[int] {
 // stop stops a child, and returns when it has stopped.
 func stop(t testing.TB, p *proc.Call[int]) {
 	t.Helper()
-	wantNil(t, "SIGSTOP", syscall.Kill(p.PID(), syscall.SIGSTOP))
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	WantNil(t, "SIGSTOP", syscall.Kill(p.PID(), syscall.SIGSTOP))
+	for deadline := time.Now().Add(Patience); ; time.Sleep(time.Millisecond) {
 		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
 		var pid int
 		var name, state string
@@ -911,42 +900,42 @@ func stop(t testing.TB, p *proc.Call[int]) {
 			return
 		}
 		if time.Now().After(deadline) {
-			stuck(t, "a child does not stop: "+string(stat))
+			Stuck(t, "a child does not stop: "+string(stat))
 		}
 	}
 }
 
 func TestConditionProcesses(t *testing.T) {
-	scene := func(t *testing.T) (*scene, *cells) {
-		seg := anonymous(t)
-		return newScene(t, lockClub{}, seg, nil, nil), newCells(t, seg, 2)
+	scene := func(t *testing.T) (*scene, *Cells) {
+		seg := Anonymous(t, room)
+		return newScene(t, lockClub{}, seg, nil, nil), NewCells(t, seg, 2)
 	}
 	t.Run("C02_L15_across", func(t *testing.T) {
 		s, c := scene(t)
 		a, b := s.child(c, 2), s.child(c, 2)
 		here := s.wait(s.seg)
 		s.notify(1)
-		c.await(t, 1, 1)
+		c.Await(t, 1, 1)
 		s.awaitWaiting(3) // the first waits again
 		s.hold()
-		wantNil(t, "NotifyAll", s.main.NotifyAll())
+		WantNil(t, "NotifyAll", s.main.NotifyAll())
 		s.release()
 		s.wakes(here)
-		c.await(t, 1, 3)
+		c.Await(t, 1, 3)
 		s.awaitWaiting(1)
 		s.notify(1)
-		joined(t, a)
-		joined(t, b)
+		Result(t, a)
+		Result(t, b)
 	})
 	for _, n := range []int{1, math.MaxInt} {
 		t.Run(fmt.Sprintf("C11_killed_asleep_notify_%d", n), func(t *testing.T) {
 			s, c := scene(t)
 			a, b := s.child(c, 1), s.child(c, 1)
-			awaitAsleep(t, a.PID(), 1)
-			awaitAsleep(t, b.PID(), 1)
+			AwaitAsleep(t, a.PID(), 1)
+			AwaitAsleep(t, b.PID(), 1)
 			here := s.wait(s.seg)
-			kill(t, a)
-			kill(t, b)
+			Kill(t, a)
+			Kill(t, b)
 			s.awaitWaiting(1)
 			begin := time.Now()
 			s.notify(n)
@@ -964,15 +953,15 @@ func TestConditionProcesses(t *testing.T) {
 		x, y := s.wait(s.seg), s.wait(s.seg)
 		s.notify(1)
 		s.sleeps(x, y)
-		kill(t, a)
+		Kill(t, a)
 		select {
 		case err := <-x:
-			wantNil(t, "Wait", err)
+			WantNil(t, "Wait", err)
 			x = y
 		case err := <-y:
-			wantNil(t, "Wait", err)
-		case <-time.After(patience):
-			stuck(t, "the notification of a dead waiter is lost")
+			WantNil(t, "Wait", err)
+		case <-time.After(Patience):
+			Stuck(t, "the notification of a dead waiter is lost")
 		}
 		s.sleeps(x)
 		s.notify(1)
@@ -984,7 +973,7 @@ func TestConditionProcesses(t *testing.T) {
 		stop(t, a)
 		s.notify(1)
 		x := s.wait(s.seg) // it came after the notification
-		kill(t, a)
+		Kill(t, a)
 		s.awaitParties(1)
 		y := s.wait(s.seg)
 		s.sleeps(x, y)
@@ -1002,11 +991,11 @@ func TestConditionProcesses(t *testing.T) {
 		heir := s.child(c, 1)
 		stop(t, heir)
 		s.notify(1)
-		kill(t, a)
+		Kill(t, a)
 		s.awaitParties(2)
 		x := s.wait(s.seg)
-		wantNil(t, "SIGCONT", resume(heir))
-		joined(t, heir)
+		WantNil(t, "SIGCONT", resume(heir))
+		Result(t, heir)
 		s.sleeps(x)
 		s.notify(1)
 		s.wakes(x)
@@ -1025,7 +1014,7 @@ func TestConditionProcesses(t *testing.T) {
 		s.wakes(x)
 		z := s.wait(s.seg)
 		s.sleeps(y, z)
-		kill(t, a)
+		Kill(t, a)
 		s.wakes(y)
 		s.sleeps(z)
 		s.notify(1)
@@ -1036,11 +1025,7 @@ func TestConditionProcesses(t *testing.T) {
 // awaitParties waits until only n parties are alive, as this one knows.
 func (s *scene) awaitParties(n int) {
 	s.Helper()
-	for deadline := time.Now().Add(patience); must(s.seg.Parties())(s) > n; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			stuck(s, "a death is not announced")
-		}
-	}
+	Eventually(s, "a death is announced", func() bool { return Must(s.seg.Parties())(s) <= n })
 }
 
 // resume lets a stopped child go on.
@@ -1050,9 +1035,9 @@ func resume(p *proc.Call[int]) error { return syscall.Kill(p.PID(), syscall.SIGC
 func lockOfAnother(t *testing.T, seg *shm.Segment) *psync.Lock {
 	t.Helper()
 	fill, err := psync.NewGuard(seg, psync.GuardOptions{})
-	wantNil(t, "NewGuard", err)
-	host := must(seg.NewObject(shm.Spec{
+	WantNil(t, "NewGuard", err)
+	host := Must(seg.NewObject(shm.Spec{
 		Kind: 1000, Size: psync.GuardSize, Init: func(mem []byte) error { fill(mem, 0); return nil },
 	}))(t)
-	return must(psync.OpenGuard(host, 0))(t).Lock()
+	return Must(psync.OpenGuard(host, 0))(t).Lock()
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -28,7 +29,7 @@ func uses[T any](name string, lay func(seg *shm.Segment, name string, contenders
 	open func(*shm.Segment, string) (T, error), use func(ctx context.Context, v T) error) contest {
 	return contest{
 		name,
-		func(seg *shm.Segment, name string, n int) error { return second(lay(seg, name, n)) },
+		func(seg *shm.Segment, name string, n int) error { return Second(lay(seg, name, n)) },
 		func(seg *shm.Segment, name string, _, _ int) (func(context.Context) error, error) {
 			v, err := open(seg, name)
 			return func(ctx context.Context) error { return use(ctx, v) }, err
@@ -94,7 +95,7 @@ var contests = []contest{
 			return psync.NewBarrier(seg, name, n, nil)
 		},
 		psync.OpenBarrier,
-		func(ctx context.Context, b *psync.Barrier) error { return second(b.Wait(ctx)) }),
+		func(ctx context.Context, b *psync.Barrier) error { return Second(b.Wait(ctx)) }),
 	uses("RWLockRead",
 		func(seg *shm.Segment, name string, _ int) (*psync.RWLock, error) {
 			return psync.NewRWLock(seg, name, nil)
@@ -148,7 +149,7 @@ func layTurns(seg *shm.Segment, name string, _ int) error {
 	if _, err := seg.NewObject(shm.Spec{Kind: turnKind, Name: name + " turn", Size: 8}); err != nil {
 		return err
 	}
-	return second(psync.NewCondition(seg, name, l, nil))
+	return Second(psync.NewCondition(seg, name, l, nil))
 }
 
 // enterTurns returns a use of a condition by which all take turns: each waits
@@ -196,7 +197,7 @@ const contested = "contested"
 
 func (c *contest) open(b *testing.B, contenders int) *shm.Segment {
 	b.Helper()
-	seg := anonymous(b)
+	seg := Anonymous(b, room)
 	if err := c.lay(seg, contested, contenders); err != nil {
 		b.Fatal(err)
 	}
@@ -205,7 +206,7 @@ func (c *contest) open(b *testing.B, contenders int) *shm.Segment {
 
 func (c *contest) alone(b *testing.B) {
 	seg := c.open(b, 1)
-	use := must(c.enter(seg, contested, 0, 1))(b)
+	use := Must(c.enter(seg, contested, 0, 1))(b)
 	ctx := context.Background()
 	for b.Loop() {
 		if err := use(ctx); err != nil {
@@ -218,7 +219,7 @@ func (c *contest) goroutines(b *testing.B, n int) {
 	seg := c.open(b, n)
 	var uses []func(context.Context) error
 	for i := range n {
-		uses = append(uses, must(c.enter(seg, contested, i, n))(b))
+		uses = append(uses, Must(c.enter(seg, contested, i, n))(b))
 	}
 	b.ResetTimer()
 	done := make(chan error, n)
@@ -234,19 +235,19 @@ func (c *contest) goroutines(b *testing.B, n int) {
 
 func (c *contest) processes(b *testing.B, index, n int) {
 	seg := c.open(b, n)
-	ready := newCells(b, seg, 2)
+	ready := NewCells(b, seg, 2)
 	var children []*proc.Call[int]
 	for i := range n {
-		p := must(contend.New(contender{index, i, n, (b.N + n - 1) / n, seg, ready}, nil))(b)
-		wantNil(b, "Start", p.Start(context.Background()))
+		p := Must(contend.New(contender{index, i, n, (b.N + n - 1) / n, seg, ready}, nil))(b)
+		WantNil(b, "Start", p.Start(context.Background()))
 		b.Cleanup(func() { p.Kill(); p.Join(context.Background()) })
 		children = append(children, p)
 	}
-	ready.await(b, 0, uint32(n))
+	ready.Await(b, 0, uint32(n))
 	b.ResetTimer()
-	ready.add(1)
+	ready.Add(1)
 	for _, p := range children {
-		wantNil(b, "contender", p.Join(context.Background()))
+		WantNil(b, "contender", p.Join(context.Background()))
 	}
 }
 
@@ -254,7 +255,7 @@ func (c *contest) processes(b *testing.B, index, n int) {
 type contender struct {
 	Contest, I, N, Uses int
 	Segment             *shm.Segment
-	Ready               *cells
+	Ready               *Cells
 }
 
 var contend = proc.Register("contend", func(ctx context.Context, in contender) (int, error) {
@@ -262,8 +263,8 @@ var contend = proc.Register("contend", func(ctx context.Context, in contender) (
 	if err != nil {
 		return 0, err
 	}
-	in.Ready.add(0)
-	if err := in.Ready.until(ctx, 1, 1); err != nil {
+	in.Ready.Add(0)
+	if err := in.Ready.Until(ctx, 1, 1); err != nil {
 		return 0, err
 	}
 	return 0, repeat(ctx, use, in.Uses)

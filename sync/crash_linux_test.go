@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -20,28 +21,23 @@ import (
 )
 
 // lockUser acquires and releases a lock so many times.
-var lockUser = proc.Register("lock user", func(ctx context.Context, in struct {
-	Lock  *psync.Lock
-	Count int
-}) (int, error) {
-	for i := range in.Count {
-		if err := in.Lock.Acquire(ctx); err != nil {
-			return i, err
+var lockUser = task("lock user", func(ctx context.Context, j job) error {
+	for range j.N {
+		if err := j.Lock.Acquire(ctx); err != nil {
+			return err
 		}
-		if err := in.Lock.Release(); err != nil {
-			return i, err
+		if err := j.Lock.Release(); err != nil {
+			return err
 		}
 	}
-	return in.Count, nil
+	return nil
 })
 
 // TestLockUserDies kills the owner, a waiter or the heir at each step; two
 // other waiters, in this process and in another party, must not notice more than
 // they have to.
 func TestLockUserDies(t *testing.T) {
-	if !crash.Enabled {
-		t.Skip("needs a binary built with -tags crashpoints")
-	}
+	NeedCrashPoints(t)
 	shown := make(map[crash.Point]bool)
 	for _, test := range []struct {
 		point crash.Point
@@ -84,13 +80,13 @@ type lockDeath struct {
 }
 
 func newLockDeath(t *testing.T, point crash.Point) *lockDeath {
-	seg := closing(t, must(shm.Anonymous(1<<20, &shm.Options{Wait: shm.WaitBlock}))(t))
-	party := closing(t, must(seg.Attach())(t))
+	seg := Blocking(t, room)
+	party := Attach(t, seg)
 	return &lockDeath{
-		t: t, ctx: within(t), point: point, seg: seg,
-		lock:   closing(t, must(psync.NewLock(seg, "lock", nil))(t)),
-		other:  closing(t, must(psync.OpenLock(party, "lock"))(t)),
-		memory: must(seg.OpenObject(shm.KindLock, "lock", 1))(t),
+		t: t, ctx: Within(t), point: point, seg: seg,
+		lock:   Closing(t, Must(psync.NewLock(seg, "lock", nil))(t)),
+		other:  Closing(t, Must(psync.OpenLock(party, "lock"))(t)),
+		memory: Must(seg.OpenObject(shm.KindLock, "lock", 1))(t),
 	}
 }
 
@@ -101,22 +97,13 @@ func (d *lockDeath) gate() *atomic.Uint32 { return view.At[atomic.Uint32](d.memo
 // start starts the victim, which acquires and releases the lock.
 func (d *lockDeath) start() {
 	d.t.Helper()
-	d.victim = must(lockUser.New(struct {
-		Lock  *psync.Lock
-		Count int
-	}{d.lock, 1000}, &proc.Options{Env: []string{crash.Env + "=" + d.point.String()}}))(d.t)
-	wantNil(d.t, "Start", d.victim.Start(d.ctx))
-	d.t.Cleanup(func() { d.victim.Kill(); d.victim.Join(context.Background()) })
+	d.victim = StartToDie(d.t, lockUser, job{N: 1000, Lock: d.lock}, d.point, 1)
 }
 
 // died waits until the victim is dead.
 func (d *lockDeath) died() {
 	d.t.Helper()
-	await(d.t, d.victim.Done(), "the victim does not die")
-	var exit *proc.ExitError
-	if err := d.victim.Join(d.ctx); !errors.As(err, &exit) || exit.Code != -9 {
-		d.t.Fatalf("victim ended with %v, want death at its point", err)
-	}
+	Killed(d.t, d.victim)
 }
 
 // free: the victim dies as owner of a lock that nobody wants.
@@ -127,29 +114,29 @@ func (d *lockDeath) free() {
 
 // held: the victim dies as a waiter.
 func (d *lockDeath) held() {
-	wantNil(d.t, "Acquire", d.lock.Acquire(d.ctx))
+	WantNil(d.t, "Acquire", d.lock.Acquire(d.ctx))
 	d.start()
 	d.died()
-	wantNil(d.t, "Release", d.lock.Release())
+	WantNil(d.t, "Release", d.lock.Release())
 }
 
 // releasedTo: the victim dies as a waiter to whom the lock was released.
 func (d *lockDeath) releasedTo() {
-	wantNil(d.t, "Acquire", d.lock.Acquire(d.ctx))
+	WantNil(d.t, "Acquire", d.lock.Acquire(d.ctx))
 	d.start()
 	d.until("the victim waits", func() bool { return d.gate().Load()&1 != 0 })
-	wantNil(d.t, "Release", d.lock.Release())
+	WantNil(d.t, "Release", d.lock.Release())
 	d.died()
 }
 
 // prodded: the victim dies when it has waited for so long that it claims to
 // be the heir.
 func (d *lockDeath) prodded() {
-	wantNil(d.t, "Acquire", d.lock.Acquire(d.ctx))
+	WantNil(d.t, "Acquire", d.lock.Acquire(d.ctx))
 	d.start()
 	d.until("the victim dies", d.prodVictim)
 	d.died()
-	wantNil(d.t, "Release", d.lock.Release())
+	WantNil(d.t, "Release", d.lock.Release())
 }
 
 // prodVictim wakes the victim for nothing, and tells whether it is dead.
@@ -161,22 +148,22 @@ func (d *lockDeath) prodVictim() bool {
 
 // handedTo: the victim dies as the heir to whom the lock was handed over.
 func (d *lockDeath) handedTo() {
-	wantNil(d.t, "Acquire", d.lock.Acquire(d.ctx))
+	WantNil(d.t, "Acquire", d.lock.Acquire(d.ctx))
 	d.start()
 	d.until("the victim claims", func() bool {
 		d.prodVictim()
 		return d.word().Load()>>33 != 0
 	})
-	wantNil(d.t, "Release", d.lock.Release())
+	WantNil(d.t, "Release", d.lock.Release())
 	d.died()
 }
 
 // handsOver: the victim dies when it has handed the lock over to the other
 // party, whose waiter comes late.
 func (d *lockDeath) handsOver() {
-	wantNil(d.t, "Acquire", d.other.Acquire(d.ctx))
+	WantNil(d.t, "Acquire", d.other.Acquire(d.ctx))
 	owner := d.word().Load() >> 1
-	wantNil(d.t, "Release", d.other.Release())
+	WantNil(d.t, "Release", d.other.Release())
 	d.word().Store(owner << 33)
 	d.start()
 	d.died()
@@ -187,7 +174,7 @@ func (d *lockDeath) until(what string, f func() bool) {
 	d.t.Helper()
 	for !f() {
 		if d.ctx.Err() != nil {
-			stuck(d.t, what)
+			Stuck(d.t, what)
 		}
 		time.Sleep(100 * time.Microsecond)
 	}
@@ -199,7 +186,7 @@ func (d *lockDeath) check(want error) {
 	locks := []*psync.Lock{d.other, d.lock}
 	var results []<-chan error
 	for _, l := range locks {
-		results = append(results, async(func() error {
+		results = append(results, Async(func() error {
 			if err := l.Acquire(ctx); err != nil {
 				return err
 			}
@@ -207,18 +194,18 @@ func (d *lockDeath) check(want error) {
 		}))
 	}
 	for i, c := range results {
-		if err := await(t, c, "a waiter hangs on the dead"); err != want {
+		if err := Await(t, c, "a waiter hangs on the dead"); err != want {
 			t.Errorf("waiter %d after the death: %v, want %v", i, err, want)
 		}
 	}
 	repaired := false
-	wantNil(t, "Recover", d.lock.Recover(ctx, func() error { repaired = true; return nil }))
+	WantNil(t, "Recover", d.lock.Recover(ctx, func() error { repaired = true; return nil }))
 	if repaired != (want != nil) {
 		t.Errorf("repair called: %v", repaired)
 	}
 	for _, l := range locks {
-		wantNil(t, "TryAcquire at the end", l.TryAcquire())
-		wantNil(t, "Release", l.Release())
+		WantNil(t, "TryAcquire at the end", l.TryAcquire())
+		WantNil(t, "Release", l.Release())
 	}
 	runtime.KeepAlive(d.memory)
 }

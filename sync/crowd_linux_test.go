@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -57,21 +58,21 @@ func newCrowd(t *testing.T, seg *shm.Segment) *crowd {
 				return l.Release()
 			}
 		case 1:
-			q := closing(t, must(ring.NewQueue[uint64](seg, "", 4, nil))(t))
+			q := Closing(t, Must(ring.NewQueue[uint64](seg, "", 4, nil))(t))
 			c.empty = append(c.empty, q)
-			wait = func(ctx context.Context) error { return second(q.Get(ctx)) }
+			wait = func(ctx context.Context) error { return Second(q.Get(ctx)) }
 		case 2:
-			q := closing(t, must(ring.NewQueue[uint64](seg, "", 1, nil))(t))
-			wantNil(t, "TryPut", q.TryPut(0))
+			q := Closing(t, Must(ring.NewQueue[uint64](seg, "", 1, nil))(t))
+			WantNil(t, "TryPut", q.TryPut(0))
 			c.full = append(c.full, q)
 			wait = func(ctx context.Context) error { return q.Put(ctx, 0) }
 		case 3:
 			a, b, err := ring.NewPipe(seg, "", &ring.PipeOptions{Capacity: 1 << 12})
-			wantNil(t, "NewPipe", err)
-			closing(t, a)
-			closing(t, b)
+			WantNil(t, "NewPipe", err)
+			Closing(t, a)
+			Closing(t, b)
 			c.ends, c.others = append(c.ends, a), append(c.others, b)
-			wait = func(ctx context.Context) error { return second(a.Receive(ctx)) }
+			wait = func(ctx context.Context) error { return Second(a.Receive(ctx)) }
 		}
 		c.waits = append(c.waits, wait)
 	}
@@ -80,7 +81,7 @@ func newCrowd(t *testing.T, seg *shm.Segment) *crowd {
 
 func crowdSegment(t *testing.T) *shm.Segment {
 	t.Helper()
-	return closing(t, must(shm.Anonymous(4<<20, nil))(t))
+	return Anonymous(t, 4<<20)
 }
 
 // start starts all goroutines and waits until they sleep.
@@ -88,7 +89,7 @@ func (c *crowd) start(t *testing.T) {
 	t.Helper()
 	c.cancels, c.done = nil, nil
 	for i := range crowdObjects * crowdPerObject {
-		ctx, cancel := context.WithCancel(within(t))
+		ctx, cancel := context.WithCancel(Within(t))
 		done := make(chan error, 1)
 		go func() { done <- c.waits[i%crowdObjects](ctx) }()
 		c.cancels, c.done = append(c.cancels, cancel), append(c.done, done)
@@ -101,7 +102,7 @@ func (c *crowd) end(t *testing.T, what string, want func(object int) error) {
 	t.Helper()
 	wrong := 0
 	for i, done := range c.done {
-		if err := await(t, done, what); !errors.Is(err, want(i%crowdObjects)) {
+		if err := Await(t, done, what); !errors.Is(err, want(i%crowdObjects)) {
 			if wrong++; wrong <= 5 {
 				t.Errorf("%s: wait at object %d: %v", what, i%crowdObjects, err)
 			}
@@ -119,7 +120,7 @@ func fine(int) error { return nil }
 // awaitCrowd waits until n goroutines are asleep, or about to be.
 func awaitCrowd(t *testing.T, n int) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(Patience); ; time.Sleep(5 * time.Millisecond) {
 		asleep := sleepers(t)
 		if asleep == n {
 			return
@@ -150,7 +151,7 @@ func sleepers(t *testing.T) (n int) {
 
 func threads(t *testing.T) int {
 	t.Helper()
-	return len(must(os.ReadDir("/proc/self/task"))(t))
+	return len(Must(os.ReadDir("/proc/self/task"))(t))
 }
 
 // thousands skips a test that is too much for the race detector.
@@ -169,7 +170,7 @@ func TestCrowdIsWoken(t *testing.T) {
 	c := newCrowd(t, seg)
 	for round := range 2 {
 		for _, l := range c.locks {
-			wantNil(t, "TryAcquire", l.TryAcquire())
+			WantNil(t, "TryAcquire", l.TryAcquire())
 		}
 		begin := time.Now()
 		c.start(t)
@@ -181,17 +182,17 @@ func TestCrowdIsWoken(t *testing.T) {
 		}
 		begin = time.Now()
 		for _, l := range c.locks {
-			wantNil(t, "Release", l.Release())
+			WantNil(t, "Release", l.Release())
 		}
 		for i := range crowdPerObject {
 			for _, q := range c.empty {
-				wantNil(t, "Put", q.Put(within(t), uint64(i)))
+				WantNil(t, "Put", q.Put(Within(t), uint64(i)))
 			}
 			for _, q := range c.full {
-				wantNil(t, "Get", second(q.Get(within(t))))
+				WantNil(t, "Get", Second(q.Get(Within(t))))
 			}
 			for _, b := range c.others {
-				wantNil(t, "Send", b.Send(within(t), []byte("message")))
+				WantNil(t, "Send", b.Send(Within(t), []byte("message")))
 			}
 		}
 		c.end(t, fmt.Sprintf("round %d", round), fine)
@@ -204,14 +205,14 @@ func TestCrowdIsCancelled(t *testing.T) {
 	thousands(t)
 	c := newCrowd(t, crowdSegment(t))
 	for _, l := range c.locks {
-		wantNil(t, "TryAcquire", l.TryAcquire())
+		WantNil(t, "TryAcquire", l.TryAcquire())
 	}
 	c.start(t)
 	var took []time.Duration
 	for i, cancel := range c.cancels {
 		begin := time.Now()
 		cancel()
-		wantError(t, "cancelled wait", await(t, c.done[i], "cancelled wait"), context.Canceled)
+		WantError(t, "cancelled wait", Await(t, c.done[i], "cancelled wait"), context.Canceled)
 		took = append(took, time.Since(begin))
 	}
 	slices.Sort(took)
@@ -223,14 +224,14 @@ func TestCrowdIsCancelled(t *testing.T) {
 
 var crowdOwner = proc.Register("owner of many locks", func(ctx context.Context, in struct {
 	Locks []*psync.Lock
-	Cells *cells
+	Cells *Cells
 }) (int, error) {
 	for _, l := range in.Locks {
 		if err := l.TryAcquire(); err != nil {
 			return 0, err
 		}
 	}
-	in.Cells.add(0)
+	in.Cells.Add(0)
 	<-ctx.Done()
 	return 0, nil
 })
@@ -240,21 +241,19 @@ var crowdOwner = proc.Register("owner of many locks", func(ctx context.Context, 
 func TestCrowdLearnsOfDeath(t *testing.T) {
 	thousands(t)
 	seg := crowdSegment(t)
-	c, told := newCrowd(t, seg), newCells(t, seg, 1)
-	owner := must(crowdOwner.New(struct {
+	c, told := newCrowd(t, seg), NewCells(t, seg, 1)
+	owner := Start(t, crowdOwner, struct {
 		Locks []*psync.Lock
-		Cells *cells
-	}{c.locks, told}, nil))(t)
-	wantNil(t, "Start", owner.Start(within(t)))
-	t.Cleanup(func() { owner.Kill(); await(t, owner.Done(), "end of the owner") })
-	told.await(t, 0, 1)
+		Cells *Cells
+	}{c.locks, told})
+	told.Await(t, 0, 1)
 	c.start(t)
 	begin := time.Now()
 	owner.Kill()
 	wrong := 0
 	for i, done := range c.done {
 		if i%crowdObjects%4 == 0 {
-			if err := await(t, done, "waiter for a dead owner's lock"); !errors.Is(err, psync.ErrOwnerDied) {
+			if err := Await(t, done, "waiter for a dead owner's lock"); !errors.Is(err, psync.ErrOwnerDied) {
 				wrong++
 			}
 			done <- psync.ErrOwnerDied
@@ -266,13 +265,13 @@ func TestCrowdLearnsOfDeath(t *testing.T) {
 	t.Logf("all have learnt of the death after %v", time.Since(begin).Round(time.Millisecond))
 	awaitCrowd(t, len(c.done)-len(c.locks)*crowdPerObject)
 	for i := range c.empty {
-		wantNil(t, "Shutdown", c.empty[i].Shutdown())
+		WantNil(t, "Shutdown", c.empty[i].Shutdown())
 	}
 	for i := range c.full {
-		wantNil(t, "Shutdown", c.full[i].Shutdown())
+		WantNil(t, "Shutdown", c.full[i].Shutdown())
 	}
 	for i := range c.others {
-		wantNil(t, "Close", c.others[i].Close())
+		WantNil(t, "Close", c.others[i].Close())
 	}
 	c.end(t, "end", func(object int) error {
 		return []error{psync.ErrOwnerDied, ring.ErrShutdown, ring.ErrShutdown, io.EOF}[object%4]
@@ -285,11 +284,11 @@ func TestCrowdIsClosed(t *testing.T) {
 	seg := crowdSegment(t)
 	c := newCrowd(t, seg)
 	for _, l := range c.locks {
-		wantNil(t, "TryAcquire", l.TryAcquire())
+		WantNil(t, "TryAcquire", l.TryAcquire())
 	}
 	c.start(t)
 	begin := time.Now()
-	wantNil(t, "Close", seg.Close())
+	WantNil(t, "Close", seg.Close())
 	c.end(t, "Close", func(int) error { return shm.ErrClosed })
 	t.Logf("all have returned after %v", time.Since(begin).Round(time.Millisecond))
 }
@@ -336,64 +335,60 @@ const crowdOfLock = 60
 
 var lockCrowd = task("crowd of lock users", func(ctx context.Context, j job) error {
 	return crowdOfUsers(ctx, j.Lock, crowdOfLock, j.N, func() {
-		*j.Cells.plain(0)++
-		j.Cells.at(1).Add(1)
+		*j.Cells.Plain(0)++
+		j.Cells.At(1).Add(1)
 	})
 })
 
 // Crowds of several processes share a lock.
 func TestCrowdsShareLock(t *testing.T) {
 	const times = 100
-	seg := anonymous(t)
-	l, c := newLock(t, seg), newCells(t, seg, 2)
+	seg := Anonymous(t, room)
+	l, c := newLock(t, seg), NewCells(t, seg, 2)
 	j := job{N: times, Lock: l, Cells: c}
-	other, third := start(t, lockCrowd, j), start(t, lockCrowd, j)
-	wantNil(t, "users", crowdOfUsers(within(t), l, crowdOfLock, times, func() {
-		*c.plain(0)++
-		c.at(1).Add(1)
+	other, third := Start(t, lockCrowd, j), Start(t, lockCrowd, j)
+	WantNil(t, "users", crowdOfUsers(Within(t), l, crowdOfLock, times, func() {
+		*c.Plain(0)++
+		c.At(1).Add(1)
 	}))
-	joined(t, other)
-	joined(t, third)
-	if got, want := *c.plain(0), uint64(c.at(1).Load()); got != want {
+	Result(t, other)
+	Result(t, third)
+	if got, want := *c.Plain(0), uint64(c.At(1).Load()); got != want {
 		t.Errorf("the counter under the lock is %d after %d increments", got, want)
 	}
 }
 
 // Crowds whose neighbours are killed again and again come through.
 func TestCrowdOutlivesOthers(t *testing.T) {
-	seg := anonymous(t)
-	l := closing(t, must(psync.NewLock(seg, "", &psync.Options{IgnoreDeaths: true}))(t))
-	c := newCells(t, seg, 2)
+	seg := Anonymous(t, room)
+	l := Closing(t, Must(psync.NewLock(seg, "", &psync.Options{IgnoreDeaths: true}))(t))
+	c := NewCells(t, seg, 2)
 	j := job{N: 1 << 30, Lock: l, Cells: c}
-	done := async(func() error {
-		return crowdOfUsers(within(t), l, crowdOfLock, 200, func() {})
+	done := Async(func() error {
+		return crowdOfUsers(Within(t), l, crowdOfLock, 200, func() {})
 	})
 	for range 4 {
-		before := c.at(1).Load()
-		victim := start(t, lockCrowd, j)
-		for deadline := time.Now().Add(patience); c.at(1).Load() < before+100; time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				stuck(t, "the victim")
-			}
-		}
-		kill(t, victim)
+		before := c.At(1).Load()
+		victim := Start(t, lockCrowd, j)
+		Eventually(t, "work of the victim and the others", func() bool { return c.At(1).Load() >= before+100 })
+		Kill(t, victim)
 	}
-	wantNil(t, "users", await(t, done, "users of the lock"))
+	WantNil(t, "users", Await(t, done, "users of the lock"))
 }
 
 // The same between two parties of this process, where the race detector looks.
 func TestCrowdOnHeap(t *testing.T) {
 	const goroutines, times = 60, 50
-	seg := heap(t)
-	party := closing(t, must(seg.Attach())(t))
-	l := closing(t, must(psync.NewLock(seg, "l", nil))(t))
-	far := closing(t, must(psync.OpenLock(party, "l"))(t))
+	seg := Heap(t, room)
+	party := Attach(t, seg)
+	l := Closing(t, Must(psync.NewLock(seg, "l", nil))(t))
+	far := Closing(t, Must(psync.OpenLock(party, "l"))(t))
 	n := 0 // guarded by the lock
 	var counted atomic.Int64
 	use := func() { n++; counted.Add(1) }
-	done := async(func() error { return crowdOfUsers(within(t), far, goroutines, times, use) })
-	wantNil(t, "users", crowdOfUsers(within(t), l, goroutines, times, use))
-	wantNil(t, "users of the other party", await(t, done, "users"))
+	done := Async(func() error { return crowdOfUsers(Within(t), far, goroutines, times, use) })
+	WantNil(t, "users", crowdOfUsers(Within(t), l, goroutines, times, use))
+	WantNil(t, "users of the other party", Await(t, done, "users"))
 	if n == 0 || int64(n) != counted.Load() {
 		t.Errorf("the counter under the lock is %d after %d increments", n, counted.Load())
 	}

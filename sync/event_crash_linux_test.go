@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
@@ -15,51 +16,51 @@ import (
 // TestEventUserDies kills who sets an event, or waits for it, at each step.
 // The others, in two parties of this process and in another process, wake up.
 func TestEventUserDies(t *testing.T) {
-	needsCrashPoints(t)
+	NeedCrashPoints(t)
 	for point := range crash.Points(crash.EventSet, crash.EventWoken) {
 		t.Run("E05_"+point.String(), func(t *testing.T) {
-			seg := blocking(t)
-			e := closing(t, must(psync.NewEvent(seg, "e"))(t))
-			far := closing(t, must(psync.OpenEvent(closing(t, must(seg.Attach())(t)), "e"))(t))
-			c := newCells(t, seg, 2)
-			p := part{Event: e, Cells: c}
+			seg := Blocking(t, room)
+			e := Closing(t, Must(psync.NewEvent(seg, "e"))(t))
+			far := Closing(t, Must(psync.OpenEvent(Attach(t, seg), "e"))(t))
+			c := NewCells(t, seg, 2)
+			p := job{Event: e, Cells: c}
 			errs := make(chan error, 3)
 			survivors := func() *proc.Call[int] {
 				for _, e := range []*psync.Event{e, far, e} {
 					go func() { errs <- e.Wait(context.Background()) }()
 				}
-				child := startPart(t, waitEventTask, p)
-				awaitAsleep(t, os.Getpid(), cap(errs))
-				awaitAsleep(t, child.PID(), 1)
+				child := Start(t, waitEventTask, p)
+				AwaitAsleep(t, os.Getpid(), cap(errs))
+				AwaitAsleep(t, child.PID(), 1)
 				return child
 			}
 			var child *proc.Call[int]
 			switch point {
 			case crash.EventSet:
 				child = survivors()
-				died(t, dieAt(t, point, setEventTask, p))
+				Killed(t, StartToDie(t, setEventTask, p, point, 1))
 			case crash.EventWaiting:
-				died(t, dieAt(t, point, waitEventTask, p))
+				Killed(t, StartToDie(t, waitEventTask, p, point, 1))
 				child = survivors()
-				died(t, dieAt(t, point, waitEventTask, p)) // among others
-				wantNil(t, "Set", e.Set())
+				Killed(t, StartToDie(t, waitEventTask, p, point, 1)) // among others
+				WantNil(t, "Set", e.Set())
 			case crash.EventWoken:
-				victim := dieAt(t, point, waitEventTask, p)
-				awaitAsleep(t, victim.PID(), 1)
+				victim := StartToDie(t, waitEventTask, p, point, 1)
+				AwaitAsleep(t, victim.PID(), 1)
 				child = survivors()
-				wantNil(t, "Set", e.Set())
-				died(t, victim)
+				WantNil(t, "Set", e.Set())
+				Killed(t, victim)
 			}
 			for range cap(errs) {
-				wantNil(t, "survivor", await(t, errs, "survivor: waits on the dead"))
+				WantNil(t, "survivor", Await(t, errs, "survivor: waits on the dead"))
 			}
-			joined(t, child)
+			Result(t, child)
 			wantSet(t, far, true)
-			wantNil(t, "Clear", far.Clear())
+			WantNil(t, "Clear", far.Clear())
 			wantSet(t, e, false)
 			last := asleepAtEvent(t, e, 1)
-			wantNil(t, "Set", far.Set())
-			wantNil(t, "Wait", await(t, last, "waiter after it all"))
+			WantNil(t, "Set", far.Set())
+			WantNil(t, "Wait", Await(t, last, "waiter after it all"))
 		})
 	}
 }
@@ -67,7 +68,7 @@ func TestEventUserDies(t *testing.T) {
 // eventStormArgs are two events that are set by turns.
 type eventStormArgs struct {
 	A, B  *psync.Event
-	Cells *cells
+	Cells *Cells
 	Life  int
 }
 
@@ -82,7 +83,7 @@ var eventStormer = proc.Register("event stormer", func(ctx context.Context, in e
 			if err := e.Set(); err != nil { // it is set: for those who are killed in it
 				return 0, err
 			}
-			in.Cells.add(in.Life)
+			in.Cells.Add(in.Life)
 		}
 	}
 })
@@ -91,8 +92,8 @@ var eventStormer = proc.Register("event stormer", func(ctx context.Context, in e
 // killed at random moments: all the living wake up each time.
 func TestE05_EventStorm(t *testing.T) {
 	const users, rounds = 3, 60
-	seg := anonymous(t)
-	c := newCells(t, seg, users+2*rounds)
+	seg := Anonymous(t, room)
+	c := NewCells(t, seg, users+2*rounds)
 	var events [2]*psync.Event
 	for i := range events {
 		events[i] = newEvent(t, seg)
@@ -104,12 +105,7 @@ func TestE05_EventStorm(t *testing.T) {
 	}
 	life := 0
 	start := func() *user {
-		p, err := eventStormer.New(eventStormArgs{events[0], events[1], c, life}, nil)
-		if err == nil {
-			err = p.Start(within(t))
-		}
-		wantNil(t, "Start", err)
-		t.Cleanup(func() { kill(t, p) })
+		p := Start(t, eventStormer, eventStormArgs{events[0], events[1], c, life})
 		life++
 		return &user{Call: p, life: life - 1}
 	}
@@ -120,8 +116,8 @@ func TestE05_EventStorm(t *testing.T) {
 		if procs[i] == nil {
 			return
 		}
-		wantNil(t, "Kill", procs[i].Kill())
-		died(t, procs[i].Call)
+		WantNil(t, "Kill", procs[i].Kill())
+		Killed(t, procs[i].Call)
 		procs[i] = nil
 		kills++
 	}
@@ -137,7 +133,7 @@ func TestE05_EventStorm(t *testing.T) {
 				time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond)
 				end()
 			}
-			wantNil(t, "Set", e.Set())
+			WantNil(t, "Set", e.Set())
 			if moment == 1 {
 				time.Sleep(time.Duration(rand.IntN(100)) * time.Microsecond)
 				end()
@@ -145,10 +141,10 @@ func TestE05_EventStorm(t *testing.T) {
 			for _, p := range procs {
 				if p != nil {
 					p.want++
-					c.await(t, p.life, p.want)
+					c.Await(t, p.life, p.want)
 				}
 			}
-			wantNil(t, "Clear", e.Clear())
+			WantNil(t, "Clear", e.Clear())
 		}
 	}
 	t.Logf("%d times set, %d of %d processes killed", 2*rounds, kills, life)

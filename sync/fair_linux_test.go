@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
@@ -64,19 +65,19 @@ func TestLockFairness(t *testing.T) {
 
 func testFairness(t *testing.T, hold time.Duration) {
 	const hammerers = 4
-	lock := newLock(t, anonymous(t))
-	ctx, cancel := context.WithTimeout(context.Background(), patience+2**hammering)
+	lock := newLock(t, Anonymous(t, room))
+	ctx, cancel := context.WithTimeout(context.Background(), Patience+2**hammering)
 	defer cancel()
 	var children []*proc.Call[waitTimes]
 	for range hammerers {
-		p := must(hammer.New(hammerer{lock, *hammering, hold}, nil))(t)
-		wantNil(t, "Start", p.Start(ctx))
+		p := Must(hammer.New(hammerer{lock, *hammering, hold}, nil))(t)
+		WantNil(t, "Start", p.Start(ctx))
 		t.Cleanup(func() { p.Kill(); p.Join(context.Background()) })
 		children = append(children, p)
 	}
 	for i, p := range children {
 		w, err := p.Result(ctx)
-		wantNil(t, fmt.Sprintf("hammerer %d", i), err)
+		WantNil(t, fmt.Sprintf("hammerer %d", i), err)
 		t.Logf("hammerer %d: %d times, longest wait %v, waits of 1, 2, 4 ... ms %v", i, w.Acquired, w.Longest, w.Slow)
 		if w.Longest > *hammering/2 {
 			t.Errorf("hammerer %d waited %v of %v", i, w.Longest, *hammering)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
@@ -13,23 +14,23 @@ import (
 // A receiver acquires a lock again and again, and says when it got it.
 type receiver struct {
 	Lock  *psync.Lock
-	Cells *cells // 0: rounds that may begin, 1: rounds that are over, 2: when it got the lock
+	Cells *Cells // 0: rounds that may begin, 1: rounds that are over, 2: when it got the lock
 	Count int
 }
 
 var receive = proc.Register("receive", func(ctx context.Context, in receiver) (int, error) {
 	for i := range in.Count {
-		if err := in.Cells.until(ctx, 0, uint32(i+1)); err != nil {
+		if err := in.Cells.Until(ctx, 0, uint32(i+1)); err != nil {
 			return i, err
 		}
 		if err := in.Lock.Acquire(ctx); err != nil {
 			return i, err
 		}
-		*in.Cells.plain(2) = uint64(time.Now().UnixNano())
+		*in.Cells.Plain(2) = uint64(time.Now().UnixNano())
 		if err := in.Lock.Release(); err != nil {
 			return i, err
 		}
-		in.Cells.add(1)
+		in.Cells.Add(1)
 	}
 	return in.Count, nil
 })
@@ -38,20 +39,20 @@ var receive = proc.Register("receive", func(ctx context.Context, in receiver) (i
 // Acquire of a process that sleeps in it; half of a round trip by futexes is the
 // like.
 func BenchmarkLockHandOver(b *testing.B) {
-	seg := anonymous(b)
-	lock, c := newLock(b, seg), newCells(b, seg, 3)
-	p := must(receive.New(receiver{lock, c, b.N}, nil))(b)
-	wantNil(b, "Start", p.Start(context.Background()))
+	seg := Anonymous(b, room)
+	lock, c := newLock(b, seg), NewCells(b, seg, 3)
+	p := Must(receive.New(receiver{lock, c, b.N}, nil))(b)
+	WantNil(b, "Start", p.Start(context.Background()))
 	b.Cleanup(func() { p.Kill(); p.Join(context.Background()) })
 	var took []time.Duration
 	for i := range b.N {
-		wantNil(b, "Acquire", lock.Acquire(context.Background()))
-		c.add(0)
-		awaitAsleep(b, p.PID(), 1)
+		WantNil(b, "Acquire", lock.Acquire(context.Background()))
+		c.Add(0)
+		AwaitAsleep(b, p.PID(), 1)
 		begin := time.Now()
-		wantNil(b, "Release", lock.Release())
-		c.await(b, 1, uint32(i+1))
-		took = append(took, time.Unix(0, int64(*c.plain(2))).Sub(begin))
+		WantNil(b, "Release", lock.Release())
+		c.Await(b, 1, uint32(i+1))
+		took = append(took, time.Unix(0, int64(*c.Plain(2))).Sub(begin))
 	}
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "median-ns")

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -46,45 +47,45 @@ func TestLock(t *testing.T) {
 func testAcquireRelease(t *testing.T, seg *shm.Segment) {
 	l := newLock(t, seg)
 	for range 3 {
-		wantError(t, "Release of a free lock", l.Release(), psync.ErrNotHeld)
-		wantNil(t, "TryAcquire", l.TryAcquire())
-		wantError(t, "TryAcquire of a held lock", l.TryAcquire(), psync.ErrHeld)
-		wantNil(t, "Release", l.Release())
-		wantNil(t, "Acquire", l.Acquire(t.Context()))
-		wantNil(t, "Release", l.Release())
+		WantError(t, "Release of a free lock", l.Release(), psync.ErrNotHeld)
+		WantNil(t, "TryAcquire", l.TryAcquire())
+		WantError(t, "TryAcquire of a held lock", l.TryAcquire(), psync.ErrHeld)
+		WantNil(t, "Release", l.Release())
+		WantNil(t, "Acquire", l.Acquire(t.Context()))
+		WantNil(t, "Release", l.Release())
 	}
 }
 
 func testReleasedByGoroutine(t *testing.T, seg *shm.Segment) {
 	l := newLock(t, seg)
-	wantNil(t, "Acquire", l.Acquire(t.Context()))
-	wantNil(t, "Release by another goroutine", await(t, async(l.Release), "Release"))
-	wantError(t, "Release", l.Release(), psync.ErrNotHeld)
+	WantNil(t, "Acquire", l.Acquire(t.Context()))
+	WantNil(t, "Release by another goroutine", Await(t, Async(l.Release), "Release"))
+	WantError(t, "Release", l.Release(), psync.ErrNotHeld)
 	// Another party is another owner.
-	party := closing(t, must(seg.Attach())(t))
-	named := closing(t, must(psync.NewLock(seg, "l", nil))(t))
-	far := closing(t, must(psync.OpenLock(party, "l"))(t))
-	wantNil(t, "Acquire", named.Acquire(t.Context()))
-	wantError(t, "Release by another party", far.Release(), psync.ErrNotHeld)
-	wantError(t, "TryAcquire by another party", far.TryAcquire(), psync.ErrHeld)
-	wantNil(t, "Release", named.Release())
-	wantNil(t, "TryAcquire by another party", far.TryAcquire())
-	wantError(t, "Release by who had it before", named.Release(), psync.ErrNotHeld)
-	wantNil(t, "Release", far.Release())
+	party := Attach(t, seg)
+	named := Closing(t, Must(psync.NewLock(seg, "l", nil))(t))
+	far := Closing(t, Must(psync.OpenLock(party, "l"))(t))
+	WantNil(t, "Acquire", named.Acquire(t.Context()))
+	WantError(t, "Release by another party", far.Release(), psync.ErrNotHeld)
+	WantError(t, "TryAcquire by another party", far.TryAcquire(), psync.ErrHeld)
+	WantNil(t, "Release", named.Release())
+	WantNil(t, "TryAcquire by another party", far.TryAcquire())
+	WantError(t, "Release by who had it before", named.Release(), psync.ErrNotHeld)
+	WantNil(t, "Release", far.Release())
 }
 
 func testNotReentrant(t *testing.T, seg *shm.Segment) {
 	l := newLock(t, seg)
-	wantNil(t, "Acquire", l.Acquire(t.Context()))
+	WantNil(t, "Acquire", l.Acquire(t.Context()))
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	wantError(t, "second Acquire", l.Acquire(ctx), context.DeadlineExceeded)
+	WantError(t, "second Acquire", l.Acquire(ctx), context.DeadlineExceeded)
 	if d := time.Since(begin); d < 10*time.Millisecond {
 		t.Errorf("Acquire gave up after %v", d)
 	}
-	wantNil(t, "Release", l.Release())
-	wantError(t, "Release", l.Release(), psync.ErrNotHeld)
+	WantNil(t, "Release", l.Release())
+	WantError(t, "Release", l.Release(), psync.ErrNotHeld)
 }
 
 // An expired context means one try.
@@ -93,14 +94,14 @@ func testExpired(t *testing.T, seg *shm.Segment) {
 	late, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Hour))
 	defer cancel()
 	for range 10 {
-		wantNil(t, "Acquire of a free lock", l.Acquire(expired))
-		wantError(t, "Acquire of a held lock", l.Acquire(expired), context.Canceled)
-		wantError(t, "Acquire of a held lock", l.Acquire(late), context.DeadlineExceeded)
-		wantError(t, "Recover of a held lock", l.Recover(expired, nil), context.Canceled)
-		wantNil(t, "Release", l.Release())
-		wantNil(t, "Acquire of a free lock", l.Acquire(late))
-		wantNil(t, "Release", l.Release())
-		wantNil(t, "Recover of a free lock", l.Recover(expired, nil))
+		WantNil(t, "Acquire of a free lock", l.Acquire(Expired))
+		WantError(t, "Acquire of a held lock", l.Acquire(Expired), context.Canceled)
+		WantError(t, "Acquire of a held lock", l.Acquire(late), context.DeadlineExceeded)
+		WantError(t, "Recover of a held lock", l.Recover(Expired, nil), context.Canceled)
+		WantNil(t, "Release", l.Release())
+		WantNil(t, "Acquire of a free lock", l.Acquire(late))
+		WantNil(t, "Release", l.Release())
+		WantNil(t, "Recover of a free lock", l.Recover(Expired, nil))
 	}
 }
 
@@ -110,7 +111,7 @@ const prompt = 5 * time.Second
 
 func testCancelled(t *testing.T, seg *shm.Segment) {
 	l := newLock(t, seg)
-	wantNil(t, "Acquire", l.Acquire(t.Context()))
+	WantNil(t, "Acquire", l.Acquire(t.Context()))
 	for _, f := range []func(ctx context.Context) error{
 		l.Acquire,
 		func(ctx context.Context) error {
@@ -118,28 +119,28 @@ func testCancelled(t *testing.T, seg *shm.Segment) {
 		},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
-		done := async(func() error { return f(ctx) })
-		awaitAsleep(t, os.Getpid(), 1)
+		done := Async(func() error { return f(ctx) })
+		AwaitAsleep(t, os.Getpid(), 1)
 		begin := time.Now()
 		cancel()
-		wantError(t, "cancelled call", await(t, done, "cancelled call"), context.Canceled)
+		WantError(t, "cancelled call", Await(t, done, "cancelled call"), context.Canceled)
 		if d := time.Since(begin); d > prompt {
 			t.Errorf("the call took %v to see that it was cancelled", d)
 		}
 	}
-	wantNil(t, "Release", l.Release())
-	wantNil(t, "TryAcquire", l.TryAcquire())
-	wantNil(t, "Release", l.Release())
+	WantNil(t, "Release", l.Release())
+	WantNil(t, "TryAcquire", l.TryAcquire())
+	WantNil(t, "Release", l.Release())
 }
 
 func allFail(t *testing.T, l *psync.Lock) {
 	t.Helper()
 	for range 3 {
-		wantError(t, "TryAcquire", l.TryAcquire(), psync.ErrClosed)
-		wantError(t, "Acquire", l.Acquire(t.Context()), psync.ErrClosed)
-		wantError(t, "Acquire, expired", l.Acquire(expired), psync.ErrClosed)
-		wantError(t, "Release", l.Release(), psync.ErrClosed)
-		wantError(t, "Recover", l.Recover(t.Context(), func() error {
+		WantError(t, "TryAcquire", l.TryAcquire(), psync.ErrClosed)
+		WantError(t, "Acquire", l.Acquire(t.Context()), psync.ErrClosed)
+		WantError(t, "Acquire, expired", l.Acquire(Expired), psync.ErrClosed)
+		WantError(t, "Release", l.Release(), psync.ErrClosed)
+		WantError(t, "Recover", l.Recover(t.Context(), func() error {
 			t.Error("repair was called")
 			return nil
 		}), psync.ErrClosed)
@@ -148,77 +149,71 @@ func allFail(t *testing.T, l *psync.Lock) {
 
 // Close does not release, and who closes the segment counts as dead.
 func testClosed(t *testing.T, seg *shm.Segment) {
-	l := must(psync.NewLock(seg, "l", nil))(t)
-	other := closing(t, must(psync.OpenLock(seg, "l"))(t))
-	wantNil(t, "Acquire", l.Acquire(t.Context()))
+	l := Must(psync.NewLock(seg, "l", nil))(t)
+	other := Closing(t, Must(psync.OpenLock(seg, "l"))(t))
+	WantNil(t, "Acquire", l.Acquire(t.Context()))
 	for range 3 {
-		wantNil(t, "Close", l.Close())
+		WantNil(t, "Close", l.Close())
 	}
 	allFail(t, l)
 	if l.Handle() != (shm.Handle{}) {
 		t.Error("a closed lock has a handle")
 	}
-	wantError(t, "TryAcquire", other.TryAcquire(), psync.ErrHeld)
-	wantNil(t, "Release by the same process", other.Release())
+	WantError(t, "TryAcquire", other.TryAcquire(), psync.ErrHeld)
+	WantNil(t, "Release by the same process", other.Release())
 	var zero psync.Lock
 	allFail(t, &zero)
-	wantNil(t, "Close of the zero Lock", zero.Close())
+	WantNil(t, "Close of the zero Lock", zero.Close())
 
-	party := must(seg.Attach())(t)
-	far := must(psync.OpenLock(party, "l"))(t)
-	wantNil(t, "Acquire", far.Acquire(t.Context()))
-	wantNil(t, "Close", party.Close())
-	wantError(t, "TryAcquire", other.TryAcquire(), psync.ErrOwnerDied)
+	party := Must(seg.Attach())(t)
+	far := Must(psync.OpenLock(party, "l"))(t)
+	WantNil(t, "Acquire", far.Acquire(t.Context()))
+	WantNil(t, "Close", party.Close())
+	WantError(t, "TryAcquire", other.TryAcquire(), psync.ErrOwnerDied)
 	allFail(t, far)
 }
 
 func waiters(t *testing.T, l *psync.Lock) (errs chan error) {
-	wantNil(t, "Acquire", l.Acquire(t.Context()))
+	WantNil(t, "Acquire", l.Acquire(t.Context()))
 	errs = make(chan error, 3)
 	for range 2 {
 		go func() { errs <- l.Acquire(context.Background()) }()
 	}
 	go func() { errs <- l.Recover(context.Background(), nil) }()
-	awaitAsleep(t, os.Getpid(), cap(errs))
+	AwaitAsleep(t, os.Getpid(), cap(errs))
 	return errs
 }
 
 func testCloseWhileWaiting(t *testing.T, seg *shm.Segment) {
-	l := must(psync.NewLock(seg, "", nil))(t)
+	l := Must(psync.NewLock(seg, "", nil))(t)
 	errs := waiters(t, l)
-	wantNil(t, "Close", l.Close())
+	WantNil(t, "Close", l.Close())
 	for range cap(errs) {
-		wantError(t, "waiter", await(t, errs, "waiter of a closed lock"), psync.ErrClosed)
+		WantError(t, "waiter", Await(t, errs, "waiter of a closed lock"), psync.ErrClosed)
 	}
 }
 
 func testSegmentClosedWhileWaiting(t *testing.T, seg *shm.Segment) {
-	l := must(psync.NewLock(seg, "", nil))(t)
+	l := Must(psync.NewLock(seg, "", nil))(t)
 	errs := waiters(t, l)
-	wantNil(t, "Close", seg.Close())
+	WantNil(t, "Close", seg.Close())
 	for range cap(errs) {
-		wantError(t, "waiter", await(t, errs, "waiter of a closed segment"), psync.ErrClosed)
+		WantError(t, "waiter", Await(t, errs, "waiter of a closed segment"), psync.ErrClosed)
 	}
-}
-
-func panicOf(f func()) (v any) {
-	defer func() { v = recover() }()
-	f()
-	return nil
 }
 
 func testLocker(t *testing.T, seg *shm.Segment) {
-	l := must(psync.NewLock(seg, "", nil))(t)
+	l := Must(psync.NewLock(seg, "", nil))(t)
 	var locker stdsync.Locker = l
 	locker.Lock()
-	wantError(t, "TryAcquire", l.TryAcquire(), psync.ErrHeld)
+	WantError(t, "TryAcquire", l.TryAcquire(), psync.ErrHeld)
 	locker.Unlock()
-	if v := panicOf(locker.Unlock); v != "psync: Unlock: lock is not held" {
+	if v := PanicOf(locker.Unlock); v != "psync: Unlock: lock is not held" {
 		t.Errorf("Unlock of a free lock: panic %v", v)
 	}
-	wantNil(t, "Close", l.Close())
+	WantNil(t, "Close", l.Close())
 	for what, f := range map[string]func(){"Lock": locker.Lock, "Unlock": locker.Unlock} {
-		if v := panicOf(f); v != "psync: "+what+": "+psync.ErrClosed.Error() {
+		if v := PanicOf(f); v != "psync: "+what+": "+psync.ErrClosed.Error() {
 			t.Errorf("%s of a closed lock: panic %v", what, v)
 		}
 	}
@@ -227,14 +222,14 @@ func testLocker(t *testing.T, seg *shm.Segment) {
 func testRecoverLiving(t *testing.T, seg *shm.Segment) {
 	l := newLock(t, seg)
 	repair := func() error { return errors.New("repair was called") }
-	wantNil(t, "Recover of a free lock", l.Recover(t.Context(), repair))
-	wantNil(t, "TryAcquire", l.TryAcquire())
-	done := async(func() error { return l.Recover(context.Background(), repair) })
-	awaitAsleep(t, os.Getpid(), 1)
-	wantNil(t, "Release", l.Release())
-	wantNil(t, "Recover", await(t, done, "Recover"))
-	wantNil(t, "TryAcquire", l.TryAcquire())
-	wantNil(t, "Release", l.Release())
+	WantNil(t, "Recover of a free lock", l.Recover(t.Context(), repair))
+	WantNil(t, "TryAcquire", l.TryAcquire())
+	done := Async(func() error { return l.Recover(context.Background(), repair) })
+	AwaitAsleep(t, os.Getpid(), 1)
+	WantNil(t, "Release", l.Release())
+	WantNil(t, "Recover", Await(t, done, "Recover"))
+	WantNil(t, "TryAcquire", l.TryAcquire())
+	WantNil(t, "Release", l.Release())
 }
 
 // count increments a counter n times under the lock, giving up and trying
@@ -268,15 +263,15 @@ func count(ctx context.Context, l *psync.Lock, counter *uint64, n int) error {
 // mapped memory does so it can't see.
 func testHammer(t *testing.T, seg *shm.Segment) {
 	const parties, goroutines, each = 3, 3, 700
-	must(psync.NewLock(seg, "l", nil))(t)
-	c := newCells(t, seg, 1)
-	counter := c.plain(0)
+	Must(psync.NewLock(seg, "l", nil))(t)
+	c := NewCells(t, seg, 1)
+	counter := c.Plain(0)
 	var locks [parties]*psync.Lock
 	for i := range locks {
-		locks[i] = must(psync.OpenLock(closing(t, must(seg.Attach())(t)), "l"))(t)
+		locks[i] = Must(psync.OpenLock(Attach(t, seg), "l"))(t)
 	}
-	ctx := within(t)
-	all(t, "users of the lock", parties*goroutines, func(i int) error {
+	ctx := Within(t)
+	All(t, "users of the lock", parties*goroutines, func(i int) error {
 		return count(ctx, locks[i%parties], counter, each)
 	})
 	if want := uint64(parties * goroutines * each); *counter != want {
@@ -286,40 +281,40 @@ func testHammer(t *testing.T, seg *shm.Segment) {
 }
 
 func testHandle(t *testing.T, seg *shm.Segment) {
-	l := closing(t, must(psync.NewLock(seg, "l", nil))(t))
+	l := Closing(t, Must(psync.NewLock(seg, "l", nil))(t))
 	var same psync.Lock
-	wantNil(t, "UnmarshalText", same.UnmarshalText(must(l.MarshalText())(t)))
-	wantNil(t, "TryAcquire", l.TryAcquire())
-	wantError(t, "TryAcquire of the same", same.TryAcquire(), psync.ErrHeld)
-	wantNil(t, "Release of the same", same.Release())
-	wantNil(t, "Close", same.Close())
-	wantNil(t, "TryAcquire", l.TryAcquire())
-	wantNil(t, "Release", l.Release())
+	WantNil(t, "UnmarshalText", same.UnmarshalText(Must(l.MarshalText())(t)))
+	WantNil(t, "TryAcquire", l.TryAcquire())
+	WantError(t, "TryAcquire of the same", same.TryAcquire(), psync.ErrHeld)
+	WantNil(t, "Release of the same", same.Release())
+	WantNil(t, "Close", same.Close())
+	WantNil(t, "TryAcquire", l.TryAcquire())
+	WantNil(t, "Release", l.Release())
 
-	wantError(t, "name that is taken", second(psync.NewLock(seg, "l", nil)), fs.ErrExist)
-	wantError(t, "name of nothing", second(psync.OpenLock(seg, "x")), fs.ErrNotExist)
-	wantError(t, "no handle", same.UnmarshalText([]byte("mp1-")), shm.ErrHandle)
+	WantError(t, "name that is taken", Second(psync.NewLock(seg, "l", nil)), fs.ErrExist)
+	WantError(t, "name of nothing", Second(psync.OpenLock(seg, "x")), fs.ErrNotExist)
+	WantError(t, "no handle", same.UnmarshalText([]byte("mp1-")), shm.ErrHandle)
 	h := l.Handle()
 	h.Kind = shm.KindQueue
-	wantError(t, "handle of a queue", same.UnmarshalText([]byte(h.String())), shm.ErrMismatch)
+	WantError(t, "handle of a queue", same.UnmarshalText([]byte(h.String())), shm.ErrMismatch)
 	h = l.Handle()
 	h.Serial++
-	wantError(t, "handle of one that was removed", same.UnmarshalText([]byte(h.String())), fs.ErrNotExist)
+	WantError(t, "handle of one that was removed", same.UnmarshalText([]byte(h.String())), fs.ErrNotExist)
 }
 
 // Deaths that are simulated: see the race detector's view of them.
 func TestLockDeadParty(t *testing.T) {
 	open := func(t *testing.T, o *psync.Options) (seg, party *shm.Segment, l, far *psync.Lock) {
-		seg = heap(t)
-		party = must(seg.Attach())(t)
-		l = closing(t, must(psync.NewLock(seg, "l", o))(t))
-		far = must(psync.OpenLock(party, "l"))(t)
-		wantNil(t, "TryAcquire", far.TryAcquire())
+		seg = Heap(t, room)
+		party = Must(seg.Attach())(t)
+		l = Closing(t, Must(psync.NewLock(seg, "l", o))(t))
+		far = Must(psync.OpenLock(party, "l"))(t)
+		WantNil(t, "TryAcquire", far.TryAcquire())
 		return seg, party, l, far
 	}
 	die := func(t *testing.T, seg, party *shm.Segment) {
 		t.Helper()
-		wantNil(t, "Announce", seg.Announce(must(party.Drop())(t)))
+		Dies(t, seg, party)
 	}
 	t.Run("L08_waiters_learn", func(t *testing.T) {
 		seg, party, l, _ := open(t, nil)
@@ -328,113 +323,113 @@ func TestLockDeadParty(t *testing.T) {
 		for range n {
 			go func() { errs <- l.Acquire(context.Background()) }()
 		}
-		repaired := async(func() error { return l.Recover(context.Background(), func() error { return nil }) })
-		awaitAsleep(t, os.Getpid(), n+1)
+		repaired := Async(func() error { return l.Recover(context.Background(), func() error { return nil }) })
+		AwaitAsleep(t, os.Getpid(), n+1)
 		die(t, seg, party)
 		for range n {
 			// Recover may have come first: then they hold it, one by one.
-			err := await(t, errs, "waiter of a dead owner")
+			err := Await(t, errs, "waiter of a dead owner")
 			if err == nil {
-				wantNil(t, "Release", l.Release())
+				WantNil(t, "Release", l.Release())
 			} else {
-				wantError(t, "Acquire", err, psync.ErrOwnerDied)
+				WantError(t, "Acquire", err, psync.ErrOwnerDied)
 			}
 		}
-		wantNil(t, "Recover", await(t, repaired, "Recover"))
-		wantNil(t, "TryAcquire", l.TryAcquire())
-		wantNil(t, "Release", l.Release())
+		WantNil(t, "Recover", Await(t, repaired, "Recover"))
+		WantNil(t, "TryAcquire", l.TryAcquire())
+		WantNil(t, "Release", l.Release())
 	})
 	t.Run("L08_states", func(t *testing.T) {
 		seg, party, l, _ := open(t, nil)
 		die(t, seg, party)
 		for range 3 {
-			wantError(t, "TryAcquire", l.TryAcquire(), psync.ErrOwnerDied)
-			wantError(t, "Acquire", l.Acquire(t.Context()), psync.ErrOwnerDied)
-			wantError(t, "Acquire, expired", l.Acquire(expired), psync.ErrOwnerDied)
-			wantError(t, "Release", l.Release(), psync.ErrNotHeld)
+			WantError(t, "TryAcquire", l.TryAcquire(), psync.ErrOwnerDied)
+			WantError(t, "Acquire", l.Acquire(t.Context()), psync.ErrOwnerDied)
+			WantError(t, "Acquire, expired", l.Acquire(Expired), psync.ErrOwnerDied)
+			WantError(t, "Release", l.Release(), psync.ErrNotHeld)
 		}
 		// A repair that fails leaves it as it was.
 		broken := errors.New("beyond repair")
 		for range 3 {
 			if err := l.Recover(t.Context(), func() error {
-				wantError(t, "TryAcquire while it is repaired", l.TryAcquire(), psync.ErrHeld)
+				WantError(t, "TryAcquire while it is repaired", l.TryAcquire(), psync.ErrHeld)
 				return broken
 			}); err != broken {
 				t.Errorf("Recover: %v, want the repair's error", err)
 			}
-			wantError(t, "TryAcquire after a repair that failed", l.TryAcquire(), psync.ErrOwnerDied)
+			WantError(t, "TryAcquire after a repair that failed", l.TryAcquire(), psync.ErrOwnerDied)
 		}
-		if v := panicOf(func() { l.Recover(t.Context(), func() error { panic("oh") }) }); v != "oh" {
+		if v := PanicOf(func() { l.Recover(t.Context(), func() error { panic("oh") }) }); v != "oh" {
 			t.Errorf("panic of repair: %v", v)
 		}
-		wantError(t, "TryAcquire after a panic", l.TryAcquire(), psync.ErrOwnerDied)
-		if v := panicOf(l.Lock); v != "psync: Lock: "+psync.ErrOwnerDied.Error() {
+		WantError(t, "TryAcquire after a panic", l.TryAcquire(), psync.ErrOwnerDied)
+		if v := PanicOf(l.Lock); v != "psync: Lock: "+psync.ErrOwnerDied.Error() {
 			t.Errorf("Lock of a dead owner's: panic %v", v)
 		}
 		// Waiters while it is repaired learn how that ended.
 		errs := make(chan error)
 		if err := l.Recover(t.Context(), func() error {
 			go func() { errs <- l.Acquire(context.Background()) }()
-			awaitAsleep(t, os.Getpid(), 1)
+			AwaitAsleep(t, os.Getpid(), 1)
 			return broken
 		}); err != broken {
 			t.Errorf("Recover: %v", err)
 		}
-		wantError(t, "waiter", await(t, errs, "waiter of a failed repair"), psync.ErrOwnerDied)
-		wantNil(t, "Recover", l.Recover(t.Context(), func() error {
+		WantError(t, "waiter", Await(t, errs, "waiter of a failed repair"), psync.ErrOwnerDied)
+		WantNil(t, "Recover", l.Recover(t.Context(), func() error {
 			go func() { errs <- l.Acquire(context.Background()) }()
-			awaitAsleep(t, os.Getpid(), 1)
+			AwaitAsleep(t, os.Getpid(), 1)
 			return nil
 		}))
-		wantNil(t, "waiter", await(t, errs, "waiter of a repair"))
-		wantNil(t, "Release", l.Release())
+		WantNil(t, "waiter", Await(t, errs, "waiter of a repair"))
+		WantNil(t, "Release", l.Release())
 	})
 	t.Run("L08_dies_in_repair", func(t *testing.T) {
 		seg, party, l, _ := open(t, nil)
 		die(t, seg, party)
-		second := must(seg.Attach())(t)
-		far := must(psync.OpenLock(second, "l"))(t)
+		second := Must(seg.Attach())(t)
+		far := Must(psync.OpenLock(second, "l"))(t)
 		inside, end := make(chan struct{}), make(chan struct{})
-		done := async(func() error {
+		done := Async(func() error {
 			return far.Recover(context.Background(), func() error {
 				close(inside)
 				<-end
 				return nil
 			})
 		})
-		await(t, inside, "repair")
-		wantError(t, "TryAcquire", l.TryAcquire(), psync.ErrHeld)
-		waiter := async(func() error { return l.Acquire(context.Background()) })
-		awaitAsleep(t, os.Getpid(), 1)
+		Await(t, inside, "repair")
+		WantError(t, "TryAcquire", l.TryAcquire(), psync.ErrHeld)
+		waiter := Async(func() error { return l.Acquire(context.Background()) })
+		AwaitAsleep(t, os.Getpid(), 1)
 		die(t, seg, second)
-		wantError(t, "Acquire", await(t, waiter, "waiter of a dead repairer"), psync.ErrOwnerDied)
+		WantError(t, "Acquire", Await(t, waiter, "waiter of a dead repairer"), psync.ErrOwnerDied)
 		close(end)
-		wantError(t, "Recover of the dead", await(t, done, "Recover"), psync.ErrClosed)
+		WantError(t, "Recover of the dead", Await(t, done, "Recover"), psync.ErrClosed)
 	})
 	t.Run("ignore_deaths", func(t *testing.T) {
 		seg, party, l, _ := open(t, &psync.Options{IgnoreDeaths: true})
-		waiter := async(func() error { return l.Acquire(context.Background()) })
-		awaitAsleep(t, os.Getpid(), 1)
+		waiter := Async(func() error { return l.Acquire(context.Background()) })
+		AwaitAsleep(t, os.Getpid(), 1)
 		die(t, seg, party)
-		wantNil(t, "Acquire", await(t, waiter, "waiter of a dead owner"))
-		wantNil(t, "Release", l.Release())
+		WantNil(t, "Acquire", Await(t, waiter, "waiter of a dead owner"))
+		WantNil(t, "Release", l.Release())
 
-		party = must(seg.Attach())(t)
-		far := must(psync.OpenLock(party, "l"))(t) // the option is the lock's, not the handle's
-		wantNil(t, "TryAcquire", far.TryAcquire())
+		party = Must(seg.Attach())(t)
+		far := Must(psync.OpenLock(party, "l"))(t) // the option is the lock's, not the handle's
+		WantNil(t, "TryAcquire", far.TryAcquire())
 		die(t, seg, party)
-		wantNil(t, "TryAcquire", l.TryAcquire())
-		wantNil(t, "Release", l.Release())
+		WantNil(t, "TryAcquire", l.TryAcquire())
+		WantNil(t, "Release", l.Release())
 	})
 }
 
 // Tasks of the children. Cell 0 counts those that are ready; cell 1 says go on.
 
 var countTask = task("count", func(ctx context.Context, j job) error {
-	j.Cells.add(0)
+	j.Cells.Add(0)
 	errs := make(chan error)
 	for range 2 {
-		go func() { errs <- count(ctx, j.Lock, j.Cells.plain(2), j.N) }()
+		go func() { errs <- count(ctx, j.Lock, j.Cells.Plain(2), j.N) }()
 	}
 	return errors.Join(<-errs, <-errs)
 })
@@ -444,8 +439,8 @@ var holdTask = task("hold", func(ctx context.Context, j job) error {
 	if err := j.Lock.Acquire(ctx); err != nil {
 		return err
 	}
-	j.Cells.add(0)
-	if err := j.Cells.until(ctx, 1, 1); err != nil {
+	j.Cells.Add(0)
+	if err := j.Cells.Until(ctx, 1, 1); err != nil {
 		return err
 	}
 	return j.Lock.Release()
@@ -459,7 +454,7 @@ var strangerTask = task("stranger", func(ctx context.Context, j job) error {
 	if err := j.Lock.TryAcquire(); err != psync.ErrHeld {
 		return fmt.Errorf("TryAcquire: %v, want ErrHeld", err)
 	}
-	if err := j.Lock.Acquire(expired); !errors.Is(err, context.Canceled) {
+	if err := j.Lock.Acquire(Expired); !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("Acquire: %v, want the context's error", err)
 	}
 	return nil
@@ -468,97 +463,97 @@ var strangerTask = task("stranger", func(ctx context.Context, j job) error {
 // repairTask stays in a repair until it is killed.
 var repairTask = task("repair", func(ctx context.Context, j job) error {
 	return j.Lock.Recover(ctx, func() error {
-		j.Cells.add(0)
-		return j.Cells.until(ctx, 1, 1)
+		j.Cells.Add(0)
+		return j.Cells.Until(ctx, 1, 1)
 	})
 })
 
 func TestLockProcesses(t *testing.T) {
 	t.Run("L15_hammer", func(t *testing.T) {
 		const children, each = 2, 2500
-		seg := anonymous(t)
-		l, c := newLock(t, seg), newCells(t, seg, 3)
+		seg := Anonymous(t, room)
+		l, c := newLock(t, seg), NewCells(t, seg, 3)
 		var procs []*proc.Call[int]
 		for range children {
-			procs = append(procs, start(t, countTask, job{N: each, Lock: l, Cells: c}))
+			procs = append(procs, Start(t, countTask, job{N: each, Lock: l, Cells: c}))
 		}
-		c.await(t, 0, children)
-		ctx := within(t)
-		all(t, "users of the lock", 3, func(int) error { return count(ctx, l, c.plain(2), each) })
+		c.Await(t, 0, children)
+		ctx := Within(t)
+		All(t, "users of the lock", 3, func(int) error { return count(ctx, l, c.Plain(2), each) })
 		for _, p := range procs {
-			joined(t, p)
+			Result(t, p)
 		}
-		if n, want := *c.plain(2), uint64((2*children+3)*each); n != want {
+		if n, want := *c.Plain(2), uint64((2*children+3)*each); n != want {
 			t.Errorf("counted %d, want %d", n, want)
 		}
-		wantNil(t, "TryAcquire", l.TryAcquire())
-		wantNil(t, "Release", l.Release())
+		WantNil(t, "TryAcquire", l.TryAcquire())
+		WantNil(t, "Release", l.Release())
 	})
 	t.Run("L02_stranger", func(t *testing.T) {
-		seg := anonymous(t)
+		seg := Anonymous(t, room)
 		l := newLock(t, seg)
-		wantNil(t, "Acquire", l.Acquire(t.Context()))
-		joined(t, start(t, strangerTask, job{Lock: l}))
-		wantNil(t, "Release", l.Release())
+		WantNil(t, "Acquire", l.Acquire(t.Context()))
+		Result(t, Start(t, strangerTask, job{Lock: l}))
+		WantNil(t, "Release", l.Release())
 	})
 	t.Run("L15_handed_over", func(t *testing.T) {
-		seg := anonymous(t)
-		l, c := newLock(t, seg), newCells(t, seg, 3)
-		p := start(t, holdTask, job{Lock: l, Cells: c})
-		c.await(t, 0, 1)
-		wantError(t, "TryAcquire", l.TryAcquire(), psync.ErrHeld)
-		wantError(t, "Release", l.Release(), psync.ErrNotHeld)
-		waiter := async(func() error { return l.Acquire(context.Background()) })
-		awaitAsleep(t, os.Getpid(), 1)
-		c.add(1)
-		wantNil(t, "Acquire", await(t, waiter, "waiter"))
-		joined(t, p)
-		wantNil(t, "Release", l.Release())
+		seg := Anonymous(t, room)
+		l, c := newLock(t, seg), NewCells(t, seg, 3)
+		p := Start(t, holdTask, job{Lock: l, Cells: c})
+		c.Await(t, 0, 1)
+		WantError(t, "TryAcquire", l.TryAcquire(), psync.ErrHeld)
+		WantError(t, "Release", l.Release(), psync.ErrNotHeld)
+		waiter := Async(func() error { return l.Acquire(context.Background()) })
+		AwaitAsleep(t, os.Getpid(), 1)
+		c.Add(1)
+		WantNil(t, "Acquire", Await(t, waiter, "waiter"))
+		Result(t, p)
+		WantNil(t, "Release", l.Release())
 	})
 	t.Run("L08_killed", testOwnerKilled)
 	t.Run("L08_exits", func(t *testing.T) {
 		// An owner that ends by itself holding the lock is no better.
-		seg := anonymous(t)
-		l, c := newLock(t, seg), newCells(t, seg, 3)
-		p := start(t, keepTask, job{Lock: l, Cells: c})
-		joined(t, p)
-		wantError(t, "Acquire", l.Acquire(within(t)), psync.ErrOwnerDied)
-		wantNil(t, "Recover", l.Recover(within(t), func() error { return nil }))
+		seg := Anonymous(t, room)
+		l, c := newLock(t, seg), NewCells(t, seg, 3)
+		p := Start(t, keepTask, job{Lock: l, Cells: c})
+		Result(t, p)
+		WantError(t, "Acquire", l.Acquire(Within(t)), psync.ErrOwnerDied)
+		WantNil(t, "Recover", l.Recover(Within(t), func() error { return nil }))
 	})
 	t.Run("L08_killed_in_repair", func(t *testing.T) {
-		seg := anonymous(t)
-		l, owner, repairer := newLock(t, seg), newCells(t, seg, 3), newCells(t, seg, 3)
-		p := start(t, holdTask, job{Lock: l, Cells: owner})
-		owner.await(t, 0, 1)
-		kill(t, p)
-		wantError(t, "Acquire", l.Acquire(within(t)), psync.ErrOwnerDied)
-		p = start(t, repairTask, job{Lock: l, Cells: repairer})
-		repairer.await(t, 0, 1)
-		wantError(t, "TryAcquire", l.TryAcquire(), psync.ErrHeld)
-		waiter := async(func() error { return l.Acquire(context.Background()) })
-		awaitAsleep(t, os.Getpid(), 1)
-		kill(t, p)
-		wantError(t, "Acquire", await(t, waiter, "waiter of a dead repairer"), psync.ErrOwnerDied)
+		seg := Anonymous(t, room)
+		l, owner, repairer := newLock(t, seg), NewCells(t, seg, 3), NewCells(t, seg, 3)
+		p := Start(t, holdTask, job{Lock: l, Cells: owner})
+		owner.Await(t, 0, 1)
+		Kill(t, p)
+		WantError(t, "Acquire", l.Acquire(Within(t)), psync.ErrOwnerDied)
+		p = Start(t, repairTask, job{Lock: l, Cells: repairer})
+		repairer.Await(t, 0, 1)
+		WantError(t, "TryAcquire", l.TryAcquire(), psync.ErrHeld)
+		waiter := Async(func() error { return l.Acquire(context.Background()) })
+		AwaitAsleep(t, os.Getpid(), 1)
+		Kill(t, p)
+		WantError(t, "Acquire", Await(t, waiter, "waiter of a dead repairer"), psync.ErrOwnerDied)
 		called := false
-		wantNil(t, "Recover", l.Recover(within(t), func() error { called = true; return nil }))
+		WantNil(t, "Recover", l.Recover(Within(t), func() error { called = true; return nil }))
 		if !called {
 			t.Error("repair was not called")
 		}
-		wantNil(t, "TryAcquire", l.TryAcquire())
-		wantNil(t, "Release", l.Release())
+		WantNil(t, "TryAcquire", l.TryAcquire())
+		WantNil(t, "Release", l.Release())
 	})
 	t.Run("ignore_deaths", func(t *testing.T) {
-		seg := anonymous(t)
-		l := closing(t, must(psync.NewLock(seg, "", &psync.Options{IgnoreDeaths: true}))(t))
+		seg := Anonymous(t, room)
+		l := Closing(t, Must(psync.NewLock(seg, "", &psync.Options{IgnoreDeaths: true}))(t))
 		for range 5 {
-			c := newCells(t, seg, 3)
-			p := start(t, holdTask, job{Lock: l, Cells: c})
-			c.await(t, 0, 1)
-			waiter := async(func() error { return l.Acquire(context.Background()) })
-			awaitAsleep(t, os.Getpid(), 1)
-			wantNil(t, "Kill", p.Kill())
-			wantNil(t, "Acquire", await(t, waiter, "waiter of a dead owner"))
-			wantNil(t, "Release", l.Release())
+			c := NewCells(t, seg, 3)
+			p := Start(t, holdTask, job{Lock: l, Cells: c})
+			c.Await(t, 0, 1)
+			waiter := Async(func() error { return l.Acquire(context.Background()) })
+			AwaitAsleep(t, os.Getpid(), 1)
+			WantNil(t, "Kill", p.Kill())
+			WantNil(t, "Acquire", Await(t, waiter, "waiter of a dead owner"))
+			WantNil(t, "Release", l.Release())
 		}
 	})
 }
@@ -569,21 +564,21 @@ var keepTask = task("keep", func(ctx context.Context, j job) error { return j.Lo
 func testOwnerKilled(t *testing.T) {
 	var worst time.Duration
 	for range 10 {
-		seg := anonymous(t)
-		l, c := newLock(t, seg), newCells(t, seg, 3)
-		p := start(t, holdTask, job{Lock: l, Cells: c})
-		c.await(t, 0, 1)
-		waiter := start(t, orphanTask, job{Lock: l, Cells: c})
-		here := async(func() error { return l.Acquire(context.Background()) })
-		awaitAsleep(t, os.Getpid(), 1)
-		awaitAsleep(t, waiter.PID(), 1)
+		seg := Anonymous(t, room)
+		l, c := newLock(t, seg), NewCells(t, seg, 3)
+		p := Start(t, holdTask, job{Lock: l, Cells: c})
+		c.Await(t, 0, 1)
+		waiter := Start(t, orphanTask, job{Lock: l, Cells: c})
+		here := Async(func() error { return l.Acquire(context.Background()) })
+		AwaitAsleep(t, os.Getpid(), 1)
+		AwaitAsleep(t, waiter.PID(), 1)
 		begin := time.Now()
-		wantNil(t, "Kill", p.Kill())
-		wantError(t, "Acquire", await(t, here, "waiter of a dead owner"), psync.ErrOwnerDied)
+		WantNil(t, "Kill", p.Kill())
+		WantError(t, "Acquire", Await(t, here, "waiter of a dead owner"), psync.ErrOwnerDied)
 		worst = max(worst, time.Since(begin))
-		joined(t, waiter)
-		wantNil(t, "Recover", l.Recover(within(t), func() error { return nil }))
-		wantNil(t, "Close", seg.Close())
+		Result(t, waiter)
+		WantNil(t, "Recover", l.Recover(Within(t), func() error { return nil }))
+		WantNil(t, "Close", seg.Close())
 	}
 	t.Logf("SIGKILL to ErrOwnerDied: worst %v", worst)
 	if worst > prompt {
@@ -601,16 +596,16 @@ var orphanTask = task("orphan", func(ctx context.Context, j job) error {
 // Whatever stands in the lock's memory, each call ends.
 func TestLockHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
-		l := closing(t, must(psync.NewLock(seg, "l", nil))(t))
+		l := Closing(t, Must(psync.NewLock(seg, "l", nil))(t))
 		const lockPrint = 1
-		o := must(seg.OpenObject(shm.KindLock, "l", lockPrint))(t)
+		o := Must(seg.OpenObject(shm.KindLock, "l", lockPrint))(t)
 		owner := view.At[atomic.Uint32](o.Bytes(), 0)
 		words := []*atomic.Uint32{owner, view.At[atomic.Uint32](o.Bytes(), 4), view.At[atomic.Uint32](o.Bytes(), 8)}
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
 		r := rand.New(rand.NewPCG(seed, 1))
-		ctx := within(t)
-		done := async(func() error {
+		ctx := Within(t)
+		done := Async(func() error {
 			for range 3000 {
 				word := words[r.IntN(len(words))]
 				switch r.IntN(4) {
@@ -647,18 +642,18 @@ func TestLockHostileBytes(t *testing.T) {
 			}
 			return nil
 		})
-		wantNil(t, "operations", await(t, done, fmt.Sprintf("operation on nonsense, seed %d", seed)))
+		WantNil(t, "operations", Await(t, done, fmt.Sprintf("operation on nonsense, seed %d", seed)))
 		// Recover makes it good again, whatever it is.
 		owner.Store(1<<31 - 1)
-		wantNil(t, "Recover", l.Recover(ctx, func() error { return nil }))
-		wantNil(t, "TryAcquire", l.TryAcquire())
-		wantNil(t, "Release", l.Release())
+		WantNil(t, "Recover", l.Recover(ctx, func() error { return nil }))
+		WantNil(t, "TryAcquire", l.TryAcquire())
+		WantNil(t, "Release", l.Release())
 		runtime.KeepAlive(o)
 	})
 }
 
 func BenchmarkLockUncontended(b *testing.B) {
-	seg := closing(b, must(shm.Anonymous(1<<16, nil))(b))
+	seg := Anonymous(b, 1<<16)
 	l := newLock(b, seg)
 	ctx := context.Background()
 	for b.Loop() {

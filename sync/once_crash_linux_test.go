@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -22,7 +23,7 @@ import (
 // through, and one of them calls its function unless the dead had said that it
 // was done.
 func TestOnceUserDies(t *testing.T) {
-	needsCrashPoints(t)
+	NeedCrashPoints(t)
 	for _, test := range []struct {
 		point crash.Point
 		done  bool // no survivor calls its function
@@ -35,76 +36,76 @@ func TestOnceUserDies(t *testing.T) {
 }
 
 func walkOnce(t *testing.T, point crash.Point, done bool) {
-	seg := blocking(t)
-	o := closing(t, must(psync.NewOnce(seg, "o"))(t))
-	far := closing(t, must(psync.OpenOnce(closing(t, must(seg.Attach())(t)), "o"))(t))
-	victims, here := newCells(t, seg, 3), newCells(t, seg, 3)
-	here.add(1) // the surviving child does not wait for more to come
+	seg := Blocking(t, room)
+	o := Closing(t, Must(psync.NewOnce(seg, "o"))(t))
+	far := Closing(t, Must(psync.OpenOnce(Attach(t, seg), "o"))(t))
+	victims, here := NewCells(t, seg, 3), NewCells(t, seg, 3)
+	here.Add(1) // the surviving child does not wait for more to come
 	errs := make(chan error, 3)
 	survivors := func(asleep bool) *proc.Call[int] {
 		for _, o := range []*psync.Once{o, far, o} {
 			go func() {
-				errs <- o.Do(context.Background(), func() error { here.add(2); return nil })
+				errs <- o.Do(context.Background(), func() error { here.Add(2); return nil })
 			}()
 		}
-		child := startPart(t, onceTask, part{Once: o, Cells: here})
+		child := Start(t, onceTask, job{Once: o, Cells: here})
 		if asleep {
-			awaitAsleep(t, os.Getpid(), cap(errs))
-			awaitAsleep(t, child.PID(), 1)
+			AwaitAsleep(t, os.Getpid(), cap(errs))
+			AwaitAsleep(t, child.PID(), 1)
 		}
 		return child
 	}
-	victim := func(task *proc.Task[part, int]) *proc.Call[int] {
-		return dieAt(t, point, task, part{Once: o, Cells: victims})
+	victim := func(task *proc.Task[job, int]) *proc.Call[int] {
+		return StartToDie(t, task, job{Once: o, Cells: victims}, point, 1)
 	}
 	var child *proc.Call[int]
 	switch point {
 	case crash.LockTaken, crash.OnceRun:
-		died(t, victim(stuckOnceTask))
+		Killed(t, victim(stuckOnceTask))
 		if point == crash.OnceRun {
-			died(t, victim(stuckOnceTask)) // takes the lock from the dead
+			Killed(t, victim(stuckOnceTask)) // takes the lock from the dead
 		}
 		child = survivors(false)
 	case crash.LockFreed: // with others waiting it may hand the lock over instead
 		v := victim(stuckOnceTask)
-		victims.await(t, 0, 1)
-		victims.add(1)
-		died(t, v)
+		victims.Await(t, 0, 1)
+		victims.Add(1)
+		Killed(t, v)
 		child = survivors(false)
 	case crash.OnceRan, crash.OnceDone:
 		v := victim(stuckOnceTask)
-		victims.await(t, 0, 1) // inside
+		victims.Await(t, 0, 1) // inside
 		child = survivors(true)
-		victims.add(1)
-		died(t, v)
+		victims.Add(1)
+		Killed(t, v)
 	case crash.LockWaiting:
-		wantNil(t, "Do", o.Do(t.Context(), func() error {
-			died(t, victim(stuckOnceTask))
+		WantNil(t, "Do", o.Do(t.Context(), func() error {
+			Killed(t, victim(stuckOnceTask))
 			child = survivors(true)
-			died(t, victim(stuckOnceTask)) // among others
+			Killed(t, victim(stuckOnceTask)) // among others
 			return nil
 		}))
 	case crash.LockWoken:
 		var v *proc.Call[int]
 		broken := errors.New("broken")
-		wantError(t, "Do", o.Do(t.Context(), func() error {
+		WantError(t, "Do", o.Do(t.Context(), func() error {
 			v = victim(stuckOnceTask)
-			awaitAsleep(t, v.PID(), 1) // the first in the kernel's queue
+			AwaitAsleep(t, v.PID(), 1) // the first in the kernel's queue
 			child = survivors(true)
 			return broken
 		}), broken)
-		died(t, v)
+		Killed(t, v)
 	}
 	for range cap(errs) {
-		wantNil(t, "survivor", await(t, errs, "survivor: waits on the dead"))
+		WantNil(t, "survivor", Await(t, errs, "survivor: waits on the dead"))
 	}
-	joined(t, child)
+	Result(t, child)
 	wantDone(t, far, true)
 	want := uint32(1)
 	if done {
 		want = 0
 	}
-	if n := here.at(2).Load(); n != want {
+	if n := here.At(2).Load(); n != want {
 		t.Errorf("survivors called %d functions, want %d", n, want)
 	}
 }
@@ -136,9 +137,7 @@ type onceStormArgs struct {
 var errOnceStorm = errors.New("fails at times")
 
 // onceStormer goes through all the onces.
-var onceStormer = proc.Register("once stormer", func(ctx context.Context, in onceStormArgs) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+var onceStormer = Task("once stormer", func(ctx context.Context, in onceStormArgs) (int, error) {
 	obj, err := in.Segment.OpenObject(onceStormKind, "storm", 1)
 	if err != nil {
 		return 0, err
@@ -190,21 +189,16 @@ func (w onceStorm) run(i, life int) error {
 // TestOnceStorm kills processes that do many things once, at random moments.
 func TestOnceStorm(t *testing.T) {
 	const users, kills = 4, 40
-	seg := closing(t, must(shm.Anonymous(1<<20, &shm.Options{Objects: 2 * onceStormCount}))(t))
-	obj := must(seg.NewObject(shm.Spec{Kind: onceStormKind, Name: "storm", Size: 3 * 4 * onceStormCount, Fingerprint: 1}))(t)
+	seg := Closing(t, Must(shm.Anonymous(1<<20, &shm.Options{Objects: 2 * onceStormCount}))(t))
+	obj := Must(seg.NewObject(shm.Spec{Kind: onceStormKind, Name: "storm", Size: 3 * 4 * onceStormCount, Fingerprint: 1}))(t)
 	w := newOnceStorm(obj.Bytes())
 	var onces [onceStormCount]*psync.Once
 	for i := range onces {
-		onces[i] = closing(t, must(psync.NewOnce(seg, fmt.Sprint("o", i)))(t))
+		onces[i] = Closing(t, Must(psync.NewOnce(seg, fmt.Sprint("o", i)))(t))
 	}
 	life, killed := 0, 0
 	start := func() (*proc.Call[int], int) {
-		c, err := onceStormer.New(onceStormArgs{seg, life}, nil)
-		if err == nil {
-			err = c.Start(within(t))
-		}
-		wantNil(t, "Start", err)
-		t.Cleanup(func() { kill(t, c) })
+		c := Start(t, onceStormer, onceStormArgs{seg, life})
 		life++
 		return c, life - 1
 	}
@@ -222,13 +216,13 @@ func TestOnceStorm(t *testing.T) {
 		default:
 		}
 		w.killed[lives[i]].Store(1)
-		wantNil(t, "Kill", procs[i].Kill())
-		await(t, procs[i].Done(), "end of the victim")
+		WantNil(t, "Kill", procs[i].Kill())
+		Await(t, procs[i].Done(), "end of the victim")
 		killed++
 		procs[i], lives[i] = start()
 	}
 	for _, p := range procs {
-		joined(t, p)
+		Result(t, p)
 	}
 	wins := uint32(0)
 	for i, o := range onces {

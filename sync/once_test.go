@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -22,7 +23,7 @@ import (
 
 func newOnce(t testing.TB, seg *shm.Segment) *psync.Once {
 	t.Helper()
-	return closing(t, must(psync.NewOnce(seg, ""))(t))
+	return Closing(t, Must(psync.NewOnce(seg, ""))(t))
 }
 
 func nothing() error { return nil }
@@ -68,14 +69,14 @@ func testOnce(t *testing.T, seg *shm.Segment) {
 	wantDone(t, o, false)
 	called := 0
 	for range 3 {
-		wantNil(t, "Do", o.Do(t.Context(), func() error {
+		WantNil(t, "Do", o.Do(t.Context(), func() error {
 			called++
 			wantDone(t, o, false)
 			return nil
 		}))
 		wantDone(t, o, true)
 	}
-	wantNil(t, "Do, expired", o.Do(expired, never(t)))
+	WantNil(t, "Do, expired", o.Do(Expired, never(t)))
 	if called != 1 {
 		t.Errorf("called %d times", called)
 	}
@@ -86,9 +87,9 @@ func testOnceFails(t *testing.T, seg *shm.Segment) {
 	o := newOnce(t, seg)
 	broken := errors.New("broken")
 	for range 3 {
-		wantError(t, "Do that fails", o.Do(t.Context(), func() error { return broken }), broken)
+		WantError(t, "Do that fails", o.Do(t.Context(), func() error { return broken }), broken)
 		wantDone(t, o, false)
-		if v := panicOf(func() { o.Do(t.Context(), func() error { panic("oh") }) }); v != "oh" {
+		if v := PanicOf(func() { o.Do(t.Context(), func() error { panic("oh") }) }); v != "oh" {
 			t.Errorf("panic %v", v)
 		}
 		wantDone(t, o, false)
@@ -97,27 +98,27 @@ func testOnceFails(t *testing.T, seg *shm.Segment) {
 			defer close(gone)
 			o.Do(context.Background(), func() error { runtime.Goexit(); return nil })
 		}()
-		await(t, gone, "Goexit")
+		Await(t, gone, "Goexit")
 		wantDone(t, o, false)
 	}
 	// Who waits meanwhile does it.
 	var next <-chan error
-	wantError(t, "Do that fails", o.Do(t.Context(), func() error {
-		next = async(func() error { return o.Do(context.Background(), nothing) })
-		awaitAsleep(t, os.Getpid(), 1)
+	WantError(t, "Do that fails", o.Do(t.Context(), func() error {
+		next = Async(func() error { return o.Do(context.Background(), nothing) })
+		AwaitAsleep(t, os.Getpid(), 1)
 		return broken
 	}), broken)
-	wantNil(t, "Do of who waited", await(t, next, "Do of who waited"))
+	WantNil(t, "Do of who waited", Await(t, next, "Do of who waited"))
 	wantDone(t, o, true)
 }
 
 func testOnceWaits(t *testing.T, seg *shm.Segment) {
-	o := must(psync.NewOnce(seg, "o"))(t)
-	far := must(psync.OpenOnce(closing(t, must(seg.Attach())(t)), "o"))(t)
+	o := Must(psync.NewOnce(seg, "o"))(t)
+	far := Must(psync.OpenOnce(Attach(t, seg), "o"))(t)
 	const n = 4
 	errs := make(chan error, n)
 	var ended atomic.Bool
-	wantNil(t, "Do", o.Do(t.Context(), func() error {
+	WantNil(t, "Do", o.Do(t.Context(), func() error {
 		for i := range n {
 			go func() {
 				err := []*psync.Once{o, far}[i%2].Do(context.Background(), never(t))
@@ -127,16 +128,16 @@ func testOnceWaits(t *testing.T, seg *shm.Segment) {
 				errs <- err
 			}()
 		}
-		awaitAsleep(t, os.Getpid(), n)
+		AwaitAsleep(t, os.Getpid(), n)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
-		wantError(t, "Do with a timeout", far.Do(ctx, never(t)), context.DeadlineExceeded)
+		WantError(t, "Do with a timeout", far.Do(ctx, never(t)), context.DeadlineExceeded)
 		wantDone(t, far, false)
 		ended.Store(true)
 		return nil
 	}))
 	for range n {
-		wantNil(t, "Do", await(t, errs, "waiter"))
+		WantNil(t, "Do", Await(t, errs, "waiter"))
 	}
 	wantDone(t, far, true)
 }
@@ -145,22 +146,22 @@ func testOnceExpired(t *testing.T, seg *shm.Segment) {
 	o := newOnce(t, seg)
 	broken := errors.New("broken")
 	for range 3 {
-		wantError(t, "Do, expired", o.Do(expired, func() error {
-			wantError(t, "Do beside it, expired", o.Do(expired, never(t)), context.Canceled)
+		WantError(t, "Do, expired", o.Do(Expired, func() error {
+			WantError(t, "Do beside it, expired", o.Do(Expired, never(t)), context.Canceled)
 			return broken
 		}), broken)
 	}
-	wantNil(t, "Do, expired", o.Do(expired, nothing))
+	WantNil(t, "Do, expired", o.Do(Expired, nothing))
 }
 
 // A Do of the same once inside waits for itself, as long as its context lets
 // it.
 func testOnceNested(t *testing.T, seg *shm.Segment) {
 	o := newOnce(t, seg)
-	wantNil(t, "Do", o.Do(t.Context(), func() error {
+	WantNil(t, "Do", o.Do(t.Context(), func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 		defer cancel()
-		wantError(t, "Do inside", o.Do(ctx, never(t)), context.DeadlineExceeded)
+		WantError(t, "Do inside", o.Do(ctx, never(t)), context.DeadlineExceeded)
 		return nil
 	}))
 	wantDone(t, o, true)
@@ -169,47 +170,47 @@ func testOnceNested(t *testing.T, seg *shm.Segment) {
 func onceFails(t *testing.T, o *psync.Once) {
 	t.Helper()
 	for range 2 {
-		wantError(t, "Do", o.Do(t.Context(), never(t)), psync.ErrClosed)
-		wantError(t, "Do, expired", o.Do(expired, never(t)), psync.ErrClosed)
+		WantError(t, "Do", o.Do(t.Context(), never(t)), psync.ErrClosed)
+		WantError(t, "Do, expired", o.Do(Expired, never(t)), psync.ErrClosed)
 		wantDone(t, o, false)
 	}
 }
 
 func testOnceClosed(t *testing.T, seg *shm.Segment) {
-	o := must(psync.NewOnce(seg, "o"))(t)
-	other := closing(t, must(psync.OpenOnce(seg, "o"))(t))
+	o := Must(psync.NewOnce(seg, "o"))(t)
+	other := Closing(t, Must(psync.OpenOnce(seg, "o"))(t))
 	for range 2 {
-		wantNil(t, "Close", o.Close())
+		WantNil(t, "Close", o.Close())
 	}
 	onceFails(t, o)
 	var zero psync.Once
 	onceFails(t, &zero)
-	wantNil(t, "Close of the zero Once", zero.Close())
+	WantNil(t, "Close of the zero Once", zero.Close())
 	for range 2 {
-		party := must(seg.Attach())(t)
-		far := must(psync.OpenOnce(party, "o"))(t)
-		wantNil(t, "Close", party.Close())
+		party := Must(seg.Attach())(t)
+		far := Must(psync.OpenOnce(party, "o"))(t)
+		WantNil(t, "Close", party.Close())
 		onceFails(t, far)
-		wantNil(t, "Do", other.Do(t.Context(), nothing))
+		WantNil(t, "Do", other.Do(t.Context(), nothing))
 	}
 }
 
 func testOnceCloseWhileWaiting(t *testing.T, seg *shm.Segment) {
-	o := must(psync.NewOnce(seg, "o"))(t)
-	other := must(psync.OpenOnce(seg, "o"))(t)
-	party := must(seg.Attach())(t)
-	far := must(psync.OpenOnce(party, "o"))(t)
-	wantNil(t, "Do", o.Do(t.Context(), func() error {
+	o := Must(psync.NewOnce(seg, "o"))(t)
+	other := Must(psync.OpenOnce(seg, "o"))(t)
+	party := Must(seg.Attach())(t)
+	far := Must(psync.OpenOnce(party, "o"))(t)
+	WantNil(t, "Do", o.Do(t.Context(), func() error {
 		errs := make(chan error, 4)
 		for range 2 {
 			go func() { errs <- other.Do(context.Background(), never(t)) }()
 			go func() { errs <- far.Do(context.Background(), never(t)) }()
 		}
-		awaitAsleep(t, os.Getpid(), cap(errs))
-		wantNil(t, "Close", other.Close())
-		wantNil(t, "Close", party.Close())
+		AwaitAsleep(t, os.Getpid(), cap(errs))
+		WantNil(t, "Close", other.Close())
+		WantNil(t, "Close", party.Close())
 		for range cap(errs) {
-			wantError(t, "waiter", await(t, errs, "waiter of a closed once"), psync.ErrClosed)
+			WantError(t, "waiter", Await(t, errs, "waiter of a closed once"), psync.ErrClosed)
 		}
 		return nil
 	}))
@@ -218,37 +219,37 @@ func testOnceCloseWhileWaiting(t *testing.T, seg *shm.Segment) {
 // Closing the once inside the function changes nothing for the function;
 // closing the segment is like dying in it.
 func testOnceClosedInside(t *testing.T, seg *shm.Segment) {
-	o := must(psync.NewOnce(seg, "o"))(t)
-	other := closing(t, must(psync.OpenOnce(seg, "o"))(t))
-	wantNil(t, "Do", o.Do(t.Context(), func() error { return o.Close() }))
+	o := Must(psync.NewOnce(seg, "o"))(t)
+	other := Closing(t, Must(psync.OpenOnce(seg, "o"))(t))
+	WantNil(t, "Do", o.Do(t.Context(), func() error { return o.Close() }))
 	wantDone(t, other, true)
 
 	// Not on the heap, whose memory can't be taken away from who is inside.
-	mapped := anonymous(t)
-	o = closing(t, must(psync.NewOnce(mapped, "o"))(t))
-	party := must(mapped.Attach())(t)
-	far := must(psync.OpenOnce(party, "o"))(t)
-	wantError(t, "Do", far.Do(t.Context(), party.Close), psync.ErrClosed)
+	mapped := Anonymous(t, room)
+	o = Closing(t, Must(psync.NewOnce(mapped, "o"))(t))
+	party := Must(mapped.Attach())(t)
+	far := Must(psync.OpenOnce(party, "o"))(t)
+	WantError(t, "Do", far.Do(t.Context(), party.Close), psync.ErrClosed)
 	wantDone(t, o, false)
-	wantNil(t, "Do", o.Do(t.Context(), nothing))
+	WantNil(t, "Do", o.Do(t.Context(), nothing))
 }
 
 // Of many at once one does it, in spite of failures; what it wrote all see.
 func testOnceHammer(t *testing.T, seg *shm.Segment) {
 	const parties, goroutines, rounds = 3, 3, 60
 	broken := errors.New("broken")
-	c := newCells(t, seg, 1)
+	c := NewCells(t, seg, 1)
 	parts := []*shm.Segment{seg}
 	for range parties - 1 {
-		parts = append(parts, closing(t, must(seg.Attach())(t)))
+		parts = append(parts, Attach(t, seg))
 	}
 	for round := range rounds {
 		name := fmt.Sprint("o", round)
-		closing(t, must(psync.NewOnce(seg, name))(t))
-		*c.plain(0) = 0
+		Closing(t, Must(psync.NewOnce(seg, name))(t))
+		*c.Plain(0) = 0
 		var inside, done atomic.Int32
-		ctx := within(t)
-		all(t, "users of the once", parties*goroutines, func(i int) error {
+		ctx := Within(t)
+		All(t, "users of the once", parties*goroutines, func(i int) error {
 			o, err := psync.OpenOnce(parts[i%parties], name)
 			if err != nil {
 				return err
@@ -261,7 +262,7 @@ func testOnceHammer(t *testing.T, seg *shm.Segment) {
 					}
 					defer inside.Add(-1)
 					runtime.Gosched()
-					*c.plain(0)++
+					*c.Plain(0)++
 					if rand.IntN(3) > 0 {
 						return broken
 					}
@@ -269,8 +270,8 @@ func testOnceHammer(t *testing.T, seg *shm.Segment) {
 					return nil
 				})
 				if err == nil {
-					if *c.plain(0) == 0 || !o.Done() {
-						return fmt.Errorf("Do is back, the value is %d, done is %v", *c.plain(0), o.Done())
+					if *c.Plain(0) == 0 || !o.Done() {
+						return fmt.Errorf("Do is back, the value is %d, done is %v", *c.Plain(0), o.Done())
 					}
 					return nil
 				}
@@ -282,39 +283,39 @@ func testOnceHammer(t *testing.T, seg *shm.Segment) {
 		if n := done.Load(); n != 1 {
 			t.Fatalf("done %d times", n)
 		}
-		wantNil(t, "Remove", seg.Remove(name))
+		WantNil(t, "Remove", seg.Remove(name))
 	}
 }
 
 func testOnceHandle(t *testing.T, seg *shm.Segment) {
-	o := closing(t, must(psync.NewOnce(seg, "o"))(t))
+	o := Closing(t, Must(psync.NewOnce(seg, "o"))(t))
 	var same psync.Once
-	wantNil(t, "UnmarshalText", same.UnmarshalText(must(o.MarshalText())(t)))
-	wantNil(t, "Do", o.Do(t.Context(), nothing))
-	wantNil(t, "Do of the same", same.Do(t.Context(), never(t)))
-	wantNil(t, "Close", same.Close())
+	WantNil(t, "UnmarshalText", same.UnmarshalText(Must(o.MarshalText())(t)))
+	WantNil(t, "Do", o.Do(t.Context(), nothing))
+	WantNil(t, "Do of the same", same.Do(t.Context(), never(t)))
+	WantNil(t, "Close", same.Close())
 	wantDone(t, o, true)
-	wantError(t, "name that is taken", second(psync.NewOnce(seg, "o")), fs.ErrExist)
-	wantError(t, "name of nothing", second(psync.OpenOnce(seg, "x")), fs.ErrNotExist)
-	wantError(t, "lock of that name", second(psync.OpenLock(seg, "o")), shm.ErrMismatch)
+	WantError(t, "name that is taken", Second(psync.NewOnce(seg, "o")), fs.ErrExist)
+	WantError(t, "name of nothing", Second(psync.OpenOnce(seg, "x")), fs.ErrNotExist)
+	WantError(t, "lock of that name", Second(psync.OpenLock(seg, "o")), shm.ErrMismatch)
 }
 
 func testOnceAllocs(t *testing.T, seg *shm.Segment) {
 	o := newOnce(t, seg)
 	ctx := t.Context()
-	wantNil(t, "Do", o.Do(ctx, nothing))
+	WantNil(t, "Do", o.Do(ctx, nothing))
 	var err error
 	f := never(t)
 	wantNoAllocs(t, "Do and Done", func() { err = errors.Join(err, o.Do(ctx, f)); o.Done() })
-	wantNil(t, "Do", err)
+	WantNil(t, "Do", err)
 }
 
 // Deaths that are simulated: see the race detector's view of them.
 func TestOnceDeadParty(t *testing.T) {
-	seg := heap(t)
-	party := must(seg.Attach())(t)
-	o := closing(t, must(psync.NewOnce(seg, "o"))(t))
-	far := must(psync.OpenOnce(party, "o"))(t)
+	seg := Heap(t, room)
+	party := Must(seg.Attach())(t)
+	o := Closing(t, Must(psync.NewOnce(seg, "o"))(t))
+	far := Must(psync.OpenOnce(party, "o"))(t)
 	inside, end := make(chan struct{}), make(chan struct{})
 	gone := make(chan struct{})
 	go func() {
@@ -326,7 +327,7 @@ func TestOnceDeadParty(t *testing.T) {
 			return nil
 		})
 	}()
-	await(t, inside, "function")
+	Await(t, inside, "function")
 	var called atomic.Int32
 	errs := make(chan error, 3)
 	for range cap(errs) {
@@ -334,25 +335,25 @@ func TestOnceDeadParty(t *testing.T) {
 			errs <- o.Do(context.Background(), func() error { called.Add(1); return nil })
 		}()
 	}
-	awaitAsleep(t, os.Getpid(), cap(errs))
-	wantNil(t, "Announce", seg.Announce(must(party.Drop())(t)))
+	AwaitAsleep(t, os.Getpid(), cap(errs))
+	Dies(t, seg, party)
 	for range cap(errs) {
-		wantNil(t, "Do", await(t, errs, "waiter of a dead runner"))
+		WantNil(t, "Do", Await(t, errs, "waiter of a dead runner"))
 	}
 	if n := called.Load(); n != 1 {
 		t.Errorf("called %d times", n)
 	}
 	close(end)
-	await(t, gone, "goroutine of the dead")
+	Await(t, gone, "goroutine of the dead")
 	wantDone(t, o, true)
 }
 
 func TestOnceHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
-		o := closing(t, must(psync.NewOnce(seg, "o"))(t))
-		obj := must(seg.OpenObject(shm.KindOnce, "o", 1))(t)
-		ctx := within(t)
-		done := async(func() error {
+		o := Closing(t, Must(psync.NewOnce(seg, "o"))(t))
+		obj := Must(seg.OpenObject(shm.KindOnce, "o", 1))(t)
+		ctx := Within(t)
+		done := Async(func() error {
 			for range 2000 {
 				view.At[atomic.Uint32](obj.Bytes(), 0).Store(rand.Uint32())
 				view.At[atomic.Uint32](obj.Bytes(), 16).Store(rand.Uint32() * rand.Uint32N(2))
@@ -366,54 +367,54 @@ func TestOnceHostileBytes(t *testing.T) {
 			}
 			return nil
 		})
-		wantNil(t, "calls", await(t, done, "call on nonsense"))
+		WantNil(t, "calls", Await(t, done, "call on nonsense"))
 		runtime.KeepAlive(obj)
 	})
 }
 
 // onceTask does it once with the others: cell 0 counts those that are ready,
 // cell 1 says go on, cell 2 counts calls.
-var onceTask = partTask("once", func(ctx context.Context, p part) error {
-	p.Cells.add(0)
-	if err := p.Cells.until(ctx, 1, 1); err != nil {
+var onceTask = task("once", func(ctx context.Context, p job) error {
+	p.Cells.Add(0)
+	if err := p.Cells.Until(ctx, 1, 1); err != nil {
 		return err
 	}
-	return p.Once.Do(ctx, func() error { p.Cells.add(2); return nil })
+	return p.Once.Do(ctx, func() error { p.Cells.Add(2); return nil })
 })
 
 // stuckOnceTask stays in the function until it is killed.
-var stuckOnceTask = partTask("stuck once", func(ctx context.Context, p part) error {
+var stuckOnceTask = task("stuck once", func(ctx context.Context, p job) error {
 	return p.Once.Do(ctx, func() error {
-		p.Cells.add(0)
-		return p.Cells.until(ctx, 1, 1)
+		p.Cells.Add(0)
+		return p.Cells.Until(ctx, 1, 1)
 	})
 })
 
 func TestOnceProcesses(t *testing.T) {
 	t.Run("L15_one_of_all", func(t *testing.T) {
-		seg := anonymous(t)
-		o, c := newOnce(t, seg), newCells(t, seg, 3)
+		seg := Anonymous(t, room)
+		o, c := newOnce(t, seg), NewCells(t, seg, 3)
 		var procs []*proc.Call[int]
 		for range 4 {
-			procs = append(procs, startPart(t, onceTask, part{Once: o, Cells: c}))
+			procs = append(procs, Start(t, onceTask, job{Once: o, Cells: c}))
 		}
-		c.await(t, 0, 4)
-		c.add(1)
+		c.Await(t, 0, 4)
+		c.Add(1)
 		for _, p := range procs {
-			joined(t, p)
+			Result(t, p)
 		}
 		wantDone(t, o, true)
-		if n := c.at(2).Load(); n != 1 {
+		if n := c.At(2).Load(); n != 1 {
 			t.Errorf("called %d times", n)
 		}
 	})
 	t.Run("runner_killed", func(t *testing.T) {
 		var worst time.Duration
 		for range 5 {
-			seg := anonymous(t)
-			o, c := newOnce(t, seg), newCells(t, seg, 3)
-			p := startPart(t, stuckOnceTask, part{Once: o, Cells: c})
-			c.await(t, 0, 1)
+			seg := Anonymous(t, room)
+			o, c := newOnce(t, seg), NewCells(t, seg, 3)
+			p := Start(t, stuckOnceTask, job{Once: o, Cells: c})
+			c.Await(t, 0, 1)
 			var called atomic.Int32
 			errs := make(chan error, 3)
 			for range cap(errs) {
@@ -421,17 +422,17 @@ func TestOnceProcesses(t *testing.T) {
 					errs <- o.Do(context.Background(), func() error { called.Add(1); return nil })
 				}()
 			}
-			awaitAsleep(t, os.Getpid(), cap(errs))
+			AwaitAsleep(t, os.Getpid(), cap(errs))
 			begin := time.Now()
-			wantNil(t, "Kill", p.Kill())
+			WantNil(t, "Kill", p.Kill())
 			for range cap(errs) {
-				wantNil(t, "Do", await(t, errs, "waiter of a dead runner"))
+				WantNil(t, "Do", Await(t, errs, "waiter of a dead runner"))
 			}
 			worst = max(worst, time.Since(begin))
 			if n := called.Load(); n != 1 || !o.Done() {
 				t.Errorf("called %d times, done is %v", n, o.Done())
 			}
-			wantNil(t, "Close", seg.Close())
+			WantNil(t, "Close", seg.Close())
 		}
 		t.Logf("SIGKILL to Do of all: worst %v", worst)
 		if worst > prompt {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -45,73 +46,73 @@ func TestRLock(t *testing.T) {
 
 func newRLock(t testing.TB, seg *shm.Segment) *psync.RLock {
 	t.Helper()
-	return closing(t, must(psync.NewRLock(seg, "", nil))(t))
+	return Closing(t, Must(psync.NewRLock(seg, "", nil))(t))
 }
 
 func testRLockNested(t *testing.T, seg *shm.Segment) {
 	l := newRLock(t, seg)
 	var h, other psync.Holder
-	wantError(t, "Release of a free lock", l.Release(&h), psync.ErrNotHeld)
+	WantError(t, "Release of a free lock", l.Release(&h), psync.ErrNotHeld)
 	for range 3 {
-		wantNil(t, "Acquire", l.Acquire(t.Context(), &h))
-		wantNil(t, "TryAcquire", l.TryAcquire(&h))
-		wantNil(t, "Recover of one's own", l.Recover(t.Context(), &h, nil))
-		wantNil(t, "Acquire, expired", l.Acquire(expired, &h))
+		WantNil(t, "Acquire", l.Acquire(t.Context(), &h))
+		WantNil(t, "TryAcquire", l.TryAcquire(&h))
+		WantNil(t, "Recover of one's own", l.Recover(t.Context(), &h, nil))
+		WantNil(t, "Acquire, expired", l.Acquire(Expired, &h))
 		for range 3 {
-			wantError(t, "TryAcquire by another", l.TryAcquire(&other), psync.ErrHeld)
-			wantNil(t, "Release", l.Release(&h))
+			WantError(t, "TryAcquire by another", l.TryAcquire(&other), psync.ErrHeld)
+			WantNil(t, "Release", l.Release(&h))
 		}
-		wantError(t, "fourth Release", l.Release(&h), psync.ErrNotHeld)
-		wantNil(t, "TryAcquire by another", l.TryAcquire(&other))
-		wantNil(t, "Release by another", l.Release(&other))
+		WantError(t, "fourth Release", l.Release(&h), psync.ErrNotHeld)
+		WantNil(t, "TryAcquire by another", l.TryAcquire(&other))
+		WantNil(t, "Release by another", l.Release(&other))
 	}
 }
 
 // A holder is neither another Holder of the process nor one of another party,
 // and goes from goroutine to goroutine.
 func testRLockOtherHolders(t *testing.T, seg *shm.Segment) {
-	l := must(psync.NewRLock(seg, "l", nil))(t)
-	party := closing(t, must(seg.Attach())(t))
-	far := must(psync.OpenRLock(party, "l"))(t)
+	l := Must(psync.NewRLock(seg, "l", nil))(t)
+	party := Attach(t, seg)
+	far := Must(psync.OpenRLock(party, "l"))(t)
 	var h, other psync.Holder
-	wantNil(t, "Acquire", l.Acquire(t.Context(), &h))
-	wantError(t, "Release by another holder", l.Release(&other), psync.ErrNotHeld)
-	wantError(t, "TryAcquire by another holder", l.TryAcquire(&other), psync.ErrHeld)
-	wantError(t, "Acquire by another holder", l.Acquire(expired, &other), context.Canceled)
-	wantError(t, "Recover by another holder", l.Recover(expired, &other, nil), context.Canceled)
-	wantError(t, "Release by another party", far.Release(&h), psync.ErrNotHeld)
-	wantError(t, "TryAcquire by another party", far.TryAcquire(&h), psync.ErrHeld)
-	wantNil(t, "Release by another goroutine", await(t, async(func() error { return l.Release(&h) }), "Release"))
-	wantNil(t, "TryAcquire by another party", far.TryAcquire(&other))
-	wantError(t, "Release by who had it before", l.Release(&h), psync.ErrNotHeld)
-	wantNil(t, "Release", far.Release(&other))
+	WantNil(t, "Acquire", l.Acquire(t.Context(), &h))
+	WantError(t, "Release by another holder", l.Release(&other), psync.ErrNotHeld)
+	WantError(t, "TryAcquire by another holder", l.TryAcquire(&other), psync.ErrHeld)
+	WantError(t, "Acquire by another holder", l.Acquire(Expired, &other), context.Canceled)
+	WantError(t, "Recover by another holder", l.Recover(Expired, &other, nil), context.Canceled)
+	WantError(t, "Release by another party", far.Release(&h), psync.ErrNotHeld)
+	WantError(t, "TryAcquire by another party", far.TryAcquire(&h), psync.ErrHeld)
+	WantNil(t, "Release by another goroutine", Await(t, Async(func() error { return l.Release(&h) }), "Release"))
+	WantNil(t, "TryAcquire by another party", far.TryAcquire(&other))
+	WantError(t, "Release by who had it before", l.Release(&h), psync.ErrNotHeld)
+	WantNil(t, "Release", far.Release(&other))
 }
 
 func testRLockExpired(t *testing.T, seg *shm.Segment) {
 	l := newRLock(t, seg)
 	var h, other psync.Holder
-	wantNil(t, "Acquire of a free lock", l.Acquire(expired, &h))
+	WantNil(t, "Acquire of a free lock", l.Acquire(Expired, &h))
 	ctx, cancel := context.WithCancel(t.Context())
-	done := async(func() error { return l.Acquire(ctx, &other) })
-	awaitAsleep(t, os.Getpid(), 1)
+	done := Async(func() error { return l.Acquire(ctx, &other) })
+	AwaitAsleep(t, os.Getpid(), 1)
 	cancel()
-	wantError(t, "Acquire", await(t, done, "cancelled Acquire"), context.Canceled)
-	wantNil(t, "Release", l.Release(&h))
-	wantError(t, "Release of who gave up", l.Release(&other), psync.ErrNotHeld)
+	WantError(t, "Acquire", Await(t, done, "cancelled Acquire"), context.Canceled)
+	WantNil(t, "Release", l.Release(&h))
+	WantError(t, "Release of who gave up", l.Release(&other), psync.ErrNotHeld)
 }
 
 func testRLockTwoHandles(t *testing.T, seg *shm.Segment) {
-	a := closing(t, must(psync.NewRLock(seg, "l", nil))(t))
-	b := closing(t, must(psync.OpenRLock(seg, "l"))(t))
+	a := Closing(t, Must(psync.NewRLock(seg, "l", nil))(t))
+	b := Closing(t, Must(psync.OpenRLock(seg, "l"))(t))
 	var h, other psync.Holder
-	wantNil(t, "Acquire", a.Acquire(t.Context(), &h))
-	wantNil(t, "Acquire of the same", b.Acquire(t.Context(), &h))
-	wantNil(t, "Release", a.Release(&h))
-	wantError(t, "TryAcquire by another", a.TryAcquire(&other), psync.ErrHeld)
-	wantNil(t, "Release of the same", b.Release(&h))
-	wantNil(t, "TryAcquire by another", a.TryAcquire(&other))
-	wantError(t, "Release", b.Release(&h), psync.ErrNotHeld)
-	wantNil(t, "Release by another", b.Release(&other))
+	WantNil(t, "Acquire", a.Acquire(t.Context(), &h))
+	WantNil(t, "Acquire of the same", b.Acquire(t.Context(), &h))
+	WantNil(t, "Release", a.Release(&h))
+	WantError(t, "TryAcquire by another", a.TryAcquire(&other), psync.ErrHeld)
+	WantNil(t, "Release of the same", b.Release(&h))
+	WantNil(t, "TryAcquire by another", a.TryAcquire(&other))
+	WantError(t, "Release", b.Release(&h), psync.ErrNotHeld)
+	WantNil(t, "Release by another", b.Release(&other))
 }
 
 // One Holder holds many locks, in any order.
@@ -127,78 +128,78 @@ func testRLockMany(t *testing.T, seg *shm.Segment) {
 	for range 5000 {
 		i := r.IntN(n)
 		if r.IntN(2) == 0 {
-			wantNil(t, "Acquire", locks[i].Acquire(t.Context(), &h))
+			WantNil(t, "Acquire", locks[i].Acquire(t.Context(), &h))
 			depth[i]++
 		} else if err := locks[i].Release(&h); depth[i] > 0 {
-			wantNil(t, "Release", err)
+			WantNil(t, "Release", err)
 			depth[i]--
 		} else {
-			wantError(t, "Release", err, psync.ErrNotHeld)
+			WantError(t, "Release", err, psync.ErrNotHeld)
 		}
 		if err := locks[i].TryAcquire(&other); depth[i] > 0 {
-			wantError(t, "TryAcquire by another", err, psync.ErrHeld)
+			WantError(t, "TryAcquire by another", err, psync.ErrHeld)
 		} else {
-			wantNil(t, "TryAcquire by another", err)
-			wantNil(t, "Release by another", locks[i].Release(&other))
+			WantNil(t, "TryAcquire by another", err)
+			WantNil(t, "Release by another", locks[i].Release(&other))
 		}
 	}
 }
 
 func rlockAllFail(t *testing.T, l *psync.RLock, h *psync.Holder) {
 	t.Helper()
-	wantError(t, "TryAcquire", l.TryAcquire(h), psync.ErrClosed)
-	wantError(t, "Acquire", l.Acquire(t.Context(), h), psync.ErrClosed)
-	wantError(t, "Acquire, expired", l.Acquire(expired, h), psync.ErrClosed)
-	wantError(t, "Recover", l.Recover(t.Context(), h, nil), psync.ErrClosed)
-	wantError(t, "Release", l.Release(h), psync.ErrClosed)
+	WantError(t, "TryAcquire", l.TryAcquire(h), psync.ErrClosed)
+	WantError(t, "Acquire", l.Acquire(t.Context(), h), psync.ErrClosed)
+	WantError(t, "Acquire, expired", l.Acquire(Expired, h), psync.ErrClosed)
+	WantError(t, "Recover", l.Recover(t.Context(), h, nil), psync.ErrClosed)
+	WantError(t, "Release", l.Release(h), psync.ErrClosed)
 }
 
 func testRLockClosed(t *testing.T, seg *shm.Segment) {
-	a := must(psync.NewRLock(seg, "l", nil))(t)
-	b := closing(t, must(psync.OpenRLock(seg, "l"))(t))
+	a := Must(psync.NewRLock(seg, "l", nil))(t)
+	b := Closing(t, Must(psync.OpenRLock(seg, "l"))(t))
 	var h, fresh psync.Holder
-	wantNil(t, "Acquire", a.Acquire(t.Context(), &h))
+	WantNil(t, "Acquire", a.Acquire(t.Context(), &h))
 	for range 2 {
-		wantNil(t, "Close", a.Close())
+		WantNil(t, "Close", a.Close())
 	}
 	rlockAllFail(t, a, &h)
 	rlockAllFail(t, a, &fresh)
 	rlockAllFail(t, new(psync.RLock), &fresh)
-	wantNil(t, "Release by the other handle", b.Release(&h))
+	WantNil(t, "Release by the other handle", b.Release(&h))
 
 	// Who closes its segment is as dead, and loses what it held.
-	party := must(seg.Attach())(t)
-	far := must(psync.OpenRLock(party, "l"))(t)
+	party := Must(seg.Attach())(t)
+	far := Must(psync.OpenRLock(party, "l"))(t)
 	for range 2 {
-		wantNil(t, "Acquire", far.Acquire(t.Context(), &h))
+		WantNil(t, "Acquire", far.Acquire(t.Context(), &h))
 	}
-	wantNil(t, "Close", party.Close())
+	WantNil(t, "Close", party.Close())
 	rlockAllFail(t, far, &h)
 	rlockAllFail(t, far, &fresh)
-	wantError(t, "TryAcquire", b.TryAcquire(&fresh), psync.ErrOwnerDied)
-	wantError(t, "TryAcquire by the same holder", b.TryAcquire(&h), psync.ErrOwnerDied)
-	wantNil(t, "Recover", b.Recover(t.Context(), &h, func() error { return nil }))
-	wantNil(t, "TryAcquire", b.TryAcquire(&fresh))
-	wantNil(t, "Release", b.Release(&fresh))
+	WantError(t, "TryAcquire", b.TryAcquire(&fresh), psync.ErrOwnerDied)
+	WantError(t, "TryAcquire by the same holder", b.TryAcquire(&h), psync.ErrOwnerDied)
+	WantNil(t, "Recover", b.Recover(t.Context(), &h, func() error { return nil }))
+	WantNil(t, "TryAcquire", b.TryAcquire(&fresh))
+	WantNil(t, "Release", b.Release(&fresh))
 }
 
 func testRLockClosedWhileWaiting(t *testing.T, seg *shm.Segment) {
 	for _, what := range []string{"lock", "segment"} {
-		l := must(psync.NewRLock(seg, what, nil))(t)
+		l := Must(psync.NewRLock(seg, what, nil))(t)
 		end := l.Close
 		if what == "segment" {
 			end = seg.Close
 		}
 		var h psync.Holder
-		wantNil(t, "Acquire", l.Acquire(t.Context(), &h))
+		WantNil(t, "Acquire", l.Acquire(t.Context(), &h))
 		errs := make(chan error, 2)
 		for range 2 {
 			go func() { errs <- l.Acquire(context.Background(), new(psync.Holder)) }()
 		}
-		awaitAsleep(t, os.Getpid(), 2)
-		wantNil(t, "Close", end())
+		AwaitAsleep(t, os.Getpid(), 2)
+		WantNil(t, "Close", end())
 		for range 2 {
-			wantError(t, "waiter", await(t, errs, "waiter of a closed "+what), psync.ErrClosed)
+			WantError(t, "waiter", Await(t, errs, "waiter of a closed "+what), psync.ErrClosed)
 		}
 	}
 }
@@ -209,76 +210,70 @@ func testRLockLocker(t *testing.T, seg *shm.Segment) {
 	locker := l.Locker(&h)
 	locker.Lock()
 	locker.Lock()
-	wantError(t, "TryAcquire by another", l.TryAcquire(new(psync.Holder)), psync.ErrHeld)
+	WantError(t, "TryAcquire by another", l.TryAcquire(new(psync.Holder)), psync.ErrHeld)
 	locker.Unlock()
-	wantNil(t, "Release", l.Release(&h))
-	if v := panicOf(locker.Unlock); v != "psync: Unlock: lock is not held" {
+	WantNil(t, "Release", l.Release(&h))
+	if v := PanicOf(locker.Unlock); v != "psync: Unlock: lock is not held" {
 		t.Errorf("Unlock of a free lock: panic %v", v)
 	}
-	wantNil(t, "Close", l.Close())
-	if v := panicOf(locker.Lock); v != "psync: Lock: "+psync.ErrClosed.Error() {
+	WantNil(t, "Close", l.Close())
+	if v := PanicOf(locker.Lock); v != "psync: Lock: "+psync.ErrClosed.Error() {
 		t.Errorf("Lock of a closed lock: panic %v", v)
 	}
 }
 
-// partyDies ends a party as SIGKILL would.
-func partyDies(t *testing.T, seg, party *shm.Segment) {
-	t.Helper()
-	wantNil(t, "Announce", seg.Announce(must(party.Drop())(t)))
-}
-
 func testRLockDeadParty(t *testing.T, seg *shm.Segment) {
-	l := closing(t, must(psync.NewRLock(seg, "l", nil))(t))
-	party := must(seg.Attach())(t)
-	far := must(psync.OpenRLock(party, "l"))(t)
+	l := Closing(t, Must(psync.NewRLock(seg, "l", nil))(t))
+	party := Must(seg.Attach())(t)
+	far := Must(psync.OpenRLock(party, "l"))(t)
 	var h, farH psync.Holder
 	for range 3 {
-		wantNil(t, "Acquire", far.Acquire(t.Context(), &farH))
+		WantNil(t, "Acquire", far.Acquire(t.Context(), &farH))
 	}
-	waiter := async(func() error { return l.Acquire(context.Background(), &h) })
-	awaitAsleep(t, os.Getpid(), 1)
-	partyDies(t, seg, party)
-	wantError(t, "Acquire", await(t, waiter, "waiter of a dead owner"), psync.ErrOwnerDied)
+	waiter := Async(func() error { return l.Acquire(context.Background(), &h) })
+	AwaitAsleep(t, os.Getpid(), 1)
+	Dies(t, seg, party)
+	WantError(t, "Acquire", Await(t, waiter, "waiter of a dead owner"), psync.ErrOwnerDied)
 	for range 2 {
-		wantError(t, "TryAcquire", l.TryAcquire(&h), psync.ErrOwnerDied)
-		wantError(t, "Release", l.Release(&h), psync.ErrNotHeld)
+		WantError(t, "TryAcquire", l.TryAcquire(&h), psync.ErrOwnerDied)
+		WantError(t, "Release", l.Release(&h), psync.ErrNotHeld)
 		broken := errors.New("beyond repair")
 		if err := l.Recover(t.Context(), &h, func() error { return broken }); err != broken {
 			t.Errorf("Recover: %v, want the repair's error", err)
 		}
-		if v := panicOf(func() { l.Recover(t.Context(), &h, func() error { panic("oh") }) }); v != "oh" {
+		if v := PanicOf(func() { l.Recover(t.Context(), &h, func() error { panic("oh") }) }); v != "oh" {
 			t.Errorf("panic of repair: %v", v)
 		}
 	}
 	var other psync.Holder
-	wantNil(t, "Recover", l.Recover(t.Context(), &h, func() error {
-		wantError(t, "TryAcquire by another while it is repaired", l.TryAcquire(&other), psync.ErrHeld)
-		wantNil(t, "Acquire in the repair", l.Acquire(t.Context(), &h))
+	WantNil(t, "Recover", l.Recover(t.Context(), &h, func() error {
+		WantError(t, "TryAcquire by another while it is repaired", l.TryAcquire(&other), psync.ErrHeld)
+		WantNil(t, "Acquire in the repair", l.Acquire(t.Context(), &h))
 		return l.Release(&h)
 	}))
-	wantError(t, "Release after Recover", l.Release(&h), psync.ErrNotHeld)
+	WantError(t, "Release after Recover", l.Release(&h), psync.ErrNotHeld)
 	// The former depth is forgotten.
-	wantNil(t, "TryAcquire", l.TryAcquire(&other))
-	wantNil(t, "Release", l.Release(&other))
-	wantNil(t, "TryAcquire", l.TryAcquire(&h))
-	wantNil(t, "Release", l.Release(&h))
+	WantNil(t, "TryAcquire", l.TryAcquire(&other))
+	WantNil(t, "Release", l.Release(&other))
+	WantNil(t, "TryAcquire", l.TryAcquire(&h))
+	WantNil(t, "Release", l.Release(&h))
 }
 
 func testRLockIgnoreDeaths(t *testing.T, seg *shm.Segment) {
-	l := closing(t, must(psync.NewRLock(seg, "l", &psync.Options{IgnoreDeaths: true}))(t))
+	l := Closing(t, Must(psync.NewRLock(seg, "l", &psync.Options{IgnoreDeaths: true}))(t))
 	var h, farH psync.Holder
 	for range 3 {
-		party := must(seg.Attach())(t)
-		far := must(psync.OpenRLock(party, "l"))(t)
+		party := Must(seg.Attach())(t)
+		far := Must(psync.OpenRLock(party, "l"))(t)
 		for range 2 {
-			wantNil(t, "Acquire", far.Acquire(t.Context(), &farH))
+			WantNil(t, "Acquire", far.Acquire(t.Context(), &farH))
 		}
-		waiter := async(func() error { return l.Acquire(context.Background(), &h) })
-		awaitAsleep(t, os.Getpid(), 1)
-		partyDies(t, seg, party)
-		wantNil(t, "Acquire", await(t, waiter, "waiter of a dead owner"))
-		wantNil(t, "Release", l.Release(&h))
-		wantError(t, "Release", l.Release(&h), psync.ErrNotHeld)
+		waiter := Async(func() error { return l.Acquire(context.Background(), &h) })
+		AwaitAsleep(t, os.Getpid(), 1)
+		Dies(t, seg, party)
+		WantNil(t, "Acquire", Await(t, waiter, "waiter of a dead owner"))
+		WantNil(t, "Release", l.Release(&h))
+		WantError(t, "Release", l.Release(&h), psync.ErrNotHeld)
 	}
 }
 
@@ -304,47 +299,47 @@ func rcount(ctx context.Context, l *psync.RLock, counter *uint64, n int) error {
 
 func testRLockHammer(t *testing.T, seg *shm.Segment) {
 	const parties, goroutines, each = 2, 3, 500
-	must(psync.NewRLock(seg, "l", nil))(t)
-	c := newCells(t, seg, 1)
+	Must(psync.NewRLock(seg, "l", nil))(t)
+	c := NewCells(t, seg, 1)
 	var locks [parties]*psync.RLock
 	for i := range locks {
-		locks[i] = must(psync.OpenRLock(closing(t, must(seg.Attach())(t)), "l"))(t)
+		locks[i] = Must(psync.OpenRLock(Attach(t, seg), "l"))(t)
 	}
-	ctx := within(t)
-	all(t, "users of the lock", parties*goroutines, func(i int) error {
-		return rcount(ctx, locks[i%parties], c.plain(0), each)
+	ctx := Within(t)
+	All(t, "users of the lock", parties*goroutines, func(i int) error {
+		return rcount(ctx, locks[i%parties], c.Plain(0), each)
 	})
-	if n, want := *c.plain(0), uint64(parties*goroutines*each); n != want {
+	if n, want := *c.Plain(0), uint64(parties*goroutines*each); n != want {
 		t.Errorf("counted %d, want %d", n, want)
 	}
 	runtime.KeepAlive(c)
 }
 
 func testRLockHandle(t *testing.T, seg *shm.Segment) {
-	l := closing(t, must(psync.NewRLock(seg, "l", nil))(t))
+	l := Closing(t, Must(psync.NewRLock(seg, "l", nil))(t))
 	var same psync.RLock
-	wantNil(t, "UnmarshalText", same.UnmarshalText(must(l.MarshalText())(t)))
+	WantNil(t, "UnmarshalText", same.UnmarshalText(Must(l.MarshalText())(t)))
 	var h psync.Holder
-	wantNil(t, "TryAcquire", l.TryAcquire(&h))
-	wantNil(t, "Release of the same", same.Release(&h))
-	wantNil(t, "Close", same.Close())
-	wantError(t, "name that is taken", second(psync.NewRLock(seg, "l", nil)), fs.ErrExist)
-	wantError(t, "name of nothing", second(psync.OpenRLock(seg, "x")), fs.ErrNotExist)
-	wantError(t, "a reentrant lock as a lock", second(psync.OpenLock(seg, "l")), shm.ErrMismatch)
-	must(psync.NewLock(seg, "plain", nil))(t)
-	wantError(t, "a lock as a reentrant lock", second(psync.OpenRLock(seg, "plain")), shm.ErrMismatch)
+	WantNil(t, "TryAcquire", l.TryAcquire(&h))
+	WantNil(t, "Release of the same", same.Release(&h))
+	WantNil(t, "Close", same.Close())
+	WantError(t, "name that is taken", Second(psync.NewRLock(seg, "l", nil)), fs.ErrExist)
+	WantError(t, "name of nothing", Second(psync.OpenRLock(seg, "x")), fs.ErrNotExist)
+	WantError(t, "a reentrant lock as a lock", Second(psync.OpenLock(seg, "l")), shm.ErrMismatch)
+	Must(psync.NewLock(seg, "plain", nil))(t)
+	WantError(t, "a lock as a reentrant lock", Second(psync.OpenRLock(seg, "plain")), shm.ErrMismatch)
 }
 
 // Whatever stands in the lock's memory, each call ends.
 func testRLockHostile(t *testing.T, seg *shm.Segment) {
-	l := closing(t, must(psync.NewRLock(seg, "l", nil))(t))
-	o := must(seg.OpenObject(shm.KindRLock, "l", 1))(t)
+	l := Closing(t, Must(psync.NewRLock(seg, "l", nil))(t))
+	o := Must(seg.OpenObject(shm.KindRLock, "l", 1))(t)
 	word := view.At[atomic.Uint32](o.Bytes(), 0)
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 1))
 	known := []error{nil, psync.ErrHeld, psync.ErrNotHeld, psync.ErrOwnerDied, context.DeadlineExceeded}
 	var h psync.Holder
-	done := async(func() error {
+	done := Async(func() error {
 		for range 1000 {
 			word.Store(r.Uint32() >> r.IntN(33))
 			short, cancel := context.WithTimeout(context.Background(), 100*time.Microsecond)
@@ -365,91 +360,73 @@ func testRLockHostile(t *testing.T, seg *shm.Segment) {
 		}
 		return nil
 	})
-	wantNil(t, "operations", await(t, done, fmt.Sprintf("operation on nonsense, seed %d", seed)))
+	WantNil(t, "operations", Await(t, done, fmt.Sprintf("operation on nonsense, seed %d", seed)))
 	runtime.KeepAlive(o)
 }
 
-// An rlockJob is what a child is given. Cells as in job.
-type rlockJob struct {
-	N     int
-	Lock  *psync.RLock
-	Cells *cells
-}
-
-var rlockTask = proc.Register("rlock", func(ctx context.Context, j rlockJob) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+// rlockTask counts in cell 2 N times, or, if that is 0, comes as a stranger: cell 0
+// says that it has tried, cell 1 that it holds the lock.
+var rlockTask = task("rlock", func(ctx context.Context, j job) error {
 	if j.N > 0 {
-		return 0, rcount(ctx, j.Lock, j.Cells.plain(2), j.N)
+		return rcount(ctx, j.RLock, j.Cells.Plain(2), j.N)
 	}
 	// Its parent holds the lock.
 	var h psync.Holder
-	if err := j.Lock.Release(&h); err != psync.ErrNotHeld {
-		return 0, fmt.Errorf("Release: %v, want ErrNotHeld", err)
+	if err := j.RLock.Release(&h); err != psync.ErrNotHeld {
+		return fmt.Errorf("Release: %v, want ErrNotHeld", err)
 	}
-	if err := j.Lock.TryAcquire(&h); err != psync.ErrHeld {
-		return 0, fmt.Errorf("TryAcquire: %v, want ErrHeld", err)
+	if err := j.RLock.TryAcquire(&h); err != psync.ErrHeld {
+		return fmt.Errorf("TryAcquire: %v, want ErrHeld", err)
 	}
-	j.Cells.add(0)
+	j.Cells.Add(0)
 	// Holds it three times, to the end.
 	for range 3 {
-		if err := j.Lock.Acquire(ctx, &h); err != nil {
-			return 0, err
+		if err := j.RLock.Acquire(ctx, &h); err != nil {
+			return err
 		}
 	}
-	j.Cells.add(1)
-	return 0, j.Cells.until(ctx, 2, 1)
+	j.Cells.Add(1)
+	return j.Cells.Until(ctx, 2, 1)
 })
-
-func startRLock(t testing.TB, j rlockJob) *proc.Call[int] {
-	t.Helper()
-	p, err := rlockTask.New(j, nil)
-	if err == nil {
-		err = p.Start(within(t))
-	}
-	wantNil(t, "start", err)
-	t.Cleanup(func() { kill(t, p) })
-	return p
-}
 
 func TestRLockProcesses(t *testing.T) {
 	t.Run("L15_hammer", func(t *testing.T) {
 		const children, each = 2, 2000
-		seg := anonymous(t)
-		l, c := newRLock(t, seg), newCells(t, seg, 3)
+		seg := Anonymous(t, room)
+		l, c := newRLock(t, seg), NewCells(t, seg, 3)
 		var procs []*proc.Call[int]
 		for range children {
-			procs = append(procs, startRLock(t, rlockJob{each, l, c}))
+			procs = append(procs, Start(t, rlockTask, job{N: each, RLock: l, Cells: c}))
 		}
-		wantNil(t, "count", rcount(within(t), l, c.plain(2), each))
+		WantNil(t, "count", rcount(Within(t), l, c.Plain(2), each))
 		for _, p := range procs {
-			joined(t, p)
+			Result(t, p)
 		}
-		if n, want := *c.plain(2), uint64((children+1)*each); n != want {
+		if n, want := *c.Plain(2), uint64((children+1)*each); n != want {
 			t.Errorf("counted %d, want %d", n, want)
 		}
 		runtime.KeepAlive(c)
 	})
 	t.Run("L07_stranger_then_killed", func(t *testing.T) {
-		seg := anonymous(t)
-		l, c := newRLock(t, seg), newCells(t, seg, 3)
+		seg := Anonymous(t, room)
+		l, c := newRLock(t, seg), NewCells(t, seg, 3)
 		var h psync.Holder
-		wantNil(t, "Acquire", l.Acquire(within(t), &h))
-		p := startRLock(t, rlockJob{0, l, c})
-		c.await(t, 0, 1)
-		wantNil(t, "Release", l.Release(&h))
-		c.await(t, 1, 1)
-		wantError(t, "TryAcquire", l.TryAcquire(&h), psync.ErrHeld)
-		waiter := async(func() error { return l.Acquire(context.Background(), &h) })
-		awaitAsleep(t, os.Getpid(), 1)
-		kill(t, p)
-		wantError(t, "Acquire", await(t, waiter, "waiter of a dead owner"), psync.ErrOwnerDied)
+		WantNil(t, "Acquire", l.Acquire(Within(t), &h))
+		p := Start(t, rlockTask, job{RLock: l, Cells: c})
+		c.Await(t, 0, 1)
+		WantNil(t, "Release", l.Release(&h))
+		c.Await(t, 1, 1)
+		WantError(t, "TryAcquire", l.TryAcquire(&h), psync.ErrHeld)
+		waiter := Async(func() error { return l.Acquire(context.Background(), &h) })
+		AwaitAsleep(t, os.Getpid(), 1)
+		Kill(t, p)
+		WantError(t, "Acquire", Await(t, waiter, "waiter of a dead owner"), psync.ErrOwnerDied)
 		repaired := false
-		wantNil(t, "Recover", l.Recover(within(t), &h, func() error { repaired = true; return nil }))
+		WantNil(t, "Recover", l.Recover(Within(t), &h, func() error { repaired = true; return nil }))
 		if !repaired {
 			t.Error("repair was not called")
 		}
-		wantNil(t, "Acquire", l.Acquire(within(t), &h))
-		wantNil(t, "Release", l.Release(&h))
+		WantNil(t, "Acquire", l.Acquire(Within(t), &h))
+		WantNil(t, "Release", l.Release(&h))
 	})
 }

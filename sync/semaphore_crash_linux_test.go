@@ -11,50 +11,22 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-func needsCrashPoints(t *testing.T) {
-	t.Helper()
-	if !crash.Enabled {
-		t.Skip("needs a binary built with -tags crashpoints")
-	}
-}
-
-// blocking makes a segment whose waiters sleep at once.
-func blocking(t testing.TB) *shm.Segment {
-	t.Helper()
-	return closing(t, must(shm.Anonymous(1<<20, &shm.Options{Wait: shm.WaitBlock}))(t))
-}
-
-// dieAt starts a child that kills itself at the point.
-func dieAt(t *testing.T, point crash.Point, task *proc.Task[part, int], p part) *proc.Call[int] {
-	t.Helper()
-	return startPart(t, task, p, crash.Env+"="+point.String())
-}
-
-// died waits until the child has died by SIGKILL.
-func died(t testing.TB, p *proc.Call[int]) {
-	t.Helper()
-	await(t, p.Done(), "death of "+p.Name())
-	var exit *proc.ExitError
-	if err := p.Join(within(t)); !errors.As(err, &exit) || exit.Code != -9 {
-		t.Fatalf("the victim ended with %v, want death at its point", err)
-	}
-}
-
 // usePermitTask takes a permit and gives it back when it is told to, at once
 // without cells.
-var usePermitTask = partTask("use permit", func(ctx context.Context, p part) error {
+var usePermitTask = task("use permit", func(ctx context.Context, p job) error {
 	if err := p.permits().Acquire(ctx); err != nil {
 		return err
 	}
 	if p.Cells != nil {
-		p.Cells.add(0)
-		if err := p.Cells.until(ctx, 1, 1); err != nil {
+		p.Cells.Add(0)
+		if err := p.Cells.Until(ctx, 1, 1); err != nil {
 			return err
 		}
 	}
@@ -69,7 +41,7 @@ type deathWalk struct {
 	seg   *shm.Segment
 	s     permits // this process's first party
 	far   permits // its second
-	cells *cells
+	cells *Cells
 }
 
 // survivors starts users of the semaphore: two parties of this process, and
@@ -86,24 +58,24 @@ func (w *deathWalk) survivors(asleep bool) (joinAll func()) {
 			errs <- err
 		}()
 	}
-	child := startPart(w.t, usePermitTask, part{}.with(w.s))
+	child := Start(w.t, usePermitTask, job{}.with(w.s))
 	if asleep {
-		awaitAsleep(w.t, os.Getpid(), cap(errs))
-		awaitAsleep(w.t, child.PID(), 1)
+		AwaitAsleep(w.t, os.Getpid(), cap(errs))
+		AwaitAsleep(w.t, child.PID(), 1)
 	}
 	return func() {
 		w.t.Helper()
 		for range cap(errs) {
-			wantNil(w.t, "survivor", await(w.t, errs, "survivor: waits on the dead"))
+			WantNil(w.t, "survivor", Await(w.t, errs, "survivor: waits on the dead"))
 		}
-		joined(w.t, child)
+		Result(w.t, child)
 	}
 }
 
 // TestSemaphoreUserDies kills the user of a semaphore at each step. Three
 // others must come through, and the permits be as documented.
 func TestSemaphoreUserDies(t *testing.T) {
-	needsCrashPoints(t)
+	NeedCrashPoints(t)
 	waiting := []crash.Point{crash.SemaphoreWaiting, crash.SemaphoreWoken}
 	for _, test := range []struct {
 		k      semaphoreKind
@@ -124,38 +96,38 @@ func walkSemaphore(t *testing.T, k semaphoreKind, point crash.Point) {
 	if point == crash.SemaphoreTaken {
 		permits += victims // those are gone
 	}
-	seg := blocking(t)
-	w := &deathWalk{t: t, k: k, seg: seg, cells: newCells(t, seg, 2)}
-	w.s = closing(t, must(k.make(seg, "s", permits))(t))
-	w.far = closing(t, must(k.open(closing(t, must(seg.Attach())(t)), "s"))(t))
-	user := part{Cells: w.cells}.with(w.s)
+	seg := Blocking(t, room)
+	w := &deathWalk{t: t, k: k, seg: seg, cells: NewCells(t, seg, 2)}
+	w.s = Closing(t, Must(k.make(seg, "s", permits))(t))
+	w.far = Closing(t, Must(k.open(Attach(t, seg), "s"))(t))
+	user := job{Cells: w.cells}.with(w.s)
 
 	var join func()
 	switch point {
 	case crash.SemaphoreTaken, crash.BoundedTaken:
 		for range victims {
-			died(t, dieAt(t, point, usePermitTask, user))
+			Killed(t, StartToDie(t, usePermitTask, user, point, 1))
 		}
 		join = w.survivors(false)
 	case crash.SemaphoreWaiting:
-		wantNil(t, "Acquire", w.s.Acquire(t.Context()))
-		died(t, dieAt(t, point, usePermitTask, user))
+		WantNil(t, "Acquire", w.s.Acquire(t.Context()))
+		Killed(t, StartToDie(t, usePermitTask, user, point, 1))
 		join = w.survivors(true)
-		died(t, dieAt(t, point, usePermitTask, user)) // among others
-		wantNil(t, "Release", w.s.Release())
+		Killed(t, StartToDie(t, usePermitTask, user, point, 1)) // among others
+		WantNil(t, "Release", w.s.Release())
 	case crash.SemaphoreWoken:
-		wantNil(t, "Acquire", w.s.Acquire(t.Context()))
-		victim := dieAt(t, point, usePermitTask, user)
-		awaitAsleep(t, victim.PID(), 1) // the first in the kernel's queue
+		WantNil(t, "Acquire", w.s.Acquire(t.Context()))
+		victim := StartToDie(t, usePermitTask, user, point, 1)
+		AwaitAsleep(t, victim.PID(), 1) // the first in the kernel's queue
 		join = w.survivors(true)
-		wantNil(t, "Release", w.s.Release())
-		died(t, victim)
+		WantNil(t, "Release", w.s.Release())
+		Killed(t, victim)
 	case crash.SemaphoreReleased, crash.BoundedFreed:
-		victim := dieAt(t, point, usePermitTask, user)
-		w.cells.await(t, 0, 1)
+		victim := StartToDie(t, usePermitTask, user, point, 1)
+		w.cells.Await(t, 0, 1)
 		join = w.survivors(true)
-		w.cells.add(1)
-		died(t, victim)
+		w.cells.Add(1)
+		Killed(t, victim)
 	}
 	join()
 	wantValue(t, w.s, 1)
@@ -163,9 +135,9 @@ func walkSemaphore(t *testing.T, k semaphoreKind, point crash.Point) {
 		TryAcquire() error
 		Release() error
 	}{w.s, w.far} {
-		wantNil(t, "TryAcquire", s.TryAcquire())
-		wantError(t, "TryAcquire of none", s.TryAcquire(), psync.ErrNoPermit)
-		wantNil(t, "Release", s.Release())
+		WantNil(t, "TryAcquire", s.TryAcquire())
+		WantError(t, "TryAcquire of none", s.TryAcquire(), psync.ErrNoPermit)
+		WantNil(t, "Release", s.Release())
 	}
 }
 
@@ -226,7 +198,7 @@ func (s permitStorm) holders() int {
 
 type permitStormArgs struct {
 	Segment *shm.Segment
-	Part    part
+	Job     job
 	Life    int
 }
 
@@ -236,7 +208,7 @@ var permitStormer = proc.Register("permit stormer", func(ctx context.Context, in
 	if err != nil {
 		return 0, err
 	}
-	w, s := newPermitStorm(o.Bytes()), in.Part.permits()
+	w, s := newPermitStorm(o.Bytes()), in.Job.permits()
 	for {
 		w.does(in.Life, taking)
 		if rand.IntN(8) == 0 { // now and then with little patience
@@ -254,8 +226,8 @@ var permitStormer = proc.Register("permit stormer", func(ctx context.Context, in
 		}
 		w.does(in.Life, holding)
 		for range 4 {
-			if n := w.holders(); n > in.Part.N {
-				return 0, fmt.Errorf("%d hold a permit, want %d at most", n, in.Part.N)
+			if n := w.holders(); n > in.Job.N {
+				return 0, fmt.Errorf("%d hold a permit, want %d at most", n, in.Job.N)
 			}
 		}
 		w.does(in.Life, giving)
@@ -290,9 +262,9 @@ func TestSemaphoreStorm(t *testing.T) {
 
 func semaphoreStorm(t *testing.T, k semaphoreKind) {
 	const permits, users, kills = 3, 5, 40
-	ctx := within(t)
-	seg := anonymous(t)
-	o := must(seg.NewObject(shm.Spec{Kind: permitStormKind, Name: "storm", Size: 3 * 4 * permitStormLives, Fingerprint: 1}))(t)
+	ctx := Within(t)
+	seg := Anonymous(t, room)
+	o := Must(seg.NewObject(shm.Spec{Kind: permitStormKind, Name: "storm", Size: 3 * 4 * permitStormLives, Fingerprint: 1}))(t)
 	w := newPermitStorm(o.Bytes())
 	s := newPermits(t, k, seg, permits)
 	life := 0
@@ -301,12 +273,12 @@ func semaphoreStorm(t *testing.T, k semaphoreKind) {
 		life int
 	}
 	start := func() user {
-		c, err := permitStormer.New(permitStormArgs{seg, part{N: permits}.with(s), life}, nil)
+		c, err := permitStormer.New(permitStormArgs{seg, job{N: permits}.with(s), life}, nil)
 		if err == nil {
 			err = c.Start(ctx)
 		}
-		wantNil(t, "Start", err)
-		t.Cleanup(func() { kill(t, c) })
+		WantNil(t, "Start", err)
+		t.Cleanup(func() { Kill(t, c) })
 		life++
 		return user{c, life - 1}
 	}
@@ -314,14 +286,14 @@ func semaphoreStorm(t *testing.T, k semaphoreKind) {
 	end := func(u user) {
 		t.Helper()
 		w.killed[u.life].Store(1)
-		wantNil(t, "Kill", u.Kill())
-		died(t, u.Call)
+		WantNil(t, "Kill", u.Kill())
+		Killed(t, u.Call)
 		if k.name == "bounded" {
 			return
 		}
 		switch w.state[u.life].Load() & 3 {
 		case holding: // and nobody gives it back
-			wantNil(t, "Release", s.Release())
+			WantNil(t, "Release", s.Release())
 		case taking, giving:
 			uncertain++
 		}
@@ -343,12 +315,12 @@ func semaphoreStorm(t *testing.T, k semaphoreKind) {
 		before := total()
 		for last := time.Now(); total() < before+10; time.Sleep(10 * time.Microsecond) {
 			if ctx.Err() != nil {
-				stuck(t, fmt.Sprintf("the semaphore after a death: %d rounds", before))
+				Stuck(t, fmt.Sprintf("the semaphore after a death: %d rounds", before))
 			}
-			if k.name == "bounded" || !w.idle() || must(s.Value())(t) > 0 {
+			if k.name == "bounded" || !w.idle() || Must(s.Value())(t) > 0 {
 				last = time.Now()
 			} else if time.Since(last) > time.Second/2 && replaced < uncertain {
-				wantNil(t, "Release", s.Release())
+				WantNil(t, "Release", s.Release())
 				replaced++
 			}
 		}
@@ -357,8 +329,8 @@ func semaphoreStorm(t *testing.T, k semaphoreKind) {
 	for _, u := range procs {
 		end(u)
 	}
-	n := must(s.Value())(t)
-	for begin := time.Now(); k.name == "bounded" && n < permits && time.Since(begin) < patience; n = must(s.Value())(t) {
+	n := Must(s.Value())(t)
+	for begin := time.Now(); k.name == "bounded" && n < permits && time.Since(begin) < Patience; n = Must(s.Value())(t) {
 		time.Sleep(time.Millisecond) // the last deaths are just being noticed
 	}
 	t.Logf("%d rounds, %d processes killed, %d of them taking or giving, %d permits replaced; value %d",
@@ -367,7 +339,7 @@ func semaphoreStorm(t *testing.T, k semaphoreKind) {
 		t.Errorf("value %d at the end, want %d, or up to %d less", n, permits, uncertain-replaced)
 	}
 	for range n {
-		wantNil(t, "TryAcquire", s.TryAcquire())
+		WantNil(t, "TryAcquire", s.TryAcquire())
 	}
-	wantError(t, "TryAcquire of none", s.TryAcquire(), psync.ErrNoPermit)
+	WantError(t, "TryAcquire of none", s.TryAcquire(), psync.ErrNoPermit)
 }

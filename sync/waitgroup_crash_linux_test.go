@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
@@ -23,9 +24,9 @@ const (
 )
 
 // groupVictim does what N says when it is told, and dies in it.
-var groupVictim = register("group victim", func(ctx context.Context, j groupJob) error {
-	j.Cells.add(0)
-	if err := j.Cells.until(ctx, 1, 1); err != nil {
+var groupVictim = task("group victim", func(ctx context.Context, j job) error {
+	j.Cells.Add(0)
+	if err := j.Cells.Until(ctx, 1, 1); err != nil {
 		return err
 	}
 	switch j.N {
@@ -36,39 +37,39 @@ var groupVictim = register("group victim", func(ctx context.Context, j groupJob)
 	case groupClaims:
 		return j.Group.Claim()
 	case groupRecovers:
-		return second(j.Group.Recover())
+		return Second(j.Group.Recover())
 	}
 	return j.Group.Wait(ctx)
 })
 
 // groupLost claims a count and ends with it.
-var groupLost = register("group lost", func(ctx context.Context, j groupJob) error { return j.Group.Claim() })
+var groupLost = task("group lost", func(ctx context.Context, j job) error { return j.Group.Claim() })
 
 // TestWaitGroupUserDies kills a process at each step of each change. The
 // change is made, or not, as the step says; who waits learns what that means.
 func TestWaitGroupUserDies(t *testing.T) {
-	needsCrashPoints(t)
+	NeedCrashPoints(t)
 	test := func(does int, point crash.Point, made bool) {
 		t.Run(fmt.Sprintf("%d_%v", does, point), func(t *testing.T) {
-			seg := blocking(t)
-			g := closing(t, must(psync.NewWaitGroup(seg, "g"))(t))
-			far := closing(t, must(psync.OpenWaitGroup(attach(t, seg), "g"))(t))
-			c := newCells(t, seg, 2)
-			wantNil(t, "Add", g.Add(1))
+			seg := Blocking(t, room)
+			g := Closing(t, Must(psync.NewWaitGroup(seg, "g"))(t))
+			far := Closing(t, Must(psync.OpenWaitGroup(Attach(t, seg), "g"))(t))
+			c := NewCells(t, seg, 2)
+			WantNil(t, "Add", g.Add(1))
 			lost := 0
 			if does == groupRecovers {
-				joined(t, launch(t, groupLost, groupJob{0, g, c}, nil))
+				Result(t, Start(t, groupLost, job{Group: g, Cells: c}))
 				lost = 1
 			}
-			victim := launch(t, groupVictim, groupJob{does, g, c}, dyingAt(point))
-			c.await(t, 0, 1)
+			victim := StartToDie(t, groupVictim, job{N: does, Group: g, Cells: c}, point, 1)
+			c.Await(t, 0, 1)
 			var one, two <-chan error
 			if lost == 0 {
-				one, two = waitsFor(within(t), g), waitsFor(within(t), far)
-				awaitAsleep(t, os.Getpid(), 2)
+				one, two = waitsFor(Within(t), g), waitsFor(Within(t), far)
+				AwaitAsleep(t, os.Getpid(), 2)
 			}
-			c.add(1)
-			died(t, victim)
+			c.Add(1)
+			Killed(t, victim)
 			// What is counted now, and for whom.
 			living, want := 1, error(nil)
 			switch {
@@ -83,19 +84,19 @@ func TestWaitGroupUserDies(t *testing.T) {
 			case does == groupRecovers:
 				living = 0
 			default: // as if nothing had been: they wait on
-				wantNil(t, "Done", far.Done())
+				WantNil(t, "Done", far.Done())
 				living = 0
 			}
 			for _, w := range []<-chan error{one, two} {
 				if w == nil {
 					continue
 				}
-				if err := await(t, w, "waiter"); err != want {
+				if err := Await(t, w, "waiter"); err != want {
 					t.Errorf("Wait: %v, want %v", err, want)
 				}
 			}
 			if lost > 0 {
-				wantError(t, "Wait", far.Wait(within(t)), psync.ErrOwnerDied)
+				WantError(t, "Wait", far.Wait(Within(t)), psync.ErrOwnerDied)
 			}
 			wantRecovered(t, far, lost)
 			wantCount(t, g, living)
@@ -114,16 +115,16 @@ func TestWaitGroupUserDies(t *testing.T) {
 
 // groupStormer claims what its parent has added for it, does some more, and is
 // done. It counts in cell 0, and in cell 1 when it has claimed.
-var groupStormer = register("group stormer", func(ctx context.Context, j groupJob) error {
+var groupStormer = task("group stormer", func(ctx context.Context, j job) error {
 	if err := j.Group.Claim(); err != nil {
 		return err
 	}
-	j.Cells.add(1)
+	j.Cells.Add(1)
 	for {
 		if err := groupHammer(j.Group, 5, false); err != nil {
 			return err
 		}
-		j.Cells.at(0).Add(1)
+		j.Cells.At(0).Add(1)
 	}
 })
 
@@ -134,15 +135,15 @@ func TestWaitGroupStorm(t *testing.T) {
 	if testing.Short() {
 		kills = 10
 	}
-	seg := anonymous(t)
-	g := closing(t, must(psync.NewWaitGroup(seg, ""))(t))
-	c := newCells(t, seg, 2)
+	seg := Anonymous(t, room)
+	g := Closing(t, Must(psync.NewWaitGroup(seg, ""))(t))
+	c := NewCells(t, seg, 2)
 	begun := uint32(0)
 	begin := func() *proc.Call[int] {
-		wantNil(t, "Add", g.Add(1))
-		p := launch(t, groupStormer, groupJob{0, g, c}, nil)
+		WantNil(t, "Add", g.Add(1))
+		p := Start(t, groupStormer, job{Group: g, Cells: c})
 		begun++
-		c.await(t, 1, begun)
+		c.Await(t, 1, begun)
 		return p
 	}
 	var procs [3]*proc.Call[int]
@@ -151,31 +152,31 @@ func TestWaitGroupStorm(t *testing.T) {
 	}
 	dropped := 0
 	for range kills {
-		before := c.at(0).Load()
-		eventually(t, "work after a death", func() bool { return c.at(0).Load() > before+20 })
+		before := c.At(0).Load()
+		Eventually(t, "work after a death", func() bool { return c.At(0).Load() > before+20 })
 		time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond) // a random moment
 		i := rand.IntN(len(procs))
 		select {
 		case <-procs[i].Done():
-			t.Fatalf("a process ended by itself: %v", procs[i].Join(within(t)))
+			t.Fatalf("a process ended by itself: %v", procs[i].Join(Within(t)))
 		default:
 		}
-		waiter := waitsFor(within(t), g)
-		kill(t, procs[i])
-		wantError(t, "Wait", await(t, waiter, "waiter for the dead"), psync.ErrOwnerDied)
+		waiter := waitsFor(Within(t), g)
+		Kill(t, procs[i])
+		WantError(t, "Wait", Await(t, waiter, "waiter for the dead"), psync.ErrOwnerDied)
 		n, err := g.Recover()
-		wantNil(t, "Recover", err)
+		WantNil(t, "Recover", err)
 		dropped += n
 		procs[i] = begin()
 	}
 	for _, p := range procs {
-		kill(t, p)
+		Kill(t, p)
 	}
 	// Their deaths may become known one by one.
-	for err := g.Wait(within(t)); err != nil; err = g.Wait(within(t)) {
-		wantError(t, "Wait", err, psync.ErrOwnerDied)
+	for err := g.Wait(Within(t)); err != nil; err = g.Wait(Within(t)) {
+		WantError(t, "Wait", err, psync.ErrOwnerDied)
 		n, err := g.Recover()
-		wantNil(t, "Recover", err)
+		WantNil(t, "Recover", err)
 		dropped += n
 	}
 	t.Logf("%d processes killed, %d counts dropped", kills+len(procs), dropped)

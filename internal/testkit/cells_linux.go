@@ -16,7 +16,7 @@ import (
 type Cells struct{ object *shm.Object }
 
 const (
-	cellsKind  = shm.Kind(1001)
+	cellsKind  = shm.Kind(1100)
 	cellsPrint = 0xce115
 	cellSize   = 8
 )

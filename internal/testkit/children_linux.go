@@ -28,10 +28,16 @@ func OnBoth(t *testing.T, size int, f func(t *testing.T, seg *shm.Segment)) {
 	t.Run("heap", func(t *testing.T) { f(t, Heap(t, size)) })
 }
 
+// Blocking returns a mapped segment whose waiters sleep at once.
+func Blocking(t testing.TB, size int) *shm.Segment {
+	t.Helper()
+	return Closing(t, Must(shm.Anonymous(size, &shm.Options{Wait: shm.WaitBlock}))(t))
+}
+
 // Task registers what a child does with a job. All that it waits for is
 // bounded.
-func Task[Job any](name string, f func(ctx context.Context, j Job) (int, error)) *proc.Task[Job, int] {
-	return proc.Register(name, func(ctx context.Context, j Job) (int, error) {
+func Task[Job, Out any](name string, f func(ctx context.Context, j Job) (Out, error)) *proc.Task[Job, Out] {
+	return proc.Register(name, func(ctx context.Context, j Job) (Out, error) {
 		ctx, cancel := context.WithTimeout(ctx, Patience)
 		defer cancel()
 		return f(ctx, j)
@@ -39,20 +45,20 @@ func Task[Job any](name string, f func(ctx context.Context, j Job) (int, error))
 }
 
 // Start starts a child. It is killed at the end of the test if it runs then.
-func Start[Job any](t testing.TB, task *proc.Task[Job, int], j Job) *proc.Call[int] {
+func Start[Job, Out any](t testing.TB, task *proc.Task[Job, Out], j Job) *proc.Call[Out] {
 	t.Helper()
 	return StartWith(t, task, j, nil)
 }
 
 // StartToDie starts a child that kills itself when it passes the point for
 // the nth time.
-func StartToDie[Job any](t testing.TB, task *proc.Task[Job, int], j Job, p crash.Point, n int) *proc.Call[int] {
+func StartToDie[Job, Out any](t testing.TB, task *proc.Task[Job, Out], j Job, p crash.Point, n int) *proc.Call[Out] {
 	t.Helper()
 	return StartWith(t, task, j, &proc.Options{Env: []string{fmt.Sprintf("%s=%v:%d", crash.Env, p, n)}})
 }
 
 // StartWith is Start with options.
-func StartWith[Job any](t testing.TB, task *proc.Task[Job, int], j Job, o *proc.Options) *proc.Call[int] {
+func StartWith[Job, Out any](t testing.TB, task *proc.Task[Job, Out], j Job, o *proc.Options) *proc.Call[Out] {
 	t.Helper()
 	p, err := task.New(j, o)
 	if err == nil {
@@ -66,28 +72,39 @@ func StartWith[Job any](t testing.TB, task *proc.Task[Job, int], j Job, o *proc.
 }
 
 // Kill ends a child by SIGKILL and waits until it has ended.
-func Kill(t testing.TB, p *proc.Call[int]) {
+func Kill[Out any](t testing.TB, p *proc.Call[Out]) {
 	t.Helper()
-	p.Kill()
+	if err := p.Kill(); err != nil && !errors.Is(err, proc.ErrClosed) {
+		t.Errorf("%s: Kill: %v", p.Name(), err)
+	}
 	Await(t, p.Done(), "end of "+p.Name())
 }
 
-// Result waits until the child has ended well.
-func Result(t testing.TB, p *proc.Call[int]) int {
+// Result waits until the child has ended well, and returns its result.
+func Result[Out any](t testing.TB, p *proc.Call[Out]) Out {
 	t.Helper()
-	n, err := p.Result(Within(t))
+	out, err := p.Result(Within(t))
 	if err != nil {
 		t.Fatalf("%s: %v", p.Name(), err)
 	}
-	return n
+	return out
 }
 
 // Killed waits until the child has ended by SIGKILL.
-func Killed(t testing.TB, p *proc.Call[int]) {
+func Killed[Out any](t testing.TB, p *proc.Call[Out]) {
 	t.Helper()
+	Await(t, p.Done(), "death of "+p.Name())
 	var exit *proc.ExitError
 	if err := p.Join(Within(t)); !errors.As(err, &exit) || exit.Code != -9 {
 		t.Fatalf("%s ended with %v, want death by SIGKILL", p.Name(), err)
+	}
+}
+
+// NeedCrashPoints skips the test if the binary has none.
+func NeedCrashPoints(t testing.TB) {
+	t.Helper()
+	if !crash.Enabled {
+		t.Skip("needs a binary built with -tags crashpoints")
 	}
 }
 

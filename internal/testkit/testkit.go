@@ -14,8 +14,9 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// Patience bounds every wait of the tests.
-const Patience = 30 * time.Second
+// Patience bounds every wait of the tests. A TestMain may set it before the
+// first.
+var Patience = 30 * time.Second
 
 // Within returns a context that ends when a test has waited too long.
 func Within(t testing.TB) context.Context {
@@ -47,6 +48,16 @@ func Await[T any](t testing.TB, c <-chan T, what string) (v T) {
 		Stuck(t, what)
 	}
 	return v
+}
+
+// Eventually waits until f, which nothing can be waited on for, is true.
+func Eventually(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(Patience); !f(); time.Sleep(100 * time.Microsecond) {
+		if time.Now().After(deadline) {
+			Stuck(t, what)
+		}
+	}
 }
 
 // Async runs f in a goroutine of its own.
@@ -136,4 +147,10 @@ func Heap(t testing.TB, size int) *shm.Segment {
 func Attach(t testing.TB, seg *shm.Segment) *shm.Segment {
 	t.Helper()
 	return Closing(t, Must(seg.Attach())(t))
+}
+
+// Dies makes party a dead one, as seg's party sees it.
+func Dies(t testing.TB, seg, party *shm.Segment) {
+	t.Helper()
+	WantNil(t, "Announce", seg.Announce(Must(party.Drop())(t)))
 }
