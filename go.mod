@@ -8,3 +8,5 @@ require (
 	github.com/google/go-cmp v0.7.0
 	golang.org/x/sys v0.49.0
 )
+
+require github.com/anishathalye/porcupine v1.3.1
