@@ -21,7 +21,6 @@ type step struct {
 	arg, value uint32
 	result     result
 	maybe      bool // it may also never happen: its process was killed
-	queued     bool // it waits for long
 	from, to   uint64
 }
 

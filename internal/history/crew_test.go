@@ -238,7 +238,10 @@ func (c *crew) finish(h *history, place int) {
 	if done == gone {
 		<-m.over
 		c.mustBeKilled(m)
-		h.deaths = append(h.deaths, death{place, max(last, m.killed), m.known})
+		if !crash.Enabled { // else it may have died before it was killed
+			last = max(last, m.killed)
+		}
+		h.deaths = append(h.deaths, death{place, last, m.known})
 		for i := range ops {
 			if ops[i].pending {
 				ops[i].returned = m.ended

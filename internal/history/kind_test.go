@@ -31,7 +31,8 @@ const (
 	get
 
 	// Further moments of operations, and deaths: these are in models only.
-	queueUp   // of an Acquire: the lock may be handed over to its process
+	queueUp   // of an Acquire: from then on the lock may be handed over to its process
+	leave     // of an Acquire: from then on no more
 	publish   // of a Put: its value is there
 	giveBack  // of a Get: its place is free
 	giveUp    // of a Put: its process is dead
@@ -42,7 +43,7 @@ const (
 var kinds = [...]string{
 	"TryAcquire", "Acquire", "Release", "Recover", "Recover, repaired", "Value",
 	"Set", "Clear", "IsSet", "Wait", "TryPut", "Put", "TryGet", "Get",
-	"queue up", "publish", "give back", "give up", "redeliver", "die",
+	"queue up", "leave", "publish", "give back", "give up", "redeliver", "die",
 }
 
 func (k kind) String() string { return kinds[k] }

@@ -120,15 +120,21 @@ func restLock(h *hand, l *psync.Lock) error {
 }
 
 // lockSteps: a Recover that does not call repair takes the lock and releases
-// it. Who waits for long queues up first: see lockModel.
+// it. Who waits for long is in the queue from its call to its return: see
+// lockState.freed.
 func lockSteps(h *history) (list []step) {
 	for i, o := range h.ops {
 		at := o.step(i)
-		if waits := o.kind == acquire && o.waited || o.kind == recover_; waits || o.kind == acquire && o.pending {
-			at.queued = true
-			list = append(list, at.part(queueUp))
-		}
 		list = append(list, at)
+		if o.waited || o.kind == recover_ || o.kind == acquire && o.pending {
+			in, out := at.part(queueUp), at.part(leave)
+			in.maybe, in.to = false, in.from
+			list = append(list, in)
+			if !o.pending {
+				out.from = out.to
+				list = append(list, out)
+			}
+		}
 		if o.kind == recover_ && (o.pending || o.result == ok) {
 			list = append(list, at.part(release))
 		}
@@ -145,7 +151,7 @@ type lockState struct {
 	former  int8 // dead owner, while repair runs
 	granted bool // handed over to a process that has not found out
 	dead    uint16
-	queued  [maxPlaces]int8 // how many wait for long
+	queued  [maxPlaces]int8 // how many of each place wait for long
 }
 
 func (s lockState) ownerDead() bool { return s.dead>>s.owner&1 != 0 }
@@ -176,16 +182,13 @@ func lockModel(ignoresDeaths bool) porcupine.Model {
 		if s.dead>>me&1 != 0 {
 			return nil
 		}
-		if at.queued && at.kind != queueUp && at.kind != release {
-			if s.queued[at.place] == 0 {
-				return nil
-			}
-			s.queued[at.place]--
-		}
 		same := []lockState{s}
 		switch at.kind {
 		case queueUp:
 			s.queued[at.place]++
+			return []lockState{s}
+		case leave:
+			s.queued[at.place]--
 			return []lockState{s}
 		case tryAcquire, acquire, recover_:
 			// For one that was killed inside, every result is possible.

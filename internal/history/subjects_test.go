@@ -32,13 +32,16 @@ func TestLinearizable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCrew(t, name)
+			var longest time.Duration
 			for begin := time.Now(); time.Since(begin) < *duration; {
 				h := c.work()
+				checking := time.Now()
 				if res := c.subject.check(h); res != porcupine.Ok {
 					t.Fatalf("round %d is %v:\n%s", c.round, res, c.subject.explain(h))
 				}
+				longest = max(longest, time.Since(checking))
 			}
-			t.Logf("%d histories of %d operations, %d processes killed in them", c.rounds, c.ops, c.killed)
+			t.Logf("%d histories of %d operations, %d processes killed in them; longest check %v", c.rounds, c.ops, c.killed, longest)
 		})
 	}
 }
