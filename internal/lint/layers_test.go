@@ -63,6 +63,7 @@ var layers = []layer{
 	{"internal/view", nil},
 	{"internal/leak", nil},
 	{"internal/lint", nil},
+	{"internal/history", nil},
 }
 
 // helpers are packages for tests: any test may import them, and nothing else.

@@ -10,6 +10,7 @@ import (
 // requirements are the modules that go.mod requires directly.
 var requirements = []string{
 	"github.com/HdrHistogram/hdrhistogram-go",
+	"github.com/anishathalye/porcupine",
 	"github.com/edsrzf/mmap-go",
 	"github.com/google/go-cmp",
 	"golang.org/x/sys",
@@ -22,6 +23,8 @@ func mayUse(f *file, module string) bool {
 		return true
 	case "github.com/google/go-cmp":
 		return f.test()
+	case "github.com/anishathalye/porcupine":
+		return f.test() && f.pkg() == "internal/history"
 	case "github.com/HdrHistogram/hdrhistogram-go":
 		return f.pkg() == "bench" || f.pkg() == "cmd/mpbench"
 	}

@@ -45,6 +45,9 @@ func TestRulesCatch(t *testing.T) {
 		{"modules", "shm/x_test.go", imports(`"github.com/google/go-cmp/cmp"`), ""},
 		{"modules", "shm/x_test.go", imports(`"github.com/HdrHistogram/hdrhistogram-go"`), "not to be imported here"},
 		{"modules", "bench/x.go", imports(`"github.com/HdrHistogram/hdrhistogram-go"`), ""},
+		{"modules", "internal/history/x_test.go", imports(`"github.com/anishathalye/porcupine"`), ""},
+		{"modules", "internal/history/x.go", imports(`"github.com/anishathalye/porcupine"`), "not to be imported here"},
+		{"modules", "ring/x_test.go", imports(`"github.com/anishathalye/porcupine"`), "not to be imported here"},
 		{"modules", "bench/x.go", imports(`"golang.org/x/exp/rand"`), "not to be imported here"},
 		{"modules", "proc/x.go", imports(mp + `shm"`), ""},
 

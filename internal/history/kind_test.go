@@ -1,0 +1,107 @@
+//go:build linux
+
+package history_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/seed-2e7ecdea/mp/ring"
+	psync "github.com/seed-2e7ecdea/mp/sync"
+)
+
+// A kind is what an operation does.
+type kind uint32
+
+const (
+	tryAcquire kind = iota
+	acquire
+	release  // arg: how many permits
+	recover_ // up to the call of repair, or all of it if that was not called
+	repaired // from the return of repair on; arg not 0: that was an error
+	value
+	set
+	clear_
+	isSet
+	wait
+	tryPut
+	put
+	tryGet
+	get
+
+	// Further moments of operations, and deaths: these are in models only.
+	queueUp   // of an Acquire: from then on the lock may be handed over to its process
+	leave     // of an Acquire: from then on no more
+	publish   // of a Put: its value is there
+	giveBack  // of a Get: its place is free
+	giveUp    // of a Put: its process is dead
+	redeliver // of a Get: its process is dead
+	die       // of a process
+)
+
+var kinds = [...]string{
+	"TryAcquire", "Acquire", "Release", "Recover", "Recover, repaired", "Value",
+	"Set", "Clear", "IsSet", "Wait", "TryPut", "Put", "TryGet", "Get",
+	"queue up", "leave", "publish", "give back", "give up", "redeliver", "die",
+}
+
+func (k kind) String() string { return kinds[k] }
+
+// A result is how an operation ended.
+type result uint32
+
+const (
+	ok      result = iota
+	repairs        // repair was called
+	ended          // the context
+	failed         // repair
+	ownerDied
+	held
+	notHeld
+	noPermit
+	overRelease
+	full
+	empty
+	busy
+)
+
+var errRepair = errors.New("repair failed")
+
+// results are the errors that an operation may end with.
+var results = map[result]error{
+	ended: context.DeadlineExceeded, failed: errRepair,
+	ownerDied: psync.ErrOwnerDied, held: psync.ErrHeld, notHeld: psync.ErrNotHeld,
+	noPermit: psync.ErrNoPermit, overRelease: psync.ErrOverRelease,
+	full: ring.ErrFull, empty: ring.ErrEmpty, busy: ring.ErrBusy,
+}
+
+func resultOf(err error) (result, bool) {
+	if err == nil {
+		return ok, true
+	}
+	if errors.Is(err, context.Canceled) {
+		return ended, true
+	}
+	for r, e := range results {
+		if errors.Is(err, e) {
+			return r, true
+		}
+	}
+	return 0, false
+}
+
+func (r result) String() string {
+	switch r {
+	case ok:
+		return "ok"
+	case repairs:
+		return "repairs"
+	case ended:
+		return "ended"
+	}
+	if err := results[r]; err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("result %d", uint32(r))
+}
