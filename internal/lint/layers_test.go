@@ -59,6 +59,7 @@ var layers = []layer{
 	{"internal/view", nil},
 	{"internal/leak", nil},
 	{"internal/lint", nil},
+	{"internal/model", nil},
 }
 
 // helpers are packages for tests: any test may import them, and nothing else.
