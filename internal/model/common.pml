@@ -35,17 +35,12 @@
 #endif
 #endif
 
-#if THREADS == 2
-#define PARTIES (BIT(1) + BIT(2))
-#elif defined(SHARED)
-#define PARTIES (BIT(1) + BIT(3))
-#elif THREADS == 3
-#define PARTIES (BIT(1) + BIT(2) + BIT(3))
-#else
-#define PARTIES (BIT(1) + BIT(2) + BIT(3) + BIT(4))
+#define EVERYBODY ((1 << THREADS + 1) - 2)
+#ifndef SURVIVE                      /* of these threads one stays */
+#define SURVIVE EVERYBODY
 #endif
-#ifndef SURVIVE                      /* of these parties one lives on */
-#define SURVIVE PARTIES
+#ifndef LEAVES                       /* who is cancelled does not count as one */
+#define LEAVES 0
 #endif
 
 byte deaths = DEATHS;                /* how many may yet be killed */
@@ -54,6 +49,7 @@ byte moves = MOVES;                  /* how often the epoch may yet move for no 
                                         or a second survivor announces a death again */
 
 byte done;                           /* threads that came to their end */
+byte leaving;                        /* threads that are about to */
 byte killed;                         /* parties that run no more */
 byte dead;                           /* parties whose line says DEAD */
 byte epochIsAsRead;
@@ -92,33 +88,24 @@ inline wake(g, who) { up = up | who; queued[g] = queued[g] & ~(who) }
 /* futex.Wake(gate, All) */
 inline wakeAll(g) { atomic { up = up | queued[g]; queued[g] = 0 } }
 
-/* Gate.wake up to its CAS: waking says whether it goes on to futex.Wake. That
- * it first loads the word is no step: only the CAS that succeeds counts. */
-inline clear(g) {
-	atomic {
-		waking = sleepersBit[g];
-		if
-		:: waking -> sleepersBit[g] = 0; gateIsAsRead[g] = 0
-		:: else
-		fi
-	}
-}
-
-/* Gate.Notify after sequentially consistent publications */
+/* Gate.Notify. That Gate.wake looks first is no step of its own: what counts is
+ * the CAS that clears S, or that S was clear. Before the CAS what the thread has
+ * stored becomes visible: settle() of the model; but not before the mere look. */
+inline clear(g) { settle(); sleepersBit[g] = 0; gateIsAsRead[g] = 0 }
 inline notify(g) {
-	clear(g);
 	if
-	:: waking -> wakeOne(g)
-	:: else
+	:: atomic { sleepersBit[g] -> clear(g) };
+	   wakeOne(g)
+	:: !sleepersBit[g]
 	fi
 }
 
-/* Gate.NotifyAll, likewise */
+/* Gate.NotifyAll */
 inline notifyAll(g) {
-	clear(g);
 	if
-	:: waking -> wakeAll(g)
-	:: else
+	:: atomic { sleepersBit[g] -> clear(g) };
+	   wakeAll(g)
+	:: !sleepersBit[g]
 	fi
 }
 
@@ -128,80 +115,52 @@ inline passOn(g) { wakeOne(g) }
 /* Gate.Rouse */
 inline rouse(g) { gateIsAsRead[g] = 0; wakeAll(g) }
 
-/* futex.WaitAnyFor: sleeps while gate and epoch are as they were read. Who is
- * woken by the epoch, or cancelled, is in the gate's queue for a little longer, and
- * may be counted by a wake there. cancelled: the context ended, be it asleep or
- * together with a wake. */
-#ifdef MUT_IGNORE_EPOCH
-#define UNMOVED(g) (gateIsAsRead[g] & BIT(me))
-#else
+/* futex.WaitAnyFor sleeps while gate and epoch are as they were read. Who is
+ * woken by the epoch, or because its context ended, is in the gate's queue for a
+ * little longer, and may be counted by a wake there. A context may end together with
+ * a wake, too. Who has woken reads the epoch again. */
+#ifndef MUT_EPOCH_LATE
 #define UNMOVED(g) (gateIsAsRead[g] & epochIsAsRead & BIT(me))
+#else
+#define UNMOVED(g) (gateIsAsRead[g] & BIT(me))  /* the epoch is read after the look */
 #endif
+#define MAYCANCEL (cancels > 0 && (!(LEAVES & BIT(me)) || (SURVIVE & ~(done | leaving | BIT(me)))))
+inline dozeOff(g) { queued[g] = queued[g] | BIT(me) }
 inline sleep(g) {
-	atomic {
-		if
-		:: UNMOVED(g) -> queued[g] = queued[g] | BIT(me)
-		:: else -> up = up | BIT(me)
-		fi
-	}
 	if
-	:: up & BIT(me)
-	:: atomic { cancels > 0 -> cancels--; cancelled = 1 }
+	:: atomic { (up & BIT(me)) && !(queued[g] & BIT(me)) -> wakeUp(g) }
+	:: (up & BIT(me)) && (queued[g] & BIT(me));
+	   atomic { wakeUp(g) }
+	:: atomic { MAYCANCEL -> cancel() };
+	   atomic { wakeUp(g) }
+	fi
+}
+inline cancel() { cancels--; stage = LAST; leaving = leaving | (LEAVES & BIT(me)) }
+inline wakeUp(g) {
+	queued[g] = queued[g] & ~BIT(me);
+	up = up & ~BIT(me);
+	forget();
+	if
+	:: stage == ARMED -> readEpoch()
+	:: else
 	fi;
-	atomic { queued[g] = queued[g] & ~BIT(me); up = up & ~BIT(me); forget() }
+	woken = 1
 }
 /* What was read before a sleep is read anew after it. */
 inline forget() {
 	epochIsAsRead = epochIsAsRead & ~BIT(me);
 	gateIsAsRead[0] = gateIsAsRead[0] & ~BIT(me);
 #if GATES > 1
-	gateIsAsRead[1] = gateIsAsRead[1] & ~BIT(me);
+	gateIsAsRead[1] = gateIsAsRead[1] & ~BIT(me)
 #endif
 }
 
-/* Room.Await at gate g. The model says what the steps of its waiter are:
- * armed() is the rest of its Arm, look() its Try, which sets r, and fence() is
- * fence.Heavy. r is PENDING when the waiter has to go on, GOT, or else why not. */
+/* Every step of a thread is one statement that touches what is shared, with what
+ * follows from it for the thread itself: "atomic" where that is more than one. */
+
+/* What a Try has come to: PENDING, the waiter has to go on; GOT; or why not. */
 mtype = { PENDING, GOT, HELD, DIED, CANCELLED, SHUT };
-inline await(g) {
-	woken = 0;
-	do
-	:: atomic { r = PENDING;
-#ifndef MUT_EPOCH_LATE
-		readEpoch()
-#endif
-	   };
-	   arm(g);
-	   armed();
-#ifndef MUT_NO_FENCE
-	   fence();
-#endif
-#ifndef MUT_NO_RECHECK
-	   look();
-#endif
-#ifdef MUT_EPOCH_LATE
-	   readEpoch();
-#endif
-	   if
-	   :: r != PENDING -> break
-	   :: else
-	   fi;
-	   sleep(g);
-	   woken = 1;
-	   if
-	   :: cancelled ->
-#ifndef MUT_NO_REARM
-		arm(g);
-		armed();
-#endif
-		look();
-		if
-		:: r == PENDING -> r = CANCELLED
-		:: else
-		fi;
-		break
-	   :: else
-	   fi
-	od;
-	forget()
-}
+
+/* The Tries of a call: the first, without waiting; those of a waiter that has
+ * armed its gate; and the last one, when its context has ended. */
+mtype = { FIRST, ARMED, LAST };

@@ -1,6 +1,10 @@
+#ifndef MOVED                        /* what else follows the epoch */
+#define MOVED
+#endif
+
 /* Killer is SIGKILL: at any moment, between any two steps of the threads, of
  * which it leaves one. killing(p) is what the model has to do about it. */
-#define MAYKILL(p) (deaths > 0 && !(killed & BIT(p)) && (CREW(p) & ~done) && (SURVIVE & ~(killed | BIT(p))))
+#define MAYKILL(p) (deaths > 0 && !(killed & BIT(p)) && (CREW(p) & ~done) && (SURVIVE & ~(done | leaving | CREW(p))))
 inline kill(p) {
 	deaths--;
 	killed = killed | BIT(p);
@@ -47,7 +51,7 @@ end:	do
 	:: atomic { moves > 0 -> moves-- }
 	   goto move
 	od;
-move:	epochIsAsRead = 0;                           /* Table.move: epoch.Add */
+move:	atomic { epochIsAsRead = 0; MOVED }          /* Table.move: epoch.Add */
 #ifndef MUT_ANNOUNCE_SILENT
 	atomic { up = up | queued[0];                /* Table.move: futex.Wake(epoch, All) */
 #if GATES > 1

@@ -12,7 +12,7 @@
 
 byte owner, heir;     /* Words.word; both 0: free */
 bit granted;          /* its G */
-byte buffered;        /* the thread whose store of 0 to the word is in its CPU's store buffer */
+byte buffered;        /* the thread whose store of 0 to the word is still in its CPU's store buffer */
 byte abandons = ABANDONS;
 
 /* What is true, whatever the word says. */
@@ -39,17 +39,13 @@ inline settle() {
 	:: else
 	fi
 }
-proctype StoreBuffer() {
-end:	do
-	:: atomic { buffered -> drain() }
-	od
-}
-
 /* fence.Heavy */
 inline fence() {
 	atomic {
 		if
-		:: buffered -> drain()
+#ifndef MUT_NO_FENCE
+		:: buffered && stage != LAST -> drain()
+#endif
 		:: else
 		fi
 	}
@@ -71,31 +67,33 @@ inline killing(p) {
 inline enter() { assert(holder == 0 && !dirty); holder = me }
 
 /* Mutex.tryAcquireSlow, with which TryAcquire is one, and acquirer.Try, which
- * also takes what was handed over. */
+ * also takes what was handed over. If the lock is neither taken nor a dead one's, r
+ * stays as it is. */
 inline load() { atomic { o = owner; g = granted; h = heir } }
-inline attempt(waits) {
+inline unload() { o = 0; g = 0; h = 0 }
+inline attempt() {
 	do
 	:: load();
 	   atomic {
 		if
-		:: FREE || (waits && o == ME && g) ->
+		:: FREE || (stage != FIRST && o == ME && g) ->
 			settle();
 			if
 			:: SAME ->
 				owner = ME; granted = 0;
 #ifndef MUT_HEIR_OF_ITSELF
 				if
-				:: waits && heir == ME -> heir = 0
+				:: stage != FIRST && heir == ME -> heir = 0
 				:: else
 				fi;
 #endif
 				enter();
-				r = GOT; break
+				r = GOT; unload(); break
 			:: else
 			fi
 		:: else ->
 			if
-			:: !DEAD(o) -> break            /* and r stays */
+			:: !DEAD(o) -> unload(); break
 #ifndef MUT_STALE_OWNER
 			:: DEAD(o) && (owner != o || granted != g)  /* look again */
 			:: DEAD(o) && owner == o && granted == g ->
@@ -103,17 +101,15 @@ inline attempt(waits) {
 			:: DEAD(o) ->
 #endif
 				assert(fell & BIT(o));  /* ErrOwnerDied is true */
-				r = DIED; break
+				r = DIED; unload(); break
 			fi
 		fi
 	   }
-	od;
-	atomic { o = 0; g = 0; h = 0 }
+	od
 }
-inline look() { attempt(1) }
 
 /* acquirer.hurry, when patience has ended. */
-inline armed() {
+inline hurry() {
 	atomic {
 		if
 #ifndef NO_HEIRS
@@ -145,33 +141,14 @@ inline renounce() {
 	}
 }
 
-/* Mutex.AcquireWhile */
-inline acquire() {
-	r = HELD;
-	attempt(0);
-	if
-	:: r == HELD ->
-		await(0);
-#ifndef MUT_NO_PASS
-		if                                      /* acquirer.Pass */
-		:: woken && r != GOT -> passOn(0)
-		:: else
-		fi;
-#endif
-		if
-#ifndef MUT_NO_RENOUNCE
-		:: r != GOT && claimed -> renounce()
-#endif
-		:: else
-		fi;
-		atomic { woken = 0; cancelled = 0; claimed = 0 }
-	:: else
-	fi
-}
+inline armAndHurry(g) { arm(g); hurry(); fence() }
+#define AWAIT acquire
+#define LOOK() attempt()
+#define ARM(g) armAndHurry(g)
+#include "await.pml"
 
-/* Mutex.TryTakeOver; r == GOT: the lock is held, its owner had died. */
+/* Mutex.TryTakeOver, after load(); r == GOT: the lock is held, its owner, d, had died. */
 inline tryTakeOver() {
-	load();
 	atomic {
 		if
 #ifndef MUT_TAKE_OVER_GRANTED
@@ -184,45 +161,41 @@ inline tryTakeOver() {
 			assert(holder == 0 && dirty && (fell & BIT(o)));
 			holder = me; d = o;
 			r = GOT
-		:: else
+		:: else -> r = PENDING
 		fi;
-		o = 0; g = 0; h = 0
+		unload()
 	}
 }
 
-/* Mutex.Abandon */
+/* Mutex.Abandon, without its Gate.Rouse */
 inline abandon(d) {
-	atomic { settle(); owner = d; granted = 0; holder = 0 };
-	rouse(0)
+	settle(); owner = d; granted = 0; holder = 0; r = 0; d = 0
 }
 
-/* Mutex.Release */
+/* Mutex.Release, after load() */
 inline release() {
-	load();
 	if
-	:: g || h != 0 -> releaseSlow()
-	:: else ->
+	:: atomic { g || h != 0 -> load() };
+		releaseSlow()
+	:: atomic { else ->                             /* fence.Publish64 */
 		assert(o == ME);
-		atomic { buffered = me; holder = 0; dirty = 0 };  /* fence.Publish64 */
-		if                                      /* Gate.Notify looks, past the store buffer */
-		:: sleepersBit[0] ->
-			atomic { settle(); clear(0) };
-			if
-			:: waking -> wakeOne(0)
-			:: else
-			fi
-		:: else
+		unload();
+		holder = 0; dirty = 0;
+		if
+		:: buffered = me
+		:: owner = 0; granted = 0; heir = 0
 		fi
-	fi;
-	atomic { o = 0; g = 0; h = 0; waking = 0 }
+	   }
+	   notify(0);                                   /* Gate.Notify looks, past the store buffer */
+	   atomic { settle(); r = 0; d = 0 }
+	fi
 }
 
-/* Mutex.releaseSlow */
+/* Mutex.releaseSlow, after load() */
 inline releaseSlow() {
 	do
-	:: load();
-	   assert(o == ME && !g);
-	   atomic {
+	:: atomic {
+		assert(o == ME && !g);
 		if
 		:: SAME ->
 			if
@@ -230,8 +203,9 @@ inline releaseSlow() {
 			:: else -> owner = 0
 			fi;
 			heir = 0; holder = 0; dirty = 0;
+			unload(); r = 0; d = 0;
 			break
-		:: else
+		:: else -> load()
 		fi
 	   }
 	od;
@@ -242,35 +216,49 @@ inline releaseSlow() {
 #endif
 }
 
-/* Lock.Recover, Lock.Acquire of a lock that ignores deaths, or Lock.Acquire,
- * which gives up when the owner has died. */
+/* Lock.Acquire and Release; who finds the owner dead gives up, or takes the
+ * lock over as Lock.Recover does. */
+inline over() { woken = 0; claimed = 0; stage = FIRST }
 proctype Thread(byte me) {
 	byte i, o, h, d;
-	bit g, woken, cancelled, claimed, waking;
-	mtype r;
+	bit g, woken, claimed;
+	mtype r, stage = FIRST;
 	{
 		do
-		:: i < (me == 1 -> ROUNDS : OTHERS) ->
-			i++;
-again:			acquire();
+		:: i == (me == 1 -> ROUNDS : OTHERS) -> break
+		:: atomic { i < (me == 1 -> ROUNDS : OTHERS) -> i++; r = PENDING };
+again:		   acquire(0);                          /* Mutex.AcquireWhile */
+		   do
+#ifndef MUT_NO_PASS
+		   :: atomic { r != GOT && woken -> passOn(0); woken = 0 }  /* acquirer.Pass */
+#define PASSED !woken
+#else
+#define PASSED 1
+#endif
+#ifndef MUT_NO_RENOUNCE
+		   :: atomic { r != GOT && PASSED && claimed -> renounce() }
+#define LEFT PASSED && !claimed
+#else
+#define LEFT PASSED
+#endif
+		   :: atomic { r != GOT && LEFT -> over(); r = 0; break }
+		   :: atomic { r == DIED && LEFT -> over(); load() };
+			tryTakeOver();                  /* Mutex.TakeOver */
 			if
-			:: r == GOT -> release()
-			:: r == DIED                        /* Lock.Acquire returns ErrOwnerDied */
-			:: r == DIED ->                     /* Mutex.TakeOver */
-				tryTakeOver();
-				if
-				:: r != GOT -> goto again
-				:: r == GOT -> release()
-				:: atomic { r == GOT && abandons > 0 -> abandons-- } abandon(d)
-				fi
-			:: else                             /* cancelled */
-			fi;
-			atomic { r = 0; d = 0 }
-		:: else -> break
+			:: atomic { r == PENDING -> goto again }
+			:: atomic { r == GOT -> load() };
+				goto held
+			:: atomic { r == GOT && abandons > 0 -> abandons--; abandon(d) };
+				rouse(0);
+				break
+			fi
+		   :: atomic { r == GOT -> over(); load() };
+held:			release();
+			break
+		   od
 		od
 	} unless { KILLED };
-	atomic { i = 0; o = 0; h = 0; d = 0; g = 0; woken = 0; cancelled = 0; claimed = 0; waking = 0; r = 0;
-		done = done | BIT(me) }
+	atomic { i = 0; o = 0; h = 0; d = 0; g = 0; r = 0; over(); done = done | BIT(me) }
 }
 
 #include "deaths.pml"
@@ -280,7 +268,7 @@ init {
 #ifdef FALLEN                        /* party 4 was killed holding the lock, long ago */
 		owner = 4; killed = BIT(4); dead = BIT(4); fell = BIT(4); dirty = 1;
 #endif
-		run Killer(); run Announcer(); run StoreBuffer();
+		run Killer(); run Announcer();
 		run Thread(1); run Thread(2);
 #if THREADS > 2
 		run Thread(3)
