@@ -64,6 +64,7 @@ var layers = []layer{
 	{"internal/leak", nil},
 	{"internal/lint", nil},
 	{"internal/history", nil},
+	{"internal/model", nil},
 }
 
 // helpers are packages for tests: any test may import them, and nothing else.

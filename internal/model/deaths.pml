@@ -1,0 +1,63 @@
+#ifndef MOVED                        /* what else follows the epoch */
+#define MOVED
+#endif
+
+/* Killer is SIGKILL: at any moment, between any two steps of the threads, of
+ * which it leaves one. killing(p) is what the model has to do about it. */
+#define MAYKILL(p) (deaths > 0 && !(killed & BIT(p)) && (CREW(p) & ~done) && (SURVIVE & ~(done | leaving | CREW(p))))
+inline kill(p) {
+	deaths--;
+	killed = killed | BIT(p);
+	done = done | CREW(p);
+	up = up & ~CREW(p);
+	queued[0] = queued[0] & ~CREW(p);
+	epochIsAsRead = epochIsAsRead & ~CREW(p);
+	gateIsAsRead[0] = gateIsAsRead[0] & ~CREW(p);
+#if GATES > 1
+	queued[1] = queued[1] & ~CREW(p);
+	gateIsAsRead[1] = gateIsAsRead[1] & ~CREW(p);
+#endif
+	killing(p)
+}
+proctype Killer() {
+end:	do
+	:: atomic { deaths + cancels + moves > 0 -> deaths = 0; cancels = 0; moves = 0 }  /* nothing more helps */
+	:: atomic { MAYKILL(1) -> kill(1) }
+#ifndef SHARED
+	:: atomic { MAYKILL(2) -> kill(2) }
+#endif
+#if THREADS > 2
+	:: atomic { MAYKILL(3) -> kill(3) }
+#endif
+#if THREADS > 3
+	:: atomic { MAYKILL(4) -> kill(4) }
+#endif
+	od
+}
+
+/* Announcer is Table.announce and Table.move, whoever does it: what a survivor
+ * that is killed here leaves undone, the next does. */
+proctype Announcer() {
+	byte p;
+end:	do
+	:: atomic { killed & ~dead ->
+		p = 1;
+		do
+		:: killed & ~dead & BIT(p) -> break
+		:: else -> p++
+		od;
+		dead = dead | BIT(p); p = 0 };       /* Table.announce: the line says DEAD */
+	   goto move
+	:: atomic { moves > 0 -> moves-- }
+	   goto move
+	od;
+move:	atomic { epochIsAsRead = 0; MOVED }          /* Table.move: epoch.Add */
+#ifndef MUT_ANNOUNCE_SILENT
+	atomic { up = up | queued[0];                /* Table.move: futex.Wake(epoch, All) */
+#if GATES > 1
+		up = up | queued[1]
+#endif
+	}
+#endif
+	goto end
+}

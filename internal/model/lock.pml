@@ -1,0 +1,277 @@
+/* The lock of internal/robust/mutex.go. */
+#ifndef ROUNDS
+#define ROUNDS 1
+#endif
+#ifndef OTHERS                       /* rounds of all but thread 1 */
+#define OTHERS ROUNDS
+#endif
+#ifndef ABANDONS
+#define ABANDONS 0
+#endif
+#include "common.pml"
+
+byte owner, heir;     /* Words.word; both 0: free */
+bit granted;          /* its G */
+byte buffered;        /* the thread whose store of 0 to the word is still in its CPU's store buffer */
+byte abandons = ABANDONS;
+
+/* What is true, whatever the word says. */
+byte holder;          /* the thread that holds the lock; killed: none */
+bit dirty;            /* whoever held it last was killed, or gave it back unrepaired */
+byte fell;            /* parties that were killed holding it */
+
+#define ME PARTY(me)
+#define SAME (owner == o && granted == g && heir == h)
+#define FREE (o == 0 || (g && DEAD(o)))  /* Mutex.free */
+#ifdef MUT_HEIR_DIED_OWNER
+#undef FREE
+#define FREE (o == 0)
+#endif
+
+/* The store becomes visible. */
+inline drain() { buffered = 0; owner = 0; granted = 0; heir = 0 }
+
+/* What comes before each atomic read-modify-write of a thread: its own store
+ * is visible. */
+inline settle() {
+	if
+	:: buffered == me -> drain()
+	:: else
+	fi
+}
+/* fence.Heavy */
+inline fence() {
+	atomic {
+		if
+#ifndef MUT_NO_FENCE
+		:: buffered && stage != LAST -> drain()
+#endif
+		:: else
+		fi
+	}
+}
+
+inline killing(p) {
+	if
+	:: buffered && PARTY(buffered) == p -> drain()
+	:: else
+	fi;
+	if
+	:: holder && PARTY(holder) == p -> holder = 0; dirty = 1; fell = fell | BIT(p)
+	:: else
+	fi
+}
+
+/* Mutual exclusion: whoever gets the lock is alone with it, and what it guards
+ * is whole. */
+inline enter() { assert(holder == 0 && !dirty); holder = me }
+
+/* Mutex.tryAcquireSlow, with which TryAcquire is one, and acquirer.Try, which
+ * also takes what was handed over. If the lock is neither taken nor a dead one's, r
+ * stays as it is. */
+inline load() { atomic { o = owner; g = granted; h = heir } }
+inline unload() { o = 0; g = 0; h = 0 }
+inline attempt() {
+	do
+	:: load();
+	   atomic {
+		if
+		:: FREE || (stage != FIRST && o == ME && g) ->
+			settle();
+			if
+			:: SAME ->
+				owner = ME; granted = 0;
+#ifndef MUT_HEIR_OF_ITSELF
+				if
+				:: stage != FIRST && heir == ME -> heir = 0
+				:: else
+				fi;
+#endif
+				enter();
+				r = GOT; unload(); break
+			:: else
+			fi
+		:: else ->
+			if
+			:: !DEAD(o) -> unload(); break
+#ifndef MUT_STALE_OWNER
+			:: DEAD(o) && (owner != o || granted != g)  /* look again */
+			:: DEAD(o) && owner == o && granted == g ->
+#else
+			:: DEAD(o) ->
+#endif
+				assert(fell & BIT(o));  /* ErrOwnerDied is true */
+				r = DIED; unload(); break
+			fi
+		fi
+	   }
+	od
+}
+
+/* acquirer.hurry, when patience has ended. */
+inline hurry() {
+	atomic {
+		if
+#ifndef NO_HEIRS
+		:: owner != 0 && !(granted && owner == ME) && (heir == 0 || DEAD(heir)) ->
+			settle(); heir = ME; claimed = 1
+#ifdef MUT_HEIR_OF_ITSELF
+		:: owner != 0 && granted && owner == ME && (heir == 0 || DEAD(heir)) ->
+			settle(); heir = ME; claimed = 1
+#endif
+#endif
+		:: true
+		fi
+	}
+}
+
+/* acquirer.renounce */
+inline renounce() {
+	atomic {
+		settle();
+		if
+		:: heir == ME -> heir = 0
+		:: else
+		fi;
+		if
+		:: owner == ME && granted -> granted = 0; enter(); r = GOT
+		:: else
+		fi;
+		claimed = 0
+	}
+}
+
+inline armAndHurry(g) { arm(g); hurry(); fence() }
+#define AWAIT acquire
+#define LOOK() attempt()
+#define ARM(g) armAndHurry(g)
+#include "await.pml"
+
+/* Mutex.TryTakeOver, after load(); r == GOT: the lock is held, its owner, d, had died. */
+inline tryTakeOver() {
+	atomic {
+		if
+#ifndef MUT_TAKE_OVER_GRANTED
+		:: o != 0 && !g && DEAD(o) && SAME ->
+#else
+		:: o != 0 && DEAD(o) && SAME ->
+#endif
+			settle();
+			owner = ME; granted = 0;
+			assert(holder == 0 && dirty && (fell & BIT(o)));
+			holder = me; d = o;
+			r = GOT
+		:: else -> r = PENDING
+		fi;
+		unload()
+	}
+}
+
+/* Mutex.Abandon, without its Gate.Rouse */
+inline abandon(d) {
+	settle(); owner = d; granted = 0; holder = 0; r = 0; d = 0
+}
+
+/* Mutex.Release, after load() */
+inline release() {
+	if
+	:: atomic { g || h != 0 -> load() };
+		releaseSlow()
+	:: atomic { else ->                             /* fence.Publish64 */
+		assert(o == ME);
+		unload();
+		holder = 0; dirty = 0;
+		if
+		:: buffered = me
+		:: owner = 0; granted = 0; heir = 0
+		fi
+	   }
+	   notify(0);                                   /* Gate.Notify looks, past the store buffer */
+	   atomic { settle(); r = 0; d = 0 }
+	fi
+}
+
+/* Mutex.releaseSlow, after load() */
+inline releaseSlow() {
+	do
+	:: atomic {
+		assert(o == ME && !g);
+		if
+		:: SAME ->
+			if
+			:: heir != 0 && !DEAD(heir) -> owner = heir; granted = 1
+			:: else -> owner = 0
+			fi;
+			heir = 0; holder = 0; dirty = 0;
+			unload(); r = 0; d = 0;
+			break
+		:: else -> load()
+		fi
+	   }
+	od;
+#ifndef MUT_NO_ROUSE
+	rouse(0)
+#else
+	notify(0)
+#endif
+}
+
+/* Lock.Acquire and Release; who finds the owner dead gives up, or takes the
+ * lock over as Lock.Recover does. */
+inline over() { woken = 0; claimed = 0; stage = FIRST }
+proctype Thread(byte me) {
+	byte i, o, h, d;
+	bit g, woken, claimed;
+	mtype r, stage = FIRST;
+	{
+		do
+		:: i == (me == 1 -> ROUNDS : OTHERS) -> break
+		:: atomic { i < (me == 1 -> ROUNDS : OTHERS) -> i++; r = PENDING };
+again:		   acquire(0);                          /* Mutex.AcquireWhile */
+		   do
+#ifndef MUT_NO_PASS
+		   :: atomic { r != GOT && woken -> passOn(0); woken = 0 }  /* acquirer.Pass */
+#define PASSED !woken
+#else
+#define PASSED 1
+#endif
+#ifndef MUT_NO_RENOUNCE
+		   :: atomic { r != GOT && PASSED && claimed -> renounce() }
+#define LEFT PASSED && !claimed
+#else
+#define LEFT PASSED
+#endif
+		   :: atomic { r != GOT && LEFT -> over(); r = 0; break }
+		   :: atomic { r == DIED && LEFT -> over(); load() };
+			tryTakeOver();                  /* Mutex.TakeOver */
+			if
+			:: atomic { r == PENDING -> goto again }
+			:: atomic { r == GOT -> load() };
+				goto held
+			:: atomic { r == GOT && abandons > 0 -> abandons--; abandon(d) };
+				rouse(0);
+				break
+			fi
+		   :: atomic { r == GOT -> over(); load() };
+held:			release();
+			break
+		   od
+		od
+	} unless { KILLED };
+	atomic { i = 0; o = 0; h = 0; d = 0; g = 0; r = 0; over(); done = done | BIT(me) }
+}
+
+#include "deaths.pml"
+
+init {
+	atomic {
+#ifdef FALLEN                        /* party 4 was killed holding the lock, long ago */
+		owner = 4; killed = BIT(4); dead = BIT(4); fell = BIT(4); dirty = 1;
+#endif
+		run Killer(); run Announcer();
+		run Thread(1); run Thread(2);
+#if THREADS > 2
+		run Thread(3)
+#endif
+	}
+}

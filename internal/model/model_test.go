@@ -1,0 +1,265 @@
+//go:build linux && !race && !386
+
+// The models know nothing of the processor that they are checked on: once is
+// enough.
+
+package model
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/internal/leak"
+)
+
+// large is for CI; without it the tests take a third of the time.
+var large = flag.Bool("model.large", false, "search the large state spaces, too")
+
+func TestMain(m *testing.M) { os.Exit(leak.Check(m)) }
+
+// A search is one way to set the parameters of a model.
+type search struct {
+	defs  string
+	large bool
+}
+
+// A mutation is a model with a fault, or the way how the code once was; spin
+// has to find an error with these parameters.
+type mutation struct {
+	name   string // without MUT_
+	defs   string
+	reason string // part of spin's error
+	large  bool
+}
+
+const (
+	stuck    = "invalid end state"  // somebody waits for ever
+	violated = "assertion violated" // something is not true
+)
+
+var models = []struct {
+	name      string
+	searches  []search
+	mutations []mutation
+}{
+	{
+		name: "lock",
+		searches: []search{
+			{defs: "THREADS=2 ROUNDS=2 DEATHS=1 CANCELS=1"},
+			{defs: "THREADS=2 ROUNDS=1 DEATHS=1 CANCELS=1 MOVES=1 ABANDONS=1 FALLEN"},
+			{defs: "THREADS=3 ROUNDS=1 DEATHS=0 CANCELS=1 SHARED"},
+			{defs: "THREADS=2 ROUNDS=2 DEATHS=1 CANCELS=1 ABANDONS=1 FALLEN", large: true},
+			{defs: "THREADS=3 ROUNDS=1 DEATHS=1 CANCELS=0", large: true},
+		},
+		mutations: []mutation{
+			{name: "NO_FENCE", defs: "THREADS=2 ROUNDS=1 DEATHS=0 CANCELS=0", reason: stuck},
+			{name: "NO_RECHECK", defs: "THREADS=2 ROUNDS=1 DEATHS=0 CANCELS=0", reason: stuck},
+			{name: "IGNORE_EPOCH", defs: "THREADS=2 ROUNDS=2 DEATHS=1 CANCELS=0", reason: stuck},
+			{name: "EPOCH_LATE", defs: "THREADS=2 ROUNDS=2 DEATHS=1 CANCELS=0", reason: stuck},
+			{name: "ANNOUNCE_SILENT", defs: "THREADS=2 ROUNDS=2 DEATHS=1 CANCELS=0", reason: stuck},
+			{name: "HEIR_DIED_OWNER", defs: "THREADS=2 ROUNDS=2 DEATHS=1 CANCELS=0", reason: violated},
+			{name: "STALE_OWNER", defs: "THREADS=2 ROUNDS=2 DEATHS=1 CANCELS=0", reason: violated},
+			{name: "NO_RENOUNCE", defs: "THREADS=3 ROUNDS=2 OTHERS=1 DEATHS=0 CANCELS=1", reason: stuck},
+			{name: "HEIR_OF_ITSELF", defs: "THREADS=3 ROUNDS=1 DEATHS=0 CANCELS=1", reason: stuck},
+			{name: "NO_ROUSE", defs: "THREADS=3 ROUNDS=1 DEATHS=0 CANCELS=1 SHARED", reason: stuck},
+			{name: "NO_REARM", defs: "THREADS=3 ROUNDS=2 OTHERS=1 DEATHS=0 CANCELS=1", reason: stuck},
+			{name: "NO_PASS", defs: "THREADS=3 ROUNDS=2 OTHERS=1 DEATHS=0 CANCELS=1", reason: stuck},
+			{name: "TAKE_OVER_GRANTED", defs: "THREADS=3 ROUNDS=1 DEATHS=1 CANCELS=0 FALLEN", reason: violated, large: true},
+		},
+	},
+}
+
+// TestModels searches each model, whole, and finds no error.
+func TestModels(t *testing.T) {
+	needSpin(t)
+	for _, m := range models {
+		for _, s := range m.searches {
+			if s.large && !*large {
+				continue
+			}
+			t.Run(name(m.name, s.defs), func(t *testing.T) {
+				t.Parallel()
+				r := check(t, m.name, strings.Fields(s.defs), "-O2")
+				if r.errors != "0" {
+					t.Fatalf("%s\n%s", r.reason, r.trail(t))
+				}
+				report(t, "no error", r)
+			})
+		}
+	}
+}
+
+// TestMutations finds the error in each model with a fault.
+func TestMutations(t *testing.T) {
+	needSpin(t)
+	for _, m := range models {
+		for _, mut := range m.mutations {
+			if mut.large && !*large {
+				continue
+			}
+			t.Run(name(m.name, mut.name), func(t *testing.T) {
+				t.Parallel()
+				defs := append(strings.Fields(mut.defs), "MUT_"+mut.name)
+				r := check(t, m.name, defs, "-O0")
+				if r.errors == "0" || !strings.Contains(r.reason, mut.reason) {
+					t.Fatalf("errors: %s, %q; want %q", r.errors, r.reason, mut.reason)
+				}
+				report(t, r.reason, r)
+			})
+		}
+	}
+}
+
+// TestAllMutationsAreTried compares the switches in the sources with the
+// table.
+func TestAllMutationsAreTried(t *testing.T) {
+	tried := map[string]bool{}
+	for _, m := range models {
+		for _, mut := range m.mutations {
+			tried["MUT_"+mut.name] = true
+		}
+	}
+	there := map[string]bool{}
+	for _, s := range sources(t) {
+		for _, name := range regexp.MustCompile(`\bMUT_\w+`).FindAllString(s.text, -1) {
+			there[name] = true
+		}
+	}
+	if !maps.Equal(tried, there) {
+		t.Errorf("tried %v, there are %v", slices.Sorted(maps.Keys(tried)), slices.Sorted(maps.Keys(there)))
+	}
+}
+
+// needSpin skips the test where there is no spin, but not in CI.
+func needSpin(t *testing.T) {
+	t.Helper()
+	need := os.Getenv("MP_NEED_SPIN") != ""
+	for _, program := range []string{"spin", "cc"} {
+		if _, err := exec.LookPath(program); err != nil && need {
+			t.Fatal(err)
+		} else if err != nil {
+			t.Skipf("the models are not checked: %v", err)
+		}
+	}
+}
+
+func name(model, what string) string { return model + "/" + strings.ReplaceAll(what, " ", ",") }
+
+// report tells what was found, also to who does not see the log of the test.
+func report(t *testing.T, what string, r result) {
+	t.Helper()
+	t.Logf("%s: %s states, depth %s", what, r.states, r.depth)
+	fmt.Printf("%-75s %12s states, depth %4s: %s\n", t.Name(), r.states, r.depth, what)
+}
+
+// A source is a file of the models.
+type source struct{ name, text string }
+
+func sources(t *testing.T) (all []source) {
+	t.Helper()
+	names, err := filepath.Glob("*.pml")
+	if err != nil || len(names) == 0 {
+		t.Fatal("no models: ", err)
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, source{name, string(text)})
+	}
+	return all
+}
+
+// A result is what spin says.
+type result struct {
+	dir, file             string
+	defs                  []string
+	errors, states, depth string
+	reason                string
+}
+
+var (
+	errorsIs = regexp.MustCompile(`depth reached (\d+), errors: (\d+)`)
+	statesIs = regexp.MustCompile(`(?m)^\s*(\S+) states, stored`)
+	reasonIs = regexp.MustCompile(`(?m)^pan:\d+: (.*)$`)
+)
+
+// check has spin make a checker of the model, compiles it, and runs it. A
+// search that was cut short fails the test.
+func check(t *testing.T, model string, defs []string, optimize string) result {
+	t.Helper()
+	r := result{dir: t.TempDir(), file: model + ".pml", defs: defs}
+	for _, s := range sources(t) {
+		if err := os.WriteFile(filepath.Join(r.dir, s.name), []byte(s.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.run(t, "spin", append(r.options(), "-a", r.file)...)
+	// SAFETY: no cycles are looked for. Memory in MB, at most.
+	r.run(t, "cc", optimize, "-w", "-DSAFETY", "-DMEMLIM=8000", "-o", "pan", "pan.c")
+	out := r.run(t, "./pan", "-n", "-w22", "-m100000")
+	found := errorsIs.FindStringSubmatch(out)
+	states := statesIs.FindStringSubmatch(out)
+	if found == nil || states == nil {
+		t.Fatalf("what does it say?\n%s", out)
+	}
+	r.depth, r.errors, r.states = found[1], found[2], states[1]
+	if reason := reasonIs.FindStringSubmatch(out); reason != nil {
+		r.reason = reason[1]
+	}
+	for _, short := range []string{"Search not completed", "max search depth too small", "out of memory", "reached -DMEMLIM"} {
+		if r.errors == "0" && strings.Contains(out, short) {
+			t.Fatalf("not searched whole:\n%s", out)
+		}
+	}
+	return r
+}
+
+func (r result) options() (o []string) {
+	for _, d := range r.defs {
+		o = append(o, "-D"+d)
+	}
+	return o
+}
+
+// trail is the way to the error, its end.
+func (r result) trail(t *testing.T) string {
+	t.Helper()
+	out := r.run(t, "spin", append(r.options(), "-t", "-p", "-g", "-l", r.file)...)
+	const lines = 150
+	all := strings.Split(out, "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// run runs a program in r's directory, after all that is more urgent.
+func (r result) run(t *testing.T, program string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir = r.dir
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Start()
+	if err == nil {
+		syscall.Setpriority(syscall.PRIO_PROCESS, cmd.Process.Pid, 10)
+		err = cmd.Wait()
+	}
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, out.String())
+	}
+	return out.String()
+}

@@ -1,0 +1,358 @@
+/* The queue of ring/queue_core.go, queue_wait.go and queue.go. Threads 1 to
+ * PUTTERS put MESSAGES each, the others get until the queue is shut down and
+ * drained; each is a process. A position counts from 0 on: lap and slot. */
+#ifndef SLOTS
+#define SLOTS 2
+#endif
+#ifndef PUTTERS
+#define PUTTERS 1
+#endif
+#ifndef MESSAGES
+#define MESSAGES 2
+#endif
+#define GATES 2
+#define ITEMS 0                      /* queueWords.items */
+#define SPACE 1                      /* queueWords.space */
+#define PUTTING ((1 << PUTTERS + 1) - 2)
+#define GETTING (EVERYBODY & ~PUTTING)
+#define SURVIVE GETTING              /* else there is nothing to wait for */
+#define LEAVES GETTING
+#include "common.pml"
+
+mtype = { WRITING, READY, READING };
+#define FREE 0
+
+byte lap[SLOTS], own[SLOTS];         /* with state one word */
+mtype state[SLOTS];
+byte message[SLOTS];
+byte tail, head;
+bit shut;
+byte buffered;                       /* slots of which a store to the word, ready of who writes or free of
+                                        who reads, is still in its CPU's store buffer */
+byte epochIsAsAsked, epochIsAsSwept; /* by thread: queueCore.swept */
+#define MOVED epochIsAsAsked = 0; epochIsAsSwept = 0
+
+/* What is true. */
+byte published;                      /* messages that are delivered, whether Put returned or not */
+byte got;                            /* messages that a getter has, in the step that frees the slot: killed
+                                        after it, before Get returns, it takes that one message with it */
+byte claimed[PUTTERS + 1];           /* of the putter's messages so many were claimed */
+bit said;                            /* a Get has returned ErrShutdown */
+
+#define SLOT(p) ((p) % SLOTS)
+#define LAP(p) ((p) / SLOTS)
+#define NONE SLOTS
+#define ID ((me - 1) * MESSAGES + i) /* of the putter's next message */
+#define PUTTER(id) ((id) / MESSAGES + 1)
+
+/* The store to slot x becomes visible. */
+inline drain(x) {
+	assert(state[x] == WRITING || state[x] == READING);
+	buffered = buffered & ~BIT(x);
+	lap[x] = (state[x] == WRITING -> lap[x] : lap[x] + 1);
+	state[x] = (state[x] == WRITING -> READY : FREE);
+	own[x] = 0
+}
+inline drainAll(condition0, condition1) {
+	if
+	:: (buffered & BIT(0)) && condition0 -> drain(0)
+	:: else
+	fi;
+#if SLOTS > 1
+	if
+	:: (buffered & BIT(1)) && condition1 -> drain(1)
+	:: else
+	fi
+#endif
+}
+/* All that a thread has stored becomes visible: before each of its atomic
+ * read-modify-writes, and here when its put or get is done at the latest. */
+inline settle() { drainAll(own[0] == me, own[1] == me) }
+inline killing(p) {
+	drainAll(own[0] == p, own[1] == p);
+	epochIsAsAsked = epochIsAsAsked & ~BIT(p);
+	epochIsAsSwept = epochIsAsSwept & ~BIT(p)
+}
+/* Gate.Arm, then fence.Heavy: what it makes visible could be so before. */
+inline armAndFence(g) {
+	atomic {
+		arm(g);
+		if
+#ifndef MUT_NO_FENCE
+		:: stage != LAST -> drainAll(true, true)
+#endif
+		:: else
+		fi
+	}
+}
+
+/* fence.Publish64 of ready or free for slot x: visible at once, or later. */
+inline publish(x) {
+	buffered = buffered | BIT(x);
+	if
+	:: true
+	:: drain(x)
+	fi
+}
+
+/* What a look at the slot of position p says. */
+#define LAPS (lap[SLOT(p)])
+#define IS(x) (state[SLOT(p)] == x)
+#define HERE (LAPS == LAP(p))
+#define AHEAD (LAPS > LAP(p))
+#define BEHIND (LAPS < LAP(p))
+#ifndef MUT_NO_REPAIR
+#define DEADWRITER (IS(WRITING) && DEAD(own[SLOT(p)]))
+#else
+#define DEADWRITER 0
+#endif
+/* queueCore.repair */
+inline repair() { lap[SLOT(p)] = LAPS + 1; state[SLOT(p)] = FREE; own[SLOT(p)] = 0 }
+
+/* Between two calls. */
+inline rest() { p = hint; s = NONE; shared = 0 }
+
+/* queueCore.put. A look at a slot and what follows from it is one step, also
+ * with a look at the cursor, which is but a hint, or at shut, which never changes
+ * back. */
+inline put() {
+	do                                              /* claimFree, claimFreeSlow */
+	:: atomic { HERE && IS(FREE) -> s = SLOT(p); state[s] = WRITING; own[s] = me; break }
+	:: atomic { !(HERE && IS(FREE)) && shut -> r = SHUT; rest(); goto looked }
+	:: atomic { (AHEAD || (HERE && !IS(FREE))) && !shut -> p++; p = (tail > p -> tail : p) }
+	:: atomic { BEHIND && !shut && DEADWRITER -> repair() };
+	   notify(SPACE)
+	:: atomic { BEHIND && !shut && !DEADWRITER && !shared -> p = tail; shared = 1 }
+	:: atomic { BEHIND && !shut && !DEADWRITER && shared -> rest(); goto looked }  /* ErrFull */
+	od;
+	if
+#ifndef MUT_NO_SHUT_CHECK
+	:: atomic { shut ->                             /* unclaim */
+		state[s] = FREE; lap[s] = lap[s] + 1; own[s] = 0;
+		r = SHUT; rest() };
+	   notifyAll(ITEMS)
+	:: atomic { !shut ->                            /* advance; the message */
+#else
+	:: atomic { true ->
+#endif
+		if
+		:: p > tail -> tail = p
+		:: true
+		fi;
+		message[s] = ID };
+	   atomic {                                     /* fence.Publish64 */
+		assert(state[s] == WRITING && own[s] == me && !said);
+		published = published | BIT(ID);
+		publish(s);
+		hint = p + 1; r = GOT; rest()
+	   }
+	   notify(ITEMS);
+	   atomic { settle() }
+	fi
+}
+
+#ifndef MUT_NO_ADOPT
+#define ORPHAN (state[k] == READING && DEAD(own[k]))
+#else
+#define ORPHAN 0
+#endif
+#ifndef MUT_DRAINED_OF_READY
+#define EMPTY (state[k] == FREE)
+#else
+#define EMPTY (state[k] != READY)
+#endif
+#define SWEPT (epochIsAsSwept & BIT(me))
+#define NOTHING (BEHIND || (HERE && (IS(FREE) || (IS(WRITING) && !DEADWRITER))))
+
+/* queueCore.get */
+inline get() {
+	do                                              /* claimReady, claimReadySlow */
+	:: atomic { HERE && IS(READY) ->
+		s = SLOT(p); state[s] = READING; own[s] = me;
+		/* In the putter's order; again only from a dead getter. */
+		assert(message[s] % MESSAGES + 1 > claimed[PUTTER(message[s])]);
+		claimed[PUTTER(message[s])] = message[s] % MESSAGES + 1;
+		goto take }
+	:: atomic { AHEAD || (HERE && IS(READING)) -> p++; p = (head > p -> head : p) }
+	:: atomic { HERE && DEADWRITER -> repair() };
+	   notify(SPACE)
+	:: atomic { NOTHING && !shared -> p = head; shared = 1 }
+	:: atomic { NOTHING && shared && SWEPT && !shut -> rest(); goto looked }  /* nothing: ErrEmpty */
+	:: atomic { NOTHING && shared && SWEPT && shut -> k = 0; goto drained }
+	:: atomic { NOTHING && shared && !SWEPT -> k = 0; epochIsAsAsked = epochIsAsAsked | BIT(me); break }
+	od;
+	do                                              /* adopt */
+	:: atomic { ORPHAN -> own[k] = me; s = k; p = lap[k] * SLOTS; k = 0; goto take }
+	:: atomic { !ORPHAN && k < SLOTS - 1 -> k++ }
+	:: atomic { !ORPHAN && k == SLOTS - 1 ->
+		k = 0;
+#ifdef MUT_SWEPT_LATE
+		break };
+	   break
+	od;
+	atomic {
+		epochIsAsAsked = epochIsAsAsked | BIT(me);
+		if
+		:: true ->
+#endif
+		epochIsAsSwept = epochIsAsSwept | (epochIsAsAsked & BIT(me));
+		epochIsAsAsked = epochIsAsAsked & ~BIT(me);
+		if
+		:: shut -> goto drained
+		:: else -> rest(); goto looked
+		fi
+#ifdef MUT_SWEPT_LATE
+		fi
+	}
+#else
+	   }
+	od;
+#endif
+drained:
+	do
+	:: atomic { EMPTY && k < SLOTS - 1 -> k++ }
+	:: atomic { EMPTY && k == SLOTS - 1 -> r = SHUT; said = 1; assert((published & ~got) == 0); rest(); k = 0; goto looked }
+	:: atomic { !EMPTY -> rest(); k = 0; goto looked }
+	od;
+take:	atomic {                                        /* advance; finish: the message */
+		epochIsAsAsked = epochIsAsAsked & ~BIT(me);
+		hint = p + 1;
+		if
+		:: p > head -> head = p
+		:: true
+		fi;
+#ifdef MUT_FREE_EARLY
+		publish(s)
+	}
+	atomic {
+		k = message[s];
+#else
+		k = message[s]
+	}
+	atomic {                                        /* fence.Publish64 */
+		assert(state[s] == READING && own[s] == me && !said);
+		publish(s);
+#endif
+		assert((published & BIT(k)) && !(got & BIT(k)));
+		got = got | BIT(k);
+		r = GOT; k = 0; rest()
+	}
+	notify(SPACE);
+	if
+	:: atomic { !shut -> settle() }
+	:: atomic { shut -> settle() };
+#ifndef MUT_NO_LAST_WORD
+	   notifyAll(ITEMS)
+#endif
+	fi
+}
+
+#define AWAIT putAwaiting
+#define LOOK() put()
+#define ARM(g) armAndFence(g)
+#include "await.pml"
+
+#define AWAIT getAwaiting
+#define LOOK() get()
+#define ARM(g) armAndFence(g)
+#include "await.pml"
+
+inline over() { woken = 0; stage = FIRST }
+
+/* Queue.Put, MESSAGES times */
+proctype Putter(byte me) {
+	byte i, p, s = NONE, hint;
+	bit shared, woken;
+	mtype r, stage = FIRST;
+	{
+		do
+		:: atomic { i < MESSAGES && r != SHUT && r != CANCELLED -> r = PENDING };
+			putAwaiting(SPACE);
+			if
+#ifndef MUT_NO_PASS
+			:: atomic { woken -> passOn(SPACE); over(); i++ }  /* putter.Pass */
+#endif
+			:: atomic { else -> over(); i++ }
+			fi
+		:: else -> break
+		od
+	} unless { KILLED };
+	atomic { i = 0; p = 0; s = 0; hint = 0; shared = 0; r = 0; over(); done = done | BIT(me) }
+}
+
+/* queueCore.more: sets k if there may be more */
+inline more() {
+	do
+	:: atomic { HERE && IS(READY) -> k = 1; break }
+	:: atomic { AHEAD || (HERE && IS(READING)) ->
+		p++; k++;
+		if
+		:: k == SLOTS -> k = 1; break           /* they went all round meanwhile */
+		:: else
+		fi }
+	:: atomic { else -> k = 0; break }
+	od
+}
+
+/* Queue.Get, until it fails */
+proctype Getter(byte me) {
+	byte k, p, s = NONE, hint;
+	bit shared, woken;
+	mtype r, stage = FIRST;
+	{
+		do
+		:: atomic { r != SHUT && r != CANCELLED && !(leaving & BIT(me)) -> r = PENDING };
+			getAwaiting(ITEMS);
+			if                              /* getter.Pass */
+#ifndef MUT_NO_PASS
+			:: atomic { woken && r != GOT -> passOn(ITEMS); over() }
+#ifndef MUT_NO_MORE
+			:: atomic { woken && r == GOT -> over() };
+				more();
+				if
+				:: atomic { k -> passOn(ITEMS); k = 0; rest() }
+				:: atomic { !k -> rest() }
+				fi
+#endif
+#endif
+			:: atomic { else -> over() }
+			fi
+		:: else -> break
+		od
+	} unless { KILLED };
+	atomic { k = 0; p = 0; s = 0; hint = 0; shared = 0; r = 0; over(); done = done | BIT(me) }
+}
+
+/* Queue.Shutdown, when all has been got, so that it wakes nobody whom another
+ * should have woken; EARLY: at any time. Then everybody comes to an end. */
+proctype Closer(byte me) {
+#ifndef EARLY
+	atomic { (done & PUTTING) == PUTTING && (published & ~got) == 0 -> shut = 1 };
+#else
+	shut = 1;
+#endif
+	notifyAll(ITEMS);
+	notifyAll(SPACE);
+	done == EVERYBODY;
+	assert((published & ~got) == 0)
+}
+
+#include "deaths.pml"
+
+init {
+	byte i;
+	atomic {
+		run Killer(); run Announcer(); run Closer(0);
+		i = 1;
+		do
+		:: i <= THREADS ->
+			if
+			:: i <= PUTTERS -> run Putter(i)
+			:: else -> run Getter(i)
+			fi;
+			i++
+		:: else -> break
+		od
+		i = 0
+	}
+}
