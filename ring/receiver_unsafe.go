@@ -97,10 +97,11 @@ func (x *Receiver) receiveSlow(ctx context.Context) ([]byte, error) {
 	if err == ErrEmpty {
 		err = x.c.receiveSlow(ctx, k, attempt)
 	}
+	x.head = k.in.w.head.Load() // also if there is none: a filler may have been passed
 	if err != nil {
 		return nil, k.unlessClosed(err)
 	}
-	x.head, x.n = k.in.w.head.Load(), n
+	x.n = n
 	return k.in.message(at, n), k.unlessClosed(nil)
 }
 

@@ -1,0 +1,65 @@
+//go:build linux
+
+package ring_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/seed-2e7ecdea/mp/ring"
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// A Receiver that found nothing after the filler at the end of the ring must
+// not look at the filler's place again: the next lap may put a message there.
+func TestReceiverPastFiller(t *testing.T) {
+	onBoth(t, func(t *testing.T, seg *shm.Segment) {
+		a, b, err := ring.NewPipe(seg, "", &ring.PipeOptions{Capacity: 4096})
+		if err != nil {
+			t.Fatal(err)
+		}
+		closing(t, a)
+		closing(t, b)
+		ctx := context.Background()
+		rx, err := b.Receiver(within(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rx.Close()
+		get := func() string {
+			m, err := rx.Receive(within(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(m)
+		}
+		// 56 records of 72 bytes: 64 bytes are left at the end.
+		for i := range 56 {
+			wantNil(t, "send", a.Send(ctx, []byte(fmt.Sprintf("%064d", i))))
+			get()
+		}
+		wantNil(t, "release", rx.Release())
+		r, err := a.Reserve(ctx, 100) // fills the end
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Abort()
+		if _, err := rx.Receive(expired); err != context.Canceled {
+			t.Fatalf("empty: %v", err)
+		}
+		// A lap: 56 of 72 bytes and one that fits into what is left.
+		for i := range 56 {
+			wantNil(t, "send", a.Send(ctx, []byte(fmt.Sprintf("%064d", 1000+i))))
+		}
+		wantNil(t, "send", a.Send(ctx, []byte("last")))
+		for i := range 56 {
+			if got, want := get(), fmt.Sprintf("%064d", 1000+i); got != want {
+				t.Fatalf("message %d is %q", i, got)
+			}
+		}
+		if got := get(); got != "last" {
+			t.Fatalf("the last message is %q", got)
+		}
+	})
+}
