@@ -15,7 +15,7 @@ import (
 //
 // It sleeps on its control word, by which it is called back when there is a
 // new word to sleep on, or a place is gone, whose memory it must let go; on the
-// words of all places where somebody waits; and on their epochs.
+// words of all places where somebody waits; and on the epochs of these.
 type hub struct {
 	crowd   *crowd
 	control atomic.Uint32
@@ -112,10 +112,14 @@ func (h *hub) prepare() bool {
 	h.kicked, h.asleep = false, true
 	h.words = append(h.words[:0], futex.Word{Addr: &h.control})
 	for _, e := range h.epochs {
-		h.words = append(h.words, futex.Word{Addr: e.word, Val: e.val})
+		e.listed = false
 	}
 	for _, p := range h.places {
 		if p.queue.Len() > 0 {
+			if e := p.epoch; !e.listed { // in the memory that the waiters of p keep
+				e.listed = true
+				h.words = append(h.words, futex.Word{Addr: e.word, Val: e.val})
+			}
 			p.listed, p.slept = true, p.val
 			if p.out > 0 && p.alike { // those in the queue will be told
 				p.slept = p.word.Load()

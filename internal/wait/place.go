@@ -32,6 +32,7 @@ type epoch struct {
 	val    uint32 // what all in the queues of its places saw, or an earlier one
 	places int
 	moved  bool
+	listed bool // the hub sleeps on word, or is about to
 }
 
 // add puts a waiter into the queue that has armed word at val, looked, and
