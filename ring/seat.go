@@ -82,10 +82,17 @@ func (s *seat) enter() bool {
 	return false
 }
 
-// ousted leaves a seat that has been revoked.
+// ousted leaves a seat that was revoked before enter had it.
 func (s *seat) ousted() {
-	s.goroutine.Store(0)
 	s.w.inside.Store(0)
+	s.vacated()
+}
+
+// vacated tells who revoked the seat that inside has become 0. It does not
+// make it 0 itself: where another goroutine ends a visit than began it, the one
+// that has the seat may be inside again.
+func (s *seat) vacated() {
+	s.goroutine.Store(0)
 	futex.Wake(&s.w.inside, futex.All)
 }
 
@@ -93,7 +100,7 @@ func (s *seat) ousted() {
 func (s *seat) leave() {
 	fence.Publish32(&s.w.inside, 0)
 	if s.w.bias.Load() != s.mine { // [SEAT]
-		s.ousted()
+		s.vacated()
 	}
 }
 

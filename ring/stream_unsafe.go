@@ -163,7 +163,7 @@ func (s *stream) end(at uint64, n int) {
 	}
 	fence.Put32(&w.tx.inside, 0)
 	if w.tx.bias.Load() != s.tx.mine { // [SEAT]
-		s.tx.ousted()
+		s.tx.vacated()
 	}
 	if crash.Enabled {
 		crash.At(crash.PipeSendLeft)
@@ -211,7 +211,7 @@ func (s *stream) send(msg []byte) bool {
 	}
 	fence.Put32(&w.tx.inside, 0)
 	if w.tx.bias.Load() != s.tx.mine { // [SEAT]
-		s.tx.ousted()
+		s.tx.vacated()
 	}
 	if crash.Enabled {
 		crash.At(crash.PipeSendLeft)
@@ -252,7 +252,7 @@ func (s *stream) receive(buf []byte) (int, bool) {
 	}
 	fence.Put32(&w.rx.inside, 0)
 	if w.rx.bias.Load() != s.rx.mine { // [SEAT]
-		s.rx.ousted()
+		s.rx.vacated()
 	}
 	if crash.Enabled {
 		crash.At(crash.PipeReceiveLeft)
@@ -395,7 +395,7 @@ func (s *stream) done(n int) {
 	}
 	fence.Put32(&w.rx.inside, 0)
 	if w.rx.bias.Load() != s.rx.mine { // [SEAT]
-		s.rx.ousted()
+		s.rx.vacated()
 	}
 	if crash.Enabled {
 		crash.At(crash.PipeReceiveLeft)
