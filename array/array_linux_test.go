@@ -174,7 +174,7 @@ func testLocks(t *testing.T, seg *shm.Segment) {
 	for _, name := range []string{"a", "strict", "ignoring"} {
 		WantNil(t, "TryAcquire", Must(array.Open[int8](party, name))(t).Lock().TryAcquire())
 	}
-	WantNil(t, "Announce", seg.Announce(Must(party.Drop())(t)))
+	Dies(t, seg, party)
 	strict := Closing(t, Must(array.Open[int8](seg, "strict"))(t))
 	WantError(t, "TryAcquire", strict.Lock().TryAcquire(), psync.ErrOwnerDied)
 	WantError(t, "TryAcquire", b.Lock().TryAcquire(), psync.ErrOwnerDied)

@@ -35,9 +35,7 @@ var storeTask = task("store", func(ctx context.Context, j job) (int, error) {
 // value before or after, as the step says; readers, writers and watchers of this
 // process and of another party go on.
 func TestCrash(t *testing.T) {
-	if !crash.Enabled {
-		t.Skip("needs a binary built with -tags crashpoints")
-	}
+	NeedCrashPoints(t)
 	const nth = 5
 	for _, test := range []struct {
 		point  crash.Point
@@ -148,9 +146,7 @@ func TestCrash(t *testing.T) {
 
 // A lock that was brought says so when its owner died in an Update.
 func TestCrashWithBroughtLock(t *testing.T) {
-	if !crash.Enabled {
-		t.Skip("needs a binary built with -tags crashpoints")
-	}
+	NeedCrashPoints(t)
 	for point := range crash.Points(crash.ValueUpdating, crash.ValueReleased) {
 		t.Run(point.String(), func(t *testing.T) {
 			seg := Anonymous(t, room)

@@ -157,7 +157,7 @@ func testLocks(t *testing.T, seg *shm.Segment) {
 // die makes the party dead.
 func die(t *testing.T, seg, party *shm.Segment) {
 	t.Helper()
-	WantNil(t, "Announce", seg.Announce(Must(party.Drop())(t)))
+	Dies(t, seg, party)
 }
 
 func testOwnerDied(t *testing.T, seg *shm.Segment) {
