@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"testing"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
@@ -19,16 +20,16 @@ func TestReceiverPastFiller(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		closing(t, a)
-		closing(t, b)
+		Closing(t, a)
+		Closing(t, b)
 		ctx := context.Background()
-		rx, err := b.Receiver(within(t))
+		rx, err := b.Receiver(Within(t))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer rx.Close()
 		get := func() string {
-			m, err := rx.Receive(within(t))
+			m, err := rx.Receive(Within(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -36,23 +37,23 @@ func TestReceiverPastFiller(t *testing.T) {
 		}
 		// 56 records of 72 bytes: 64 bytes are left at the end.
 		for i := range 56 {
-			wantNil(t, "send", a.Send(ctx, []byte(fmt.Sprintf("%064d", i))))
+			WantNil(t, "send", a.Send(ctx, []byte(fmt.Sprintf("%064d", i))))
 			get()
 		}
-		wantNil(t, "release", rx.Release())
+		WantNil(t, "release", rx.Release())
 		r, err := a.Reserve(ctx, 100) // fills the end
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.Abort()
-		if _, err := rx.Receive(expired); err != context.Canceled {
+		if _, err := rx.Receive(Expired); err != context.Canceled {
 			t.Fatalf("empty: %v", err)
 		}
 		// A lap: 56 of 72 bytes and one that fits into what is left.
 		for i := range 56 {
-			wantNil(t, "send", a.Send(ctx, []byte(fmt.Sprintf("%064d", 1000+i))))
+			WantNil(t, "send", a.Send(ctx, []byte(fmt.Sprintf("%064d", 1000+i))))
 		}
-		wantNil(t, "send", a.Send(ctx, []byte("last")))
+		WantNil(t, "send", a.Send(ctx, []byte("last")))
 		for i := range 56 {
 			if got, want := get(), fmt.Sprintf("%064d", 1000+i); got != want {
 				t.Fatalf("message %d is %q", i, got)
