@@ -75,7 +75,8 @@ func hostile(t *testing.T, mem []byte, during bool, reset func(), ops []func() e
 	s := newSpoiler(mem, seed)
 	var count atomic.Int64
 	done := Async(func() error {
-		for begin, i := time.Now(), 0; time.Since(begin) < hostility(); i++ {
+		// For some time, and on a busy machine for some operations.
+		for begin, i := time.Now(), 0; time.Since(begin) < hostility() || i < 100; i++ {
 			if i%200 == 0 {
 				reset()
 			}
@@ -112,9 +113,6 @@ func hostile(t *testing.T, mem []byte, during bool, reset func(), ops []func() e
 		case err := <-done:
 			if err != nil {
 				t.Error(err)
-			}
-			if count.Load() < 100 && !t.Failed() {
-				t.Errorf("only %d operations", count.Load())
 			}
 			return
 		case <-time.After(100 * time.Millisecond):

@@ -115,7 +115,8 @@ func (q *Queue[T]) use(o *shm.Object) error {
 }
 
 // TryPut appends v, and never waits. It fails with ErrFull, ErrShutdown or
-// ErrClosed.
+// ErrClosed. The queue is full as long as others are just putting or getting
+// values in all of its places: a value that is being got still has its place.
 func (q *Queue[T]) TryPut(v T) error {
 	k := q.core.Load()
 	if k == nil {

@@ -112,12 +112,14 @@ func (l *Lock) TryAcquire() error {
 	return c.Done(err)
 }
 
-// tryTake lets a lock that ignores deaths have a dead owner's.
+// tryTake lets a lock that ignores deaths have a dead owner's. If another takes
+// it first, that one holds it.
 func (c *lockCore) tryTake(err error) error {
-	if err == ErrOwnerDied && c.takes {
+	for err == ErrOwnerDied && c.takes {
 		if _, ok := c.mutex.TryTakeOver(); ok {
 			return nil
 		}
+		err = c.mutex.TryAcquire()
 	}
 	return err
 }
