@@ -63,7 +63,7 @@ type lockCondition struct {
 // lockGuard is the lock of a condition.
 type lockGuard struct{ c *lockCore }
 
-func (g lockGuard) held() bool   { return g.c.mutex.Owner() == g.c.Object().Me() }
+func (g lockGuard) held() bool   { return g.c.mutex.Held() }
 func (g lockGuard) died() bool   { return g.c.died() }
 func (g lockGuard) letGo() error { return g.c.mutex.Release() }
 
@@ -72,10 +72,7 @@ func (g lockGuard) takeBack(wanted func() bool) error {
 }
 
 // died tells whether a dead one holds the lock, and none can have it.
-func (c *lockCore) died() bool {
-	owner := c.mutex.Owner()
-	return !c.takes && owner != 0 && c.Object().Table().Dead(owner)
-}
+func (c *lockCore) died() bool { return !c.takes && c.mutex.Died() }
 
 // NewCondition makes a condition on l in seg, l's segment, with an optional
 // name. It fails as shm.Segment.NewObject does, and with ErrInvalid if o can't

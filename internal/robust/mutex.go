@@ -184,10 +184,14 @@ func (m *Mutex) TakeOver(ctx context.Context, wanted func() bool) (dead party.ID
 // TryTakeOver takes the lock from a dead owner.
 func (m *Mutex) TryTakeOver() (dead party.ID, ok bool) {
 	w := m.w.word.Load()
-	dead = ownerOf(w)
-	ok = dead != 0 && m.table.Dead(dead) && m.w.word.CompareAndSwap(w, heirPart(w)|owned(m.table.Me()))
-	return dead, ok
+	ok = m.died(w) && m.w.word.CompareAndSwap(w, heirPart(w)|owned(m.table.Me()))
+	return ownerOf(w), ok
 }
+
+// Died tells whether the lock's owner died holding it.
+func (m *Mutex) Died() bool { return m.died(m.w.word.Load()) }
+
+func (m *Mutex) died(w uint64) bool { return !m.free(w) && m.table.Dead(ownerOf(w)) }
 
 // Abandon gives a lock back that TakeOver took from a dead owner, as it was:
 // the owner in the word is dead.
