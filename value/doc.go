@@ -11,7 +11,7 @@
 //	for r, err := range best.Watch(ctx) { ... }      // sleeps until it changes
 //
 // A value of up to 8 bytes is one atomic word. Of a larger one there are
-// several copies. Int64, Uint64, Int32, Uint32 and Float64 can be added to.
+// several copies. Int64, Uint64 and Float64 can be added to.
 //
 // A value travels as its handle: it can be a task's argument, or stand in one.
 //

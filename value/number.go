@@ -63,8 +63,10 @@ func (v *Integer[T]) Load() T { // small enough to be inlined
 }
 
 // Word returns the value's word itself, for loops in which Load's look at
-// whether the value is closed counts. It is valid until Close of the value's
-// segment. What is stored through it no Watch is told of. It panics as Add does.
+// whether the value is closed counts. It is valid until Close of the value or its
+// segment, and while v can be reached: what is read or written through it later is
+// not the value any more, and may crash the process. What is stored through it no
+// Watch is told of. It panics as Add does.
 func (v *Integer[T]) Word() *atomic.Uint64 {
 	c := v.ref.Load()
 	if c == nil {
