@@ -26,7 +26,8 @@ type Array[T any] struct {
 // defaults.
 type Options struct {
 	// Lock is the array's lock, of the same segment, made by psync.NewLock, so
-	// that several objects share one. The default is a lock of the array's own.
+	// that several objects share one. It must not be removed as long as the array
+	// is to be opened. The default is a lock of the array's own.
 	Lock *psync.Lock
 	// IgnoreDeaths makes the array's own lock ignore deaths, see
 	// psync.Options: for data that is whole at each moment.
@@ -44,8 +45,9 @@ var raw = psync.GuardOptions{None: true}
 
 // New makes an array of n zero Ts in seg, with an optional name. It fails with
 // shm.ErrType, naming the part of T that can't be shared, with shm.ErrSize if n is
-// negative or too large, with shm.ErrMismatch or ErrClosed for a lock of another
-// segment or object or a closed one, and as shm.Segment.NewObject does.
+// negative or too large, with shm.ErrMismatch, ErrClosed or fs.ErrNotExist for a
+// lock of another segment or object, a closed one or one that was removed, and as
+// shm.Segment.NewObject does.
 func New[T any](seg *shm.Segment, name string, n int, o *Options) (*Array[T], error) {
 	return newArray[T](seg, name, n, nil, o.guard())
 }

@@ -54,16 +54,19 @@ type GuardOptions struct {
 
 // NewGuard returns what writes the guard of an object that is to be made in
 // seg to GuardSize zero bytes of its memory, from a multiple of 8 on. It fails
-// with ErrClosed if the lock that is brought is closed, and with shm.ErrMismatch
-// if that is of another segment or part of another object.
+// with ErrClosed if the lock that is brought is closed, with shm.ErrMismatch if
+// that is of another segment or part of another object, and with fs.ErrNotExist
+// if it has been removed.
 func NewGuard(seg *shm.Segment, o GuardOptions) (fill func(mem []byte, off int), err error) {
 	mode := guardOwn
+	var brought shm.Handle
 	switch {
 	case o.None:
 		mode = guardNone
 	case o.Lock != nil:
 		mode = guardBrought
-		if err := checkBrought(seg, o.Lock.Handle()); err != nil {
+		brought = o.Lock.Handle()
+		if err := checkBrought(seg, brought); err != nil {
 			return nil, err
 		}
 	case o.IgnoreDeaths:
@@ -73,7 +76,7 @@ func NewGuard(seg *shm.Segment, o GuardOptions) (fill func(mem []byte, off int),
 		w := view.At[guardWords](mem, off)
 		w.mode.Store(mode)
 		if mode == guardBrought {
-			w.link.Set(o.Lock.Handle())
+			w.link.Set(brought)
 		}
 	}, nil
 }
@@ -90,7 +93,11 @@ func checkBrought(seg *shm.Segment, h shm.Handle) error {
 	case h.Kind != shm.KindLock:
 		return fmt.Errorf("%w: the lock is part of a %v; one that is shared is made by NewLock", shm.ErrMismatch, h.Kind)
 	}
-	return nil
+	lock, err := shm.OpenHandle(h, shm.KindLock, lockPrint) // else the object would exist, and nobody could open it
+	if err != nil {
+		return err
+	}
+	return lock.Close()
 }
 
 // OpenGuard returns the guard at off in o's memory, nil if the object has no

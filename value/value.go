@@ -37,15 +37,16 @@ type Value[T any] struct {
 // Options are the choices at making a value. Nil means all defaults.
 type Options struct {
 	// Lock is the value's lock, of the same segment, made by psync.NewLock, so
-	// that several objects share one. The default is a lock of the value's own,
+	// that several objects share one. It must not be removed as long as the value
+	// is to be opened. The default is a lock of the value's own,
 	// which ignores deaths: a value is whole at each moment.
 	Lock *psync.Lock
 }
 
 // New makes a value in seg that is init at first, with an optional name. It
 // fails with shm.ErrType, naming the part of T that can't be shared, with
-// shm.ErrMismatch or ErrClosed for a lock of another segment or object or a closed
-// one, and as shm.Segment.NewObject does.
+// shm.ErrMismatch, ErrClosed or fs.ErrNotExist for a lock of another segment or
+// object, a closed one or one that was removed, and as shm.Segment.NewObject does.
 func New[T any](seg *shm.Segment, name string, init T, o *Options) (*Value[T], error) {
 	v := new(Value[T])
 	return orNil(v, v.make(seg, name, init, o.guard()))

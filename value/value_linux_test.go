@@ -195,6 +195,9 @@ func testForeignLocks(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Remove", seg.Remove("lock"))
 	WantNil(t, "Update", w.Update(t.Context(), func(x *float64) { *x = 2 }))
 	WantError(t, "Open of a value whose lock was removed", Second(value.Open[float64](seg, "w")), fs.ErrNotExist)
+	// But no value is made with it that nobody could open.
+	WantError(t, "lock that was removed", Second(value.New(seg, "x", 1.0, &value.Options{Lock: lock})), fs.ErrNotExist)
+	WantError(t, "Remove of what was not made", seg.Remove("x"), fs.ErrNotExist)
 }
 
 // An Update that a Store overtakes runs again.
