@@ -77,6 +77,9 @@ func walk(h io.Writer, t reflect.Type, path string) error {
 				return err
 			}
 		}
+		if n := t.NumField(); n > 0 && t.Size() > 0 && t.Field(n-1).Type.Size() == 0 {
+			return refuse(path+"."+t.Field(n-1).Name, "it has no size, and at the end Go puts padding behind it that C has not")
+		}
 		return nil
 	}
 	what := t.Kind().String()

@@ -3,7 +3,9 @@ package layout_test
 import (
 	"errors"
 	"strings"
+	"structs"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/seed-2e7ecdea/mp/internal/layout"
@@ -32,6 +34,11 @@ func TestAccepted(t *testing.T) {
 	check[bool](t, "")
 	check[[64]byte](t, "")
 	check[complex128](t, "")
+	check[atomic.Int64](t, "")
+	check[struct {
+		_ structs.HostLayout
+		A int32
+	}](t, "")
 	check[struct {
 		X, Y float64
 		_    [3]int8
@@ -52,6 +59,14 @@ func TestRefusedByPath(t *testing.T) {
 	check[struct{}](t, "no size")
 	check[[0]int8](t, "no size")
 	check[inner](t, "inner.B[].P")
+	check[struct {
+		A int32
+		Z struct{}
+	}](t, ".Z")
+	check[[2]struct {
+		A int32
+		Z [0]int64
+	}](t, "[].Z")
 	check[struct{ M sync.Mutex }](t, ".M")
 	check[struct{ W sync.WaitGroup }](t, ".W")
 }
