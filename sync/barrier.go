@@ -351,6 +351,9 @@ func (v *visit) end(action func() error) (bool, error) {
 		if crash.Enabled {
 			crash.At(crash.BarrierActing)
 		}
+		if err := c.Done(nil); err != nil {
+			return true, err // these are not the shared seats: nobody waits
+		}
 		if err := action(); err != nil {
 			return true, err
 		}

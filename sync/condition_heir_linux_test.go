@@ -4,10 +4,14 @@ package sync_test
 
 import (
 	"context"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
+	"github.com/seed-2e7ecdea/mp/internal/view"
+	"github.com/seed-2e7ecdea/mp/shm"
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
@@ -16,34 +20,35 @@ var heirTask = task("condition heir", func(ctx context.Context, j job) error { r
 // An heir that is killed before it takes note of the hand-over never held the
 // lock: who waits for the condition is not told that the lock's owner died.
 func TestConditionHeirKilled(t *testing.T) {
-	seg := anonymous(t)
-	lock := must(psync.NewLock(seg, "l", nil))(t)
-	cond := closing(t, must(psync.NewCondition(seg, "c", lock, nil))(t))
-	spare := func() { must(psync.OpenLock(seg, "l"))(t).Close() } // moves the epoch
+	seg := Anonymous(t, room)
+	lock := Must(psync.NewLock(seg, "l", nil))(t)
+	cond := Closing(t, Must(psync.NewCondition(seg, "c", lock, nil))(t))
+	spare := func() { Must(psync.OpenLock(seg, "l"))(t).Close() } // moves the epoch
 
-	ctx, cancel := context.WithCancel(within(t))
+	ctx, cancel := context.WithCancel(Within(t))
 	defer cancel()
-	wantNil(t, "Acquire", lock.Acquire(ctx))
+	WantNil(t, "Acquire", lock.Acquire(ctx))
 	waited := make(chan error, 1)
 	go func() { waited <- cond.Wait(ctx) }()
-	wantNil(t, "Acquire", lock.Acquire(within(t))) // when the waiter has released it
-	p := start(t, heirTask, job{Lock: lock})
-	awaitAsleep(t, p.PID(), 1)
-	time.Sleep(5 * time.Millisecond)
-	spare() // it claims
-	time.Sleep(5 * time.Millisecond)
-	awaitAsleep(t, p.PID(), 1)
-	wantNil(t, "SIGSTOP", syscall.Kill(p.PID(), syscall.SIGSTOP))
-	wantNil(t, "Release", lock.Release())
-	wantError(t, "handed over", lock.TryAcquire(), psync.ErrHeld)
-	kill(t, p)
+	WantNil(t, "Acquire", lock.Acquire(Within(t))) // when the waiter has released it
+	p := Start(t, heirTask, job{Lock: lock})
+	memory := Must(seg.OpenObject(shm.KindLock, "l", 1))(t)
+	Eventually(t, "the waiter claims to be the heir", func() bool {
+		spare()
+		return view.At[atomic.Uint64](memory.Bytes(), 0).Load()>>33 != 0
+	})
+	AwaitAsleep(t, p.PID(), 1)
+	WantNil(t, "SIGSTOP", syscall.Kill(p.PID(), syscall.SIGSTOP))
+	WantNil(t, "Release", lock.Release())
+	WantError(t, "handed over", lock.TryAcquire(), psync.ErrHeld)
+	Kill(t, p)
 	select {
 	case err := <-waited:
 		t.Fatalf("Wait returned %v", err)
 	case <-time.After(300 * time.Millisecond):
 	}
-	wantNil(t, "TryAcquire", lock.TryAcquire())
-	wantNil(t, "Notify", cond.Notify(1))
-	wantNil(t, "Release", lock.Release())
-	wantNil(t, "Wait", await(t, waited, "waiter"))
+	WantNil(t, "TryAcquire", lock.TryAcquire())
+	WantNil(t, "Notify", cond.Notify(1))
+	WantNil(t, "Release", lock.Release())
+	WantNil(t, "Wait", Await(t, waited, "waiter"))
 }
