@@ -158,6 +158,9 @@ inline forget() {
 /* Every step of a thread is one statement that touches what is shared, with what
  * follows from it for the thread itself: "atomic" where that is more than one. */
 
+/* The end of a thread, also when it was killed. */
+inline ended() { done = done | BIT(me); set_priority(_pid, 1) }
+
 /* What a Try has come to: PENDING, the waiter has to go on; GOT; or why not. */
 mtype = { PENDING, GOT, HELD, DIED, CANCELLED, SHUT };
 

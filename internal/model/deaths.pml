@@ -3,9 +3,13 @@
 #endif
 
 /* Killer is SIGKILL: at any moment, between any two steps of the threads, of
- * which it leaves one. killing(p) is what the model has to do about it. */
+ * which it leaves one. killing(p) is what the model has to do about it. The killed
+ * thread comes to its end before anything else happens. */
 #define MAYKILL(p) (deaths > 0 && !(killed & BIT(p)) && (CREW(p) & ~done) && (SURVIVE & ~(done | leaving | CREW(p))))
 inline kill(p) {
+#ifdef SHARED
+	running = ~done;
+#endif
 	deaths--;
 	killed = killed | BIT(p);
 	done = done | CREW(p);
@@ -17,9 +21,26 @@ inline kill(p) {
 	queued[1] = queued[1] & ~CREW(p);
 	gateIsAsRead[1] = gateIsAsRead[1] & ~CREW(p);
 #endif
-	killing(p)
+	killing(p);
+	/* From here on others may run. */
+#ifdef SHARED
+	if
+	:: p == 1 && running & BIT(1) -> set_priority(PIDOF(1), 2)
+	:: else
+	fi;
+	if
+	:: p == 1 && running & BIT(2) -> set_priority(PIDOF(2), 2)
+	:: p == 3 -> set_priority(PIDOF(3), 2)
+	:: else
+	fi
+#else
+	set_priority(PIDOF(p), 2)
+#endif
 }
 proctype Killer() {
+#ifdef SHARED
+	byte running;
+#endif
 end:	do
 	:: atomic { deaths + cancels + moves > 0 -> deaths = 0; cancels = 0; moves = 0 }  /* nothing more helps */
 	:: atomic { MAYKILL(1) -> kill(1) }

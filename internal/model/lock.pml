@@ -258,9 +258,10 @@ held:			release();
 		   od
 		od
 	} unless { KILLED };
-	atomic { i = 0; o = 0; h = 0; d = 0; g = 0; r = 0; over(); done = done | BIT(me) }
+	atomic { i = 0; o = 0; h = 0; d = 0; g = 0; r = 0; over(); ended() }
 }
 
+#define PIDOF(t) ((t) + 2)
 #include "deaths.pml"
 
 init {

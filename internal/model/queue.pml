@@ -277,7 +277,7 @@ proctype Putter(byte me) {
 		:: else -> break
 		od
 	} unless { KILLED };
-	atomic { i = 0; p = 0; s = 0; hint = 0; shared = 0; r = 0; over(); done = done | BIT(me) }
+	atomic { i = 0; p = 0; s = 0; hint = 0; shared = 0; r = 0; over(); ended() }
 }
 
 /* queueCore.more: sets k if there may be more */
@@ -320,7 +320,7 @@ proctype Getter(byte me) {
 		:: else -> break
 		od
 	} unless { KILLED };
-	atomic { k = 0; p = 0; s = 0; hint = 0; shared = 0; r = 0; over(); done = done | BIT(me) }
+	atomic { k = 0; p = 0; s = 0; hint = 0; shared = 0; r = 0; over(); ended() }
 }
 
 /* Queue.Shutdown, when all has been got, so that it wakes nobody whom another
@@ -337,6 +337,7 @@ proctype Closer(byte me) {
 	assert((published & ~got) == 0)
 }
 
+#define PIDOF(t) ((t) + 3)
 #include "deaths.pml"
 
 init {
