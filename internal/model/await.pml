@@ -1,6 +1,6 @@
 /* A call that may wait, and Room.Await at a gate, as the inline AWAIT: LOOK is
- * its Try; ARM is its Arm, and fence.Heavy but when the stage is LAST. r is PENDING
- * at first, and not any more at the end. Its Pass comes after it, with woken. */
+ * its Try; ARM is its Arm, then fence.Heavy. r is PENDING at first, and not any more
+ * at the end. Its Pass comes after it, with woken. */
 inline AWAIT(g) {
 	do
 	:: LOOK();

@@ -109,8 +109,8 @@ inline notifyAll(g) {
 	fi
 }
 
-/* Gate.Pass */
-inline passOn(g) { wakeOne(g) }
+/* Gate.Pass, in one step */
+inline passOn(g) { gateIsAsRead[g] = 0; wakeOne(g) }
 
 /* Gate.Rouse */
 inline rouse(g) { gateIsAsRead[g] = 0; wakeAll(g) }

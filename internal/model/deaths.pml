@@ -2,10 +2,14 @@
 #define MOVED
 #endif
 
+#ifndef MAYDIE                       /* of which parties the model has use for the death */
+#define MAYDIE(p) 1
+#endif
+
 /* Killer is SIGKILL: at any moment, between any two steps of the threads, of
  * which it leaves one. killing(p) is what the model has to do about it. The killed
  * thread comes to its end before anything else happens. */
-#define MAYKILL(p) (deaths > 0 && !(killed & BIT(p)) && (CREW(p) & ~done) && (SURVIVE & ~(done | leaving | CREW(p))))
+#define MAYKILL(p) (deaths > 0 && MAYDIE(p) && !(killed & BIT(p)) && (CREW(p) & ~done) && (SURVIVE & ~(done | leaving | CREW(p))))
 inline kill(p) {
 #ifdef SHARED
 	running = ~done;

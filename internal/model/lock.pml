@@ -44,7 +44,7 @@ inline fence() {
 	atomic {
 		if
 #ifndef MUT_NO_FENCE
-		:: buffered && stage != LAST -> drain()
+		:: buffered -> drain()
 #endif
 		:: else
 		fi
@@ -68,7 +68,8 @@ inline enter() { assert(holder == 0 && !dirty); holder = me }
 
 /* Mutex.tryAcquireSlow, with which TryAcquire is one, and acquirer.Try, which
  * also takes what was handed over. If the lock is neither taken nor a dead one's, r
- * stays as it is. */
+ * stays as it is. That a dead one's word names it still is looked at again: it may
+ * have released the lock between the load of the word and its death. */
 inline load() { atomic { o = owner; g = granted; h = heir } }
 inline unload() { o = 0; g = 0; h = 0 }
 inline attempt() {
@@ -82,29 +83,43 @@ inline attempt() {
 			:: SAME ->
 				owner = ME; granted = 0;
 #ifndef MUT_HEIR_OF_ITSELF
-				if
-				:: stage != FIRST && heir == ME -> heir = 0
-				:: else
-				fi;
+				heir = (claimed && heir == ME -> 0 : heir);
 #endif
 				enter();
 				r = GOT; unload(); break
 			:: else
 			fi
-		:: else ->
-			if
-			:: !DEAD(o) -> unload(); break
-#ifndef MUT_STALE_OWNER
-			:: DEAD(o) && (owner != o || granted != g)  /* look again */
-			:: DEAD(o) && owner == o && granted == g ->
+#if defined(MUT_STALE_OWNER) || defined(MUT_DEAD_TWICE)
+		:: else -> goto notFree
 #else
-			:: DEAD(o) ->
+		:: !FREE && !(stage != FIRST && o == ME && g) && !DEAD(o) -> unload(); break
+		:: !FREE && DEAD(o) && owner == o && granted == g ->
+			assert(fell & BIT(o));          /* ErrOwnerDied is true */
+			r = DIED; unload(); break
+		:: !FREE && DEAD(o) && (owner != o || granted != g)
 #endif
-				assert(fell & BIT(o));  /* ErrOwnerDied is true */
-				r = DIED; unload(); break
-			fi
 		fi
 	   }
+#if defined(MUT_STALE_OWNER) || defined(MUT_DEAD_TWICE)
+	   goto lookAgain;
+notFree:   atomic {
+		if
+		:: !DEAD(o) -> unload(); break
+#ifdef MUT_STALE_OWNER
+		:: DEAD(o) && !g ->
+#else
+		:: DEAD(o) && (owner != o || granted != g)
+		:: DEAD(o) && owner == o && granted == g ->
+#endif
+			assert(fell & BIT(o));
+			r = DIED; unload(); break
+#ifdef MUT_STALE_OWNER
+		:: DEAD(o) && g -> unload(); break
+#endif
+		fi
+	   }
+lookAgain: skip
+#endif
 	od
 }
 
@@ -113,12 +128,7 @@ inline hurry() {
 	atomic {
 		if
 #ifndef NO_HEIRS
-		:: owner != 0 && !(granted && owner == ME) && (heir == 0 || DEAD(heir)) ->
-			settle(); heir = ME; claimed = 1
-#ifdef MUT_HEIR_OF_ITSELF
-		:: owner != 0 && granted && owner == ME && (heir == 0 || DEAD(heir)) ->
-			settle(); heir = ME; claimed = 1
-#endif
+		:: owner != 0 && (heir == 0 || DEAD(heir)) -> settle(); heir = ME; claimed = 1
 #endif
 		:: true
 		fi
@@ -229,17 +239,12 @@ proctype Thread(byte me) {
 		:: atomic { i < (me == 1 -> ROUNDS : OTHERS) -> i++; r = PENDING };
 again:		   acquire(0);                          /* Mutex.AcquireWhile */
 		   do
-#ifndef MUT_NO_PASS
 		   :: atomic { r != GOT && woken -> passOn(0); woken = 0 }  /* acquirer.Pass */
-#define PASSED !woken
-#else
-#define PASSED 1
-#endif
 #ifndef MUT_NO_RENOUNCE
-		   :: atomic { r != GOT && PASSED && claimed -> renounce() }
-#define LEFT PASSED && !claimed
+		   :: atomic { r != GOT && !woken && claimed -> renounce() }
+#define LEFT !woken && !claimed
 #else
-#define LEFT PASSED
+#define LEFT !woken
 #endif
 		   :: atomic { r != GOT && LEFT -> over(); r = 0; break }
 		   :: atomic { r == DIED && LEFT -> over(); load() };

@@ -60,26 +60,101 @@ var models = []struct {
 			{defs: "THREADS=2 ROUNDS=2 DEATHS=1 CANCELS=1"},
 			{defs: "THREADS=2 ROUNDS=1 DEATHS=1 CANCELS=1 MOVES=1 ABANDONS=1 FALLEN"},
 			{defs: "THREADS=3 ROUNDS=1 DEATHS=0 CANCELS=1 SHARED"},
+			{defs: "THREADS=3 ROUNDS=1 DEATHS=1 CANCELS=0"},
+			{defs: "THREADS=3 ROUNDS=1 DEATHS=1 CANCELS=1", large: true},
+			{defs: "THREADS=3 ROUNDS=1 DEATHS=2 CANCELS=0", large: true},
+			{defs: "THREADS=3 ROUNDS=1 DEATHS=1 CANCELS=0 FALLEN", large: true},
+			{defs: "THREADS=3 ROUNDS=1 DEATHS=1 CANCELS=1 SHARED", large: true},
 			{defs: "THREADS=2 ROUNDS=2 DEATHS=1 CANCELS=1 ABANDONS=1 FALLEN", large: true},
-			{defs: "THREADS=3 ROUNDS=1 DEATHS=1 CANCELS=0", large: true},
 		},
 		mutations: []mutation{
 			{name: "NO_FENCE", defs: "THREADS=2 ROUNDS=1 DEATHS=0 CANCELS=0", reason: stuck},
 			{name: "NO_RECHECK", defs: "THREADS=2 ROUNDS=1 DEATHS=0 CANCELS=0", reason: stuck},
-			{name: "IGNORE_EPOCH", defs: "THREADS=2 ROUNDS=2 DEATHS=1 CANCELS=0", reason: stuck},
 			{name: "EPOCH_LATE", defs: "THREADS=2 ROUNDS=2 DEATHS=1 CANCELS=0", reason: stuck},
 			{name: "ANNOUNCE_SILENT", defs: "THREADS=2 ROUNDS=2 DEATHS=1 CANCELS=0", reason: stuck},
 			{name: "HEIR_DIED_OWNER", defs: "THREADS=2 ROUNDS=2 DEATHS=1 CANCELS=0", reason: violated},
 			{name: "STALE_OWNER", defs: "THREADS=2 ROUNDS=2 DEATHS=1 CANCELS=0", reason: violated},
-			{name: "NO_RENOUNCE", defs: "THREADS=3 ROUNDS=2 OTHERS=1 DEATHS=0 CANCELS=1", reason: stuck},
-			{name: "HEIR_OF_ITSELF", defs: "THREADS=3 ROUNDS=1 DEATHS=0 CANCELS=1", reason: stuck},
-			{name: "NO_ROUSE", defs: "THREADS=3 ROUNDS=1 DEATHS=0 CANCELS=1 SHARED", reason: stuck},
-			{name: "NO_REARM", defs: "THREADS=3 ROUNDS=2 OTHERS=1 DEATHS=0 CANCELS=1", reason: stuck},
-			{name: "NO_PASS", defs: "THREADS=3 ROUNDS=2 OTHERS=1 DEATHS=0 CANCELS=1", reason: stuck},
+			{name: "DEAD_TWICE", defs: "THREADS=2 ROUNDS=2 DEATHS=1 CANCELS=0", reason: violated},
 			{name: "TAKE_OVER_GRANTED", defs: "THREADS=3 ROUNDS=1 DEATHS=1 CANCELS=0 FALLEN", reason: violated, large: true},
+			{name: "NO_RENOUNCE", defs: "THREADS=2 ROUNDS=2 OTHERS=1 DEATHS=0 CANCELS=1", reason: stuck},
+			{name: "HEIR_OF_ITSELF", defs: "THREADS=2 ROUNDS=2 OTHERS=1 DEATHS=0 CANCELS=1", reason: stuck},
+			{name: "NO_ROUSE", defs: "THREADS=3 ROUNDS=1 DEATHS=0 CANCELS=1 SHARED", reason: stuck},
+			{name: "NO_REARM", defs: "THREADS=3 ROUNDS=2 OTHERS=1 DEATHS=0 CANCELS=1 NO_HEIRS", reason: stuck},
+		},
+	},
+	{
+		name: "queue",
+		searches: []search{
+			{defs: "THREADS=2 PUTTERS=1 MESSAGES=2 SLOTS=1 DEATHS=1 CANCELS=1"},
+			{defs: "THREADS=2 PUTTERS=1 MESSAGES=3 SLOTS=2 DEATHS=1 CANCELS=0"},
+			{defs: "THREADS=2 PUTTERS=1 MESSAGES=4 SLOTS=2 DEATHS=1 CANCELS=1", large: true},
+			{defs: "THREADS=3 PUTTERS=2 MESSAGES=1 SLOTS=1 DEATHS=0 CANCELS=1"},
+			{defs: "THREADS=3 PUTTERS=1 MESSAGES=1 SLOTS=1 DEATHS=1 CANCELS=0"},
+			{defs: "THREADS=3 PUTTERS=1 MESSAGES=1 SLOTS=2 DEATHS=0 CANCELS=0 EARLY"},
+			{defs: "THREADS=3 PUTTERS=2 MESSAGES=1 SLOTS=1 DEATHS=1 CANCELS=0", large: true},
+			{defs: "THREADS=3 PUTTERS=1 MESSAGES=2 SLOTS=2 DEATHS=0 CANCELS=1", large: true},
+			{defs: "THREADS=3 PUTTERS=1 MESSAGES=1 SLOTS=1 DEATHS=1 CANCELS=1", large: true},
+			{defs: "THREADS=3 PUTTERS=1 MESSAGES=1 SLOTS=1 DEATHS=1 CANCELS=0 EARLY", large: true},
+			{defs: "THREADS=3 PUTTERS=2 MESSAGES=1 SLOTS=2 DEATHS=0 CANCELS=1 EARLY", large: true},
+		},
+		mutations: []mutation{
+			{name: "NO_FENCE", defs: "THREADS=2 PUTTERS=1 MESSAGES=2 SLOTS=1 DEATHS=0 CANCELS=0", reason: stuck},
+			{name: "NO_RECHECK", defs: "THREADS=2 PUTTERS=1 MESSAGES=2 SLOTS=1 DEATHS=0 CANCELS=0", reason: stuck},
+			{name: "FREE_EARLY", defs: "THREADS=2 PUTTERS=1 MESSAGES=2 SLOTS=1 DEATHS=0 CANCELS=0", reason: violated},
+			{name: "EPOCH_LATE", defs: "THREADS=2 PUTTERS=1 MESSAGES=2 SLOTS=1 DEATHS=1 CANCELS=0", reason: stuck},
+			{name: "ANNOUNCE_SILENT", defs: "THREADS=2 PUTTERS=1 MESSAGES=2 SLOTS=1 DEATHS=1 CANCELS=0", reason: stuck},
+			{name: "NO_REPAIR", defs: "THREADS=2 PUTTERS=1 MESSAGES=2 SLOTS=1 DEATHS=1 CANCELS=0", reason: stuck},
+			{name: "NO_ADOPT", defs: "THREADS=3 PUTTERS=1 MESSAGES=1 SLOTS=1 DEATHS=1 CANCELS=0", reason: stuck},
+			{name: "SWEPT_LATE", defs: "THREADS=3 PUTTERS=1 MESSAGES=1 SLOTS=1 DEATHS=1 CANCELS=0", reason: stuck, large: true},
+			{name: "NO_SHUT_CHECK", defs: "THREADS=3 PUTTERS=1 MESSAGES=1 SLOTS=1 DEATHS=0 CANCELS=0 EARLY", reason: violated},
+			{name: "DRAINED_OF_READY", defs: "THREADS=3 PUTTERS=1 MESSAGES=1 SLOTS=1 DEATHS=0 CANCELS=0 EARLY", reason: violated},
+			{name: "NO_LAST_WORD", defs: "THREADS=3 PUTTERS=1 MESSAGES=1 SLOTS=1 DEATHS=0 CANCELS=0 EARLY", reason: stuck},
+			{name: "NO_REARM", defs: "THREADS=3 PUTTERS=1 MESSAGES=2 SLOTS=2 DEATHS=0 CANCELS=1", reason: stuck},
+			{name: "LAST_NOT_FENCED", defs: "THREADS=3 PUTTERS=1 MESSAGES=2 SLOTS=2 DEATHS=0 CANCELS=1", reason: stuck},
+			{name: "NO_PASS", defs: "THREADS=3 PUTTERS=1 MESSAGES=2 SLOTS=2 DEATHS=0 CANCELS=1", reason: stuck},
+			{name: "NO_MORE", defs: "THREADS=3 PUTTERS=1 MESSAGES=2 SLOTS=2 DEATHS=0 CANCELS=1", reason: stuck},
+		},
+	},
+	{
+		name: "semaphore",
+		searches: []search{
+			{defs: "THREADS=3 GIVERS=1 GIVEN=2 DEATHS=1 CANCELS=1 MOVES=1"},
+			{defs: "THREADS=4 GIVERS=2 GIVEN=1 DEATHS=1 CANCELS=1", large: true},
+			{defs: "THREADS=4 GIVERS=2 GIVEN=1 DEATHS=0 CANCELS=1 GIVEBACK"},
+			{defs: "THREADS=4 GIVERS=2 GIVEN=2 TAKEN=2 DEATHS=1 CANCELS=0", large: true},
+		},
+		mutations: []mutation{
+			{name: "NO_RECHECK", defs: "THREADS=3 GIVERS=1 GIVEN=2 DEATHS=1 CANCELS=1", reason: stuck},
+			{name: "EPOCH_LATE", defs: "THREADS=3 GIVERS=1 GIVEN=2 DEATHS=1 CANCELS=1", reason: stuck},
+			{name: "ANNOUNCE_SILENT", defs: "THREADS=3 GIVERS=1 GIVEN=2 DEATHS=1 CANCELS=1", reason: stuck},
+			{name: "NO_MORE", defs: "THREADS=3 GIVERS=1 GIVEN=2 DEATHS=1 CANCELS=1", reason: stuck},
+			{name: "NO_PASS", defs: "THREADS=3 GIVERS=1 GIVEN=2 DEATHS=1 CANCELS=1", reason: stuck},
+			{name: "NO_REARM", defs: "THREADS=4 GIVERS=2 GIVEN=1 DEATHS=0 CANCELS=1 GIVEBACK", reason: stuck},
+		},
+	},
+	{
+		name: "bounded",
+		searches: []search{
+			{defs: "THREADS=3 PERMITS=1 ROUNDS=1 DEATHS=1 CANCELS=1"},
+			{defs: "THREADS=3 PERMITS=2 ROUNDS=1 DEATHS=1 CANCELS=1"},
+			{defs: "THREADS=3 PERMITS=1 ROUNDS=2 DEATHS=0 CANCELS=1", large: true},
+		},
+		mutations: []mutation{
+			{name: "NO_RECHECK", defs: "THREADS=3 PERMITS=1 ROUNDS=1 DEATHS=1 CANCELS=1", reason: stuck},
+			{name: "EPOCH_LATE", defs: "THREADS=3 PERMITS=1 ROUNDS=1 DEATHS=1 CANCELS=1", reason: stuck},
+			{name: "ANNOUNCE_SILENT", defs: "THREADS=3 PERMITS=1 ROUNDS=1 DEATHS=1 CANCELS=1", reason: stuck},
+			{name: "DEATH_KEEPS", defs: "THREADS=3 PERMITS=1 ROUNDS=1 DEATHS=1 CANCELS=1", reason: stuck},
+			{name: "NO_REARM", defs: "THREADS=3 PERMITS=1 ROUNDS=1 DEATHS=1 CANCELS=1", reason: stuck},
+			{name: "ONE_ROUND", defs: "THREADS=3 PERMITS=2 ROUNDS=1 DEATHS=1 CANCELS=1", reason: violated},
 		},
 	},
 }
+
+// How the C compiler is called: COLLAPSE takes half the memory, and more time.
+var (
+	quick    = []string{"-O0"}
+	thorough = []string{"-O2", "-DCOLLAPSE"}
+)
 
 // TestModels searches each model, whole, and finds no error.
 func TestModels(t *testing.T) {
@@ -91,7 +166,11 @@ func TestModels(t *testing.T) {
 			}
 			t.Run(name(m.name, s.defs), func(t *testing.T) {
 				t.Parallel()
-				r := check(t, m.name, strings.Fields(s.defs), "-O2")
+				options := quick
+				if s.large {
+					options = thorough
+				}
+				r := check(t, m.name, strings.Fields(s.defs), options...)
 				if r.errors != "0" {
 					t.Fatalf("%s\n%s", r.reason, r.trail(t))
 				}
@@ -112,7 +191,7 @@ func TestMutations(t *testing.T) {
 			t.Run(name(m.name, mut.name), func(t *testing.T) {
 				t.Parallel()
 				defs := append(strings.Fields(mut.defs), "MUT_"+mut.name)
-				r := check(t, m.name, defs, "-O0")
+				r := check(t, m.name, defs, quick...)
 				if r.errors == "0" || !strings.Contains(r.reason, mut.reason) {
 					t.Fatalf("errors: %s, %q; want %q", r.errors, r.reason, mut.reason)
 				}
@@ -199,7 +278,7 @@ var (
 
 // check has spin make a checker of the model, compiles it, and runs it. A
 // search that was cut short fails the test.
-func check(t *testing.T, model string, defs []string, optimize string) result {
+func check(t *testing.T, model string, defs []string, options ...string) result {
 	t.Helper()
 	r := result{dir: t.TempDir(), file: model + ".pml", defs: defs}
 	for _, s := range sources(t) {
@@ -209,8 +288,8 @@ func check(t *testing.T, model string, defs []string, optimize string) result {
 	}
 	r.run(t, "spin", append(r.options(), "-a", r.file)...)
 	// SAFETY: no cycles are looked for. Memory in MB, at most.
-	r.run(t, "cc", optimize, "-w", "-DSAFETY", "-DMEMLIM=8000", "-o", "pan", "pan.c")
-	out := r.run(t, "./pan", "-n", "-w22", "-m100000")
+	r.run(t, "cc", append(options, "-w", "-DSAFETY", "-DMEMLIM=6000", "-o", "pan", "pan.c")...)
+	out := r.run(t, "./pan", "-n", "-w20", "-m20000")
 	found := errorsIs.FindStringSubmatch(out)
 	states := statesIs.FindStringSubmatch(out)
 	if found == nil || states == nil {

@@ -78,10 +78,14 @@ inline armAndFence(g) {
 	atomic {
 		arm(g);
 		if
-#ifndef MUT_NO_FENCE
+#ifdef MUT_LAST_NOT_FENCED
 		:: stage != LAST -> drainAll(true, true)
+#elif !defined(MUT_NO_FENCE)
+		:: true -> drainAll(true, true)
 #endif
+#if defined(MUT_LAST_NOT_FENCED) || defined(MUT_NO_FENCE)
 		:: else
+#endif
 		fi
 	}
 }
