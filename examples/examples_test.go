@@ -37,8 +37,15 @@ func TestExamples(t *testing.T) {
 		{"survive", "survive", nil, `^worker \d repairs: 999 \+ 0 coins, 1 are missing\n` +
 			`proc: victim: ended by signal 9 \(killed\)\n` +
 			`the others did 99 of 100 transfers: 900 \+ 100 = 1000 coins\n$`},
+		{"point", "point", nil, `^49\n0\.1111111111111111\nHELLO WORLD\n` +
+			`\(3\.515625, 39\.0625\) \(33\.0625, 4\) \(5\.640625, 90\.25\)\n$`},
+		{"python", "python", []string{"python"}, `^Python: 3 points from \(-5\.75, -6\.25\) to \(2\.375, 9\.5\)\n` +
+			`Go: 3 HELLO WORLD \[{3\.515625 39\.0625} {33\.0625 4} {5\.640625 90\.25}\]\n$`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			if _, err := exec.LookPath("python3"); err != nil && test.dir == "python" {
+				t.Skip("needs python3")
+			}
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			program := filepath.Join(t.TempDir(), test.dir)
@@ -54,7 +61,9 @@ func TestExamples(t *testing.T) {
 			}
 		})
 	}
-	if left, _ := filepath.Glob("/dev/shm/mp-survive-*"); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+	for _, name := range []string{"mp-survive-*", "mp-python-*"} {
+		if left, _ := filepath.Glob("/dev/shm/" + name); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
 	}
 }

@@ -1,11 +1,10 @@
 package futex
 
-// ReplaceHasWaitv makes the package believe that futex_waitv is there or not,
-// and returns what undoes that.
-func ReplaceHasWaitv(has bool) (undo func()) {
-	old := hasWaitv
-	hasWaitv = func() bool { return has }
-	return func() { hasWaitv = old }
+// WithoutWaitv makes the package believe that futex_waitv is not there, and
+// returns what undoes that.
+func WithoutWaitv() (undo func()) {
+	withoutWaitv.Store(true)
+	return func() { withoutWaitv.Store(false) }
 }
 
 // HasWaitv tells whether futex_waitv is used.

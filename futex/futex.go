@@ -86,8 +86,10 @@ const (
 	lastSlice  = 32 * time.Millisecond
 )
 
-// hasWaitv is replaced by tests.
-var hasWaitv = sys.HasFutexWaitv
+// withoutWaitv is set by tests.
+var withoutWaitv atomic.Bool
+
+func hasWaitv() bool { return sys.HasFutexWaitv() && !withoutWaitv.Load() }
 
 func waitAny(ctx context.Context, words []Word, limit time.Duration) (int, error) {
 	if len(words) == 0 || len(words) > MaxWords {

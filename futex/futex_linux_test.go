@@ -24,7 +24,7 @@ func eachWay(t *testing.T, f func(t *testing.T)) {
 		f(t)
 	})
 	t.Run("slices", func(t *testing.T) {
-		t.Cleanup(futex.ReplaceHasWaitv(false))
+		t.Cleanup(futex.WithoutWaitv())
 		f(t)
 	})
 }

@@ -23,7 +23,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/seed-2e7ecdea/mp/array"
 	"github.com/seed-2e7ecdea/mp/proc"
+	"github.com/seed-2e7ecdea/mp/ring"
+	"github.com/seed-2e7ecdea/mp/shm"
+	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
 // P02, P04: inputs arrive equal, and so do results.
@@ -372,6 +376,10 @@ func TestError(t *testing.T) {
 		{"EOF", "EOF", []error{io.EOF}, []error{io.ErrUnexpectedEOF}},
 		{"wrapped", "outer: inner: custom error of the test", []error{errCustom}, []error{io.EOF}},
 		{"joined", "context canceled\ncontext deadline exceeded", []error{context.Canceled, context.DeadlineExceeded}, nil},
+		{
+			"mp's", "barrier is broken\nqueue is shut down\ntoo long for the byte string\ninvalid size",
+			[]error{psync.ErrBroken, ring.ErrShutdown, array.ErrTooLong, shm.ErrSize}, []error{psync.ErrHeld},
+		},
 		{"not mine", "proc: closed", []error{proc.ErrClosed}, []error{fs.ErrClosed}},
 		{"no file", "open /nonexistent/file: no such file or directory", []error{fs.ErrNotExist, syscall.ENOENT}, []error{fs.ErrExist}},
 	} {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+
+	"github.com/seed-2e7ecdea/mp/internal/known"
 )
 
 // A RemoteError is an error that a task returned, as its parent sees it. It
@@ -33,7 +35,7 @@ type wireError struct {
 }
 
 func encodeError(err error) ([]byte, error) {
-	w := wireError{Message: err.Error(), Chain: chain(nil, err), Known: knownIn(err)}
+	w := wireError{Message: err.Error(), Chain: chain(nil, err), Known: known.Keys(err)}
 	if errno := syscall.Errno(0); errors.As(err, &errno) {
 		w.Errno = uint(errno)
 	}
@@ -47,7 +49,7 @@ func decodeError(process string, data []byte) error {
 	if err := gob.NewDecoder(bytes.NewReader(data)).Decode(&w); err != nil {
 		return fmt.Errorf("proc: %s: error of the task: %w", process, err)
 	}
-	e := &RemoteError{Process: process, Message: w.Message, Chain: w.Chain, known: knownAs(w.Known)}
+	e := &RemoteError{Process: process, Message: w.Message, Chain: w.Chain, known: known.Errors(w.Known)}
 	if w.Errno != 0 {
 		e.known = append(e.known, syscall.Errno(w.Errno))
 	}

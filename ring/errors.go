@@ -4,6 +4,7 @@ import (
 	"errors"
 	"syscall"
 
+	"github.com/seed-2e7ecdea/mp/internal/known"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
@@ -30,4 +31,10 @@ var (
 	ErrClosed = shm.ErrClosed
 	// ErrCorrupt means that the object's bytes contradict each other.
 	ErrCorrupt = shm.ErrCorrupt
+	// ErrNothingReserved means that a Sender has no message to commit.
+	ErrNothingReserved = errors.New("nothing is reserved")
 )
+
+func init() {
+	known.Register(ErrFull, ErrEmpty, ErrBusy, ErrShutdown, ErrTooLarge, ErrBrokenPipe, ErrNothingReserved)
+}

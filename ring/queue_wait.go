@@ -124,3 +124,9 @@ func (k *queueCore[T]) getSoon(v *T) error {
 	}
 	return ErrEmpty
 }
+
+// Alike implements wait.Alike.
+func (g *getter[T]) Alike() any { return g.k.table }
+
+// Alike implements wait.Alike.
+func (p *putter[T]) Alike() any { return p.k.table }

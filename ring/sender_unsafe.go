@@ -2,7 +2,6 @@ package ring
 
 import (
 	"context"
-	"errors"
 	"runtime"
 	"sync/atomic"
 	"unsafe"
@@ -10,9 +9,6 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/fence"
 )
-
-// ErrNothingReserved means that a Sender has no message to commit.
-var ErrNothingReserved = errors.New("nothing is reserved")
 
 // A Sender has the sending side of a pipe's end for itself, from Conn.Sender
 // until Close, and writes messages where they lie in the ring. It is the fastest

@@ -22,15 +22,15 @@ type hammerer struct {
 	Hold time.Duration
 }
 
-// waits tells how long a hammerer waited.
-type waits struct {
+// waitTimes tells how long a hammerer waited.
+type waitTimes struct {
 	Acquired uint64
 	Longest  time.Duration
 	Slow     [7]uint64 // waits of at least 1, 2, 4 ... ms
 }
 
-var hammer = proc.Register("hammer", func(ctx context.Context, in hammerer) (waits, error) {
-	var w waits
+var hammer = proc.Register("hammer", func(ctx context.Context, in hammerer) (waitTimes, error) {
+	var w waitTimes
 	begin := time.Now()
 	for now := begin; now.Sub(begin) < in.For; {
 		if err := in.Lock.Acquire(ctx); err != nil {
@@ -67,7 +67,7 @@ func testFairness(t *testing.T, hold time.Duration) {
 	lock := newLock(t, anonymous(t))
 	ctx, cancel := context.WithTimeout(context.Background(), patience+2**hammering)
 	defer cancel()
-	var children []*proc.Call[waits]
+	var children []*proc.Call[waitTimes]
 	for range hammerers {
 		p := must(hammer.New(hammerer{lock, *hammering, hold}, nil))(t)
 		wantNil(t, "Start", p.Start(ctx))

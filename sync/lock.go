@@ -82,39 +82,20 @@ func OpenLock(seg *shm.Segment, name string) (*Lock, error) {
 	return l, nil
 }
 
-// LockSize is how many bytes LockAt takes.
-const LockSize = 16
-
-// LockAt returns a lock in the memory of o, an object of another kind, for who
-// builds kinds of objects: LockSize bytes from off on, a multiple of 8, which
-// were zero when o was made, and which only LockAt's locks touch. It panics if
-// off is out of range. Every process passes the same options. The lock's handle
-// is o's, which opens as what o is.
-func LockAt(o *shm.Object, off int, options *Options) *Lock {
-	c := new(lockCore)
-	if err := c.Init(o, off+LockSize); err != nil || off < 0 {
-		panic("psync: LockAt: offset out of range")
-	}
-	c.use(off, options != nil && options.IgnoreDeaths)
-	l := new(Lock)
-	l.ref.Set(c)
-	return l
-}
-
 func (*lockCore) Type() (shm.Kind, uint64, error) { return shm.KindLock, lockPrint, nil }
 
 func (c *lockCore) Use(o *shm.Object) error {
 	if err := c.Init(o, lockSize); err != nil {
 		return err
 	}
-	c.use(0, view.At[lockWords](o.Bytes(), 0).flags.Load()&ignoreDeaths != 0)
+	w := view.At[lockWords](o.Bytes(), 0)
+	c.use(o, &w.lock, w.flags.Load()&ignoreDeaths != 0)
 	return nil
 }
 
-func (c *lockCore) use(off int, takes bool) {
-	o := c.Object()
+func (c *lockCore) use(o *shm.Object, w *robust.Words, takes bool) {
 	c.takes = takes
-	c.mutex.Init(view.At[robust.Words](o.Bytes(), off), o.Table(), o.Room())
+	c.mutex.Init(w, o.Table(), o.Room())
 }
 
 // TryAcquire takes the lock if it is free, and never waits. It fails with
@@ -188,8 +169,8 @@ func (l *Lock) Recover(ctx context.Context, repair func() error) error {
 		return ErrClosed
 	}
 	dead, err := c.mutex.TakeOver(ctx, l.ref.Wanted(c))
-	if err != nil {
-		return c.Done(err)
+	if err := c.Done(err); err != nil {
+		return err // also if the memory was not the lock's any more: nothing to repair
 	}
 	if dead != 0 {
 		if err := c.repair(dead, repair); err != nil {

@@ -56,6 +56,61 @@ const (
 	ObjectRemoving                  // entry REMOVED, space not free yet
 	AnnounceDead                    // line says DEAD, nobody told
 	AnnounceMoved                   // epoch moved, nobody woken
+
+	ConditionEnqueued   // waits in its place, holds the lock
+	ConditionReleased   // the lock is free, not asleep yet
+	ConditionWoken      // notified, without the lock
+	ConditionReacquired // notified, holds the lock
+	ConditionLeft       // cancelled, has no place, without the lock
+	ConditionTakenOver  // in the place of one who left a notification, its own not given up
+	ConditionHandedOn   // left a notification behind, nobody told
+	ConditionNotifying  // notifier holds the lock, nobody notified yet
+	ConditionNotified   // a waiter's word says notified, nobody woken
+
+	SemaphoreTaken    // count is one less
+	SemaphoreWaiting  // the gate of any semaphore says that somebody waits; not asleep yet
+	SemaphoreWoken    // woken, a permit is there, not yet taken
+	SemaphoreReleased // count is more, nobody woken yet
+	BoundedTaken      // the permit names the holder
+	BoundedFreed      // the permit is free, nobody woken yet
+	EventSet          // set, nobody woken yet
+	EventWaiting      // the gate says that somebody waits; not asleep yet
+	EventWoken        // woken, the set seen
+	OnceRun           // has the lock, f not called yet
+	OnceRan           // f has succeeded, not noted
+	OnceDone          // noted, the lock still held
+	ValueUpdating     // f has run, nothing is published
+	ValueStored       // the word is stored, nobody woken
+	ValueWriting      // writers' lock held, half of the next copy written
+	ValueCopied       // the next copy is whole, the number not moved
+	ValuePublished    // number moved, writers' lock held
+	ValueReleased     // writers' lock free, nobody woken
+
+	BarrierSeated    // seat taken, nothing looked at
+	BarrierFull      // all seats seen taken, round open
+	BarrierActing    // round ACTING, action not run
+	BarrierActed     // action run, round ACTING
+	BarrierPassed    // next round open, nobody woken
+	BarrierBroke     // round BROKEN, nobody woken
+	BarrierLeft      // seat free, nobody woken
+	BarrierReset     // next round open, those of the last have not passed, nobody woken
+	BarrierWaiting   // seated, the gate says that somebody waits
+	RWLockJoined     // reader counted, phase not looked at again
+	RWLockQueued     // reader counted behind a writer, the gate says that somebody waits
+	RWLockLeft       // reader not counted any more, nobody woken
+	RWLockOwned      // writers' word taken, phase FREE
+	RWLockStalled    // phase STALLED, readers from before the last writer are inside
+	RWLockWanted     // phase WANTED, readers may be inside
+	RWLockDraining   // phase WANTED, the gate says that the writer waits
+	RWLockWriting    // phase WRITING
+	RWLockFreed      // phase FREE, nobody woken, writers' word held
+	RWLockTold       // readers woken, writers' word held
+	WaitGroupLogged  // change in the log, nothing done
+	WaitGroupHalf    // first share written
+	WaitGroupApplied // shares written, total as it was
+	WaitGroupCounted // total written, log not empty
+	WaitGroupCleared // log empty, nobody woken
+	WaitGroupWaiting // the gate says that somebody waits
 	numPoints
 )
 
@@ -69,6 +124,14 @@ var names = [numPoints]string{
 	"AttachLocked", "AttachWritten",
 	"ObjectClaimed", "ObjectReserved", "ObjectFilled", "ObjectReady", "ObjectRemoving",
 	"AnnounceDead", "AnnounceMoved",
+	"ConditionEnqueued", "ConditionReleased", "ConditionWoken", "ConditionReacquired", "ConditionLeft",
+	"ConditionTakenOver", "ConditionHandedOn", "ConditionNotifying", "ConditionNotified",
+	"SemaphoreTaken", "SemaphoreWaiting", "SemaphoreWoken", "SemaphoreReleased", "BoundedTaken", "BoundedFreed",
+	"EventSet", "EventWaiting", "EventWoken", "OnceRun", "OnceRan", "OnceDone",
+	"ValueUpdating", "ValueStored", "ValueWriting", "ValueCopied", "ValuePublished", "ValueReleased",
+	"BarrierSeated", "BarrierFull", "BarrierActing", "BarrierActed", "BarrierPassed", "BarrierBroke", "BarrierLeft", "BarrierReset", "BarrierWaiting",
+	"RWLockJoined", "RWLockQueued", "RWLockLeft", "RWLockOwned", "RWLockStalled", "RWLockWanted", "RWLockDraining", "RWLockWriting", "RWLockFreed", "RWLockTold",
+	"WaitGroupLogged", "WaitGroupHalf", "WaitGroupApplied", "WaitGroupCounted", "WaitGroupCleared", "WaitGroupWaiting",
 }
 
 // Env is the environment variable that names the point to die at.

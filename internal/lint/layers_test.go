@@ -26,20 +26,23 @@ var layers = []layer{
 	{"cmd/mpbench", []string{"bench", "proc", "shm"}},
 	{"bench", []string{"proc", "ring", "sync", "shm", "futex", "internal/sys"}},
 	{"examples/*", []string{"proc", "ring", "array", "value", "sync", "shm", "futex"}},
-	{"proc", []string{"shm", "internal/sys"}},
+	{"internal/testkit", []string{
+		"proc", "shm", "futex", "internal/sys", "internal/crash", "internal/view",
+	}},
+	{"proc", []string{"shm", "internal/known", "internal/sys"}},
 	{"ring", []string{
-		"shm", "internal/robust", "internal/party", "internal/wait", "futex", "internal/fence",
+		"shm", "internal/known", "internal/robust", "internal/party", "internal/wait", "futex", "internal/fence",
 		"internal/cpu", "internal/crash", "internal/layout", "internal/view",
 	}},
 	{"array", []string{
-		"sync", "shm", "internal/object", "internal/crash", "internal/layout", "internal/view",
+		"sync", "shm", "internal/known", "internal/object", "internal/crash", "internal/layout", "internal/view",
 	}},
 	{"value", []string{
 		"sync", "shm", "internal/object", "internal/wait", "futex", "internal/fence",
 		"internal/crash", "internal/layout", "internal/view",
 	}},
 	{"sync", []string{
-		"shm", "internal/object", "internal/robust", "internal/party", "internal/wait", "futex",
+		"shm", "internal/known", "internal/object", "internal/robust", "internal/party", "internal/wait", "futex",
 		"internal/crash", "internal/view",
 	}},
 	{"internal/object", []string{"shm", "internal/wait"}},
@@ -53,6 +56,7 @@ var layers = []layer{
 	{"futex", []string{"internal/sys"}},
 	{"internal/fence", []string{"internal/sys"}},
 	{"internal/sys", nil},
+	{"internal/known", nil},
 	{"internal/cpu", nil},
 	{"internal/crash", nil},
 	{"internal/layout", nil},

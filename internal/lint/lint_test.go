@@ -89,7 +89,7 @@ func walk(t *testing.T, f func(name string)) {
 		switch {
 		case err != nil:
 			return err
-		case name == ".git":
+		case name == ".git" && d.IsDir():
 			return fs.SkipDir
 		case d.Type().IsRegular():
 			f(name)

@@ -275,7 +275,11 @@ func (a *acquirer) Try() (bool, error) {
 		if crash.Enabled && !a.begin.IsZero() {
 			crash.At(crash.LockWoken) // free or handed over, and we alone may have been woken
 		}
-		if m.w.word.CompareAndSwap(w, heirPart(w)|owned(me)) {
+		next := heirPart(w) | owned(me)
+		if a.claimed && heirOf(w) == me {
+			next = owned(me) // what this one claimed it has
+		}
+		if m.w.word.CompareAndSwap(w, next) {
 			if crash.Enabled {
 				crash.At(crash.LockTaken)
 			}
@@ -345,3 +349,6 @@ func (a *acquirer) Pass(woken, done bool) {
 		a.m.w.gate.Pass()
 	}
 }
+
+// Alike implements wait.Alike: the lock is handed over to a party.
+func (a *acquirer) Alike() any { return a.m.table }

@@ -33,6 +33,16 @@ func check(mem []byte, off, size, align int) {
 	}
 }
 
+// Offset returns where part, which lies in mem, begins.
+func Offset(mem, part []byte) int {
+	return int(uintptr(unsafe.Pointer(&part[0])) - uintptr(unsafe.Pointer(&mem[0])))
+}
+
+// Bytes returns the memory of x.
+func Bytes[T any](x *T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(x)), unsafe.Sizeof(*x))
+}
+
 // Aligned returns n zero bytes of ordinary memory that begin at a multiple of
 // align, a power of two.
 func Aligned(n, align int) []byte {

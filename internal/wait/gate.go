@@ -57,8 +57,12 @@ func (g *Gate) wake(n int) {
 }
 
 // Pass wakes one sleeper whatever the bit says: for a waiter that was woken
-// and leaves something for another, or leaves without having looked.
-func (g *Gate) Pass() { futex.Wake(&g.word, 1) }
+// and leaves something for another, or leaves without having looked. Like every
+// wake it moves the word, so that who is slow to fall asleep sees it.
+func (g *Gate) Pass() {
+	g.word.Add(2)
+	futex.Wake(&g.word, 1)
+}
 
 // Rouse wakes every sleeper whatever the bit says: for news that concern one
 // of them, not whoever comes first.

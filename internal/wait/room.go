@@ -4,6 +4,7 @@
 package wait
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"sync/atomic"
@@ -25,6 +26,7 @@ type Room struct {
 	closed  atomic.Bool
 	waiting atomic.Int32
 	policy  atomic.Uint32
+	crowd   *crowd // nil: that of the process
 }
 
 // Close makes every wait fail with os.ErrClosed, once its waiter looks again,
@@ -50,10 +52,13 @@ type Waiter interface {
 	// ends the wait, as done does.
 	Try() (done bool, err error)
 	// Arm says in shared memory that somebody is about to sleep, and returns
-	// the word that will move. ok false means that it has moved already.
+	// the word that will move. ok false means that it has moved already. A wake
+	// counts only if the word, or the epoch, is then not as it was armed: see
+	// crowd.
 	Arm() (word futex.Word, ok bool)
 	// Pass hands on a wake that this waiter may have eaten: woken says that
-	// it slept, done that its Try succeeded.
+	// it may have been woken since it last went to sleep, done that its Try
+	// succeeded.
 	Pass(woken, done bool)
 }
 
@@ -95,7 +100,8 @@ func (r *Room) Await(ctx context.Context, s *Spinner, w Waiter) error {
 	if policy == Adaptive && s.spin(look) {
 		return err
 	}
-	woken := false
+	crowd, v := cmp.Or(r.crowd, process), new(visit)
+	defer crowd.end(v)
 	for {
 		epoch := r.Epoch.Load()
 		r.Watch(epoch)
@@ -105,35 +111,37 @@ func (r *Room) Await(ctx context.Context, s *Spinner, w Waiter) error {
 				break
 			}
 			if ctx.Err() != nil {
-				w.Pass(woken, false)
+				w.Pass(v.woken, false)
 				return ctx.Err()
 			}
 			continue
 		}
 		fenced := fence.Heavy()
 		if look() {
+			v.found, v.armed = err == nil, word.Val
 			break
 		}
 		limit := time.Duration(0)
 		if !fenced {
 			limit = noFenceSlice
 		}
-		_, serr := futex.WaitAnyFor(ctx, limit, word, futex.Word{Addr: r.Epoch, Val: epoch})
-		woken = true
+		serr := crowd.sleep(ctx, limit, v, w, word, futex.Word{Addr: r.Epoch, Val: epoch})
 		if serr == nil {
 			serr = ctx.Err() // also if the words never rest
 		}
 		if serr != nil {
 			// The wake that this waiter was counted for may be lost with it:
-			// look once more, else pass it on.
+			// look once more, else pass it on. It arms again, as after each
+			// sleep: who was woken cleared the bit of those who still sleep.
+			w.Arm()
 			if look() {
 				break
 			}
-			w.Pass(true, false)
+			w.Pass(v.woken, false)
 			return serr
 		}
 	}
-	w.Pass(woken, err == nil)
+	w.Pass(v.woken, err == nil)
 	if policy == Adaptive && tried {
 		s.missed(time.Since(begin))
 	}

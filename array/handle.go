@@ -1,0 +1,42 @@
+package array
+
+import (
+	"encoding"
+
+	"github.com/seed-2e7ecdea/mp/internal/object"
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// handle is what lets arrays stand in arguments and messages.
+type handle[C any, P object.Core[C]] struct {
+	ref object.Ref[C, P]
+}
+
+type marshaler interface {
+	encoding.TextMarshaler
+	encoding.TextUnmarshaler
+	encoding.BinaryMarshaler
+	encoding.BinaryUnmarshaler
+}
+
+var _ marshaler = (*Bytes)(nil)
+
+// Handle returns the array's handle, the zero Handle if it is closed.
+func (h *handle[C, P]) Handle() shm.Handle { return h.ref.Handle() }
+
+// MarshalText encodes the array's handle.
+func (h *handle[C, P]) MarshalText() ([]byte, error) { return h.Handle().MarshalText() }
+
+// UnmarshalText opens the array of an encoded handle. It fails as
+// shm.OpenHandle does.
+func (h *handle[C, P]) UnmarshalText(text []byte) error { return h.ref.UnmarshalText(text) }
+
+// MarshalBinary is MarshalText.
+func (h *handle[C, P]) MarshalBinary() ([]byte, error) { return h.MarshalText() }
+
+// UnmarshalBinary is UnmarshalText.
+func (h *handle[C, P]) UnmarshalBinary(data []byte) error { return h.UnmarshalText(data) }
+
+// Close ends the use of the array through this handle: later calls fail or
+// panic with ErrClosed. The array stays for others. Closing twice is fine.
+func (h *handle[C, P]) Close() error { return h.ref.Close() }

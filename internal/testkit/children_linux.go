@@ -1,0 +1,119 @@
+package testkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/internal/crash"
+	"github.com/seed-2e7ecdea/mp/internal/sys"
+	"github.com/seed-2e7ecdea/mp/proc"
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// Anonymous returns a mapped segment with so much room.
+func Anonymous(t testing.TB, size int) *shm.Segment {
+	t.Helper()
+	return Closing(t, Must(shm.Anonymous(size, nil))(t))
+}
+
+// OnBoth runs f on a mapped segment and on one that the race detector sees.
+func OnBoth(t *testing.T, size int, f func(t *testing.T, seg *shm.Segment)) {
+	t.Run("mapped", func(t *testing.T) { f(t, Anonymous(t, size)) })
+	t.Run("heap", func(t *testing.T) { f(t, Heap(t, size)) })
+}
+
+// Task registers what a child does with a job. All that it waits for is
+// bounded.
+func Task[Job any](name string, f func(ctx context.Context, j Job) (int, error)) *proc.Task[Job, int] {
+	return proc.Register(name, func(ctx context.Context, j Job) (int, error) {
+		ctx, cancel := context.WithTimeout(ctx, Patience)
+		defer cancel()
+		return f(ctx, j)
+	})
+}
+
+// Start starts a child. It is killed at the end of the test if it runs then.
+func Start[Job any](t testing.TB, task *proc.Task[Job, int], j Job) *proc.Call[int] {
+	t.Helper()
+	return StartWith(t, task, j, nil)
+}
+
+// StartToDie starts a child that kills itself when it passes the point for
+// the nth time.
+func StartToDie[Job any](t testing.TB, task *proc.Task[Job, int], j Job, p crash.Point, n int) *proc.Call[int] {
+	t.Helper()
+	return StartWith(t, task, j, &proc.Options{Env: []string{fmt.Sprintf("%s=%v:%d", crash.Env, p, n)}})
+}
+
+// StartWith is Start with options.
+func StartWith[Job any](t testing.TB, task *proc.Task[Job, int], j Job, o *proc.Options) *proc.Call[int] {
+	t.Helper()
+	p, err := task.New(j, o)
+	if err == nil {
+		err = p.Start(Within(t))
+	}
+	if err != nil {
+		t.Fatalf("start %s: %v", task.Name(), err)
+	}
+	t.Cleanup(func() { Kill(t, p) })
+	return p
+}
+
+// Kill ends a child by SIGKILL and waits until it has ended.
+func Kill(t testing.TB, p *proc.Call[int]) {
+	t.Helper()
+	p.Kill()
+	Await(t, p.Done(), "end of "+p.Name())
+}
+
+// Result waits until the child has ended well.
+func Result(t testing.TB, p *proc.Call[int]) int {
+	t.Helper()
+	n, err := p.Result(Within(t))
+	if err != nil {
+		t.Fatalf("%s: %v", p.Name(), err)
+	}
+	return n
+}
+
+// Killed waits until the child has ended by SIGKILL.
+func Killed(t testing.TB, p *proc.Call[int]) {
+	t.Helper()
+	var exit *proc.ExitError
+	if err := p.Join(Within(t)); !errors.As(err, &exit) || exit.Code != -9 {
+		t.Fatalf("%s ended with %v, want death by SIGKILL", p.Name(), err)
+	}
+}
+
+// AwaitAsleep waits until n goroutines of a process sleep in mp: they are in
+// the system call futex_waitv, which Go's runtime does not use.
+func AwaitAsleep(t testing.TB, pid, n int) {
+	t.Helper()
+	if !sys.HasFutexWaitv() {
+		time.Sleep(50 * time.Millisecond) // they wait otherwise, which can't be seen
+		return
+	}
+	const futexWaitv = "449 "
+	for deadline := time.Now().Add(Patience); ; time.Sleep(time.Millisecond) {
+		calls, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/syscall", pid))
+		asleep := 0
+		for _, name := range calls {
+			text, _ := os.ReadFile(name)
+			if strings.HasPrefix(string(text), futexWaitv) {
+				asleep++
+			}
+		}
+		if asleep >= n {
+			return
+		}
+		if time.Now().After(deadline) {
+			Stuck(t, fmt.Sprintf("%d of %d goroutines of process %d sleep", asleep, n, pid))
+		}
+	}
+}

@@ -1,0 +1,139 @@
+// Package testkit is what the tests of mp's packages have in common: bounded
+// waits that say what was stuck, segments that are closed after the test, and, on
+// Linux, children and words in shared memory by which they talk.
+package testkit
+
+import (
+	"context"
+	"errors"
+	"io"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// Patience bounds every wait of the tests.
+const Patience = 30 * time.Second
+
+// Within returns a context that ends when a test has waited too long.
+func Within(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), Patience, errors.New("the test has waited too long"))
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// Expired is a context that has ended.
+var Expired = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// Stuck fails the test with what all goroutines do.
+func Stuck(t testing.TB, what string) {
+	t.Helper()
+	buf := make([]byte, 1<<20)
+	t.Fatalf("stuck: %s\n%s", what, buf[:runtime.Stack(buf, true)])
+}
+
+// Await waits for a value of c.
+func Await[T any](t testing.TB, c <-chan T, what string) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(Patience):
+		Stuck(t, what)
+	}
+	return v
+}
+
+// Async runs f in a goroutine of its own.
+func Async[T any](f func() T) <-chan T {
+	c := make(chan T, 1)
+	go func() { c <- f() }()
+	return c
+}
+
+// All runs f(0) to f(n-1) at once and waits for them. Their errors fail the
+// test.
+func All(t testing.TB, what string, n int, f func(i int) error) {
+	t.Helper()
+	done := make(chan error, n)
+	for i := range n {
+		go func() { done <- f(i) }()
+	}
+	for range n {
+		if err := Await(t, done, what); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// Must returns v, and fails the test at once if err is not nil.
+func Must[T any](v T, err error) func(t testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// Second returns the error of a pair.
+func Second[T any](_ T, err error) error { return err }
+
+// WantError fails the test if err is not want.
+func WantError(t testing.TB, what string, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("%s: %v, want %v", what, err, want)
+	}
+}
+
+// WantNil fails the test at once if err is not nil.
+func WantNil(t testing.TB, what string, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// Want fails the test if got is not want.
+func Want[T comparable](t testing.TB, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+// PanicOf returns what f panics with, nil if it does not.
+func PanicOf(f func()) (v any) {
+	defer func() { v = recover() }()
+	f()
+	return nil
+}
+
+// Closing closes c after the test.
+func Closing[T io.Closer](t testing.TB, c T) T {
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// Heap returns a segment that the race detector sees, with so much room.
+func Heap(t testing.TB, size int) *shm.Segment {
+	t.Helper()
+	return Closing(t, Must(shm.Heap(size))(t))
+}
+
+// Attach returns a further party of the segment.
+func Attach(t testing.TB, seg *shm.Segment) *shm.Segment {
+	t.Helper()
+	return Closing(t, Must(seg.Attach())(t))
+}

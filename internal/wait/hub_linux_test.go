@@ -1,0 +1,629 @@
+package wait
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/futex"
+	"github.com/seed-2e7ecdea/mp/internal/leak"
+)
+
+// patience bounds every wait of the tests.
+const patience = 30 * time.Second
+
+func TestMain(m *testing.M) { os.Exit(leak.Check(m)) }
+
+// newRoom returns a room of a segment with that epoch in a process of its own,
+// of which few goroutines sleep themselves. Its hubs end with the test.
+func newRoom(t testing.TB, epoch *atomic.Uint32, few int32) *Room {
+	c := newCrowd(few)
+	r := &Room{Epoch: epoch, Watch: func(uint32) {}, crowd: c}
+	r.SetPolicy(Block)
+	t.Cleanup(func() {
+		eventually(t, "end of the hubs", func() bool {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return len(c.hubs) == 0 && len(c.places) == 0 && c.used.Load() == 0 && c.direct.Load() == 0
+		})
+	})
+	return r
+}
+
+// wakeAll is what a death does.
+func wakeAll(epoch *atomic.Uint32) {
+	epoch.Add(1)
+	futex.Wake(epoch, futex.All)
+}
+
+// eventually waits for something that nobody tells of.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(100 * time.Microsecond) {
+		if time.Now().After(deadline) {
+			stuck(t, what)
+		}
+	}
+}
+
+func stuck(t testing.TB, what string) {
+	t.Helper()
+	buf := make([]byte, 1<<20)
+	t.Fatalf("stuck: %s\n%s", what, buf[:runtime.Stack(buf, true)])
+}
+
+func await[T any](t testing.TB, c <-chan T, what string) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(patience):
+		stuck(t, what)
+	}
+	return v
+}
+
+// A basket holds tokens; who wants one waits at its gate.
+type basket struct {
+	gate   Gate
+	tokens atomic.Int32
+	closed atomic.Bool
+	looks  atomic.Int32
+}
+
+func (b *basket) put(n int32) {
+	b.tokens.Add(n)
+	b.gate.Notify()
+}
+
+// shut ends the waits of all.
+func (b *basket) shut() {
+	b.closed.Store(true)
+	b.gate.NotifyAll()
+}
+
+var errShut = errors.New("basket is shut")
+
+type taker struct{ b *basket }
+
+func (k taker) Try() (bool, error) {
+	k.b.looks.Add(1)
+	if k.b.closed.Load() {
+		return false, errShut
+	}
+	for {
+		n := k.b.tokens.Load()
+		if n == 0 || k.b.tokens.CompareAndSwap(n, n-1) {
+			return n != 0, nil
+		}
+	}
+}
+
+func (k taker) Arm() (futex.Word, bool) { return k.b.gate.Arm(), true }
+
+func (k taker) Pass(woken, done bool) {
+	if woken && (!done || k.b.tokens.Load() > 0) {
+		k.b.gate.Pass()
+	}
+}
+
+// alikeTaker is a taker that says what it is.
+type alikeTaker struct{ taker }
+
+func (a alikeTaker) Alike() any { return a.b }
+
+// kinds of takers
+var kinds = []struct {
+	name  string
+	taker func(*basket) Waiter
+}{
+	{"alike", func(b *basket) Waiter { return alikeTaker{taker{b}} }},
+	{"each", func(b *basket) Waiter { return taker{b} }},
+}
+
+func (r *Room) take(ctx context.Context, w Waiter) error { return r.Await(ctx, new(Spinner), w) }
+
+// waiting is how many wait in hubs, and how many sleep themselves.
+func (c *crowd) waiting() (inHubs, direct int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.places {
+		inHubs += p.queue.Len()
+	}
+	return inHubs, int(c.direct.Load())
+}
+
+// asleep waits until n wait in hubs that sleep.
+func (c *crowd) asleep(t testing.TB, n int) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d waiters in hubs", n), func() bool {
+		if got, _ := c.waiting(); got != n {
+			return false
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, h := range c.hubs {
+			if !h.asleep || h.kicked {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// The few sleep themselves, and no hub is there.
+func TestFewSleepAlone(t *testing.T) {
+	const few = 5
+	r, b := newRoom(t, new(atomic.Uint32), few), new(basket)
+	done := make(chan error, few+1)
+	take := func() { done <- r.take(context.Background(), alikeTaker{taker{b}}) }
+	for range few {
+		go take()
+	}
+	eventually(t, "direct sleepers", func() bool { return r.crowd.direct.Load() == few })
+	if in, _ := r.crowd.waiting(); in != 0 || len(r.crowd.hubs) != 0 {
+		t.Errorf("%d of %d wait in %d hubs", in, few, len(r.crowd.hubs))
+	}
+	go take()
+	r.crowd.asleep(t, 1)
+	for range few + 1 {
+		b.put(1)
+	}
+	for range few + 1 {
+		if err := await(t, done, "taker"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// More words than the hubs like, and more than they can sleep on: each wake
+// finds its own.
+func TestManyWords(t *testing.T) {
+	for _, tt := range []struct{ words, hubs int }{
+		{fewWords - 2, 1},
+		{fewWords - 1, 2},
+		{fewHubs * (futex.MaxWords - 2), fewHubs},
+		{fewHubs*(futex.MaxWords-2) + 1, fewHubs + 1},
+	} {
+		t.Run(fmt.Sprint(tt.words), func(t *testing.T) { tryWords(t, tt.words, tt.hubs) })
+	}
+}
+
+func tryWords(t *testing.T, n, wantHubs int) {
+	r := newRoom(t, new(atomic.Uint32), 0)
+	baskets, done := make([]basket, n), make([]chan error, n)
+	for i := range n {
+		done[i] = make(chan error, 1)
+		go func() { done[i] <- r.take(context.Background(), taker{&baskets[i]}) }()
+	}
+	r.crowd.asleep(t, n)
+	r.crowd.mu.Lock()
+	hubs := len(r.crowd.hubs)
+	r.crowd.mu.Unlock()
+	if hubs != wantHubs {
+		t.Errorf("%d words are in %d hubs, not %d", n, hubs, wantHubs)
+	}
+	before := 0
+	for i := range baskets {
+		before += int(baskets[i].looks.Load())
+	}
+	for i := range baskets {
+		baskets[i].put(1)
+		if err := await(t, done[i], "taker"); err != nil {
+			t.Error(err)
+		}
+	}
+	after := 0
+	for i := range baskets {
+		after += int(baskets[i].looks.Load())
+	}
+	if after-before != n {
+		t.Errorf("%d looks after %d wakes", after-before, n)
+	}
+}
+
+// A crowd at one word: those who are alike look one by one.
+func TestOneWord(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			const n = 100
+			r, b := newRoom(t, new(atomic.Uint32), 0), new(basket)
+			done := make(chan error, n)
+			for range n {
+				go func() { done <- r.take(context.Background(), kind.taker(b)) }()
+			}
+			r.crowd.asleep(t, n)
+			before := b.looks.Load()
+			for i := range n {
+				b.put(1)
+				if err := await(t, done, "one taker"); err != nil {
+					t.Error(err)
+				}
+				r.crowd.asleep(t, n-1-i)
+			}
+			looks := b.looks.Load() - before
+			t.Logf("%d looks for %d tokens", looks, n)
+			if kind.name == "alike" && looks != n {
+				t.Errorf("%d looks for %d tokens", looks, n)
+			}
+		})
+	}
+}
+
+// All wakes that come while a hub is out count.
+func TestManyTokensAtOnce(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			const n = 50
+			r, b := newRoom(t, new(atomic.Uint32), 0), new(basket)
+			done := make(chan error, n)
+			for range n {
+				go func() { done <- r.take(context.Background(), kind.taker(b)) }()
+			}
+			r.crowd.asleep(t, n)
+			b.put(n / 2)
+			for range n / 2 {
+				if err := await(t, done, "taker of one of many"); err != nil {
+					t.Error(err)
+				}
+			}
+			r.crowd.asleep(t, n/2)
+			b.shut()
+			for range n / 2 {
+				if err := await(t, done, "taker at a basket that is shut"); !errors.Is(err, errShut) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+// The epoch and Close reach everyone, whatever they wait for.
+func TestEpochReachesAll(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			const n = 200
+			epoch := new(atomic.Uint32)
+			r := newRoom(t, epoch, 0)
+			var baskets [10]basket
+			done := make(chan error, n)
+			for i := range n {
+				go func() { done <- r.take(context.Background(), kind.taker(&baskets[i%len(baskets)])) }()
+			}
+			r.crowd.asleep(t, n)
+			var before [len(baskets)]int32
+			for i := range baskets {
+				before[i] = baskets[i].looks.Load()
+			}
+			wakeAll(epoch)
+			eventually(t, "looks of all", func() bool {
+				for i := range baskets {
+					if baskets[i].looks.Load() < before[i]+n/int32(len(baskets)) {
+						return false
+					}
+				}
+				return true
+			})
+			r.crowd.asleep(t, n)
+			r.Close()
+			wakeAll(epoch)
+			for range n {
+				if err := await(t, done, "taker in a room that is closed"); !errors.Is(err, os.ErrClosed) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+// A generations waits for the next of a number that only the epoch tells of.
+type generations struct {
+	gate  *Gate
+	now   *atomic.Uint32
+	after uint32
+}
+
+func (g *generations) Try() (bool, error)      { return g.now.Load() != g.after, nil }
+func (g *generations) Arm() (futex.Word, bool) { return g.gate.Arm(), true }
+func (g *generations) Pass(woken, done bool)   {}
+
+// No move of the epoch is missed while hubs come and go.
+func TestEpochIsNeverMissed(t *testing.T) {
+	const n, rounds = 30, 300
+	epoch, now := new(atomic.Uint32), new(atomic.Uint32)
+	r := newRoom(t, epoch, 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	var gates [3]Gate
+	reached, ended := make(chan struct{}, n), make(chan struct{}, n+1)
+	for i := range n {
+		go func() {
+			defer func() { ended <- struct{}{} }()
+			for g := (&generations{gate: &gates[i%len(gates)], now: now}); ; g.after++ {
+				if r.take(ctx, g) != nil {
+					return
+				}
+				reached <- struct{}{}
+			}
+		}()
+	}
+	go func() { // keeps the hub from resting
+		defer func() { ended <- struct{}{} }()
+		for ctx.Err() == nil {
+			soon, cancel := context.WithTimeout(ctx, time.Duration(rand.IntN(20))*time.Microsecond)
+			r.take(soon, taker{new(basket)})
+			cancel()
+		}
+	}()
+	for range rounds {
+		now.Add(1)
+		wakeAll(epoch)
+		for range n {
+			await(t, reached, "waiter for the epoch")
+		}
+	}
+	cancel()
+	for range n + 1 {
+		await(t, ended, "end")
+	}
+}
+
+// Whose word has moved before it comes to the hub does not stay there.
+func TestMovedBeforeHub(t *testing.T) {
+	epoch := new(atomic.Uint32)
+	r, b := newRoom(t, epoch, 0), new(basket)
+	w := taker{b}
+	word, _ := w.Arm()
+	at := futex.Word{Addr: epoch, Val: epoch.Load()}
+	b.put(1)
+	if r.crowd.enter(new(visit), w, word, at) {
+		t.Error("a waiter is in the hub whose gate has moved")
+	}
+	word, _ = w.Arm()
+	epoch.Add(1)
+	if r.crowd.enter(new(visit), w, word, at) {
+		t.Error("a waiter is in the hub whose epoch has moved")
+	}
+}
+
+// A hub sleeps on what its waiters saw, not on what is there when it goes to
+// sleep.
+func TestHubSleepsOnWhatWaitersSaw(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			c, epoch, b := newCrowd(0), new(atomic.Uint32), new(basket)
+			h := newHub(c) // it does not run
+			c.hubs = append(c.hubs, h)
+			w := kind.taker(b)
+			word, _ := w.Arm()
+			at := futex.Word{Addr: epoch, Val: epoch.Load()}
+			if !c.enter(new(visit), w, word, at) {
+				t.Fatal("the waiter is not in the hub")
+			}
+			b.put(1)
+			wakeAll(epoch)
+			h.prepare()
+			if len(h.words) != 3 || h.words[1] != at || h.words[2] != word {
+				t.Errorf("the hub sleeps on %v, want its own, %v and %v", h.words, at, word)
+			}
+		})
+	}
+}
+
+// A context ends one wait, lets nobody else look, and eats no wake.
+func TestLeaveHub(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			const n = 50
+			r, b := newRoom(t, new(atomic.Uint32), 0), new(basket)
+			var cancels [n]context.CancelFunc
+			var done [n]chan error
+			for i := range n {
+				var ctx context.Context
+				ctx, cancels[i] = context.WithCancel(t.Context())
+				done[i] = make(chan error, 1)
+				go func() { done[i] <- r.take(ctx, kind.taker(b)) }()
+			}
+			r.crowd.asleep(t, n)
+			before := b.looks.Load()
+			for i := range n - 1 {
+				cancels[i]()
+				if err := await(t, done[i], "cancelled taker"); !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+			}
+			if looks := b.looks.Load() - before; looks != n-1 {
+				t.Errorf("%d looks when %d were cancelled", looks, n-1)
+			}
+			b.put(1)
+			if err := await(t, done[n-1], "the last taker"); err != nil {
+				t.Error(err)
+			}
+			cancels[n-1]()
+		})
+	}
+}
+
+// A wake that reaches a hub whose last waiter at the word has just left is
+// sent on to another process's sleeper.
+func TestWakeIsSentOn(t *testing.T) {
+	epoch := new(atomic.Uint32)
+	r, other := newRoom(t, epoch, 0), newRoom(t, epoch, 1)
+	b := new(basket)
+	asleep, wake := make(chan struct{}), make(chan struct{})
+	r.crowd.waitAny = func(context.Context, time.Duration, ...futex.Word) (int, error) {
+		asleep <- struct{}{}
+		<-wake
+		return -1, nil
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	left, took := make(chan error, 1), make(chan error, 1)
+	go func() { took <- other.take(context.Background(), taker{b}) }()
+	eventually(t, "the other's sleeper", func() bool { return other.crowd.direct.Load() == 1 })
+	go func() { left <- r.take(ctx, taker{b}) }()
+	// A hub that started before there was a word sleeps once more.
+	for in := 0; in == 0; {
+		await(t, asleep, "the hub's sleep")
+		r.crowd.mu.Lock()
+		for _, h := range r.crowd.hubs {
+			in = len(h.listed)
+		}
+		r.crowd.mu.Unlock()
+		if in == 0 {
+			wake <- struct{}{}
+		}
+	}
+	cancel()
+	if err := await(t, left, "the hub's waiter"); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	// The basket's wake, as if it had reached the hub's thread.
+	b.tokens.Add(1)
+	b.gate.word.Add(2 - sleepersBit)
+	select {
+	case <-took:
+		t.Fatal("nobody has woken it")
+	case <-time.After(time.Millisecond):
+	}
+	wake <- struct{}{}
+	if err := await(t, took, "the other's sleeper after the wake"); err != nil {
+		t.Error(err)
+	}
+}
+
+// One word that the kernel does not take fails its own waiters only.
+func TestBadWord(t *testing.T) {
+	r := newRoom(t, new(atomic.Uint32), 0)
+	var good, bad basket
+	r.crowd.waitAny = func(ctx context.Context, d time.Duration, words ...futex.Word) (int, error) {
+		for _, w := range words {
+			if w.Addr == &bad.gate.word {
+				return -1, os.NewSyscallError("futex_waitv", syscall.EFAULT)
+			}
+		}
+		return futex.WaitAnyFor(ctx, d, words...)
+	}
+	const n = 10
+	failed, took := make(chan error, n), make(chan error, n)
+	for range n {
+		go func() { took <- r.take(context.Background(), taker{&good}) }()
+		go func() { failed <- r.take(context.Background(), taker{&bad}) }()
+	}
+	for range n {
+		if err := await(t, failed, "waiter at a bad word"); !errors.Is(err, syscall.EFAULT) {
+			t.Error(err)
+		}
+	}
+	r.crowd.asleep(t, n)
+	for range n {
+		good.put(1)
+	}
+	for range n {
+		if err := await(t, took, "waiter at a good word"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// An error that no word is to blame for fails all.
+func TestHubFails(t *testing.T) {
+	r := newRoom(t, new(atomic.Uint32), 0)
+	r.crowd.waitAny = func(ctx context.Context, d time.Duration, words ...futex.Word) (int, error) {
+		if d > 0 {
+			return -1, nil
+		}
+		return -1, os.NewSyscallError("futex_waitv", syscall.ENOMEM)
+	}
+	if err := r.take(context.Background(), taker{new(basket)}); !errors.Is(err, syscall.ENOMEM) {
+		t.Error(err)
+	}
+}
+
+// TestTokensNeverStop: in several processes many goroutines pass tokens around
+// between many gates, while some of them lose patience again and again. Then all
+// are patient: a token that lies in a basket now, though nobody comes for it, is a
+// lost wake.
+func TestTokensNeverStop(t *testing.T) {
+	hops := 20_000
+	if testing.Short() {
+		hops = 4_000
+	}
+	for _, kind := range kinds {
+		for _, few := range [][]int32{{0}, {0, 0}, {0, 3, 1000}, {6, 6}} {
+			t.Run(fmt.Sprintf("%s/few=%v", kind.name, few), func(t *testing.T) {
+				hammerTokens(t, kind.taker, few, hops)
+			})
+		}
+	}
+}
+
+func hammerTokens(t *testing.T, kind func(*basket) Waiter, few []int32, want int) {
+	const baskets, perRoom, tokens = 12, 60, 5
+	epoch := new(atomic.Uint32)
+	var all [baskets]basket
+	var hops atomic.Int64
+	done := make(chan error, len(few)*perRoom)
+	impatient := int64(want / 2) // so long do some give up now and then
+	for _, f := range few {
+		r := newRoom(t, epoch, f)
+		for i := range perRoom {
+			go func() {
+				b := &all[i%baskets]
+				for {
+					ctx, cancel := context.Background(), context.CancelFunc(func() {})
+					if i%3 == 0 && hops.Load() < impatient {
+						ctx, cancel = context.WithTimeout(ctx, time.Duration(rand.IntN(300))*time.Microsecond)
+					}
+					err := r.take(ctx, kind(b))
+					cancel()
+					switch {
+					case errors.Is(err, context.DeadlineExceeded):
+					case errors.Is(err, errShut):
+						done <- nil
+						return
+					case err != nil:
+						done <- err
+						return
+					default:
+						hops.Add(1)
+						all[rand.IntN(baskets)].put(1)
+					}
+				}
+			}()
+		}
+	}
+	all[0].put(tokens)
+	last, since := int64(0), time.Now()
+	for hops.Load() < int64(want) {
+		time.Sleep(time.Millisecond)
+		now := hops.Load()
+		if now < impatient && rand.IntN(20) == 0 {
+			wakeAll(epoch) // later that would save the lost
+		}
+		if now != last {
+			last, since = now, time.Now()
+		} else if time.Since(since) > patience {
+			stuck(t, fmt.Sprintf("the tokens, after %d hops", now))
+		}
+	}
+	for i := range all {
+		all[i].shut()
+	}
+	for range cap(done) {
+		if err := await(t, done, "passer of tokens"); err != nil {
+			t.Error(err)
+		}
+	}
+	left := 0
+	for i := range all {
+		left += int(all[i].tokens.Load())
+	}
+	if left != tokens {
+		t.Errorf("%d of %d tokens are left", left, tokens)
+	}
+}

@@ -1,0 +1,323 @@
+package sync_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/internal/crash"
+	"github.com/seed-2e7ecdea/mp/proc"
+	"github.com/seed-2e7ecdea/mp/shm"
+	psync "github.com/seed-2e7ecdea/mp/sync"
+)
+
+// A condVictim is what a process does with a condition until it dies at a
+// point: wait, notify, or wait and close the condition when cell 2 says so.
+type condVictim struct {
+	Cond    *psync.Condition
+	Cells   *cells
+	What    string
+	Timeout time.Duration
+}
+
+var condVictimTask = proc.Register("condition victim", func(ctx context.Context, v condVictim) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := v.Cond.L().Acquire(ctx); err != nil {
+		return 0, err
+	}
+	v.Cells.add(0)
+	if v.What == "notify" {
+		return 0, v.Cond.NotifyAll()
+	}
+	if v.What == "close" {
+		go func() {
+			if v.Cells.until(ctx, 2, 1) == nil {
+				v.Cond.Close()
+			}
+		}()
+	}
+	wait := ctx
+	if v.Timeout > 0 {
+		short, cancel := context.WithTimeout(ctx, v.Timeout)
+		defer cancel()
+		wait = short
+	}
+	return 0, v.Cond.Wait(wait)
+})
+
+// victim starts a process that dies at a point.
+func (s *scene) victim(c *cells, what string, point crash.Point, nth int) *proc.Call[int] {
+	s.Helper()
+	in := condVictim{Cond: s.main.(lockMember).Condition, Cells: c, What: what}
+	if point == crash.ConditionLeft {
+		in.Timeout = time.Millisecond
+	}
+	p, err := condVictimTask.New(in, &proc.Options{Env: []string{fmt.Sprintf("%s=%v:%d", crash.Env, point, nth)}})
+	if err == nil {
+		err = p.Start(within(s))
+	}
+	wantNil(s, "start", err)
+	s.Cleanup(func() { kill(s, p) })
+	return p
+}
+
+func (s *scene) died(p *proc.Call[int]) {
+	s.Helper()
+	var exit *proc.ExitError
+	if err := p.Join(within(s)); !errors.As(err, &exit) || exit.Code != -9 {
+		s.Fatalf("victim ended with %v, want death at its point", err)
+	}
+}
+
+// TestConditionUserDies kills a waiter or a notifier at each step. Two others
+// wait, here and in another party: wakes says how many of them wake by what the
+// victim leaves, and holding, that it dies with the lock.
+func TestConditionUserDies(t *testing.T) {
+	if !crash.Enabled {
+		t.Skip("needs a binary built with -tags crashpoints")
+	}
+	walked := make(map[crash.Point]bool)
+	for _, test := range []struct {
+		point   crash.Point
+		nth     int
+		wakes   int
+		holding bool
+	}{
+		{point: crash.ConditionEnqueued, holding: true},
+		{point: crash.ConditionReleased},
+		{point: crash.ConditionWoken, wakes: 1},
+		{point: crash.ConditionReacquired, wakes: 1, holding: true},
+		{point: crash.ConditionLeft},
+		{point: crash.ConditionTakenOver, wakes: 1},
+		{point: crash.ConditionHandedOn, wakes: 1},
+		{point: crash.ConditionNotifying, holding: true},
+		{point: crash.ConditionNotified, wakes: 1, holding: true},
+		{point: crash.ConditionNotified, nth: 2, wakes: 2, holding: true},
+	} {
+		walked[test.point] = true
+		nth := max(test.nth, 1)
+		for _, ignore := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%v_%d_ignore_%v", test.point, nth, ignore), func(t *testing.T) {
+				seg := anonymous(t)
+				s := newScene(t, lockClub{}, seg, &psync.Options{IgnoreDeaths: ignore}, nil)
+				c := newCells(t, seg, 3)
+				results := s.kill(c, test.point, nth)
+				if test.holding && !ignore {
+					for range 2 {
+						wantError(t, "Wait", await(t, results, "a waiter whose lock the dead hold"), psync.ErrOwnerDied)
+					}
+					wantNil(t, "Recover", recoverLock(s, s.main, s.main.NotifyAll))
+				} else {
+					for range test.wakes {
+						s.wakes(results)
+					}
+					s.sleeps(make([]<-chan error, 2-test.wakes)...)
+					s.notify(2)
+					for range 2 - test.wakes {
+						s.wakes(results)
+					}
+				}
+				// As good as new.
+				x, y := s.wait(s.seg), s.wait(s.party())
+				s.notify(1)
+				s.wakes(x)
+				s.sleeps(y)
+				s.notify(1)
+				s.wakes(y)
+			})
+		}
+	}
+	for point := range crash.Points(crash.ConditionEnqueued, crash.ConditionNotified) {
+		if !walked[point] {
+			t.Errorf("%v is not walked", point)
+		}
+	}
+}
+
+// kill lets a victim die at a point, and returns what the Waits of two others
+// return.
+func (s *scene) kill(c *cells, point crash.Point, nth int) <-chan error {
+	s.Helper()
+	results := make(chan error, 2)
+	others := func() {
+		for _, seg := range []*shm.Segment{s.seg, s.party()} {
+			done := s.wait(seg)
+			go func() { results <- <-done }()
+		}
+	}
+	var victim *proc.Call[int]
+	switch point {
+	case crash.ConditionNotifying, crash.ConditionNotified:
+		others()
+		victim = s.victim(c, "notify", point, nth)
+	case crash.ConditionEnqueued, crash.ConditionReleased, crash.ConditionLeft:
+		others()
+		victim = s.victim(c, "wait", point, nth)
+	case crash.ConditionWoken, crash.ConditionReacquired:
+		victim = s.victim(c, "wait", point, nth)
+		s.awaitWaiting(1)
+		others()
+		s.notify(1)
+	case crash.ConditionHandedOn:
+		victim = s.victim(c, "close", point, nth)
+		s.awaitWaiting(1)
+		others()
+		s.hold()
+		wantNil(s, "Notify", s.main.Notify(1))
+		c.add(2)
+		s.died(victim)
+		s.release()
+	case crash.ConditionTakenOver:
+		// Only the victim can take the notification of a dead one over: the
+		// others who could are stopped.
+		first := s.child(c, 1)
+		stop(s, first)
+		victim = s.victim(c, "wait", point, nth)
+		s.awaitWaiting(2)
+		heir := s.child(c, 1)
+		stop(s, heir)
+		s.notify(1)
+		kill(s, first)
+		s.died(victim)
+		wantNil(s, "SIGCONT", resume(heir))
+		c.await(s, 1, 1)
+		joined(s, heir)
+		results <- nil
+		done := s.wait(s.seg)
+		go func() { results <- <-done }()
+	}
+	s.died(victim)
+	return results
+}
+
+// condConsumer takes items, the plain cell 0, until there are none and cell 1
+// says that it is the end. Cell 2 counts what was taken.
+var condConsumer = proc.Register("condition consumer", func(ctx context.Context, j condJob) (int, error) {
+	errs := make(chan error)
+	for range j.N {
+		go func() { errs <- consume(ctx, j) }()
+	}
+	var err error
+	for range j.N {
+		err = errors.Join(err, <-errs)
+	}
+	return 0, err
+})
+
+func consume(ctx context.Context, j condJob) error {
+	items, end := j.Cells.at(0), j.Cells.at(1)
+	for {
+		err := j.Cond.L().Acquire(ctx)
+		if err == nil {
+			err = j.Cond.WaitFor(ctx, func() bool { return items.Load() > 0 || end.Load() > 0 })
+		}
+		if errors.Is(err, psync.ErrOwnerDied) {
+			// Whoever died may have been notified and have taken nothing.
+			err = j.Cond.L().Recover(ctx, j.Cond.NotifyAll)
+			if err == nil {
+				continue
+			}
+		}
+		if err != nil {
+			return err
+		}
+		n := items.Load()
+		if n > 0 {
+			items.Store(n - 1)
+		}
+		if err := j.Cond.L().Release(); err != nil {
+			return err
+		}
+		if n == 0 {
+			return nil
+		}
+		if n == 1 {
+			j.Cells.add(2) // all is taken
+		}
+	}
+}
+
+// TestConditionStorm kills consumers that wait, were just notified, or take
+// items. Whatever they were given goes to others, without another notification.
+func TestConditionStorm(t *testing.T) {
+	const consumers, goroutines = 3, 2
+	rounds := 250
+	if testing.Short() {
+		rounds = 30
+	}
+	seed := rand.Uint64()
+	r := rand.New(rand.NewPCG(seed, 1))
+	seg := anonymous(t)
+	s := newScene(t, lockClub{}, seg, nil, nil)
+	m := s.main.(lockMember)
+	c := newCells(t, seg, 3)
+	start := func() *proc.Call[int] {
+		p, err := condConsumer.New(condJob{m.Condition, c, goroutines}, nil)
+		if err == nil {
+			err = p.Start(within(t))
+		}
+		wantNil(t, "start", err)
+		t.Cleanup(func() { kill(t, p) })
+		return p
+	}
+	var procs [consumers]*proc.Call[int]
+	for i := range procs {
+		procs[i] = start()
+	}
+	hold := func() {
+		err := m.Acquire(within(t))
+		for errors.Is(err, psync.ErrOwnerDied) {
+			wantNil(t, "Recover", m.L().Recover(within(t), m.NotifyAll))
+			err = m.Acquire(within(t))
+		}
+		wantNil(t, "Acquire", err)
+	}
+	kills, worst := 0, time.Duration(0)
+	for round := range rounds {
+		hold()
+		n := 1 + r.IntN(4)
+		c.at(0).Store(c.at(0).Load() + uint32(n))
+		wantNil(t, "Notify", m.Notify(n))
+		victim := -1
+		switch r.IntN(4) {
+		case 0: // nobody
+		case 1: // one that has the lock, or is going to
+			victim = r.IntN(consumers)
+			wantNil(t, "Release", m.Release())
+			time.Sleep(time.Duration(r.IntN(200)) * time.Microsecond) // a random moment
+			wantNil(t, "Kill", procs[victim].Kill())
+		default: // one that has been notified, perhaps, and has no lock
+			victim = r.IntN(consumers)
+			wantNil(t, "Kill", procs[victim].Kill())
+			wantNil(t, "Release", m.Release())
+		}
+		if victim < 0 {
+			wantNil(t, "Release", m.Release())
+		}
+		begin := time.Now()
+		for c.at(0).Load() > 0 {
+			if time.Since(begin) > patience {
+				stuck(t, fmt.Sprintf("round %d, seed %d: %d items are left, %d wait", round, seed, c.at(0).Load(), m.Waiting()))
+			}
+			time.Sleep(20 * time.Microsecond)
+		}
+		worst = max(worst, time.Since(begin))
+		if victim >= 0 {
+			kills++
+			await(t, procs[victim].Done(), "end of a killed process")
+			procs[victim] = start()
+		}
+	}
+	c.at(1).Store(1)
+	hold()
+	wantNil(t, "NotifyAll", m.NotifyAll())
+	wantNil(t, "Release", m.Release())
+	for _, p := range procs {
+		joined(t, p)
+	}
+	t.Logf("%d rounds, %d killed; the longest until all was taken: %v; %d places used", rounds, kills, worst, m.Used())
+}

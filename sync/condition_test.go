@@ -1,0 +1,1058 @@
+//go:build linux
+
+package sync_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/internal/view"
+	"github.com/seed-2e7ecdea/mp/proc"
+	"github.com/seed-2e7ecdea/mp/shm"
+	psync "github.com/seed-2e7ecdea/mp/sync"
+)
+
+// A member uses a condition and its lock: as one Holder, if that is an RLock.
+type member interface {
+	Acquire(ctx context.Context) error
+	Release() error
+	Wait(ctx context.Context) error
+	WaitFor(ctx context.Context, pred func() bool) error
+	Notify(n int) error
+	NotifyAll() error
+	Waiting() int
+	Close() error
+}
+
+type lockMember struct{ *psync.Condition }
+
+func (m lockMember) Acquire(ctx context.Context) error { return m.L().Acquire(ctx) }
+func (m lockMember) Release() error                    { return m.L().Release() }
+
+type rlockMember struct {
+	*psync.RCondition
+	h *psync.Holder
+}
+
+func (m rlockMember) Acquire(ctx context.Context) error { return m.L().Acquire(ctx, m.h) }
+func (m rlockMember) Release() error                    { return m.L().Release(m.h) }
+func (m rlockMember) Wait(ctx context.Context) error    { return m.RCondition.Wait(ctx, m.h) }
+func (m rlockMember) Notify(n int) error                { return m.RCondition.Notify(m.h, n) }
+func (m rlockMember) NotifyAll() error                  { return m.RCondition.NotifyAll(m.h) }
+func (m rlockMember) WaitFor(ctx context.Context, pred func() bool) error {
+	return m.RCondition.WaitFor(ctx, m.h, pred)
+}
+
+// A club makes members of the condition "c" of a segment.
+type club interface {
+	found(t testing.TB, seg *shm.Segment, lock *psync.Options, o *psync.ConditionOptions)
+	join(t testing.TB, seg *shm.Segment) member
+}
+
+type lockClub struct{}
+
+func (lockClub) found(t testing.TB, seg *shm.Segment, lock *psync.Options, o *psync.ConditionOptions) {
+	t.Helper()
+	l := must(psync.NewLock(seg, "l", lock))(t)
+	must(psync.NewCondition(seg, "c", l, o))(t)
+}
+
+func (lockClub) join(t testing.TB, seg *shm.Segment) member {
+	t.Helper()
+	return lockMember{must(psync.OpenCondition(seg, "c"))(t)}
+}
+
+type rlockClub struct{}
+
+func (rlockClub) found(t testing.TB, seg *shm.Segment, lock *psync.Options, o *psync.ConditionOptions) {
+	t.Helper()
+	l := must(psync.NewRLock(seg, "l", lock))(t)
+	must(psync.NewRCondition(seg, "c", l, o))(t)
+}
+
+func (rlockClub) join(t testing.TB, seg *shm.Segment) member {
+	t.Helper()
+	return rlockMember{must(psync.OpenRCondition(seg, "c"))(t), new(psync.Holder)}
+}
+
+// A scene is a condition in a segment, with one member that directs.
+type scene struct {
+	testing.TB
+	club club
+	seg  *shm.Segment
+	main member
+}
+
+func newScene(t testing.TB, c club, seg *shm.Segment, lock *psync.Options, o *psync.ConditionOptions) *scene {
+	t.Helper()
+	c.found(t, seg, lock, o)
+	return &scene{t, c, seg, c.join(t, seg)}
+}
+
+// party attaches a party of its own.
+func (s *scene) party() *shm.Segment {
+	s.Helper()
+	return closing(s, must(s.seg.Attach())(s))
+}
+
+func (s *scene) hold()    { s.Helper(); wantNil(s, "Acquire", s.main.Acquire(within(s))) }
+func (s *scene) release() { s.Helper(); wantNil(s, "Release", s.main.Release()) }
+
+func (s *scene) notify(n int) {
+	s.Helper()
+	s.hold()
+	wantNil(s, "Notify", s.main.Notify(n))
+	s.release()
+}
+
+// awaitWaiting waits until n wait, and have released the lock.
+func (s *scene) awaitWaiting(n int) {
+	s.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Microsecond) {
+		s.hold()
+		now := s.main.Waiting()
+		s.release()
+		if now == n {
+			return
+		}
+		if time.Now().After(deadline) {
+			stuck(s, fmt.Sprintf("%d wait, not %d", now, n))
+		}
+	}
+}
+
+// wait lets a new member in seg wait, and returns when it does. What it finds
+// when it returns from Wait is checked.
+func (s *scene) wait(seg *shm.Segment) <-chan error {
+	s.Helper()
+	return s.waitIn(context.Background(), s.club.join(s, seg))
+}
+
+func (s *scene) waitIn(ctx context.Context, m member) <-chan error {
+	s.Helper()
+	s.hold()
+	before := s.main.Waiting()
+	s.release()
+	done := async(func() error {
+		if err := m.Acquire(ctx); err != nil {
+			return err
+		}
+		err := m.Wait(ctx)
+		if err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			if e := m.Release(); e != nil {
+				return fmt.Errorf("Wait returned %w without the lock: %w", err, e)
+			}
+		}
+		return err
+	})
+	s.awaitWaiting(before + 1)
+	return done
+}
+
+// wakes waits for the end of a Wait that was notified.
+func (s *scene) wakes(c <-chan error) {
+	s.Helper()
+	wantNil(s, "Wait", await(s, c, "a waiter that was notified"))
+}
+
+// sleeps checks that those wait.
+func (s *scene) sleeps(cs ...<-chan error) {
+	s.Helper()
+	s.awaitWaiting(len(cs))
+	for i, c := range cs {
+		select {
+		case err := <-c:
+			s.Fatalf("waiter %d: Wait returned %v, though nobody notified it", i, err)
+		default:
+		}
+	}
+}
+
+func onAll(t *testing.T, f func(t *testing.T, c club, seg *shm.Segment)) {
+	for name, c := range map[string]club{"lock": lockClub{}, "rlock": rlockClub{}} {
+		t.Run(name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, seg *shm.Segment) { f(t, c, seg) })
+		})
+	}
+}
+
+func TestCondition(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		f    func(s *scene)
+	}{
+		{"C01_not_held", testCondNotHeld},
+		{"C02_notify_wakes_one", testCondNotifyOne},
+		{"C03_notify_all", testCondNotifyAll},
+		{"C04_notify_n", testCondNotifyN},
+		{"C05_timeout", testCondTimeout},
+		{"C06_cancelled_with_lock", testCondCancelled},
+		{"C08_wait_for", testCondWaitFor},
+		{"C09_wait_for_timeout", testCondWaitForTimeout},
+		{"C10_nobody_waits", testCondNobodyWaits},
+		{"order", testCondOrder},
+		{"handed_on_by_close", testCondHandedOnByClose},
+		{"closed", testCondClosed},
+		{"closed_while_waiting", testCondClosedWhileWaiting},
+		{"segment_closed_while_waiting", testCondSegmentClosed},
+		{"C11_dead_waiter", testCondDeadWaiter},
+		{"dead_notified_waiter", testCondDeadNotified},
+		{"dead_lock_owner", testCondDeadOwner},
+		{"hammer", testCondHammer},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			onAll(t, func(t *testing.T, c club, seg *shm.Segment) {
+				test.f(newScene(t, c, seg, nil, nil))
+			})
+		})
+	}
+}
+
+func testCondNotHeld(s *scene) {
+	for _, other := range []*shm.Segment{nil, s.party()} {
+		if other != nil { // somebody else holds it
+			m := s.club.join(s, other)
+			wantNil(s, "Acquire", m.Acquire(within(s)))
+			defer func() { wantNil(s, "Release", m.Release()) }()
+		}
+		wantError(s, "Wait", s.main.Wait(within(s)), psync.ErrNotHeld)
+		wantError(s, "Wait, expired", s.main.Wait(expired), psync.ErrNotHeld)
+		wantError(s, "WaitFor", s.main.WaitFor(within(s), func() bool { return false }), psync.ErrNotHeld)
+		for n := -1; n <= 2; n++ {
+			wantError(s, "Notify", s.main.Notify(n), psync.ErrNotHeld)
+		}
+		wantError(s, "NotifyAll", s.main.NotifyAll(), psync.ErrNotHeld)
+	}
+}
+
+func testCondNotifyOne(s *scene) {
+	a, b := s.wait(s.seg), s.wait(s.party())
+	s.notify(1)
+	s.wakes(a)
+	s.sleeps(b)
+	s.notify(1)
+	s.wakes(b)
+}
+
+func testCondNotifyAll(s *scene) {
+	parties := []*shm.Segment{s.seg, s.party()}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	early := make(chan error, 6)
+	for i := range 6 {
+		m := s.club.join(s, parties[i%2])
+		go func() {
+			err := m.Acquire(context.Background())
+			if err == nil {
+				err = m.Wait(ctx)
+				err = errors.Join(err, m.Release())
+			}
+			early <- err
+		}()
+	}
+	for range 6 {
+		wantError(s, "Wait", await(s, early, "a waiter whose time is over"), context.DeadlineExceeded)
+	}
+	var late [6]<-chan error
+	for i := range late {
+		late[i] = s.wait(parties[i%2])
+	}
+	s.hold()
+	wantNil(s, "NotifyAll", s.main.NotifyAll())
+	s.release()
+	for _, c := range late {
+		s.wakes(c)
+	}
+	s.sleeps(s.wait(s.seg)) // nothing is left
+	s.notify(1)
+}
+
+func testCondNotifyN(s *scene) {
+	parties := []*shm.Segment{s.seg, s.party()}
+	var all [6]<-chan error
+	for i := range all {
+		all[i] = s.wait(parties[i%2])
+	}
+	s.notify(2)
+	s.wakes(all[0])
+	s.wakes(all[1])
+	s.sleeps(all[2:]...)
+	s.notify(4)
+	for _, c := range all[2:] {
+		s.wakes(c)
+	}
+	s.notify(3)
+	s.sleeps(s.wait(s.seg))
+	s.notify(math.MaxInt)
+}
+
+func testCondTimeout(s *scene) {
+	late, cancel := context.WithDeadline(context.Background(), time.Now().Add(-time.Hour))
+	defer cancel()
+	for range 3 {
+		s.hold()
+		wantError(s, "Wait, expired", s.main.Wait(expired), context.Canceled)
+		wantError(s, "Wait, late", s.main.Wait(late), context.DeadlineExceeded)
+		begin := time.Now()
+		short, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+		wantError(s, "Wait", s.main.Wait(short), context.DeadlineExceeded)
+		cancel()
+		if d := time.Since(begin); d < 10*time.Millisecond {
+			s.Errorf("Wait gave up after %v", d)
+		}
+		s.release() // it was held
+	}
+	done := s.wait(s.seg)
+	s.notify(1)
+	s.wakes(done)
+}
+
+// Who is cancelled comes back with the lock, however long that takes.
+func testCondCancelled(s *scene) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := s.waitIn(ctx, s.club.join(s, s.party()))
+	s.hold()
+	cancel()
+	for deadline := time.Now().Add(patience); s.main.Waiting() > 0; time.Sleep(100 * time.Microsecond) {
+		if time.Now().After(deadline) {
+			stuck(s, "a cancelled waiter goes on to wait")
+		}
+	}
+	wantNil(s, "Notify of nobody", s.main.Notify(1))
+	awaitAsleep(s, os.Getpid(), 1)
+	select {
+	case err := <-done:
+		s.Fatalf("Wait returned %v, but another holds the lock", err)
+	default:
+	}
+	s.release()
+	wantError(s, "Wait", await(s, done, "a cancelled waiter"), context.Canceled)
+
+	// A notification that came first is not lost.
+	ctx, cancel = context.WithCancel(context.Background())
+	done = s.waitIn(ctx, s.club.join(s, s.seg))
+	s.hold()
+	wantNil(s, "Notify", s.main.Notify(1))
+	cancel()
+	s.release()
+	s.wakes(done)
+}
+
+func testCondWaitFor(s *scene) {
+	yes := func() bool { return true }
+	wantNil(s, "WaitFor of what is true, not held", s.main.WaitFor(expired, yes))
+	c := newCells(s, s.seg, 1)
+	state := c.plain(0)
+	m := s.club.join(s, s.party())
+	done := async(func() error {
+		if err := m.Acquire(context.Background()); err != nil {
+			return err
+		}
+		err := m.WaitFor(context.Background(), func() bool { return *state == 4 })
+		if err == nil && *state != 4 {
+			err = errors.New("WaitFor returned too early")
+		}
+		return errors.Join(err, m.Release())
+	})
+	for range 4 {
+		s.awaitWaiting(1)
+		s.hold()
+		*state++
+		wantNil(s, "NotifyAll", s.main.NotifyAll())
+		s.release()
+	}
+	s.wakes(done)
+	s.hold()
+	calls := 0
+	wantNil(s, "WaitFor of what is true", s.main.WaitFor(expired, func() bool { calls++; return true }))
+	if calls != 1 {
+		s.Errorf("pred was called %d times", calls)
+	}
+	s.release()
+	runtime.KeepAlive(c)
+}
+
+func testCondWaitForTimeout(s *scene) {
+	s.hold()
+	defer s.release()
+	for _, d := range []time.Duration{-time.Second, 0, 10 * time.Millisecond} {
+		begin := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), d)
+		calls := 0
+		wantError(s, "WaitFor", s.main.WaitFor(ctx, func() bool { calls++; return false }), context.DeadlineExceeded)
+		if took := time.Since(begin); took < d {
+			s.Errorf("WaitFor gave up after %v", took)
+		}
+		// It became true without a notification: pred has the last word.
+		first := true
+		wantNil(s, "WaitFor", s.main.WaitFor(ctx, func() bool { defer func() { first = false }(); return !first }))
+		cancel()
+	}
+}
+
+func testCondNobodyWaits(s *scene) {
+	s.hold()
+	for n := -1; n <= 3; n++ {
+		wantNil(s, "Notify", s.main.Notify(n))
+	}
+	wantNil(s, "NotifyAll", s.main.NotifyAll())
+	wantError(s, "Wait", s.main.Wait(expired), context.Canceled)
+	s.release()
+	done := s.wait(s.seg)
+	for n := -1; n <= 0; n++ {
+		s.notify(n)
+	}
+	s.sleeps(done)
+	s.notify(1)
+	s.wakes(done)
+}
+
+// Places are used in any order; the notifications keep that of coming.
+func testCondOrder(s *scene) {
+	const n = 12
+	var all []<-chan error
+	var cancels []func()
+	r := rand.New(rand.NewPCG(7, 7))
+	come := func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		all, cancels = append(all, s.waitIn(ctx, s.club.join(s, s.seg))), append(cancels, cancel)
+	}
+	for range n {
+		come()
+	}
+	for range 3 * n {
+		if i := r.IntN(len(all)); r.IntN(2) == 0 {
+			cancels[i]()
+			wantError(s, "Wait", await(s, all[i], "a cancelled waiter"), context.Canceled)
+			all, cancels = append(all[:i:i], all[i+1:]...), append(cancels[:i:i], cancels[i+1:]...)
+		} else {
+			s.notify(1)
+			s.wakes(all[0])
+			cancels[0]()
+			all, cancels = all[1:], cancels[1:]
+		}
+		come()
+		s.sleeps(all...)
+	}
+	for i, c := range all {
+		s.notify(1)
+		s.wakes(c)
+		cancels[i]()
+	}
+}
+
+// Who was notified and can't come back hands its notification on, to one who
+// waited at the time.
+func testCondHandedOnByClose(s *scene) {
+	first := s.club.join(s, s.seg)
+	a := s.waitIn(context.Background(), first)
+	b := s.wait(s.party())
+	late := s.club.join(s, s.seg)
+	s.hold()
+	wantNil(s, "Notify", s.main.Notify(1))
+	wantNil(s, "Close", first.Close())
+	wantError(s, "Wait", await(s, a, "a waiter of a closed condition"), psync.ErrClosed)
+	s.release()
+	s.wakes(b)
+	// Nobody is left who waited then: it is void.
+	first = s.club.join(s, s.seg)
+	a = s.waitIn(context.Background(), first)
+	s.hold()
+	wantNil(s, "Notify", s.main.Notify(1))
+	wantNil(s, "Close", first.Close())
+	wantError(s, "Wait", await(s, a, "a waiter of a closed condition"), psync.ErrClosed)
+	s.release()
+	c := s.waitIn(context.Background(), late)
+	s.sleeps(c)
+	s.notify(1)
+	s.wakes(c)
+}
+
+func condAllFail(t testing.TB, m member) {
+	t.Helper()
+	wantError(t, "Wait", m.Wait(within(t)), psync.ErrClosed)
+	wantError(t, "Wait, expired", m.Wait(expired), psync.ErrClosed)
+	wantError(t, "WaitFor", m.WaitFor(within(t), func() bool { return false }), psync.ErrClosed)
+	wantError(t, "Notify", m.Notify(1), psync.ErrClosed)
+	wantError(t, "NotifyAll", m.NotifyAll(), psync.ErrClosed)
+}
+
+func testCondClosed(s *scene) {
+	m := s.club.join(s, s.seg)
+	wantNil(s, "Acquire", m.Acquire(within(s)))
+	for range 2 {
+		wantNil(s, "Close", m.Close())
+	}
+	condAllFail(s, m)
+	condAllFail(s, lockMember{new(psync.Condition)})
+	condAllFail(s, rlockMember{new(psync.RCondition), new(psync.Holder)})
+
+	party := must(s.seg.Attach())(s)
+	far := s.club.join(s, party)
+	wantNil(s, "Close", party.Close())
+	condAllFail(s, far)
+}
+
+func testCondClosedWhileWaiting(s *scene) {
+	m := s.club.join(s, s.seg)
+	a, b := s.waitIn(context.Background(), m), s.wait(s.seg)
+	wantNil(s, "Close", m.Close())
+	wantError(s, "Wait", await(s, a, "a waiter of a closed condition"), psync.ErrClosed)
+	s.sleeps(b)
+	s.notify(1)
+	s.wakes(b)
+}
+
+func testCondSegmentClosed(s *scene) {
+	party := must(s.seg.Attach())(s)
+	a, b, c := s.wait(party), s.wait(party), s.wait(s.seg)
+	wantNil(s, "Close", party.Close())
+	for _, done := range []<-chan error{a, b} {
+		wantError(s, "Wait", await(s, done, "a waiter of a closed segment"), psync.ErrClosed)
+	}
+	s.sleeps(c)
+	s.notify(1) // not to those who are gone
+	s.wakes(c)
+}
+
+func testCondDeadWaiter(s *scene) {
+	for _, n := range []int{1, math.MaxInt} {
+		party := must(s.seg.Attach())(s)
+		a, b, c := s.wait(party), s.wait(s.seg), s.wait(party)
+		partyDies(s.TB.(*testing.T), s.seg, party)
+		for _, done := range []<-chan error{a, c} {
+			wantError(s, "Wait of the dead", await(s, done, "a dead waiter"), psync.ErrClosed)
+		}
+		s.sleeps(b)
+		s.notify(n)
+		s.wakes(b)
+	}
+}
+
+func testCondDeadNotified(s *scene) {
+	for range 3 {
+		party := must(s.seg.Attach())(s)
+		a, b, c := s.wait(party), s.wait(s.seg), s.wait(s.seg)
+		s.hold()
+		wantNil(s, "Notify", s.main.Notify(1))
+		partyDies(s.TB.(*testing.T), s.seg, party)
+		wantError(s, "Wait of the dead", await(s, a, "a dead waiter"), psync.ErrClosed)
+		s.release()
+		select { // either has it, and one has it
+		case err := <-b:
+			wantNil(s, "Wait", err)
+			s.sleeps(c)
+			s.notify(1)
+			s.wakes(c)
+		case err := <-c:
+			wantNil(s, "Wait", err)
+			s.sleeps(b)
+			s.notify(1)
+			s.wakes(b)
+		case <-time.After(patience):
+			stuck(s, "a notification was lost with the dead")
+		}
+	}
+}
+
+// recoverer is what both locks' members have in the tests of dead owners.
+func recoverLock(s *scene, m member, repair func() error) error {
+	switch m := m.(type) {
+	case lockMember:
+		return m.L().Recover(within(s), repair)
+	case rlockMember:
+		return m.L().Recover(within(s), m.h, repair)
+	}
+	panic("unknown member")
+}
+
+func testCondDeadOwner(s *scene) {
+	party := must(s.seg.Attach())(s)
+	far := s.club.join(s, party)
+	a, b := s.wait(s.seg), s.wait(s.party())
+	ctx, cancel := context.WithCancel(context.Background())
+	c := s.waitIn(ctx, s.club.join(s, s.seg))
+	wantNil(s, "Acquire", far.Acquire(within(s)))
+	wantNil(s, "Notify", far.Notify(1))
+	cancel()
+	partyDies(s.TB.(*testing.T), s.seg, party)
+	for _, done := range []<-chan error{a, b, c} {
+		err := await(s, done, "a waiter whose lock the dead hold")
+		wantError(s, "Wait", err, psync.ErrOwnerDied)
+		if errors.Is(err, context.Canceled) {
+			s.Errorf("Wait: %v says that the lock is held", err)
+		}
+	}
+	wantError(s, "Notify", s.main.Notify(1), psync.ErrNotHeld)
+	wantError(s, "Wait", s.main.Wait(within(s)), psync.ErrNotHeld)
+	wantNil(s, "Recover", recoverLock(s, s.main, s.main.NotifyAll))
+	done := s.wait(s.seg)
+	s.sleeps(done)
+	s.notify(1)
+	s.wakes(done)
+}
+
+// Items are put and got, with random deadlines: none is lost, and whoever waits
+// without a deadline gets one in the end. The items' counter is not atomic: on the
+// heap the race detector sees what synchronizes.
+func testCondHammer(s *scene) {
+	const parties, getters, each = 2, 3, 150
+	segs := []*shm.Segment{s.seg, s.party()}
+	c := newCells(s, s.seg, 1)
+	items := c.plain(0)
+	ctx := within(s)
+	all(s, "users of the condition", parties*(getters+1), func(i int) error {
+		m := s.club.join(s, segs[i%parties])
+		r := rand.New(rand.NewPCG(uint64(i), 1))
+		for n := 0; n < each; {
+			if err := m.Acquire(ctx); err != nil {
+				return err
+			}
+			var err error
+			if i < parties { // a putter, of as many as the getters get
+				*items += getters
+				err = m.Notify(getters)
+				n++
+			} else {
+				short, cancel := ctx, context.CancelFunc(func() {})
+				if i%3 > 0 {
+					short, cancel = context.WithTimeout(ctx, time.Duration(r.IntN(300))*time.Microsecond)
+				}
+				err = m.WaitFor(short, func() bool { return *items > 0 })
+				cancel()
+				if err == nil {
+					*items--
+					n++
+				} else if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+					err = nil
+				}
+			}
+			if err := errors.Join(err, m.Release()); err != nil {
+				return err
+			}
+			if i < parties {
+				runtime.Gosched()
+			}
+		}
+		return nil
+	})
+	if *items != 0 {
+		s.Errorf("%d items are left", *items)
+	}
+	runtime.KeepAlive(c)
+}
+
+// The depth of a reentrant lock is given up in Wait, and restored.
+func TestC07_ConditionRestoresDepth(t *testing.T) {
+	onBoth(t, func(t *testing.T, seg *shm.Segment) {
+		s := newScene(t, rlockClub{}, seg, nil, nil)
+		m := s.club.join(t, seg).(rlockMember)
+		for range 3 {
+			wantNil(t, "Acquire", m.Acquire(within(t)))
+		}
+		end := make(chan error, 1)
+		go func() {
+			err := m.Wait(context.Background())
+			if err == nil {
+				err = m.Wait(expired)
+			}
+			end <- err
+		}()
+		s.awaitWaiting(1) // so the lock is free
+		s.notify(1)
+		wantError(t, "second Wait", await(t, end, "a waiter that was notified"), context.Canceled)
+		for range 3 {
+			wantError(t, "TryAcquire by another", m.L().TryAcquire(new(psync.Holder)), psync.ErrHeld)
+			wantNil(t, "Release", m.Release())
+		}
+		wantError(t, "fourth Release", m.Release(), psync.ErrNotHeld)
+	})
+}
+
+func TestConditionMaking(t *testing.T) {
+	onBoth(t, func(t *testing.T, seg *shm.Segment) {
+		l, rl := newLock(t, seg), newRLock(t, seg)
+		few := &psync.ConditionOptions{Waiters: 8}
+		c := closing(t, must(psync.NewCondition(seg, "c", l, few))(t))
+		closing(t, must(psync.NewRCondition(seg, "r", rl, few))(t))
+		if c.L() == nil || c.L().Handle() != l.Handle() {
+			t.Errorf("L is %v, want %v", c.L().Handle(), l.Handle())
+		}
+		wantNil(t, "Acquire", l.Acquire(t.Context()))
+		wantNil(t, "Close", c.L().Close())
+		wantNil(t, "Notify after L was closed", c.Notify(1))
+		wantError(t, "Wait after L was closed", c.Wait(expired), context.Canceled)
+		wantNil(t, "Release", l.Release())
+
+		var same psync.Condition
+		wantNil(t, "UnmarshalText", same.UnmarshalText(must(c.MarshalText())(t)))
+		wantNil(t, "Close", same.Close())
+		if same.L() != nil {
+			t.Error("a closed condition has a lock")
+		}
+		closed := must(psync.NewLock(seg, "gone", nil))(t)
+		wantNil(t, "Close", closed.Close())
+		part := lockOfAnother(t, seg)
+		for _, w := range []int{-1, 1<<20 + 1} {
+			o := &psync.ConditionOptions{Waiters: w}
+			wantError(t, "number of waiters", second(psync.NewCondition(seg, "", l, o)), psync.ErrInvalid)
+			wantError(t, "number of waiters", second(psync.NewRCondition(seg, "", rl, o)), psync.ErrInvalid)
+		}
+		for _, test := range []struct {
+			what string
+			err  error
+			want error
+		}{
+			{"name that is taken", second(psync.NewCondition(seg, "c", l, few)), fs.ErrExist},
+			{"name of nothing", second(psync.OpenCondition(seg, "x")), fs.ErrNotExist},
+			{"a closed lock", second(psync.NewCondition(seg, "", closed, few)), psync.ErrClosed},
+			{"a lock of another segment", second(psync.NewCondition(heap(t), "", l, few)), shm.ErrMismatch},
+			{"a lock inside another object", second(psync.NewCondition(seg, "", part, few)), shm.ErrMismatch},
+			{"condition of the other kind", second(psync.OpenCondition(seg, "r")), shm.ErrMismatch},
+			{"condition of the other kind", second(psync.OpenRCondition(seg, "c")), shm.ErrMismatch},
+		} {
+			wantError(t, test.what, test.err, test.want)
+		}
+		// The lock is found by its place in the directory, and may be gone.
+		named := must(psync.NewLock(seg, "named", nil))(t)
+		must(psync.NewCondition(seg, "orphan", named, few))(t)
+		wantNil(t, "Remove", seg.Remove("named"))
+		wantError(t, "a lock that was removed", second(psync.OpenCondition(seg, "orphan")), fs.ErrNotExist)
+	})
+}
+
+// One waiter more than there are places is told so; places are used again.
+func TestConditionPlaces(t *testing.T) {
+	onBoth(t, func(t *testing.T, seg *shm.Segment) {
+		s := newScene(t, lockClub{}, seg, nil, &psync.ConditionOptions{Waiters: 3})
+		m := s.main.(lockMember)
+		for range 5 {
+			party := must(seg.Attach())(t)
+			a, b, c := s.wait(party), s.wait(seg), s.wait(party)
+			s.hold()
+			wantError(t, "Wait without a place", m.Wait(within(t)), psync.ErrWaiters)
+			wantError(t, "WaitFor without a place", m.WaitFor(within(t), func() bool { return false }), psync.ErrWaiters)
+			wantNil(t, "Notify of who leaves it behind", m.Notify(1))
+			partyDies(t, seg, party)
+			// The dead are gone before the lock is free: they can't take it.
+			wantError(t, "Wait", await(t, a, "a dead waiter"), psync.ErrClosed)
+			wantError(t, "Wait", await(t, c, "a dead waiter"), psync.ErrClosed)
+			s.release() // it was held
+			s.wakes(b)
+			// What is left behind is void; so are the places of the dead.
+			party = must(seg.Attach())(t)
+			a = s.wait(party)
+			s.hold()
+			wantNil(t, "Notify", m.Notify(1))
+			partyDies(t, seg, party)
+			wantError(t, "Wait", await(t, a, "a dead waiter"), psync.ErrClosed)
+			s.release()
+		}
+		if n := m.Used(); n > 3 {
+			t.Errorf("%d places were used", n)
+		}
+	})
+	t.Run("used_again", func(t *testing.T) {
+		s := newScene(t, lockClub{}, heap(t), nil, nil)
+		for range 100 {
+			done := s.wait(s.seg)
+			s.notify(1)
+			s.wakes(done)
+		}
+		if n := s.main.(lockMember).Used(); n != 1 {
+			t.Errorf("%d places were used for one waiter at a time", n)
+		}
+	})
+}
+
+// With a lock that ignores deaths a dead notifier is one that has notified some.
+func TestConditionIgnoreDeaths(t *testing.T) {
+	onAll(t, func(t *testing.T, c club, seg *shm.Segment) {
+		s := newScene(t, c, seg, &psync.Options{IgnoreDeaths: true}, nil)
+		party := must(seg.Attach())(t)
+		far := c.join(t, party)
+		a, b := s.wait(seg), s.wait(seg)
+		wantNil(t, "Acquire", far.Acquire(within(t)))
+		wantNil(t, "Notify", far.Notify(1))
+		partyDies(t, seg, party)
+		s.wakes(a)
+		s.sleeps(b)
+		s.notify(1)
+		s.wakes(b)
+	})
+}
+
+// Whatever stands in the condition's memory, each call ends.
+func TestConditionHostileBytes(t *testing.T) {
+	onBoth(t, func(t *testing.T, seg *shm.Segment) {
+		s := newScene(t, lockClub{}, seg, nil, &psync.ConditionOptions{Waiters: 5})
+		m := s.main.(lockMember)
+		const conditionPrint, head = 1, 128
+		o := must(seg.OpenObject(shm.KindCondition, "c", conditionPrint))(t)
+		mem := view.Slice[atomic.Uint32](o.Bytes(), 0, len(o.Bytes())/4)
+		seed := rand.Uint64()
+		r := rand.New(rand.NewPCG(seed, 1))
+		scribble := func() {
+			for range r.IntN(8) {
+				mem[head/4+r.IntN(len(mem)-head/4)].Store(r.Uint32() >> r.IntN(33))
+			}
+		}
+		known := []error{nil, psync.ErrWaiters, shm.ErrCorrupt, context.DeadlineExceeded}
+		done := async(func() error {
+			for range 1000 {
+				if err := m.Acquire(context.Background()); err != nil {
+					return err
+				}
+				scribble()
+				short, cancel := context.WithTimeout(context.Background(), 200*time.Microsecond)
+				go scribbleLater(mem[head/4:], r.Uint64())
+				err := m.Wait(short)
+				cancel()
+				ok := false
+				for _, e := range known {
+					ok = ok || errors.Is(err, e)
+				}
+				if !ok {
+					return err
+				}
+				if errors.Is(err, shm.ErrCorrupt) {
+					continue // not held
+				}
+				scribble()
+				if err := errors.Join(m.Notify(r.IntN(4)), m.NotifyAll(), m.Release()); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		wantNil(t, "operations", await(t, done, fmt.Sprintf("operation on nonsense, seed %d", seed)))
+		// Links to nonsense do not open.
+		for range 200 {
+			for i := range 4 {
+				mem[i].Store(r.Uint32() >> r.IntN(33))
+			}
+			if c, err := psync.OpenCondition(seg, "c"); err == nil {
+				wantNil(t, "Close", c.Close())
+			}
+		}
+		runtime.KeepAlive(o)
+	})
+}
+
+func scribbleLater(mem []atomic.Uint32, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 2))
+	mem[r.IntN(len(mem))].Store(r.Uint32() >> r.IntN(33))
+}
+
+// A condJob is what a child is given. Cell 0 counts those that are going to
+// wait, cell 1 those that were notified.
+type condJob struct {
+	Cond  *psync.Condition
+	Cells *cells
+	N     int
+}
+
+var condWaiter = proc.Register("condition waiter", func(ctx context.Context, j condJob) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for range j.N {
+		if err := j.Cond.L().Acquire(ctx); err != nil {
+			return 0, err
+		}
+		j.Cells.add(0)
+		if err := j.Cond.Wait(ctx); err != nil {
+			return 0, err
+		}
+		if err := j.Cond.L().Release(); err != nil {
+			return 0, err
+		}
+		j.Cells.add(1)
+	}
+	return j.N, nil
+})
+
+func (s *scene) child(c *cells, n int, env ...string) *proc.Call[int] {
+	s.Helper()
+	s.hold()
+	before := s.main.Waiting()
+	s.release()
+	p, err := condWaiter.New(condJob{s.main.(lockMember).Condition, c, n}, &proc.Options{Env: env})
+	if err == nil {
+		err = p.Start(within(s))
+	}
+	wantNil(s, "start", err)
+	s.Cleanup(func() { kill(s, p) })
+	if len(env) == 0 {
+		s.awaitWaiting(before + 1)
+	}
+	return p
+}
+
+// stop stops a child, and returns when it has stopped.
+func stop(t testing.TB, p *proc.Call[int]) {
+	t.Helper()
+	wantNil(t, "SIGSTOP", syscall.Kill(p.PID(), syscall.SIGSTOP))
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+		var pid int
+		var name, state string
+		fmt.Sscanf(string(stat), "%d %s %s", &pid, &name, &state)
+		if state == "T" {
+			return
+		}
+		if time.Now().After(deadline) {
+			stuck(t, "a child does not stop: "+string(stat))
+		}
+	}
+}
+
+func TestConditionProcesses(t *testing.T) {
+	scene := func(t *testing.T) (*scene, *cells) {
+		seg := anonymous(t)
+		return newScene(t, lockClub{}, seg, nil, nil), newCells(t, seg, 2)
+	}
+	t.Run("C02_L15_across", func(t *testing.T) {
+		s, c := scene(t)
+		a, b := s.child(c, 2), s.child(c, 2)
+		here := s.wait(s.seg)
+		s.notify(1)
+		c.await(t, 1, 1)
+		s.awaitWaiting(3) // the first waits again
+		s.hold()
+		wantNil(t, "NotifyAll", s.main.NotifyAll())
+		s.release()
+		s.wakes(here)
+		c.await(t, 1, 3)
+		s.awaitWaiting(1)
+		s.notify(1)
+		joined(t, a)
+		joined(t, b)
+	})
+	for _, n := range []int{1, math.MaxInt} {
+		t.Run(fmt.Sprintf("C11_killed_asleep_notify_%d", n), func(t *testing.T) {
+			s, c := scene(t)
+			a, b := s.child(c, 1), s.child(c, 1)
+			awaitAsleep(t, a.PID(), 1)
+			awaitAsleep(t, b.PID(), 1)
+			here := s.wait(s.seg)
+			kill(t, a)
+			kill(t, b)
+			s.awaitWaiting(1)
+			begin := time.Now()
+			s.notify(n)
+			if d := time.Since(begin); d > prompt {
+				t.Errorf("Notify took %v", d)
+			}
+			s.wakes(here)
+		})
+	}
+	// Killed after it was notified and before it could move.
+	t.Run("C11_killed_notified", func(t *testing.T) {
+		s, c := scene(t)
+		a := s.child(c, 1)
+		stop(t, a)
+		x, y := s.wait(s.seg), s.wait(s.seg)
+		s.notify(1)
+		s.sleeps(x, y)
+		kill(t, a)
+		select {
+		case err := <-x:
+			wantNil(t, "Wait", err)
+			x = y
+		case err := <-y:
+			wantNil(t, "Wait", err)
+		case <-time.After(patience):
+			stuck(t, "the notification of a dead waiter is lost")
+		}
+		s.sleeps(x)
+		s.notify(1)
+		s.wakes(x)
+	})
+	t.Run("killed_notified_newcomer", func(t *testing.T) {
+		s, c := scene(t)
+		a := s.child(c, 1)
+		stop(t, a)
+		s.notify(1)
+		x := s.wait(s.seg) // it came after the notification
+		kill(t, a)
+		s.awaitParties(1)
+		y := s.wait(s.seg)
+		s.sleeps(x, y)
+		s.notify(1)
+		s.wakes(x)
+		s.sleeps(y)
+		s.notify(1)
+		s.wakes(y)
+	})
+	// One who waited at the time has not looked yet: the place is kept for it.
+	t.Run("killed_notified_kept", func(t *testing.T) {
+		s, c := scene(t)
+		a := s.child(c, 1)
+		stop(t, a)
+		heir := s.child(c, 1)
+		stop(t, heir)
+		s.notify(1)
+		kill(t, a)
+		s.awaitParties(2)
+		x := s.wait(s.seg)
+		wantNil(t, "SIGCONT", resume(heir))
+		joined(t, heir)
+		s.sleeps(x)
+		s.notify(1)
+		s.wakes(x)
+	})
+	// The one that could have had the dead one's notification got the next one
+	// instead: that is the newcomer's now.
+	t.Run("killed_notified_renewed", func(t *testing.T) {
+		s, c := scene(t)
+		a := s.child(c, 1)
+		stop(t, a)
+		x := s.wait(s.seg)
+		s.notify(1)
+		y := s.wait(s.seg)
+		s.sleeps(x, y)
+		s.notify(1)
+		s.wakes(x)
+		z := s.wait(s.seg)
+		s.sleeps(y, z)
+		kill(t, a)
+		s.wakes(y)
+		s.sleeps(z)
+		s.notify(1)
+		s.wakes(z)
+	})
+}
+
+// awaitParties waits until only n parties are alive, as this one knows.
+func (s *scene) awaitParties(n int) {
+	s.Helper()
+	for deadline := time.Now().Add(patience); must(s.seg.Parties())(s) > n; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			stuck(s, "a death is not announced")
+		}
+	}
+}
+
+// resume lets a stopped child go on.
+func resume(p *proc.Call[int]) error { return syscall.Kill(p.PID(), syscall.SIGCONT) }
+
+// lockOfAnother returns the lock that an object of another kind has inside.
+func lockOfAnother(t *testing.T, seg *shm.Segment) *psync.Lock {
+	t.Helper()
+	fill, err := psync.NewGuard(seg, psync.GuardOptions{})
+	wantNil(t, "NewGuard", err)
+	host := must(seg.NewObject(shm.Spec{
+		Kind: 1000, Size: psync.GuardSize, Init: func(mem []byte) error { fill(mem, 0); return nil },
+	}))(t)
+	return must(psync.OpenGuard(host, 0))(t).Lock()
+}

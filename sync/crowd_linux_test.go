@@ -1,0 +1,400 @@
+package sync_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/pprof"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/proc"
+	"github.com/seed-2e7ecdea/mp/ring"
+	"github.com/seed-2e7ecdea/mp/shm"
+	psync "github.com/seed-2e7ecdea/mp/sync"
+)
+
+// How many wait, and how many OS threads the process may have then.
+const (
+	crowdObjects   = 50
+	crowdPerObject = 100
+	crowdThreads   = 64
+)
+
+// A crowd is many goroutines that are blocked on some objects: at locks that
+// are held, at queues and pipes that are empty, and at queues that are full.
+type crowd struct {
+	locks       []*psync.Lock
+	empty, full []*ring.Queue[uint64]
+	ends        []*ring.Conn // where they receive
+	others      []*ring.Conn // where to send
+
+	waits   []func(ctx context.Context) error // one for each object
+	cancels []context.CancelFunc
+	done    []chan error
+}
+
+// newCrowd makes the objects. Somebody has to take the locks before start.
+func newCrowd(t *testing.T, seg *shm.Segment) *crowd {
+	c := new(crowd)
+	for i := range crowdObjects {
+		var wait func(ctx context.Context) error
+		switch i % 4 {
+		case 0:
+			l := newLock(t, seg)
+			c.locks = append(c.locks, l)
+			wait = func(ctx context.Context) error {
+				if err := l.Acquire(ctx); err != nil {
+					return err
+				}
+				return l.Release()
+			}
+		case 1:
+			q := closing(t, must(ring.NewQueue[uint64](seg, "", 4, nil))(t))
+			c.empty = append(c.empty, q)
+			wait = func(ctx context.Context) error { return second(q.Get(ctx)) }
+		case 2:
+			q := closing(t, must(ring.NewQueue[uint64](seg, "", 1, nil))(t))
+			wantNil(t, "TryPut", q.TryPut(0))
+			c.full = append(c.full, q)
+			wait = func(ctx context.Context) error { return q.Put(ctx, 0) }
+		case 3:
+			a, b, err := ring.NewPipe(seg, "", &ring.PipeOptions{Capacity: 1 << 12})
+			wantNil(t, "NewPipe", err)
+			closing(t, a)
+			closing(t, b)
+			c.ends, c.others = append(c.ends, a), append(c.others, b)
+			wait = func(ctx context.Context) error { return second(a.Receive(ctx)) }
+		}
+		c.waits = append(c.waits, wait)
+	}
+	return c
+}
+
+func crowdSegment(t *testing.T) *shm.Segment {
+	t.Helper()
+	return closing(t, must(shm.Anonymous(4<<20, nil))(t))
+}
+
+// start starts all goroutines and waits until they sleep.
+func (c *crowd) start(t *testing.T) {
+	t.Helper()
+	c.cancels, c.done = nil, nil
+	for i := range crowdObjects * crowdPerObject {
+		ctx, cancel := context.WithCancel(within(t))
+		done := make(chan error, 1)
+		go func() { done <- c.waits[i%crowdObjects](ctx) }()
+		c.cancels, c.done = append(c.cancels, cancel), append(c.done, done)
+	}
+	awaitCrowd(t, len(c.done))
+}
+
+// end makes sure that everybody's wait ended as wanted.
+func (c *crowd) end(t *testing.T, what string, want func(object int) error) {
+	t.Helper()
+	wrong := 0
+	for i, done := range c.done {
+		if err := await(t, done, what); !errors.Is(err, want(i%crowdObjects)) {
+			if wrong++; wrong <= 5 {
+				t.Errorf("%s: wait at object %d: %v", what, i%crowdObjects, err)
+			}
+		}
+		c.cancels[i]()
+	}
+	if wrong > 5 {
+		t.Errorf("%s: %d waits in all ended otherwise", what, wrong)
+	}
+}
+
+// fine wants no error.
+func fine(int) error { return nil }
+
+// awaitCrowd waits until n goroutines are asleep, or about to be.
+func awaitCrowd(t *testing.T, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		asleep := sleepers(t)
+		if asleep == n {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("stuck: %d of %d goroutines sleep", asleep, n)
+		}
+	}
+}
+
+// sleepers counts the goroutines that are where package wait sleeps.
+func sleepers(t *testing.T) (n int) {
+	t.Helper()
+	var text bytes.Buffer
+	if err := pprof.Lookup("goroutine").WriteTo(&text, 1); err != nil {
+		t.Fatal(err)
+	}
+	same := 0 // goroutines of the stack that is being read
+	for s := bufio.NewScanner(&text); s.Scan(); {
+		fmt.Sscanf(s.Text(), "%d @", &same)
+		if strings.Contains(s.Text(), "internal/wait.(*crowd).sleep+") {
+			n += same
+			same = 0
+		}
+	}
+	return n
+}
+
+func threads(t *testing.T) int {
+	t.Helper()
+	return len(must(os.ReadDir("/proc/self/task"))(t))
+}
+
+// thousands skips a test that is too much for the race detector.
+func thousands(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("thousands of goroutines")
+	}
+}
+
+// Many goroutines blocked on some objects hold few threads, and each of them
+// is woken by what it waits for.
+func TestCrowdIsWoken(t *testing.T) {
+	thousands(t)
+	seg := crowdSegment(t)
+	c := newCrowd(t, seg)
+	for round := range 2 {
+		for _, l := range c.locks {
+			wantNil(t, "TryAcquire", l.TryAcquire())
+		}
+		begin := time.Now()
+		c.start(t)
+		n := threads(t)
+		t.Logf("%d goroutines blocked on %d objects after %v; the process has %d threads",
+			len(c.done), crowdObjects, time.Since(begin).Round(time.Millisecond), n)
+		if n >= crowdThreads {
+			t.Errorf("%d threads for %d goroutines", n, len(c.done))
+		}
+		begin = time.Now()
+		for _, l := range c.locks {
+			wantNil(t, "Release", l.Release())
+		}
+		for i := range crowdPerObject {
+			for _, q := range c.empty {
+				wantNil(t, "Put", q.Put(within(t), uint64(i)))
+			}
+			for _, q := range c.full {
+				wantNil(t, "Get", second(q.Get(within(t))))
+			}
+			for _, b := range c.others {
+				wantNil(t, "Send", b.Send(within(t), []byte("message")))
+			}
+		}
+		c.end(t, fmt.Sprintf("round %d", round), fine)
+		t.Logf("all woken in %v; %d threads", time.Since(begin).Round(time.Millisecond), threads(t))
+	}
+}
+
+// Contexts end the waits one by one, each at once.
+func TestCrowdIsCancelled(t *testing.T) {
+	thousands(t)
+	c := newCrowd(t, crowdSegment(t))
+	for _, l := range c.locks {
+		wantNil(t, "TryAcquire", l.TryAcquire())
+	}
+	c.start(t)
+	var took []time.Duration
+	for i, cancel := range c.cancels {
+		begin := time.Now()
+		cancel()
+		wantError(t, "cancelled wait", await(t, c.done[i], "cancelled wait"), context.Canceled)
+		took = append(took, time.Since(begin))
+	}
+	slices.Sort(took)
+	t.Logf("cancelled to returned: %v at the median, %v at most", took[len(took)/2], took[len(took)-1])
+	if took[len(took)/2] > 10*time.Millisecond {
+		t.Errorf("cancelled to returned: %v at the median", took[len(took)/2])
+	}
+}
+
+var crowdOwner = proc.Register("owner of many locks", func(ctx context.Context, in struct {
+	Locks []*psync.Lock
+	Cells *cells
+}) (int, error) {
+	for _, l := range in.Locks {
+		if err := l.TryAcquire(); err != nil {
+			return 0, err
+		}
+	}
+	in.Cells.add(0)
+	<-ctx.Done()
+	return 0, nil
+})
+
+// The death of the locks' owner reaches all who wait for them. The others go
+// on waiting, until their queues are shut down and their pipes end.
+func TestCrowdLearnsOfDeath(t *testing.T) {
+	thousands(t)
+	seg := crowdSegment(t)
+	c, told := newCrowd(t, seg), newCells(t, seg, 1)
+	owner := must(crowdOwner.New(struct {
+		Locks []*psync.Lock
+		Cells *cells
+	}{c.locks, told}, nil))(t)
+	wantNil(t, "Start", owner.Start(within(t)))
+	t.Cleanup(func() { owner.Kill(); await(t, owner.Done(), "end of the owner") })
+	told.await(t, 0, 1)
+	c.start(t)
+	begin := time.Now()
+	owner.Kill()
+	wrong := 0
+	for i, done := range c.done {
+		if i%crowdObjects%4 == 0 {
+			if err := await(t, done, "waiter for a dead owner's lock"); !errors.Is(err, psync.ErrOwnerDied) {
+				wrong++
+			}
+			done <- psync.ErrOwnerDied
+		}
+	}
+	if wrong > 0 {
+		t.Errorf("%d waiters were not told that the owner died", wrong)
+	}
+	t.Logf("all have learnt of the death after %v", time.Since(begin).Round(time.Millisecond))
+	awaitCrowd(t, len(c.done)-len(c.locks)*crowdPerObject)
+	for i := range c.empty {
+		wantNil(t, "Shutdown", c.empty[i].Shutdown())
+	}
+	for i := range c.full {
+		wantNil(t, "Shutdown", c.full[i].Shutdown())
+	}
+	for i := range c.others {
+		wantNil(t, "Close", c.others[i].Close())
+	}
+	c.end(t, "end", func(object int) error {
+		return []error{psync.ErrOwnerDied, ring.ErrShutdown, ring.ErrShutdown, io.EOF}[object%4]
+	})
+}
+
+// Close of the segment reaches all, and its memory goes.
+func TestCrowdIsClosed(t *testing.T) {
+	thousands(t)
+	seg := crowdSegment(t)
+	c := newCrowd(t, seg)
+	for _, l := range c.locks {
+		wantNil(t, "TryAcquire", l.TryAcquire())
+	}
+	c.start(t)
+	begin := time.Now()
+	wantNil(t, "Close", seg.Close())
+	c.end(t, "Close", func(int) error { return shm.ErrClosed })
+	t.Logf("all have returned after %v", time.Since(begin).Round(time.Millisecond))
+}
+
+// crowdOfUsers is many goroutines that use a lock, each so often, some of them
+// with little patience.
+func crowdOfUsers(ctx context.Context, l *psync.Lock, goroutines, times int, use func()) error {
+	done := make(chan error, goroutines)
+	for i := range goroutines {
+		go func() {
+			done <- func() error {
+				for n := 0; n < times; {
+					turn, cancel := ctx, context.CancelFunc(func() {})
+					if i%2 == 0 && n < times/2 {
+						turn, cancel = context.WithTimeout(ctx, time.Duration(50*i)*time.Microsecond)
+					}
+					err := l.Acquire(turn)
+					cancel()
+					if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+						n++
+						continue
+					}
+					if err != nil {
+						return err
+					}
+					n++
+					use()
+					if err := l.Release(); err != nil {
+						return err
+					}
+				}
+				return nil
+			}()
+		}()
+	}
+	var errs error
+	for range goroutines {
+		errs = errors.Join(errs, <-done)
+	}
+	return errs
+}
+
+const crowdOfLock = 60
+
+var lockCrowd = task("crowd of lock users", func(ctx context.Context, j job) error {
+	return crowdOfUsers(ctx, j.Lock, crowdOfLock, j.N, func() {
+		*j.Cells.plain(0)++
+		j.Cells.at(1).Add(1)
+	})
+})
+
+// Crowds of several processes share a lock.
+func TestCrowdsShareLock(t *testing.T) {
+	const times = 100
+	seg := anonymous(t)
+	l, c := newLock(t, seg), newCells(t, seg, 2)
+	j := job{N: times, Lock: l, Cells: c}
+	other, third := start(t, lockCrowd, j), start(t, lockCrowd, j)
+	wantNil(t, "users", crowdOfUsers(within(t), l, crowdOfLock, times, func() {
+		*c.plain(0)++
+		c.at(1).Add(1)
+	}))
+	joined(t, other)
+	joined(t, third)
+	if got, want := *c.plain(0), uint64(c.at(1).Load()); got != want {
+		t.Errorf("the counter under the lock is %d after %d increments", got, want)
+	}
+}
+
+// Crowds whose neighbours are killed again and again come through.
+func TestCrowdOutlivesOthers(t *testing.T) {
+	seg := anonymous(t)
+	l := closing(t, must(psync.NewLock(seg, "", &psync.Options{IgnoreDeaths: true}))(t))
+	c := newCells(t, seg, 2)
+	j := job{N: 1 << 30, Lock: l, Cells: c}
+	done := async(func() error {
+		return crowdOfUsers(within(t), l, crowdOfLock, 200, func() {})
+	})
+	for range 4 {
+		before := c.at(1).Load()
+		victim := start(t, lockCrowd, j)
+		for deadline := time.Now().Add(patience); c.at(1).Load() < before+100; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				stuck(t, "the victim")
+			}
+		}
+		kill(t, victim)
+	}
+	wantNil(t, "users", await(t, done, "users of the lock"))
+}
+
+// The same between two parties of this process, where the race detector looks.
+func TestCrowdOnHeap(t *testing.T) {
+	const goroutines, times = 60, 50
+	seg := heap(t)
+	party := closing(t, must(seg.Attach())(t))
+	l := closing(t, must(psync.NewLock(seg, "l", nil))(t))
+	far := closing(t, must(psync.OpenLock(party, "l"))(t))
+	n := 0 // guarded by the lock
+	var counted atomic.Int64
+	use := func() { n++; counted.Add(1) }
+	done := async(func() error { return crowdOfUsers(within(t), far, goroutines, times, use) })
+	wantNil(t, "users", crowdOfUsers(within(t), l, goroutines, times, use))
+	wantNil(t, "users of the other party", await(t, done, "users"))
+	if n == 0 || int64(n) != counted.Load() {
+		t.Errorf("the counter under the lock is %d after %d increments", n, counted.Load())
+	}
+}

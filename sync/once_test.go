@@ -1,0 +1,441 @@
+//go:build linux
+
+package sync_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/internal/view"
+	"github.com/seed-2e7ecdea/mp/proc"
+	"github.com/seed-2e7ecdea/mp/shm"
+	psync "github.com/seed-2e7ecdea/mp/sync"
+)
+
+func newOnce(t testing.TB, seg *shm.Segment) *psync.Once {
+	t.Helper()
+	return closing(t, must(psync.NewOnce(seg, ""))(t))
+}
+
+func nothing() error { return nil }
+
+// never is a function that must not be called.
+func never(t testing.TB) func() error {
+	return func() error {
+		t.Error("the function was called")
+		return nil
+	}
+}
+
+func wantDone(t testing.TB, o *psync.Once, want bool) {
+	t.Helper()
+	if o.Done() != want {
+		t.Errorf("done is %v, want %v", !want, want)
+	}
+}
+
+func TestOnce(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		f    func(t *testing.T, seg *shm.Segment)
+	}{
+		{"once", testOnce},
+		{"fails", testOnceFails},
+		{"waits", testOnceWaits},
+		{"L04_expired_context", testOnceExpired},
+		{"nested", testOnceNested},
+		{"closed", testOnceClosed},
+		{"close_while_waiting", testOnceCloseWhileWaiting},
+		{"closed_inside", testOnceClosedInside},
+		{"hammer", testOnceHammer},
+		{"handle", testOnceHandle},
+		{"no_allocation", testOnceAllocs},
+	} {
+		t.Run(test.name, func(t *testing.T) { onBoth(t, test.f) })
+	}
+}
+
+func testOnce(t *testing.T, seg *shm.Segment) {
+	o := newOnce(t, seg)
+	wantDone(t, o, false)
+	called := 0
+	for range 3 {
+		wantNil(t, "Do", o.Do(t.Context(), func() error {
+			called++
+			wantDone(t, o, false)
+			return nil
+		}))
+		wantDone(t, o, true)
+	}
+	wantNil(t, "Do, expired", o.Do(expired, never(t)))
+	if called != 1 {
+		t.Errorf("called %d times", called)
+	}
+}
+
+// What fails, panics or leaves by Goexit was not done.
+func testOnceFails(t *testing.T, seg *shm.Segment) {
+	o := newOnce(t, seg)
+	broken := errors.New("broken")
+	for range 3 {
+		wantError(t, "Do that fails", o.Do(t.Context(), func() error { return broken }), broken)
+		wantDone(t, o, false)
+		if v := panicOf(func() { o.Do(t.Context(), func() error { panic("oh") }) }); v != "oh" {
+			t.Errorf("panic %v", v)
+		}
+		wantDone(t, o, false)
+		gone := make(chan bool)
+		go func() {
+			defer close(gone)
+			o.Do(context.Background(), func() error { runtime.Goexit(); return nil })
+		}()
+		await(t, gone, "Goexit")
+		wantDone(t, o, false)
+	}
+	// Who waits meanwhile does it.
+	var next <-chan error
+	wantError(t, "Do that fails", o.Do(t.Context(), func() error {
+		next = async(func() error { return o.Do(context.Background(), nothing) })
+		awaitAsleep(t, os.Getpid(), 1)
+		return broken
+	}), broken)
+	wantNil(t, "Do of who waited", await(t, next, "Do of who waited"))
+	wantDone(t, o, true)
+}
+
+func testOnceWaits(t *testing.T, seg *shm.Segment) {
+	o := must(psync.NewOnce(seg, "o"))(t)
+	far := must(psync.OpenOnce(closing(t, must(seg.Attach())(t)), "o"))(t)
+	const n = 4
+	errs := make(chan error, n)
+	var ended atomic.Bool
+	wantNil(t, "Do", o.Do(t.Context(), func() error {
+		for i := range n {
+			go func() {
+				err := []*psync.Once{o, far}[i%2].Do(context.Background(), never(t))
+				if err == nil && !ended.Load() {
+					err = errors.New("back before the function")
+				}
+				errs <- err
+			}()
+		}
+		awaitAsleep(t, os.Getpid(), n)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		wantError(t, "Do with a timeout", far.Do(ctx, never(t)), context.DeadlineExceeded)
+		wantDone(t, far, false)
+		ended.Store(true)
+		return nil
+	}))
+	for range n {
+		wantNil(t, "Do", await(t, errs, "waiter"))
+	}
+	wantDone(t, far, true)
+}
+
+func testOnceExpired(t *testing.T, seg *shm.Segment) {
+	o := newOnce(t, seg)
+	broken := errors.New("broken")
+	for range 3 {
+		wantError(t, "Do, expired", o.Do(expired, func() error {
+			wantError(t, "Do beside it, expired", o.Do(expired, never(t)), context.Canceled)
+			return broken
+		}), broken)
+	}
+	wantNil(t, "Do, expired", o.Do(expired, nothing))
+}
+
+// A Do of the same once inside waits for itself, as long as its context lets
+// it.
+func testOnceNested(t *testing.T, seg *shm.Segment) {
+	o := newOnce(t, seg)
+	wantNil(t, "Do", o.Do(t.Context(), func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+		defer cancel()
+		wantError(t, "Do inside", o.Do(ctx, never(t)), context.DeadlineExceeded)
+		return nil
+	}))
+	wantDone(t, o, true)
+}
+
+func onceFails(t *testing.T, o *psync.Once) {
+	t.Helper()
+	for range 2 {
+		wantError(t, "Do", o.Do(t.Context(), never(t)), psync.ErrClosed)
+		wantError(t, "Do, expired", o.Do(expired, never(t)), psync.ErrClosed)
+		wantDone(t, o, false)
+	}
+}
+
+func testOnceClosed(t *testing.T, seg *shm.Segment) {
+	o := must(psync.NewOnce(seg, "o"))(t)
+	other := closing(t, must(psync.OpenOnce(seg, "o"))(t))
+	for range 2 {
+		wantNil(t, "Close", o.Close())
+	}
+	onceFails(t, o)
+	var zero psync.Once
+	onceFails(t, &zero)
+	wantNil(t, "Close of the zero Once", zero.Close())
+	for range 2 {
+		party := must(seg.Attach())(t)
+		far := must(psync.OpenOnce(party, "o"))(t)
+		wantNil(t, "Close", party.Close())
+		onceFails(t, far)
+		wantNil(t, "Do", other.Do(t.Context(), nothing))
+	}
+}
+
+func testOnceCloseWhileWaiting(t *testing.T, seg *shm.Segment) {
+	o := must(psync.NewOnce(seg, "o"))(t)
+	other := must(psync.OpenOnce(seg, "o"))(t)
+	party := must(seg.Attach())(t)
+	far := must(psync.OpenOnce(party, "o"))(t)
+	wantNil(t, "Do", o.Do(t.Context(), func() error {
+		errs := make(chan error, 4)
+		for range 2 {
+			go func() { errs <- other.Do(context.Background(), never(t)) }()
+			go func() { errs <- far.Do(context.Background(), never(t)) }()
+		}
+		awaitAsleep(t, os.Getpid(), cap(errs))
+		wantNil(t, "Close", other.Close())
+		wantNil(t, "Close", party.Close())
+		for range cap(errs) {
+			wantError(t, "waiter", await(t, errs, "waiter of a closed once"), psync.ErrClosed)
+		}
+		return nil
+	}))
+}
+
+// Closing the once inside the function changes nothing for the function;
+// closing the segment is like dying in it.
+func testOnceClosedInside(t *testing.T, seg *shm.Segment) {
+	o := must(psync.NewOnce(seg, "o"))(t)
+	other := closing(t, must(psync.OpenOnce(seg, "o"))(t))
+	wantNil(t, "Do", o.Do(t.Context(), func() error { return o.Close() }))
+	wantDone(t, other, true)
+
+	// Not on the heap, whose memory can't be taken away from who is inside.
+	mapped := anonymous(t)
+	o = closing(t, must(psync.NewOnce(mapped, "o"))(t))
+	party := must(mapped.Attach())(t)
+	far := must(psync.OpenOnce(party, "o"))(t)
+	wantError(t, "Do", far.Do(t.Context(), party.Close), psync.ErrClosed)
+	wantDone(t, o, false)
+	wantNil(t, "Do", o.Do(t.Context(), nothing))
+}
+
+// Of many at once one does it, in spite of failures; what it wrote all see.
+func testOnceHammer(t *testing.T, seg *shm.Segment) {
+	const parties, goroutines, rounds = 3, 3, 60
+	broken := errors.New("broken")
+	c := newCells(t, seg, 1)
+	parts := []*shm.Segment{seg}
+	for range parties - 1 {
+		parts = append(parts, closing(t, must(seg.Attach())(t)))
+	}
+	for round := range rounds {
+		name := fmt.Sprint("o", round)
+		closing(t, must(psync.NewOnce(seg, name))(t))
+		*c.plain(0) = 0
+		var inside, done atomic.Int32
+		ctx := within(t)
+		all(t, "users of the once", parties*goroutines, func(i int) error {
+			o, err := psync.OpenOnce(parts[i%parties], name)
+			if err != nil {
+				return err
+			}
+			defer o.Close()
+			for {
+				err := o.Do(ctx, func() error {
+					if inside.Add(1) != 1 {
+						t.Error("two run at once")
+					}
+					defer inside.Add(-1)
+					runtime.Gosched()
+					*c.plain(0)++
+					if rand.IntN(3) > 0 {
+						return broken
+					}
+					done.Add(1)
+					return nil
+				})
+				if err == nil {
+					if *c.plain(0) == 0 || !o.Done() {
+						return fmt.Errorf("Do is back, the value is %d, done is %v", *c.plain(0), o.Done())
+					}
+					return nil
+				}
+				if err != broken {
+					return err
+				}
+			}
+		})
+		if n := done.Load(); n != 1 {
+			t.Fatalf("done %d times", n)
+		}
+		wantNil(t, "Remove", seg.Remove(name))
+	}
+}
+
+func testOnceHandle(t *testing.T, seg *shm.Segment) {
+	o := closing(t, must(psync.NewOnce(seg, "o"))(t))
+	var same psync.Once
+	wantNil(t, "UnmarshalText", same.UnmarshalText(must(o.MarshalText())(t)))
+	wantNil(t, "Do", o.Do(t.Context(), nothing))
+	wantNil(t, "Do of the same", same.Do(t.Context(), never(t)))
+	wantNil(t, "Close", same.Close())
+	wantDone(t, o, true)
+	wantError(t, "name that is taken", second(psync.NewOnce(seg, "o")), fs.ErrExist)
+	wantError(t, "name of nothing", second(psync.OpenOnce(seg, "x")), fs.ErrNotExist)
+	wantError(t, "lock of that name", second(psync.OpenLock(seg, "o")), shm.ErrMismatch)
+}
+
+func testOnceAllocs(t *testing.T, seg *shm.Segment) {
+	o := newOnce(t, seg)
+	ctx := t.Context()
+	wantNil(t, "Do", o.Do(ctx, nothing))
+	var err error
+	f := never(t)
+	wantNoAllocs(t, "Do and Done", func() { err = errors.Join(err, o.Do(ctx, f)); o.Done() })
+	wantNil(t, "Do", err)
+}
+
+// Deaths that are simulated: see the race detector's view of them.
+func TestOnceDeadParty(t *testing.T) {
+	seg := heap(t)
+	party := must(seg.Attach())(t)
+	o := closing(t, must(psync.NewOnce(seg, "o"))(t))
+	far := must(psync.OpenOnce(party, "o"))(t)
+	inside, end := make(chan struct{}), make(chan struct{})
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		far.Do(context.Background(), func() error {
+			close(inside)
+			<-end
+			runtime.Goexit() // it never returns
+			return nil
+		})
+	}()
+	await(t, inside, "function")
+	var called atomic.Int32
+	errs := make(chan error, 3)
+	for range cap(errs) {
+		go func() {
+			errs <- o.Do(context.Background(), func() error { called.Add(1); return nil })
+		}()
+	}
+	awaitAsleep(t, os.Getpid(), cap(errs))
+	wantNil(t, "Announce", seg.Announce(must(party.Drop())(t)))
+	for range cap(errs) {
+		wantNil(t, "Do", await(t, errs, "waiter of a dead runner"))
+	}
+	if n := called.Load(); n != 1 {
+		t.Errorf("called %d times", n)
+	}
+	close(end)
+	await(t, gone, "goroutine of the dead")
+	wantDone(t, o, true)
+}
+
+func TestOnceHostileBytes(t *testing.T) {
+	onBoth(t, func(t *testing.T, seg *shm.Segment) {
+		o := closing(t, must(psync.NewOnce(seg, "o"))(t))
+		obj := must(seg.OpenObject(shm.KindOnce, "o", 1))(t)
+		ctx := within(t)
+		done := async(func() error {
+			for range 2000 {
+				view.At[atomic.Uint32](obj.Bytes(), 0).Store(rand.Uint32())
+				view.At[atomic.Uint32](obj.Bytes(), 16).Store(rand.Uint32() * rand.Uint32N(2))
+				o.Done()
+				short, cancel := context.WithTimeout(ctx, 100*time.Microsecond)
+				err := o.Do(short, nothing)
+				cancel()
+				if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+					return err
+				}
+			}
+			return nil
+		})
+		wantNil(t, "calls", await(t, done, "call on nonsense"))
+		runtime.KeepAlive(obj)
+	})
+}
+
+// onceTask does it once with the others: cell 0 counts those that are ready,
+// cell 1 says go on, cell 2 counts calls.
+var onceTask = partTask("once", func(ctx context.Context, p part) error {
+	p.Cells.add(0)
+	if err := p.Cells.until(ctx, 1, 1); err != nil {
+		return err
+	}
+	return p.Once.Do(ctx, func() error { p.Cells.add(2); return nil })
+})
+
+// stuckOnceTask stays in the function until it is killed.
+var stuckOnceTask = partTask("stuck once", func(ctx context.Context, p part) error {
+	return p.Once.Do(ctx, func() error {
+		p.Cells.add(0)
+		return p.Cells.until(ctx, 1, 1)
+	})
+})
+
+func TestOnceProcesses(t *testing.T) {
+	t.Run("L15_one_of_all", func(t *testing.T) {
+		seg := anonymous(t)
+		o, c := newOnce(t, seg), newCells(t, seg, 3)
+		var procs []*proc.Call[int]
+		for range 4 {
+			procs = append(procs, startPart(t, onceTask, part{Once: o, Cells: c}))
+		}
+		c.await(t, 0, 4)
+		c.add(1)
+		for _, p := range procs {
+			joined(t, p)
+		}
+		wantDone(t, o, true)
+		if n := c.at(2).Load(); n != 1 {
+			t.Errorf("called %d times", n)
+		}
+	})
+	t.Run("runner_killed", func(t *testing.T) {
+		var worst time.Duration
+		for range 5 {
+			seg := anonymous(t)
+			o, c := newOnce(t, seg), newCells(t, seg, 3)
+			p := startPart(t, stuckOnceTask, part{Once: o, Cells: c})
+			c.await(t, 0, 1)
+			var called atomic.Int32
+			errs := make(chan error, 3)
+			for range cap(errs) {
+				go func() {
+					errs <- o.Do(context.Background(), func() error { called.Add(1); return nil })
+				}()
+			}
+			awaitAsleep(t, os.Getpid(), cap(errs))
+			begin := time.Now()
+			wantNil(t, "Kill", p.Kill())
+			for range cap(errs) {
+				wantNil(t, "Do", await(t, errs, "waiter of a dead runner"))
+			}
+			worst = max(worst, time.Since(begin))
+			if n := called.Load(); n != 1 || !o.Done() {
+				t.Errorf("called %d times, done is %v", n, o.Done())
+			}
+			wantNil(t, "Close", seg.Close())
+		}
+		t.Logf("SIGKILL to Do of all: worst %v", worst)
+		if worst > prompt {
+			t.Errorf("waiters got through after %v", worst)
+		}
+	})
+}

@@ -1,0 +1,130 @@
+package sync
+
+import (
+	"context"
+	"math"
+
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// An RCondition is a Condition on an RLock: see there. Its methods say by
+// which Holder the caller holds the lock; who holds it is known exactly. Wait
+// releases the lock however often the Holder has acquired it, and restores that.
+//
+// An RCondition must not be copied. The zero RCondition is closed. All methods
+// may be called from several goroutines at once, each with its own Holder.
+type RCondition struct {
+	handle[rlockCondition, *rlockCondition]
+}
+
+var _ marshaler = (*RCondition)(nil)
+
+const rconditionPrint = 2 // version of conditionWords on an RLock; not conditionPrint
+
+type rlockCondition struct {
+	conditionCore
+	lock RLock
+	c    *rlockCore
+}
+
+// rlockGuard is the lock of a condition in the hands of h.
+type rlockGuard struct {
+	c     *rlockCore
+	h     *Holder
+	depth uint64 // while it is let go
+}
+
+func (g *rlockGuard) held() bool { return g.h.index(g.c) >= 0 }
+func (g *rlockGuard) died() bool { return g.c.died() }
+
+func (g *rlockGuard) letGo() error {
+	g.depth = g.h.remove(g.c)
+	return g.c.mutex.Release()
+}
+
+func (g *rlockGuard) takeBack(wanted func() bool) error {
+	err := g.c.acquire(context.Background(), wanted)
+	if err == nil {
+		g.h.add(g.c, g.depth)
+	}
+	return err
+}
+
+// NewRCondition makes a condition on l in seg, l's segment, with an optional
+// name. It fails as NewCondition does.
+func NewRCondition(seg *shm.Segment, name string, l *RLock, o *ConditionOptions) (*RCondition, error) {
+	c := new(RCondition)
+	if err := newCondition(&c.ref, seg, name, l.Handle(), o); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// OpenRCondition opens the condition of that name and its lock. It fails as
+// OpenCondition does, with shm.ErrMismatch if it is one on a Lock.
+func OpenRCondition(seg *shm.Segment, name string) (*RCondition, error) {
+	c := new(RCondition)
+	if err := c.ref.Open(seg, name); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (*rlockCondition) Type() (shm.Kind, uint64, error) {
+	return shm.KindCondition, rconditionPrint, nil
+}
+
+func (c *rlockCondition) Use(o *shm.Object) error {
+	if err := useCondition(&c.conditionCore, o, &c.lock.ref); err != nil {
+		return err
+	}
+	c.c = c.lock.ref.Load()
+	return nil
+}
+
+// L returns the condition's lock, as Condition.L does.
+func (c *RCondition) L() *RLock {
+	if core := c.ref.Load(); core != nil {
+		return &core.lock
+	}
+	return nil
+}
+
+// Wait is Condition.Wait for h, which holds the lock: ErrNotHeld if not.
+func (c *RCondition) Wait(ctx context.Context, h *Holder) error {
+	core := c.ref.Load()
+	if core == nil {
+		return ErrClosed
+	}
+	_, err := c.wait(ctx, core, h)
+	return err
+}
+
+// WaitFor is Condition.WaitFor for h.
+func (c *RCondition) WaitFor(ctx context.Context, h *Holder, pred func() bool) error {
+	core := c.ref.Load()
+	if core == nil {
+		return ErrClosed
+	}
+	return waitFor(pred, func() (bool, error) { return c.wait(ctx, core, h) })
+}
+
+func (c *RCondition) wait(ctx context.Context, core *rlockCondition, h *Holder) (held bool, err error) {
+	return core.wait(ctx, &rlockGuard{c: core.c, h: h}, c.ref.Wanted(core))
+}
+
+// Notify is Condition.Notify for h, which holds the lock: ErrNotHeld if not.
+func (c *RCondition) Notify(h *Holder, n int) error {
+	core := c.ref.Load()
+	if core == nil {
+		return ErrClosed
+	}
+	if h.index(core.c) < 0 {
+		return core.Done(ErrNotHeld)
+	}
+	core.notify(n)
+	return core.Done(nil)
+}
+
+// NotifyAll is Notify of all who wait.
+func (c *RCondition) NotifyAll(h *Holder) error { return c.Notify(h, math.MaxInt) }

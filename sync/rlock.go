@@ -1,0 +1,206 @@
+package sync
+
+import (
+	"context"
+	stdsync "sync"
+
+	"github.com/seed-2e7ecdea/mp/internal/view"
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// An RLock is a Lock that its holder may acquire again, and is free when it
+// has been released as often.
+//
+// Elsewhere such a lock is owned by a thread. A goroutine has no identity that a
+// program could ask for, and hands its work to others; so who holds an RLock is
+// said by an explicit value, a Holder, which goes wherever the work goes:
+//
+//	var h psync.Holder
+//	err := l.Acquire(ctx, &h)
+//
+// The last Release of a holder synchronizes before the return of the Acquire,
+// TryAcquire or Recover that takes the lock next.
+//
+// When the process of its holder is killed, the lock is held by the dead,
+// however often it had been acquired: Acquire fails with ErrOwnerDied, for
+// everyone, until Recover has repaired what the lock guards.
+//
+// An RLock must not be copied. The zero RLock is closed. All methods may be
+// called from several goroutines at once, each with its own Holder. Two RLocks
+// of one lock, opened in one process, are the same to a Holder.
+type RLock struct {
+	handle[rlockCore, *rlockCore]
+}
+
+var _ marshaler = (*RLock)(nil)
+
+const rlockPrint = 1 // version of rlockCore
+
+// rlockCore is a lock whose owner, in shared memory, is a process. Which
+// Holder of that process it is, and how often it has acquired the lock, only
+// that process needs to know: the Holder does. So there is nothing more in shared
+// memory that a death could leave half written, and nothing that could name a
+// holder wrongly; see Lock for what happens when its owner is killed.
+type rlockCore struct {
+	lockCore
+	words *lockWords
+}
+
+// NewRLock makes a reentrant lock in seg, free, with an optional name. It
+// fails as shm.Segment.NewObject does.
+func NewRLock(seg *shm.Segment, name string, o *Options) (*RLock, error) {
+	l := new(RLock)
+	err := l.ref.New(seg, name, lockSize, func(mem []byte) error {
+		if o != nil && o.IgnoreDeaths {
+			view.At[lockWords](mem, 0).flags.Store(ignoreDeaths)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// OpenRLock opens the reentrant lock of that name. It fails as
+// shm.Segment.OpenObject does.
+func OpenRLock(seg *shm.Segment, name string) (*RLock, error) {
+	l := new(RLock)
+	if err := l.ref.Open(seg, name); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func (*rlockCore) Type() (shm.Kind, uint64, error) { return shm.KindRLock, rlockPrint, nil }
+
+func (c *rlockCore) Use(o *shm.Object) error {
+	if err := c.lockCore.Use(o); err != nil {
+		return err
+	}
+	c.words = view.At[lockWords](o.Bytes(), 0)
+	return nil
+}
+
+// same tells whether c and d are of one lock, used as one party.
+func (c *rlockCore) same(d *rlockCore) bool {
+	return c.words == d.words && c.Room() == d.Room()
+}
+
+// TryAcquire takes the lock for h if it is free, or once more if h holds it,
+// and never waits. It fails with ErrHeld, ErrOwnerDied, or ErrClosed: then
+// nothing has changed.
+func (l *RLock) TryAcquire(h *Holder) error {
+	c := l.ref.Load()
+	if c == nil {
+		return ErrClosed
+	}
+	if h.deepen(c) {
+		return c.Done(nil)
+	}
+	err := c.mutex.TryAcquire()
+	if err != nil {
+		err = c.tryTake(err)
+	}
+	return c.taken(h, c.Done(err))
+}
+
+// Acquire takes the lock for h, at once if h holds it already. Otherwise it
+// blocks until the lock is free, the process of its holder died (ErrOwnerDied),
+// ctx ends (ctx's error; it tries once even if ctx has ended already), or the
+// lock is closed in this process (ErrClosed). An error means that nothing has
+// changed.
+func (l *RLock) Acquire(ctx context.Context, h *Holder) error {
+	c := l.ref.Load()
+	if c == nil {
+		return ErrClosed
+	}
+	if h.deepen(c) {
+		return c.Done(nil)
+	}
+	if err := c.mutex.TryAcquire(); err == nil {
+		return c.taken(h, c.Done(nil))
+	}
+	return c.taken(h, c.acquire(ctx, l.ref.Wanted(c)))
+}
+
+// taken notes that h holds the lock, if err is nil.
+func (c *rlockCore) taken(h *Holder, err error) error {
+	if err == nil {
+		h.add(c, 1)
+	}
+	return err
+}
+
+// Release undoes one Acquire of h. The last one frees the lock and wakes one
+// who waits for it. It fails with ErrNotHeld if h does not hold the lock, or
+// ErrClosed.
+func (l *RLock) Release(h *Holder) error {
+	c := l.ref.Load()
+	if c == nil {
+		return ErrClosed
+	}
+	i := h.index(c)
+	if i < 0 {
+		return c.Done(ErrNotHeld)
+	}
+	if h.holds[i].depth > 1 {
+		h.holds[i].depth--
+		return c.Done(nil)
+	}
+	h.remove(c)
+	return c.Done(c.mutex.Release())
+}
+
+// Recover takes a lock whose owner died, calls repair while h holds it, and
+// releases it if repair returns nil: the lock is as good as new. Repair may
+// acquire it again with h, and releases it as often. If repair fails, or the
+// process dies in it, the lock stays as it was, and Recover returns repair's
+// error. A lock whose owner did not die it acquires and releases, without
+// calling repair; it waits as Acquire does, and fails as that does.
+func (l *RLock) Recover(ctx context.Context, h *Holder, repair func() error) error {
+	c := l.ref.Load()
+	if c == nil {
+		return ErrClosed
+	}
+	if h.index(c) >= 0 {
+		return c.Done(nil)
+	}
+	dead, err := c.mutex.TakeOver(ctx, l.ref.Wanted(c))
+	if err := c.Done(err); err != nil { // before repair sees it: the memory may have gone
+		return err
+	}
+	if dead != 0 {
+		err := c.repair(dead, func() error {
+			h.add(c, 1)
+			defer h.remove(c)
+			return repair()
+		})
+		if err != nil {
+			return c.Done(err)
+		}
+	}
+	return c.Done(c.mutex.Release())
+}
+
+// Locker returns the lock as h uses it, as sync.Locker has it: Lock is Acquire
+// without a context and Unlock is Release, and they panic where those would
+// fail.
+func (l *RLock) Locker(h *Holder) stdsync.Locker { return &rlocker{l, h} }
+
+type rlocker struct {
+	l *RLock
+	h *Holder
+}
+
+func (r *rlocker) Lock() {
+	if err := r.l.Acquire(context.Background(), r.h); err != nil {
+		panic("psync: Lock: " + err.Error())
+	}
+}
+
+func (r *rlocker) Unlock() {
+	if err := r.l.Release(r.h); err != nil {
+		panic("psync: Unlock: " + err.Error())
+	}
+}

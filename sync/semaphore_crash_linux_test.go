@@ -1,0 +1,373 @@
+package sync_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/internal/crash"
+	"github.com/seed-2e7ecdea/mp/internal/view"
+	"github.com/seed-2e7ecdea/mp/proc"
+	"github.com/seed-2e7ecdea/mp/shm"
+	psync "github.com/seed-2e7ecdea/mp/sync"
+)
+
+func needsCrashPoints(t *testing.T) {
+	t.Helper()
+	if !crash.Enabled {
+		t.Skip("needs a binary built with -tags crashpoints")
+	}
+}
+
+// blocking makes a segment whose waiters sleep at once.
+func blocking(t testing.TB) *shm.Segment {
+	t.Helper()
+	return closing(t, must(shm.Anonymous(1<<20, &shm.Options{Wait: shm.WaitBlock}))(t))
+}
+
+// dieAt starts a child that kills itself at the point.
+func dieAt(t *testing.T, point crash.Point, task *proc.Task[part, int], p part) *proc.Call[int] {
+	t.Helper()
+	return startPart(t, task, p, crash.Env+"="+point.String())
+}
+
+// died waits until the child has died by SIGKILL.
+func died(t testing.TB, p *proc.Call[int]) {
+	t.Helper()
+	await(t, p.Done(), "death of "+p.Name())
+	var exit *proc.ExitError
+	if err := p.Join(within(t)); !errors.As(err, &exit) || exit.Code != -9 {
+		t.Fatalf("the victim ended with %v, want death at its point", err)
+	}
+}
+
+// usePermitTask takes a permit and gives it back when it is told to, at once
+// without cells.
+var usePermitTask = partTask("use permit", func(ctx context.Context, p part) error {
+	if err := p.permits().Acquire(ctx); err != nil {
+		return err
+	}
+	if p.Cells != nil {
+		p.Cells.add(0)
+		if err := p.Cells.until(ctx, 1, 1); err != nil {
+			return err
+		}
+	}
+	return p.permits().Release()
+})
+
+// A deathWalk is a semaphore, the parties that are to survive, and the victim's
+// cells.
+type deathWalk struct {
+	t     *testing.T
+	k     semaphoreKind
+	seg   *shm.Segment
+	s     permits // this process's first party
+	far   permits // its second
+	cells *cells
+}
+
+// survivors starts users of the semaphore: two parties of this process, and
+// another process. They are asleep when it returns, if asleep is true. The
+// function that it returns waits until they have come through.
+func (w *deathWalk) survivors(asleep bool) (joinAll func()) {
+	errs := make(chan error, 3)
+	for _, s := range []permits{w.s, w.far, w.s} {
+		go func() {
+			err := s.Acquire(context.Background())
+			if err == nil {
+				err = s.Release()
+			}
+			errs <- err
+		}()
+	}
+	child := startPart(w.t, usePermitTask, part{}.with(w.s))
+	if asleep {
+		awaitAsleep(w.t, os.Getpid(), cap(errs))
+		awaitAsleep(w.t, child.PID(), 1)
+	}
+	return func() {
+		w.t.Helper()
+		for range cap(errs) {
+			wantNil(w.t, "survivor", await(w.t, errs, "survivor: waits on the dead"))
+		}
+		joined(w.t, child)
+	}
+}
+
+// TestSemaphoreUserDies kills the user of a semaphore at each step. Three
+// others must come through, and the permits be as documented.
+func TestSemaphoreUserDies(t *testing.T) {
+	needsCrashPoints(t)
+	waiting := []crash.Point{crash.SemaphoreWaiting, crash.SemaphoreWoken}
+	for _, test := range []struct {
+		k      semaphoreKind
+		points []crash.Point
+	}{
+		{plainSemaphores, append(waiting, crash.SemaphoreTaken, crash.SemaphoreReleased)},
+		{boundedSemaphores, append(waiting, crash.BoundedTaken, crash.BoundedFreed)},
+	} {
+		for _, point := range test.points {
+			t.Run(test.k.name+"/"+point.String(), func(t *testing.T) { walkSemaphore(t, test.k, point) })
+		}
+	}
+}
+
+func walkSemaphore(t *testing.T, k semaphoreKind, point crash.Point) {
+	const victims = 2 // that die after having taken, the second from the dead
+	permits := 1
+	if point == crash.SemaphoreTaken {
+		permits += victims // those are gone
+	}
+	seg := blocking(t)
+	w := &deathWalk{t: t, k: k, seg: seg, cells: newCells(t, seg, 2)}
+	w.s = closing(t, must(k.make(seg, "s", permits))(t))
+	w.far = closing(t, must(k.open(closing(t, must(seg.Attach())(t)), "s"))(t))
+	user := part{Cells: w.cells}.with(w.s)
+
+	var join func()
+	switch point {
+	case crash.SemaphoreTaken, crash.BoundedTaken:
+		for range victims {
+			died(t, dieAt(t, point, usePermitTask, user))
+		}
+		join = w.survivors(false)
+	case crash.SemaphoreWaiting:
+		wantNil(t, "Acquire", w.s.Acquire(t.Context()))
+		died(t, dieAt(t, point, usePermitTask, user))
+		join = w.survivors(true)
+		died(t, dieAt(t, point, usePermitTask, user)) // among others
+		wantNil(t, "Release", w.s.Release())
+	case crash.SemaphoreWoken:
+		wantNil(t, "Acquire", w.s.Acquire(t.Context()))
+		victim := dieAt(t, point, usePermitTask, user)
+		awaitAsleep(t, victim.PID(), 1) // the first in the kernel's queue
+		join = w.survivors(true)
+		wantNil(t, "Release", w.s.Release())
+		died(t, victim)
+	case crash.SemaphoreReleased, crash.BoundedFreed:
+		victim := dieAt(t, point, usePermitTask, user)
+		w.cells.await(t, 0, 1)
+		join = w.survivors(true)
+		w.cells.add(1)
+		died(t, victim)
+	}
+	join()
+	wantValue(t, w.s, 1)
+	for _, s := range []interface {
+		TryAcquire() error
+		Release() error
+	}{w.s, w.far} {
+		wantNil(t, "TryAcquire", s.TryAcquire())
+		wantError(t, "TryAcquire of none", s.TryAcquire(), psync.ErrNoPermit)
+		wantNil(t, "Release", s.Release())
+	}
+}
+
+// permitStorm is what the users of a semaphore in a storm write down.
+//
+//	0    killed  for each life, 1 before it is killed
+//	...  state   for each life, changes<<2 | what it does with a permit
+//	...  rounds  for each life
+type permitStorm struct {
+	killed, state, rounds []atomic.Uint32
+}
+
+const (
+	permitStormKind  = shm.Kind(1001)
+	permitStormLives = 128
+)
+
+func newPermitStorm(mem []byte) permitStorm {
+	part := func(i int) []atomic.Uint32 {
+		return view.Slice[atomic.Uint32](mem, 4*permitStormLives*i, permitStormLives)
+	}
+	return permitStorm{part(0), part(1), part(2)}
+}
+
+// What a life does with a permit: takes it, has it for sure, gives it back.
+const (
+	outside = iota
+	taking
+	holding
+	giving
+)
+
+// does notes what a life does now. Only the life itself calls it.
+func (s permitStorm) does(life int, what uint32) {
+	old := s.state[life].Load()
+	s.state[life].Store((old>>2+1)<<2 | what)
+}
+
+// holders counts the lives that hold a permit and have not been killed. It
+// returns -1 if that changed meanwhile.
+func (s permitStorm) holders() int {
+	before, n := uint32(0), 0
+	for i := range s.state {
+		before += s.state[i].Load() >> 2
+	}
+	for i := range s.state {
+		w := s.state[i].Load()
+		before -= w >> 2
+		if w&3 == holding && s.killed[i].Load() == 0 {
+			n++
+		}
+	}
+	if before != 0 {
+		return -1
+	}
+	return n
+}
+
+type permitStormArgs struct {
+	Segment *shm.Segment
+	Part    part
+	Life    int
+}
+
+// permitStormer never ends. N is the number of permits.
+var permitStormer = proc.Register("permit stormer", func(ctx context.Context, in permitStormArgs) (int, error) {
+	o, err := in.Segment.OpenObject(permitStormKind, "storm", 1)
+	if err != nil {
+		return 0, err
+	}
+	w, s := newPermitStorm(o.Bytes()), in.Part.permits()
+	for {
+		w.does(in.Life, taking)
+		if rand.IntN(8) == 0 { // now and then with little patience
+			short, cancel := context.WithTimeout(ctx, time.Duration(rand.IntN(100))*time.Microsecond)
+			err = s.Acquire(short)
+			cancel()
+			if errors.Is(err, context.DeadlineExceeded) {
+				continue
+			}
+		} else {
+			err = s.Acquire(ctx)
+		}
+		if err != nil {
+			return 0, err
+		}
+		w.does(in.Life, holding)
+		for range 4 {
+			if n := w.holders(); n > in.Part.N {
+				return 0, fmt.Errorf("%d hold a permit, want %d at most", n, in.Part.N)
+			}
+		}
+		w.does(in.Life, giving)
+		if err := s.Release(); err != nil {
+			return 0, err
+		}
+		w.does(in.Life, outside)
+		w.rounds[in.Life].Add(1)
+	}
+})
+
+// idle tells whether nobody alive has a permit, if none has just got one.
+func (s permitStorm) idle() bool {
+	for i := range s.state {
+		if w := s.state[i].Load() & 3; s.killed[i].Load() == 0 && (w == holding || w == giving) {
+			return false
+		}
+	}
+	return true
+}
+
+// TestSemaphoreStorm kills processes that hammer one semaphore at random
+// moments. There are never more holders than permits, the others go on, and in
+// the end all permits are back: of a plain semaphore all but those that were
+// just being taken or given by who was killed. The test puts back those that
+// the killed held, and when all others are gone, one.
+func TestSemaphoreStorm(t *testing.T) {
+	for _, k := range []semaphoreKind{plainSemaphores, boundedSemaphores} {
+		t.Run(k.name, func(t *testing.T) { semaphoreStorm(t, k) })
+	}
+}
+
+func semaphoreStorm(t *testing.T, k semaphoreKind) {
+	const permits, users, kills = 3, 5, 40
+	ctx := within(t)
+	seg := anonymous(t)
+	o := must(seg.NewObject(shm.Spec{Kind: permitStormKind, Name: "storm", Size: 3 * 4 * permitStormLives, Fingerprint: 1}))(t)
+	w := newPermitStorm(o.Bytes())
+	s := newPermits(t, k, seg, permits)
+	life := 0
+	type user struct {
+		*proc.Call[int]
+		life int
+	}
+	start := func() user {
+		c, err := permitStormer.New(permitStormArgs{seg, part{N: permits}.with(s), life}, nil)
+		if err == nil {
+			err = c.Start(ctx)
+		}
+		wantNil(t, "Start", err)
+		t.Cleanup(func() { kill(t, c) })
+		life++
+		return user{c, life - 1}
+	}
+	uncertain, replaced := 0, 0
+	end := func(u user) {
+		t.Helper()
+		w.killed[u.life].Store(1)
+		wantNil(t, "Kill", u.Kill())
+		died(t, u.Call)
+		if k.name == "bounded" {
+			return
+		}
+		switch w.state[u.life].Load() & 3 {
+		case holding: // and nobody gives it back
+			wantNil(t, "Release", s.Release())
+		case taking, giving:
+			uncertain++
+		}
+	}
+	total := func() (n uint32) {
+		for i := range w.rounds {
+			n += w.rounds[i].Load()
+		}
+		return n
+	}
+	var procs [users]user
+	for i := range procs {
+		procs[i] = start()
+	}
+	for range kills {
+		time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond) // a random moment
+		i := rand.IntN(users)
+		end(procs[i])
+		before := total()
+		for last := time.Now(); total() < before+10; time.Sleep(10 * time.Microsecond) {
+			if ctx.Err() != nil {
+				stuck(t, fmt.Sprintf("the semaphore after a death: %d rounds", before))
+			}
+			if k.name == "bounded" || !w.idle() || must(s.Value())(t) > 0 {
+				last = time.Now()
+			} else if time.Since(last) > time.Second/2 && replaced < uncertain {
+				wantNil(t, "Release", s.Release())
+				replaced++
+			}
+		}
+		procs[i] = start()
+	}
+	for _, u := range procs {
+		end(u)
+	}
+	n := must(s.Value())(t)
+	for begin := time.Now(); k.name == "bounded" && n < permits && time.Since(begin) < patience; n = must(s.Value())(t) {
+		time.Sleep(time.Millisecond) // the last deaths are just being noticed
+	}
+	t.Logf("%d rounds, %d processes killed, %d of them taking or giving, %d permits replaced; value %d",
+		total(), life, uncertain, replaced, n)
+	if n > permits || n < permits-(uncertain-replaced) {
+		t.Errorf("value %d at the end, want %d, or up to %d less", n, permits, uncertain-replaced)
+	}
+	for range n {
+		wantNil(t, "TryAcquire", s.TryAcquire())
+	}
+	wantError(t, "TryAcquire of none", s.TryAcquire(), psync.ErrNoPermit)
+}
