@@ -79,6 +79,34 @@ var models = []struct {
 			{name: "TAKE_OVER_GRANTED", defs: "THREADS=3 ROUNDS=1 DEATHS=1 CANCELS=0 FALLEN", reason: violated, large: true},
 		},
 	},
+	{
+		name: "condition",
+		searches: []search{
+			{defs: "THREADS=2 WAITS=2 NOTIFIES=2 PLACES=2 DEATHS=1 CANCELS=1"},
+			{defs: "THREADS=3 WAITS=2 NOTIFIES=1 PLACES=2 DEATHS=1 CANCELS=0"},
+			{defs: "THREADS=3 WAITS=2 NOTIFIES=1 PLACES=2 DEATHS=1 CANCELS=0 TAKES=0"},
+			{defs: "THREADS=3 WAITS=3 NOTIFIES=2 MOST=2 DEATHS=0 CANCELS=0"},
+			{defs: "THREADS=3 WAITS=3 NOTIFIES=2 MOST=2 DEATHS=0 CANCELS=1", large: true},
+			{defs: "THREADS=3 WAITS=3 NOTIFIES=2 PLACES=2 DEATHS=0 CANCELS=1 FAILS=1", large: true},
+			{defs: "THREADS=3 WAITS=3 NOTIFIES=1 PLACES=2 DEATHS=2 CANCELS=0 BLOCK", large: true},
+			{defs: "THREADS=3 WAITS=2 NOTIFIES=2 PLACES=2 DEATHS=1 CANCELS=0 TAKES=0 RECOVERS=1", large: true},
+			{defs: "THREADS=3 WAITS=3 NOTIFIES=2 DEATHS=1 CANCELS=0 BLOCK", large: true},
+			{defs: "WAITERS=14 NOTIFIERS=16 THREADS=4 WAITS=3 NOTIFIES=2 DEATHS=0 CANCELS=0 FAILS=1 BLOCK", large: true},
+		},
+		mutations: []mutation{
+			{name: "NOT_TAKEN_OVER", defs: "WAITERS=6 NOTIFIERS=8 WAITS=2 NOTIFIES=1 PLACES=2 DEATHS=1 CANCELS=0", reason: violated},
+			{name: "SEEN_LATE", defs: "WAITERS=6 NOTIFIERS=8 WAITS=2 NOTIFIES=1 PLACES=2 DEATHS=1 CANCELS=0", reason: violated},
+			{name: "NOTIFY_DEAD", defs: "WAITERS=6 NOTIFIERS=8 WAITS=2 NOTIFIES=1 PLACES=2 DEATHS=1 CANCELS=0", reason: violated},
+			{name: "UNTIL_IGNORED", defs: "WAITERS=6 NOTIFIERS=8 WAITS=2 NOTIFIES=1 PLACES=2 DEATHS=1 CANCELS=0", reason: violated},
+			{name: "CANCEL_DROPS", defs: "WAITERS=6 NOTIFIERS=8 WAITS=2 NOTIFIES=1 PLACES=2 DEATHS=0 CANCELS=1", reason: violated},
+			{name: "DROP", defs: "WAITERS=6 NOTIFIERS=8 WAITS=2 NOTIFIES=1 PLACES=2 DEATHS=0 CANCELS=0 FAILS=1", reason: violated},
+			{name: "HAND_ON_SILENT", defs: "WAITERS=6 NOTIFIERS=8 WAITS=2 NOTIFIES=1 PLACES=2 DEATHS=0 CANCELS=0 FAILS=1", reason: violated},
+			{name: "OWN_DROPPED", defs: "WAITERS=14 NOTIFIERS=16 THREADS=4 WAITS=3 NOTIFIES=2 DEATHS=0 CANCELS=0 FAILS=1 BLOCK", reason: violated, large: true},
+			{name: "KEEP_OTHERS", defs: "WAITERS=14 NOTIFIERS=16 THREADS=4 WAITS=3 NOTIFIES=2 DEATHS=0 CANCELS=0 FAILS=1 BLOCK", reason: violated, large: true},
+			{name: "NO_RENEW", defs: "WAITERS=14 NOTIFIERS=16 THREADS=4 WAITS=3 NOTIFIES=2 DEATHS=0 CANCELS=0 FAILS=1 BLOCK", reason: violated, large: true},
+			{name: "RENEW_STALE", defs: "WAITERS=14 NOTIFIERS=16 THREADS=4 WAITS=3 NOTIFIES=2 DEATHS=0 CANCELS=0 FAILS=1 BLOCK", reason: violated, large: true},
+		},
+	},
 }
 
 // TestModels searches each model, whole, and finds no error.
