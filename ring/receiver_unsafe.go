@@ -72,7 +72,7 @@ func (x *Receiver) Receive(ctx context.Context) ([]byte, error) {
 	at := x.head & x.places
 	h := word(x.ring, at).Load()
 	n := h >> lengthShift
-	if h&kindMask != kindRecord || n > x.size-at-recordHead || x.room.Closed() {
+	if h&kindMask != kindRecord || n > x.size-at-recordHead || x.room.Closed() || x.k.closed.Load() {
 		return x.receiveSlow(ctx)
 	}
 	x.n = int(n)
@@ -87,6 +87,9 @@ func (x *Receiver) receiveSlow(ctx context.Context) ([]byte, error) {
 	var at uint64
 	var n int
 	attempt := func() (err error) {
+		if k.closed.Load() {
+			return ErrClosed
+		}
 		at, n, err = k.in.front()
 		return err
 	}

@@ -20,8 +20,8 @@ import (
 // for those only who wait when it is given: none is kept for later. One given to
 // a waiter that is killed before its Wait has returned, or whose Wait fails,
 // goes to another who waited at the time, if one still waits. After several such
-// deaths at once one may wake too many: it looks again whether there is something
-// for it, as WaitFor does.
+// deaths or failures at once one may wake too many: it looks again whether there
+// is something for it, as WaitFor does.
 //
 // Waiters that were killed count for nothing, and nobody waits for them: a
 // notifier waits for nobody at all. One that is killed inside Notify has

@@ -368,8 +368,11 @@ func (w *waiter) takeOver() bool {
 		if crash.Enabled {
 			crash.At(crash.ConditionTakenOver)
 		}
-		w.leave()
-		w.place = p
+		if w.place.word.CompareAndSwap(w.mine, 0) {
+			w.place = p
+		} else {
+			w.handOn(p) // notified itself meanwhile, maybe before that one was: then it is for others
+		}
 		return true
 	}
 	return false
@@ -408,6 +411,7 @@ func (c *conditionCore) notify(n int) {
 	if crash.Enabled {
 		crash.At(crash.ConditionNotifying)
 	}
+	table := c.Object().Table()
 	for _, t := range waiting {
 		t.place.until.Store(now)
 		if !t.place.word.CompareAndSwap(t.word, t.word|notified) {
@@ -415,6 +419,9 @@ func (c *conditionCore) notify(n int) {
 		}
 		if crash.Enabled {
 			crash.At(crash.ConditionNotified)
+		}
+		if table.Dead(party.ID(t.word >> 1)) {
+			table.Wake() // its death may have been looked at before
 		}
 		futex.Wake(&t.place.word, 1)
 		if n--; n == 0 {
@@ -434,12 +441,11 @@ func (c *conditionCore) renew(ticket, now uint64) {
 	used := c.used()
 	for i := range used {
 		p := &used[i]
-		v := p.word.Load()
-		if v&notified == 0 || p.until.Load() <= ticket {
+		if p.word.Load()&notified == 0 || p.until.Load() <= ticket {
 			continue
 		}
 		p.until.Store(now)
-		if table.Dead(party.ID(v >> 1)) {
+		if c.left(p.word.Load()) { // it may have been left since the look above
 			table.Wake() // those who could not have it before look again
 		}
 	}

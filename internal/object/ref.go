@@ -66,8 +66,13 @@ func (r *Ref[C, P]) Use(o *shm.Object) error {
 	return nil
 }
 
-// Set refers to a core that is in use already.
-func (r *Ref[C, P]) Set(c *C) { r.core.Store(c) }
+// Set refers to a core that is in use already. Who waits through r for the
+// object before gives up.
+func (r *Ref[C, P]) Set(c *C) {
+	if old := r.core.Swap(c); old != nil {
+		P(old).Object().Table().Wake()
+	}
+}
 
 // Load returns the core, nil if the object is closed.
 func (r *Ref[C, P]) Load() *C { return r.core.Load() }

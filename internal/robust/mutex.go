@@ -37,7 +37,8 @@
 // A hold that ends with no heir is free for all, also for who comes by and has
 // not waited: that is what makes locks fast. A waiter that such have overtaken for a
 // millisecond becomes the heir, and then the next Release hands the lock over to
-// it, or to another waiter of its process.
+// it, or to another waiter of its process. If that is stopped just then, the lock
+// is held until it goes on.
 //
 // Sources: the futex mutex of Drepper's "Futexes Are Tricky"; for handing over,
 // the starvation mode of the Go standard library's Mutex.
@@ -194,10 +195,14 @@ func (m *Mutex) Died() bool { return m.died(m.w.word.Load()) }
 func (m *Mutex) died(w uint64) bool { return !m.free(w) && m.table.Dead(ownerOf(w)) }
 
 // Abandon gives a lock back that TakeOver took from a dead owner, as it was:
-// the owner in the word is dead.
+// the owner in the word is dead. It does nothing if this process does not hold
+// the lock any more.
 func (m *Mutex) Abandon(dead party.ID) {
 	for {
 		w := m.w.word.Load()
+		if w&ownerMask != owned(m.table.Me()) {
+			return
+		}
 		if m.w.word.CompareAndSwap(w, heirPart(w)|owned(dead)) {
 			break
 		}

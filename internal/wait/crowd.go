@@ -24,8 +24,8 @@ import (
 //	kernel compares its words and finds them as the waiter armed them.
 //
 // Gates keep this, since every wake of theirs moves the word after S was set, as
-// does the epoch. The word of a robust lock may move and come back, but if it is
-// as armed, then W is set, and whoever frees the lock next will wake.
+// does the epoch. Robust locks wait at gates. The word of a condition's place
+// changes before its waiter is woken.
 //
 // A wake that reaches a hub has been taken from the sleepers of other processes.
 // If the word has moved the hub lets its own waiters look, who do what anybody
