@@ -388,7 +388,7 @@ proctype Thread(byte me) {
 		:: atomic { owner != me && OVER -> break }
 		od
 	} unless { KILLED };
-	atomic { over(); set = 0; c = 0; o = 0; done = done | BIT(me) }
+	atomic { over(); set = 0; c = 0; o = 0; ended() }
 }
 
 /* When nothing moves any more. */
@@ -458,6 +458,7 @@ proctype Judge() {
 	}
 }
 
+#define PIDOF(t) ((t) + 3)
 #include "deaths.pml"
 
 init {

@@ -268,7 +268,7 @@ func name(model, what string) string { return model + "/" + strings.ReplaceAll(w
 func report(t *testing.T, what string, r result) {
 	t.Helper()
 	t.Logf("%s: %s states, depth %s", what, r.states, r.depth)
-	fmt.Printf("%-75s %12s states, depth %4s: %s\n", t.Name(), r.states, r.depth, what)
+	fmt.Printf("%-90s %9s states, depth %3s: %.50s\n", t.Name(), r.states, r.depth, what)
 }
 
 // A source is a file of the models.
