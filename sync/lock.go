@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"errors"
 	"structs"
 	stdsync "sync"
 	"sync/atomic"
@@ -157,6 +158,22 @@ func (l *Lock) Release() error {
 		return ErrClosed
 	}
 	return c.Done(c.mutex.Release())
+}
+
+// With calls f while it holds the lock, and releases it even if f panics. It
+// waits and fails as Acquire does, without calling f, and returns f's error. If the
+// lock can't be released, because f did that or closed it, With says so as well.
+func (l *Lock) With(ctx context.Context, f func() error) error {
+	if err := l.Acquire(ctx); err != nil {
+		return err
+	}
+	return releasing(l.Release, f)
+}
+
+// releasing calls f, then release.
+func releasing(release, f func() error) (err error) {
+	defer func() { err = errors.Join(err, release()) }()
+	return f()
 }
 
 // Recover takes a lock whose owner died, calls repair while it holds the

@@ -35,6 +35,7 @@ func TestLock(t *testing.T) {
 		{"closed", testClosed},
 		{"close_while_waiting", testCloseWhileWaiting},
 		{"segment_closed_while_waiting", testSegmentClosedWhileWaiting},
+		{"L05_with", testWith},
 		{"locker", testLocker},
 		{"recover_of_the_living", testRecoverLiving},
 		{"hammer", testHammer},
@@ -199,6 +200,45 @@ func testSegmentClosedWhileWaiting(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Close", seg.Close())
 	for range cap(errs) {
 		WantError(t, "waiter", Await(t, errs, "waiter of a closed segment"), psync.ErrClosed)
+	}
+}
+
+func testWith(t *testing.T, seg *shm.Segment) {
+	l := newLock(t, seg)
+	r := Closing(t, Must(psync.NewRLock(seg, "", nil))(t))
+	var h psync.Holder
+	failure := errors.New("failure")
+	for what, lock := range map[string]struct {
+		with  func(ctx context.Context, f func() error) error
+		held  func() error
+		free  func() error
+		close func() error
+	}{
+		"Lock":  {l.With, l.TryAcquire, l.Release, l.Close},
+		"RLock": {func(ctx context.Context, f func() error) error { return r.With(ctx, &h, f) }, func() error { return r.TryAcquire(new(psync.Holder)) }, func() error { return r.Release(&h) }, r.Close},
+	} {
+		for _, want := range []error{nil, failure} {
+			called := false
+			err := lock.with(t.Context(), func() error {
+				called = true
+				WantError(t, what+": TryAcquire in With", lock.held(), psync.ErrHeld)
+				return want
+			})
+			if err != want && !errors.Is(err, want) || !called {
+				t.Errorf("%s: With: %v, called %v, want %v", what, err, called, want)
+			}
+			WantError(t, what+": Release after With", lock.free(), psync.ErrNotHeld)
+		}
+		if v := PanicOf(func() { lock.with(t.Context(), func() error { panic("oh") }) }); v != "oh" {
+			t.Errorf("%s: panic %v", what, v)
+		}
+		WantError(t, what+": Release after a panic", lock.free(), psync.ErrNotHeld)
+		WantError(t, what+": With that releases itself", lock.with(t.Context(), lock.free), psync.ErrNotHeld)
+		WantNil(t, "Close", lock.close())
+		WantError(t, what+": With of a closed lock", lock.with(t.Context(), func() error {
+			t.Error("called")
+			return nil
+		}), psync.ErrClosed)
 	}
 }
 

@@ -152,6 +152,14 @@ func (l *RLock) Release(h *Holder) error {
 	return c.Done(c.mutex.Release())
 }
 
+// With is Lock.With for h.
+func (l *RLock) With(ctx context.Context, h *Holder, f func() error) error {
+	if err := l.Acquire(ctx, h); err != nil {
+		return err
+	}
+	return releasing(func() error { return l.Release(h) }, f)
+}
+
 // Recover takes a lock whose owner died, calls repair while h holds it, and
 // releases it if repair returns nil: the lock is as good as new. Repair may
 // acquire it again with h, and releases it as often. If repair fails, or the
