@@ -128,8 +128,10 @@ func (m *Mutex) tryAcquireSlow() error {
 			if m.w.word.CompareAndSwap(w, heirPart(w)|owned(m.table.Me())) {
 				return nil
 			}
-		case m.table.Dead(ownerOf(w)):
+		case m.died(w):
 			return ErrOwnerDied
+		case m.table.Dead(ownerOf(w)):
+			// The word has changed.
 		default:
 			// Who tries again and again is to be told of the owner's death, too.
 			m.table.Watch(m.table.Epoch().Load())
@@ -192,7 +194,12 @@ func (m *Mutex) TryTakeOver() (dead party.ID, ok bool) {
 // Died tells whether the lock's owner died holding it.
 func (m *Mutex) Died() bool { return m.died(m.w.word.Load()) }
 
-func (m *Mutex) died(w uint64) bool { return !m.free(w) && m.table.Dead(ownerOf(w)) }
+// died tells whether the owner in w died holding the lock: whether it is dead,
+// and w still the word. It may have released the lock since w was read, and died
+// then.
+func (m *Mutex) died(w uint64) bool {
+	return ownerOf(w) != 0 && w&granted == 0 && m.table.Dead(ownerOf(w)) && m.w.word.Load()&ownerMask == w&ownerMask
+}
 
 // Abandon gives a lock back that TakeOver took from a dead owner, as it was:
 // the owner in the word is dead. It does nothing if this process does not hold
@@ -276,8 +283,11 @@ func (a *acquirer) Try() (bool, error) {
 		w := m.w.word.Load()
 		me := m.table.Me()
 		if !m.free(w) && w&ownerMask != handed(me) {
-			if m.table.Dead(ownerOf(w)) {
+			switch {
+			case m.died(w):
 				return false, ErrOwnerDied
+			case m.table.Dead(ownerOf(w)):
+				continue // the word has changed
 			}
 			return false, nil
 		}

@@ -134,6 +134,7 @@ func (r *Room) Await(ctx context.Context, s *Spinner, w Waiter) error {
 			// look once more, else pass it on. It arms again, as after each
 			// sleep: who was woken cleared the bit of those who still sleep.
 			w.Arm()
+			fence.Heavy()
 			if look() {
 				break
 			}
