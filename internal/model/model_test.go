@@ -356,7 +356,7 @@ func (r result) run(t *testing.T, program string, args ...string) string {
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Start()
 	if err == nil {
-		syscall.Setpriority(syscall.PRIO_PROCESS, cmd.Process.Pid, 10)
+		syscall.Setpriority(syscall.PRIO_PROCESS, cmd.Process.Pid, 5)
 		err = cmd.Wait()
 	}
 	if err != nil {
