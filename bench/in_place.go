@@ -42,17 +42,14 @@ func (p *inPlacePort) sendTurn(w number, n uint64) error {
 	}
 	defer s.Close()
 	for range n {
-		b, err := s.Reserve(forever, p.size)
+		b, err := s.Next(forever, p.size)
 		if err != nil {
 			return err
 		}
 		fill(b, w)
-		if err := s.Commit(); err != nil {
-			return err
-		}
 		w += next
 	}
-	return nil
+	return s.Commit()
 }
 
 func (p *inPlacePort) receive(t *tally, n uint64) (uint64, error) {

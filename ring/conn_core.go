@@ -317,9 +317,10 @@ func (k *connCore) closeOnce() error {
 	if !k.closed.CompareAndSwap(false, true) {
 		return nil
 	}
-	// Who publishes a message looks at closed afterwards: with a
+	// Who publishes a message looks at closed afterwards, or at the epoch: with a
 	// fence here either it sees it, or its message is there before the end is
 	// given up and the other end looks whether all is received. [CLOSE]
+	k.table.Wake()
 	if !fence.Heavy() {
 		time.Sleep(noFence)
 	}

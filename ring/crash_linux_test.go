@@ -366,6 +366,72 @@ var crashHoldingReceiver = proc.Register("crash holding receiver", func(ctx cont
 	return in.Count, nil
 })
 
+// crashStreamingSender and crashStreamingReceiver go on from message to message,
+// three at a time.
+var crashStreamingSender = proc.Register("crash streaming sender", func(ctx context.Context, in crashArgs) (int, error) {
+	for i := 0; i < in.Count; i += 3 {
+		s, err := in.Data.Sender(ctx)
+		if err != nil {
+			return i, err
+		}
+		for j := i; j < i+3; j++ {
+			b, err := s.Next(ctx, len(record(j)))
+			if err != nil {
+				return j, err
+			}
+			copy(b, record(j))
+			if j == i {
+				continue
+			}
+			if err := in.Queue.Put(ctx, uint64(j-1)); err != nil {
+				return j, err
+			}
+		}
+		if err := s.Commit(); err != nil {
+			return i, err
+		}
+		if err := in.Queue.Put(ctx, uint64(i+2)); err != nil {
+			return i, err
+		}
+		if err := s.Close(); err != nil {
+			return i, err
+		}
+	}
+	return in.Count, nil
+})
+
+var crashStreamingReceiver = proc.Register("crash streaming receiver", func(ctx context.Context, in crashArgs) (int, error) {
+	for i := 0; i < in.Count; i += 3 {
+		r, err := in.Data.Receiver(ctx)
+		if err != nil {
+			return i, err
+		}
+		var last uint64
+		for j := i; j < i+3; j++ {
+			msg, err := r.Receive(ctx)
+			if err != nil {
+				return j, err
+			}
+			if j > i {
+				if err := in.Queue.Put(ctx, last); err != nil {
+					return j, err
+				}
+			}
+			last = binary.LittleEndian.Uint64(msg)
+		}
+		if err := r.Release(); err != nil {
+			return i, err
+		}
+		if err := in.Queue.Put(ctx, last); err != nil {
+			return i, err
+		}
+		if err := r.Close(); err != nil {
+			return i, err
+		}
+	}
+	return in.Count, nil
+})
+
 // A pipeScene is a crashScene around a pipe, of which the victim uses end b,
 // which has had another user if it is shared: its seats are revoked.
 type pipeScene struct {
@@ -434,7 +500,7 @@ func record(i int) []byte {
 // TestSenderDies kills a pipe's sender at each step; another holder of its end
 // goes on.
 func TestSenderDies(t *testing.T) {
-	tasks := []*proc.Task[crashArgs, int]{crashSender, crashHoldingSender}
+	tasks := []*proc.Task[crashArgs, int]{crashSender, crashHoldingSender, crashStreamingSender}
 	eachDeath(t, crash.PipeSendEntered, crash.PipeSendLeft, tasks, func(s *pipeScene, victim *proc.Call[int]) {
 		t, a, b := s.T, s.a, s.b
 		received := make(chan []uint64, 1)
@@ -472,10 +538,10 @@ func TestSenderDies(t *testing.T) {
 // TestReceiverDies kills a pipe's receiver at each step; another holder of its
 // end receives the rest.
 func TestReceiverDies(t *testing.T) {
-	tasks := []*proc.Task[crashArgs, int]{crashReceiver, crashHoldingReceiver}
+	tasks := []*proc.Task[crashArgs, int]{crashReceiver, crashHoldingReceiver, crashStreamingReceiver}
 	eachDeath(t, crash.PipeReceiveEntered, crash.PipeReceiveLeft, tasks, func(s *pipeScene, victim *proc.Call[int]) {
 		t, a, b := s.T, s.a, s.b
-		const count = 24 // the last ones are for the survivor
+		const count = 32 // the last ones are for the survivor
 		done := make(chan error, 1)
 		go func() {
 			for i := range count {

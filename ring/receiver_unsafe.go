@@ -3,11 +3,12 @@ package ring
 import (
 	"context"
 	"runtime"
+	"sync/atomic"
 	"unsafe"
 
+	"github.com/seed-2e7ecdea/mp/internal/cpu"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/fence"
-	"github.com/seed-2e7ecdea/mp/internal/wait"
 )
 
 // A Receiver has the receiving side of a pipe's end for itself, from
@@ -24,21 +25,26 @@ type Receiver struct {
 	ring   unsafe.Pointer
 	places uint64
 	size   uint64
-	head   uint64 // where the message in hand is, or the next
-	n      int    // length of the message in hand, -1 if there is none
+	next   uint64 // where the next message is, after the one in hand
+	header uint64 // of the last message: the next one is expected to be as long
+	n      int    // length of such a message
+	need   uint64 // and what its record takes
+	epoch  *atomic.Uint32
+	seen   uint64 // the epoch at which the Conn was open, or never
+	caught uint64 // where the next message was when there was none
 	how    stay
-	room   *wait.Room // one that is closed if the Receiver is
 	w      *streamWords
 	k      *connCore
 	c      *Conn // is not forgotten meanwhile
 }
 
-// closedRoom is the room of what is closed.
-var closedRoom = func() *wait.Room {
-	r := new(wait.Room)
-	r.Close()
-	return r
-}()
+const (
+	never = 1 << 32 // not an epoch
+	// Who has received so many messages in a row, and then finds none, pauses so
+	// often before it looks again.
+	row    = 8
+	behind = 64
+)
 
 // Receiver takes the receiving side for itself. It blocks while another has it,
 // until ctx ends. It fails with ErrClosed.
@@ -54,9 +60,10 @@ func (c *Conn) Receiver(ctx context.Context) (*Receiver, error) {
 	if crash.Enabled {
 		crash.At(crash.PipeReceiveEntered)
 	}
+	head := k.in.w.head.Load()
 	return &Receiver{
-		ring: k.in.ring, places: k.in.places, size: k.in.size, head: k.in.w.head.Load(), n: -1,
-		how: how, room: k.room, w: k.in.w, k: k, c: c,
+		ring: k.in.ring, places: k.in.places, size: k.in.size, next: head, caught: head,
+		epoch: k.epoch, seen: never, how: how, w: k.in.w, k: k, c: c,
 	}, nil
 }
 
@@ -66,17 +73,36 @@ func (c *Conn) Receiver(ctx context.Context) (*Receiver, error) {
 // error; it tries once even if ctx has ended already). It fails with io.EOF at
 // the end, or ErrClosed.
 func (x *Receiver) Receive(ctx context.Context) ([]byte, error) {
-	if x.n >= 0 {
-		x.release()
-	}
-	at := x.head & x.places
-	h := word(x.ring, at).Load()
-	n := h >> lengthShift
-	if h&kindMask != kindRecord || n > x.size-at-recordHead || x.room.Closed() || x.k.closed.Load() {
+	if uint64(x.epoch.Load()) != x.seen {
 		return x.receiveSlow(ctx)
 	}
-	x.n = int(n)
-	return unsafe.Slice((*byte)(unsafe.Add(x.ring, at+recordHead)), int(n)), nil
+	w := x.w
+	if crash.Enabled && w.head.Load() != x.next {
+		crash.At(crash.PipeReceiveCopied) // the message stays for the next receiver
+	}
+	fence.Put64(&w.head, x.next)
+	if crash.Enabled {
+		crash.At(crash.PipeReceiveMoved)
+	}
+	w.writable.Notify()
+	// Where the message after this one begins does not depend on what is loaded
+	// here: so the processor goes on to that before it has this one.
+	at := x.next & x.places
+	if h := word(x.ring, at).Load(); h != x.header && !x.expect(h) || x.need > x.size-at {
+		return x.receiveSlow(ctx)
+	}
+	x.next += x.need
+	return unsafe.Slice((*byte)(unsafe.Add(x.ring, at+recordHead)), x.n), nil
+}
+
+// expect makes h the header that is expected, if it is that of a message.
+func (x *Receiver) expect(h uint64) bool {
+	n := h >> lengthShift
+	if h&kindMask != kindRecord || n > x.size {
+		return false
+	}
+	x.header, x.n, x.need = h, int(n), recordSize(int(n))
+	return true
 }
 
 func (x *Receiver) receiveSlow(ctx context.Context) ([]byte, error) {
@@ -84,6 +110,11 @@ func (x *Receiver) receiveSlow(ctx context.Context) ([]byte, error) {
 	if x.how == left {
 		return nil, ErrClosed
 	}
+	x.release()
+	if k.in.empty() {
+		x.fallBehind()
+	}
+	seen := x.epoch.Load()
 	var at uint64
 	var n int
 	attempt := func() (err error) {
@@ -100,34 +131,50 @@ func (x *Receiver) receiveSlow(ctx context.Context) ([]byte, error) {
 	if err == ErrEmpty {
 		err = x.c.receiveSlow(ctx, k, attempt)
 	}
-	x.head = k.in.w.head.Load() // also if there is none: a filler may have been passed
+	x.next = k.in.w.head.Load() // also if there is none: a filler may have been passed
 	if err != nil {
 		return nil, k.unlessClosed(err)
 	}
-	x.n = n
+	x.expect(recordHeader(n))
+	x.next += x.need
+	x.seen = never
+	if fence.Ready() {
+		x.seen = uint64(seen)
+	}
 	return k.in.message(at, n), k.unlessClosed(nil)
+}
+
+// fallBehind lets a sender that sends one message after the other get on. Who
+// receives at its heels takes from it, for each message, the line that it is
+// writing.
+func (x *Receiver) fallBehind() {
+	since := x.next - x.caught
+	x.caught = x.next
+	if since <= row*x.need || x.k.room.Glances(&x.k.recvSpin) == 0 {
+		return
+	}
+	for range behind {
+		cpu.Pause()
+	}
 }
 
 // Release gives back the message in hand, which is received by that. It fails
 // with ErrClosed. Without one in hand it does nothing.
 func (x *Receiver) Release() error {
-	if x.n >= 0 {
-		x.release()
-	}
 	if x.how == left {
 		return ErrClosed
 	}
+	x.release()
 	return x.k.unlessClosed(nil)
 }
 
+// release gives back the message in hand, if there is one.
 func (x *Receiver) release() {
-	if crash.Enabled {
+	w := x.w
+	if crash.Enabled && w.head.Load() != x.next {
 		crash.At(crash.PipeReceiveCopied) // the message stays for the next receiver
 	}
-	w := x.w
-	x.head += recordSize(x.n)
-	x.n = -1
-	fence.Publish64(&w.head, x.head)
+	fence.Publish64(&w.head, x.next)
 	if crash.Enabled {
 		crash.At(crash.PipeReceiveMoved)
 	}
@@ -141,7 +188,7 @@ func (x *Receiver) Close() error {
 		return nil
 	}
 	x.k.in.rx.leaveAs(x.how)
-	x.how, x.n, x.room = left, -1, closedRoom
+	x.how, x.seen = left, never
 	if crash.Enabled {
 		crash.At(crash.PipeReceiveLeft)
 	}

@@ -6,13 +6,16 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/seed-2e7ecdea/mp/internal/cpu"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/fence"
 )
 
 // A Sender has the sending side of a pipe's end for itself, from Conn.Sender
 // until Close, and writes messages where they lie in the ring. It is the fastest
-// way to send: what the other ways do for each message, it does once.
+// way to send: what the other ways do for each message, it does once. Reserve and
+// Commit send a message as soon as it is written; Next, for who writes one after
+// the other, is both in one.
 //
 // Others who want to send through that end wait until Close. If the process dies,
 // the side is free, and what was committed is received.
@@ -22,13 +25,12 @@ import (
 type Sender struct {
 	ring   unsafe.Pointer
 	places uint64
-	limit  uint64
 	tail   uint64 // where the next record goes
-	edge   uint64 // how far tail may go without a look at the receiver, or round the end
+	edge   uint64 // how far tail may go without a thought
+	reach  uint64 // and without a look at the receiver, or round the end
 	n      int    // length of the message that is reserved, -1 if none is
 	epoch  *atomic.Uint32
-	seen   uint32 // the epoch at which somebody held the other end
-	light  bool   // stores may be plain
+	seen   uint32 // the epoch at which the Conn was open and somebody held the other end
 	how    stay
 	w      *streamWords
 	k      *connCore
@@ -54,7 +56,7 @@ func (c *Conn) Sender(ctx context.Context) (*Sender, error) {
 	}
 	// Nothing is known of the ring yet: the first Reserve takes the long way.
 	return &Sender{
-		ring: k.out.ring, places: k.out.places, limit: uint64(k.out.limit), n: -1,
+		ring: k.out.ring, places: k.out.places, n: -1,
 		epoch: k.epoch, how: how, w: k.out.w, k: k, c: c,
 	}, nil
 }
@@ -65,21 +67,49 @@ func (c *Conn) Sender(ctx context.Context) (*Sender, error) {
 // once even if ctx has ended already). It fails with ErrTooLarge, ErrBrokenPipe
 // or ErrClosed.
 func (x *Sender) Reserve(ctx context.Context, n int) ([]byte, error) {
-	next := x.tail + recordSize(n)
-	if uint64(n) > x.limit || next > x.edge || x.epoch.Load() != x.seen {
+	need := recordSize(n)
+	if n < 0 || x.tail+need > x.edge || x.epoch.Load() != x.seen {
 		return x.reserveSlow(ctx, n)
 	}
-	fence.Put64(word(x.ring, next&x.places), 0)
+	return x.reserve(n, need), nil
+}
+
+// reserve reserves a message before the edge.
+func (x *Sender) reserve(n int, need uint64) []byte {
+	at := unsafe.Add(x.ring, x.tail&x.places)
+	fence.Put64((*atomic.Uint64)(unsafe.Add(at, need)), 0)
 	x.n = n
-	return unsafe.Slice((*byte)(unsafe.Add(x.ring, x.tail&x.places+recordHead)), n), nil
+	return unsafe.Slice((*byte)(unsafe.Add(at, recordHead)), n)
 }
 
 func (x *Sender) reserveSlow(ctx context.Context, n int) ([]byte, error) {
 	if x.how == left {
 		return nil, ErrClosed
 	}
-	k := x.k
 	x.n, x.edge = -1, 0
+	need := recordSize(n)
+	if n < 0 || x.tail+need > x.reach || x.epoch.Load() != x.seen {
+		msg, err := x.reserveAnew(ctx, n)
+		if err != nil || x.tail+need > x.reach {
+			return msg, err
+		}
+	}
+	// The short way goes on for a bit. What comes after that is fetched
+	// meanwhile, to be written: it lies where the receiver has read it.
+	x.edge = min(x.tail+need+ahead, x.reach)
+	if x.edge+ahead <= x.reach {
+		cpu.Fetch((*byte)(unsafe.Add(x.ring, x.edge&x.places)), ahead)
+	}
+	return x.reserve(n, need), nil
+}
+
+// ahead is how many bytes of the ring a Sender fetches at a time.
+const ahead = 1024
+
+// reserveAnew looks how matters stand, and reserves a message.
+func (x *Sender) reserveAnew(ctx context.Context, n int) ([]byte, error) {
+	k := x.k
+	x.reach = 0
 	var at uint64
 	attempt := func() (err error) {
 		if err := k.done(); err != nil {
@@ -104,49 +134,92 @@ func (x *Sender) reserveSlow(ctx context.Context, n int) ([]byte, error) {
 	if err != nil {
 		return nil, k.unlessClosed(err)
 	}
-	size := k.out.size
-	x.tail, x.n = x.w.tail.Load(), n
-	x.seen, x.light = k.seen.Load(), fence.Ready()
-	if x.light {
-		x.edge = min(x.w.seen.Load()+size-recordHead, x.tail&^(size-1)+size)
+	x.tail, x.seen, x.n = x.w.tail.Load(), k.seen.Load(), n
+	if fence.Ready() {
+		// Before the record whose successor is at the ring's front, and before
+		// a message that may be too long.
+		size := k.out.size
+		x.reach = min(x.w.seen.Load()+size, x.tail&^(size-1)+size, x.tail+recordSize(k.out.limit)+recordHead) - recordHead
 	}
 	return k.out.message(at, n), nil
+}
+
+// Next is Commit, if a message is reserved, and Reserve, in one: it sends the
+// message that was reserved and returns the memory for one of n bytes. If it
+// fails nothing is reserved, and what was reserved has been sent, except after
+// ErrClosed: then it may have been sent.
+func (x *Sender) Next(ctx context.Context, n int) ([]byte, error) {
+	need, next := recordSize(n), x.tail+recordSize(x.n)
+	if x.n < 0 || n < 0 || next+need > x.edge || x.epoch.Load() != x.seen {
+		return x.nextSlow(ctx, n)
+	}
+	w := x.w
+	if crash.Enabled {
+		crash.At(crash.PipeSendCopied)
+	}
+	fence.Put64(word(x.ring, x.tail&x.places), recordHeader(x.n))
+	if crash.Enabled {
+		crash.At(crash.PipeSendPublished)
+	}
+	fence.Put64(&w.tail, next)
+	if crash.Enabled {
+		crash.At(crash.PipeSendMoved)
+	}
+	w.readable.Notify()
+	x.tail, x.n = next, n
+	at := unsafe.Add(x.ring, next&x.places)
+	fence.Put64((*atomic.Uint64)(unsafe.Add(at, need)), 0)
+	return unsafe.Slice((*byte)(unsafe.Add(at, recordHead)), n), nil
+}
+
+func (x *Sender) nextSlow(ctx context.Context, n int) ([]byte, error) {
+	if x.n >= 0 {
+		if err := x.Commit(); err != nil {
+			return nil, err
+		}
+	}
+	return x.Reserve(ctx, n)
 }
 
 // Commit sends the message that was reserved. It fails with ErrClosed: then
 // it may have been sent; or with ErrNothingReserved.
 func (x *Sender) Commit() error {
 	n, w := x.n, x.w
-	if n < 0 {
-		return x.nothing()
+	if n < 0 || !fence.Ready() {
+		return x.commitSlow()
 	}
-	x.n = -1
 	at := x.tail & x.places
+	x.n = -1
 	x.tail += recordSize(n)
-	if !x.light {
-		x.k.out.publish(at, n)
-	} else {
-		if crash.Enabled {
-			crash.At(crash.PipeSendCopied)
-		}
-		fence.Put64(word(x.ring, at), recordHeader(n))
-		if crash.Enabled {
-			crash.At(crash.PipeSendPublished)
-		}
-		fence.Put64(&w.tail, x.tail)
-		if crash.Enabled {
-			crash.At(crash.PipeSendMoved)
-		}
+	if crash.Enabled {
+		crash.At(crash.PipeSendCopied)
+	}
+	fence.Put64(word(x.ring, at), recordHeader(n))
+	if crash.Enabled {
+		crash.At(crash.PipeSendPublished)
+	}
+	fence.Put64(&w.tail, x.tail)
+	if crash.Enabled {
+		crash.At(crash.PipeSendMoved)
 	}
 	w.readable.Notify()
-	return x.k.done()
+	if x.epoch.Load() != x.seen {
+		return x.k.done()
+	}
+	return nil
 }
 
-func (x *Sender) nothing() error {
-	if x.how == left {
+func (x *Sender) commitSlow() error {
+	switch {
+	case x.how == left:
 		return ErrClosed
+	case x.n < 0:
+		return ErrNothingReserved
 	}
-	return ErrNothingReserved
+	x.k.out.publish(x.tail&x.places, x.n)
+	x.n = -1
+	x.w.readable.Notify()
+	return x.k.done()
 }
 
 // Close lets others send. What is reserved and not committed is given back.
@@ -156,7 +229,7 @@ func (x *Sender) Close() error {
 		return nil
 	}
 	x.k.out.tx.leaveAs(x.how)
-	x.how, x.n, x.edge = left, -1, 0
+	x.how, x.n, x.edge, x.reach = left, -1, 0, 0
 	if crash.Enabled {
 		crash.At(crash.PipeSendLeft)
 	}

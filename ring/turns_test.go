@@ -80,6 +80,9 @@ func next(t *testing.T, r *ring.Receiver, msg []byte) {
 	}
 }
 
+// length of message i: sometimes as the one before, sometimes not.
+func length(i int) int { return i / (1 + i/100%3) % 601 }
+
 // Messages of all lengths, around the end of the ring many times, with both
 // sides given back and taken again now and then.
 func testTurnStream(t *testing.T, a, b *ring.Conn) {
@@ -91,16 +94,22 @@ func testTurnStream(t *testing.T, a, b *ring.Conn) {
 			if err != nil {
 				return err
 			}
-			for range min(1+i%97, n-i) {
-				msg, err := s.Reserve(ctx, i%601)
+			for j := range min(1+i%97, n-i) {
+				msg, err := s.Next(ctx, length(i))
 				if err != nil {
 					return err
 				}
 				pattern(msg, i)
+				i++
+				if j%5 != 0 { // Next commits the others
+					continue
+				}
 				if err := s.Commit(); err != nil {
 					return err
 				}
-				i++
+			}
+			if err := s.Commit(); err != nil && err != ring.ErrNothingReserved {
+				return err
 			}
 			if err := s.Close(); err != nil {
 				return err
@@ -111,7 +120,7 @@ func testTurnStream(t *testing.T, a, b *ring.Conn) {
 	for i := 0; i < n; {
 		r := Must(b.Receiver(ctx))(t)
 		for range min(1+i%89, n-i) {
-			next(t, r, pattern(make([]byte, i%601), i))
+			next(t, r, pattern(make([]byte, length(i)), i))
 			i++
 		}
 		WantNil(t, "Release", r.Release())
@@ -132,6 +141,15 @@ func testReserved(t *testing.T, a, b *ring.Conn) {
 		WantError(t, "Receive of what is only reserved", Second(r.Receive(Expired)), context.Canceled)
 		commit(t, s, []byte("sent"))
 		next(t, r, []byte("sent"))
+	}
+	for range 200 {
+		copy(Must(s.Next(t.Context(), 3))(t), "one")
+		WantError(t, "Receive of what is only reserved", Second(r.Receive(Expired)), context.Canceled)
+		copy(Must(s.Next(t.Context(), 3))(t), "two")
+		next(t, r, []byte("one"))
+		WantError(t, "Receive of what is only reserved", Second(r.Receive(Expired)), context.Canceled)
+		WantNil(t, "Commit", s.Commit())
+		next(t, r, []byte("two"))
 	}
 	Must(s.Reserve(t.Context(), 5))(t)
 	WantNil(t, "Close", s.Close())
@@ -162,6 +180,10 @@ func testTurnMisuse(t *testing.T, a, b *ring.Conn) {
 	for _, n := range []int{-1, -9, -1 << 31, a.Limit() + 1, 1 << 30} {
 		WantError(t, "Reserve", Second(s.Reserve(t.Context(), n)), ring.ErrTooLarge)
 		WantError(t, "Commit", s.Commit(), ring.ErrNothingReserved)
+		copy(Must(s.Next(t.Context(), 4))(t), "sent")
+		WantError(t, "Next", Second(s.Next(t.Context(), n)), ring.ErrTooLarge)
+		WantError(t, "Commit", s.Commit(), ring.ErrNothingReserved)
+		next(t, r, []byte("sent"))
 	}
 	commit(t, s, pattern(make([]byte, a.Limit()), 1))
 	WantError(t, "second Commit", s.Commit(), ring.ErrNothingReserved)
@@ -172,6 +194,7 @@ func testTurnMisuse(t *testing.T, a, b *ring.Conn) {
 	}
 	WantError(t, "Commit after Close", s.Commit(), ring.ErrClosed)
 	WantError(t, "Reserve after Close", Second(s.Reserve(t.Context(), 1)), ring.ErrClosed)
+	WantError(t, "Next after Close", Second(s.Next(t.Context(), 1)), ring.ErrClosed)
 	WantError(t, "Receive after Close", Second(r.Receive(t.Context())), ring.ErrClosed)
 	WantError(t, "Release after Close", r.Release(), ring.ErrClosed)
 }
@@ -237,6 +260,19 @@ func testTurnWaits(t *testing.T, a, b *ring.Conn) {
 	}
 	WantNil(t, "Release", r.Release())
 	WantNil(t, "Reserve", Await(t, done, "sender"))
+
+	// Next sends what was reserved, also if there is no room for more.
+	WantNil(t, "Commit", s.Commit())
+	for n = 1; Second(s.Next(Expired, 1000)) == nil; n++ {
+	}
+	WantError(t, "Commit", s.Commit(), ring.ErrNothingReserved)
+	done = Async(func() error { return Second(s.Next(context.Background(), 1000)) })
+	AwaitAsleep(t, os.Getpid(), 1)
+	for range n {
+		Must(r.Receive(t.Context()))(t)
+	}
+	WantError(t, "Receive", Second(r.Receive(Expired)), context.Canceled)
+	WantNil(t, "Next", Await(t, done, "sender"))
 }
 
 func testTurnEnd(t *testing.T, a, b *ring.Conn) {
@@ -260,4 +296,25 @@ func testTurnClosed(t *testing.T, a, b *ring.Conn) {
 	WantNil(t, "Close", a.Close())
 	WantError(t, "Commit to a closed end", s.Commit(), ring.ErrClosed)
 	WantError(t, "Reserve", Second(s.Reserve(t.Context(), 1)), ring.ErrClosed)
+	WantError(t, "Next", Second(s.Next(t.Context(), 1)), ring.ErrClosed)
+}
+
+// Who has a side learns that the segment was closed.
+func TestTurnsInClosedSegment(t *testing.T) {
+	onBoth(t, func(t *testing.T, seg *shm.Segment) {
+		a, b := newPipe(t, seg, 4096)
+		s, r := turn(t, a, b)
+		for range 3 { // now without a thought
+			commit(t, s, []byte("1"))
+			next(t, r, []byte("1"))
+		}
+		commit(t, s, []byte("2"))
+		Must(s.Reserve(t.Context(), 1))(t)
+		WantNil(t, "Close", seg.Close())
+		WantError(t, "Commit", s.Commit(), ring.ErrClosed)
+		WantError(t, "Next", Second(s.Next(t.Context(), 1)), ring.ErrClosed)
+		WantError(t, "Reserve", Second(s.Reserve(t.Context(), 1)), ring.ErrClosed)
+		WantError(t, "Receive", Second(r.Receive(t.Context())), ring.ErrClosed)
+		WantError(t, "Release", r.Release(), ring.ErrClosed)
+	})
 }

@@ -1,0 +1,6 @@
+//go:build !amd64
+
+package cpu
+
+// Fetch does nothing here.
+func Fetch(p *byte, n uintptr) {}
