@@ -136,18 +136,23 @@ func (q *Queue[T]) Put(ctx context.Context, v T) error {
 	if k == nil {
 		return ErrClosed
 	}
-	err := k.put(&v)
-	if err == ErrFull {
-		if err = k.putSoon(&v); err == ErrFull {
-			err = q.putCopy(ctx, k, v)
-		}
+	word, pos, err := k.begin()
+	if err == nil {
+		*k.slots.message(word) = v
+		err = k.publish(word, pos)
+	} else if err == ErrFull {
+		err = q.putCopy(ctx, k, v)
 	}
 	runtime.KeepAlive(k)
 	return err
 }
 
 func (q *Queue[T]) putCopy(ctx context.Context, k *queueCore[T], v T) error {
-	return q.putSlow(ctx, k, &v)
+	err := k.putSoon(&v)
+	if err == ErrFull {
+		err = q.putSlow(ctx, k, &v)
+	}
+	return err
 }
 
 // PutFrom is Put of *v, for values that are too large to be passed around: it
@@ -194,30 +199,34 @@ func (q *Queue[T]) TryGet() (T, error) {
 // shut down and drained (ErrShutdown) or closed in this process (ErrClosed). An
 // error means that nothing was taken; ErrClosed, if Close came during the call,
 // that it is as if the process had died in it.
-func (q *Queue[T]) Get(ctx context.Context) (T, error) {
-	var v T
+func (q *Queue[T]) Get(ctx context.Context) (v T, err error) {
 	k := q.core.Load()
 	if k == nil {
 		return v, ErrClosed
 	}
-	err := k.get(&v)
+	word, lap, err := k.take()
+	if err != nil {
+		return q.getNew(ctx, k, err)
+	}
+	v = *k.slots.message(word)
+	if err = k.free(word, lap); err != nil {
+		var zero T
+		v = zero
+	}
+	runtime.KeepAlive(k)
+	return v, err
+}
+
+// getNew is Get after a first look that failed with err.
+func (q *Queue[T]) getNew(ctx context.Context, k *queueCore[T], err error) (v T, _ error) {
 	if err == ErrEmpty || err == ErrBusy {
 		if err = k.getSoon(&v); err == ErrEmpty {
-			return q.getNew(ctx, k)
+			err = q.getSlow(ctx, k, &v)
 		}
 	}
 	runtime.KeepAlive(k)
 	if err != nil {
 		var zero T
-		return zero, err
-	}
-	return v, nil
-}
-
-func (q *Queue[T]) getNew(ctx context.Context, k *queueCore[T]) (T, error) {
-	var v, zero T
-	err := q.getSlow(ctx, k, &v)
-	if err != nil {
 		return zero, err
 	}
 	return v, nil

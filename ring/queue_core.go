@@ -122,16 +122,31 @@ func (k *queueCore[T]) place(word uint64) position {
 func (k *queueCore[T]) steps() int { return 4*int(k.slots.count) + 1024 }
 
 // put stores *v in the next free slot. It fails with ErrFull, ErrShutdown,
-// ErrClosed or ErrCorrupt.
+// ErrClosed or ErrCorrupt. A copy between two variables that pointers name is a
+// call of memmove, so Put and Get do the same without put and get.
 func (k *queueCore[T]) put(v *T) error {
-	hint := position(k.puts.Load())
-	state, pos, err := k.claimFree(hint)
+	word, pos, err := k.begin()
 	if err != nil {
 		return err
 	}
+	*k.slots.message(word) = *v
+	return k.publish(word, pos)
+}
+
+// begin claims the next free slot for writing.
+func (k *queueCore[T]) begin() (*atomic.Uint64, position, error) {
+	pos := position(k.puts.Load())
+	word := k.slots.slotWord(pos.slot())
+	if want := uint64(freeAt(pos.lap())); word.Load() != want ||
+		!word.CompareAndSwap(want, uint64(ownedAt(pos.lap(), writing, k.me))) {
+		var err error
+		if word, pos, err = k.claimFree(pos); err != nil {
+			return nil, 0, err
+		}
+	}
 	if k.w.shut.Load() != 0 {
-		k.unclaim(state, pos)
-		return k.unlessClosed(ErrShutdown)
+		k.unclaim(word, pos)
+		return nil, 0, k.unlessClosed(ErrShutdown)
 	}
 	if crash.Enabled {
 		crash.At(crash.QueuePutClaimed) // position lost; repaired by who meets it
@@ -142,11 +157,15 @@ func (k *queueCore[T]) put(v *T) error {
 	if crash.Enabled {
 		crash.At(crash.QueuePutHelped) // the same
 	}
-	*k.slots.message(state) = *v
+	return word, pos, nil
+}
+
+// publish makes the message that was copied into a claimed slot appear.
+func (k *queueCore[T]) publish(word *atomic.Uint64, pos position) error {
 	if crash.Enabled {
-		crash.At(crash.QueuePutCopied) // the same: not published
+		crash.At(crash.QueuePutCopied) // position lost: not published
 	}
-	fence.Publish64(state, uint64(ownedAt(pos.lap(), ready, k.me)))
+	fence.Publish64(word, uint64(ownedAt(pos.lap(), ready, k.me)))
 	if crash.Enabled {
 		crash.At(crash.QueuePutReady) // delivered, although Put does not return; the death wakes the getters
 	}
@@ -161,15 +180,6 @@ func (k *queueCore[T]) put(v *T) error {
 // claimFree walks from pos to the first position that nobody has claimed and
 // claims its slot for writing.
 func (k *queueCore[T]) claimFree(pos position) (*atomic.Uint64, position, error) {
-	s := k.slots.slotWord(pos.slot())
-	if want := uint64(freeAt(pos.lap())); s.Load() == want &&
-		s.CompareAndSwap(want, uint64(ownedAt(pos.lap(), writing, k.me))) {
-		return s, pos, nil
-	}
-	return k.claimFreeSlow(pos)
-}
-
-func (k *queueCore[T]) claimFreeSlow(pos position) (*atomic.Uint64, position, error) {
 	if k.w.shut.Load() != 0 {
 		return nil, 0, k.unlessClosed(ErrShutdown) // a claim would have to be given up again: see unclaim
 	}
@@ -236,9 +246,23 @@ func (k *queueCore[T]) advance(cursor *atomic.Uint64, pos position) {
 // get takes the oldest message into *v. It fails with ErrEmpty, ErrBusy,
 // ErrShutdown, ErrClosed or ErrCorrupt.
 func (k *queueCore[T]) get(v *T) error {
-	state, pos, err := k.claimReady(position(k.gets.Load()))
+	word, lap, err := k.take()
 	if err != nil {
 		return err
+	}
+	*v = *k.slots.message(word)
+	return k.free(word, lap)
+}
+
+// take claims the oldest message for reading.
+func (k *queueCore[T]) take() (word *atomic.Uint64, lap uint32, err error) {
+	pos := position(k.gets.Load())
+	word = k.slots.slotWord(pos.slot())
+	if s := state(word.Load()); s.lap() != pos.lap() || s.is() != ready ||
+		!word.CompareAndSwap(uint64(s), uint64(ownedAt(pos.lap(), reading, k.me))) {
+		if word, pos, err = k.claimReady(pos); err != nil {
+			return nil, 0, err
+		}
 	}
 	if crash.Enabled {
 		crash.At(crash.QueueGetClaimed) // the message is of a dead getter: delivered again
@@ -247,18 +271,16 @@ func (k *queueCore[T]) get(v *T) error {
 		k.advance(&k.w.head, pos)
 	}
 	fence.Publish64(&k.gets, uint64(pos.next(k.slots.count)))
-	return k.finish(state, pos.lap(), v)
-}
-
-// finish copies the message out of a slot that this process reads, and gives
-// the slot back.
-func (k *queueCore[T]) finish(word *atomic.Uint64, lap uint32, v *T) error {
 	if crash.Enabled {
 		crash.At(crash.QueueGetHelped) // the same
 	}
-	*v = *k.slots.message(word)
+	return word, pos.lap(), nil
+}
+
+// free gives the slot of a message back that was copied out.
+func (k *queueCore[T]) free(word *atomic.Uint64, lap uint32) error {
 	if crash.Enabled {
-		crash.At(crash.QueueGetCopied) // the same
+		crash.At(crash.QueueGetCopied) // the message is of a dead getter
 	}
 	fence.Publish64(word, uint64(freeAt(lap+1)))
 	if crash.Enabled {
@@ -277,15 +299,6 @@ func (k *queueCore[T]) finish(word *atomic.Uint64, lap uint32, v *T) error {
 // claimReady walks from pos to the first message that nobody has claimed and
 // claims its slot for reading.
 func (k *queueCore[T]) claimReady(pos position) (*atomic.Uint64, position, error) {
-	word := k.slots.slotWord(pos.slot())
-	if s := state(word.Load()); s.lap() == pos.lap() && s.is() == ready &&
-		word.CompareAndSwap(uint64(s), uint64(ownedAt(pos.lap(), reading, k.me))) {
-		return word, pos, nil
-	}
-	return k.claimReadySlow(pos)
-}
-
-func (k *queueCore[T]) claimReadySlow(pos position) (*atomic.Uint64, position, error) {
 	shared := false
 	for range k.steps() {
 		word := k.slots.slotWord(pos.slot())

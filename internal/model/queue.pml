@@ -116,11 +116,11 @@ inline repair() { lap[SLOT(p)] = LAPS + 1; state[SLOT(p)] = FREE; own[SLOT(p)] =
 /* Between two calls. */
 inline rest() { p = hint; s = NONE; shared = 0 }
 
-/* queueCore.put. A look at a slot and what follows from it is one step, also
+/* queueCore.put: begin, publish. A look at a slot and what follows from it is one step, also
  * with a look at the cursor, which is but a hint, or at shut, which never changes
  * back. */
 inline put() {
-	do                                              /* claimFree, claimFreeSlow */
+	do                                              /* begin, claimFree */
 	:: atomic { HERE && IS(FREE) -> s = SLOT(p); state[s] = WRITING; own[s] = me; break }
 	:: atomic { !(HERE && IS(FREE)) && shut -> r = SHUT; rest(); goto looked }
 	:: atomic { (AHEAD || (HERE && !IS(FREE))) && !shut -> p++; p = (tail > p -> tail : p) }
@@ -168,9 +168,9 @@ inline put() {
 #define SWEPT (epochIsAsSwept & BIT(me))
 #define NOTHING (BEHIND || (HERE && (IS(FREE) || (IS(WRITING) && !DEADWRITER))))
 
-/* queueCore.get */
+/* queueCore.get: take, free */
 inline get() {
-	do                                              /* claimReady, claimReadySlow */
+	do                                              /* take, claimReady */
 	:: atomic { HERE && IS(READY) ->
 		s = SLOT(p); state[s] = READING; own[s] = me;
 		/* In the putter's order; again only from a dead getter. */
@@ -218,7 +218,7 @@ drained:
 	:: atomic { EMPTY && k == SLOTS - 1 -> r = SHUT; said = 1; assert((published & ~got) == 0); rest(); k = 0; goto looked }
 	:: atomic { !EMPTY -> rest(); k = 0; goto looked }
 	od;
-take:	atomic {                                        /* advance; finish: the message */
+take:	atomic {                                        /* advance; get: the message */
 		epochIsAsAsked = epochIsAsAsked & ~BIT(me);
 		hint = p + 1;
 		if
