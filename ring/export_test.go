@@ -71,3 +71,9 @@ func (c *Conn) Biased() (tx, rx bool) {
 	k := c.core.Load()
 	return k.out.tx.w.bias.Load()&revoked == 0, k.in.rx.w.bias.Load()&revoked == 0
 }
+
+// Heels is heels.
+type Heels struct{ h heels }
+
+// FallBehind is fallBehind.
+func (h *Heels) FallBehind(at, far uint64) bool { return h.h.fallBehind(at, far) }

@@ -88,6 +88,8 @@ type queueCore[T any] struct {
 	_    [120]byte
 	gets atomic.Uint64
 	_    [120]byte
+
+	heels heels
 }
 
 func newQueueCore[T any](o *shm.Object) (*queueCore[T], error) {

@@ -112,7 +112,12 @@ func (k *queueCore[T]) putSoon(v *T) error {
 // getSoon is get that spins for a moment, if that may pay, while the queue is
 // empty.
 func (k *queueCore[T]) getSoon(v *T) error {
-	for range k.room.Glances(&k.getSpin) {
+	n := k.room.Glances(&k.getSpin)
+	if n > 0 {
+		pos := position(k.gets.Load())
+		k.heels.fallBehind(uint64(pos.lap())*uint64(k.slots.count)+uint64(pos.slot()), row)
+	}
+	for range n {
 		cpu.Pause()
 		pos := position(k.gets.Load())
 		if state(k.slots.slotWord(pos.slot()).Load()) == freeAt(pos.lap()) {

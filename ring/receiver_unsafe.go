@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"unsafe"
 
-	"github.com/seed-2e7ecdea/mp/internal/cpu"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/fence"
 )
@@ -31,20 +30,14 @@ type Receiver struct {
 	need   uint64 // and what its record takes
 	epoch  *atomic.Uint32
 	seen   uint64 // the epoch at which the Conn was open, or never
-	caught uint64 // where the next message was when there was none
+	heels  heels
 	how    stay
 	w      *streamWords
 	k      *connCore
 	c      *Conn // is not forgotten meanwhile
 }
 
-const (
-	never = 1 << 32 // not an epoch
-	// Who has received so many messages in a row, and then finds none, pauses so
-	// often before it looks again.
-	row    = 8
-	behind = 64
-)
+const never = 1 << 32 // not an epoch
 
 // Receiver takes the receiving side for itself. It blocks while another has it,
 // until ctx ends. It fails with ErrClosed.
@@ -60,11 +53,12 @@ func (c *Conn) Receiver(ctx context.Context) (*Receiver, error) {
 	if crash.Enabled {
 		crash.At(crash.PipeReceiveEntered)
 	}
-	head := k.in.w.head.Load()
-	return &Receiver{
-		ring: k.in.ring, places: k.in.places, size: k.in.size, next: head, caught: head,
+	x := &Receiver{
+		ring: k.in.ring, places: k.in.places, size: k.in.size, next: k.in.w.head.Load(),
 		epoch: k.epoch, seen: never, how: how, w: k.in.w, k: k, c: c,
-	}, nil
+	}
+	x.heels.caught.Store(x.next)
+	return x, nil
 }
 
 // Receive gives back the message in hand, which is received by that, and
@@ -111,8 +105,8 @@ func (x *Receiver) receiveSlow(ctx context.Context) ([]byte, error) {
 		return nil, ErrClosed
 	}
 	x.release()
-	if k.in.empty() {
-		x.fallBehind()
+	if k.in.empty() && k.room.Glances(&k.recvSpin) > 0 {
+		x.heels.fallBehind(x.next, row*x.need)
 	}
 	seen := x.epoch.Load()
 	var at uint64
@@ -142,20 +136,6 @@ func (x *Receiver) receiveSlow(ctx context.Context) ([]byte, error) {
 		x.seen = uint64(seen)
 	}
 	return k.in.message(at, n), k.unlessClosed(nil)
-}
-
-// fallBehind lets a sender that sends one message after the other get on. Who
-// receives at its heels takes from it, for each message, the line that it is
-// writing.
-func (x *Receiver) fallBehind() {
-	since := x.next - x.caught
-	x.caught = x.next
-	if since <= row*x.need || x.k.room.Glances(&x.k.recvSpin) == 0 {
-		return
-	}
-	for range behind {
-		cpu.Pause()
-	}
 }
 
 // Release gives back the message in hand, which is received by that. It fails
