@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/wait"
 )
 
@@ -18,7 +17,7 @@ type ticket struct {
 }
 
 func (k ticket) Try() (bool, error)      { return k.now.Load() >= k.n, nil }
-func (k ticket) Arm() (futex.Word, bool) { return k.gate.Arm(), true }
+func (k ticket) Arm() (wait.Armed, bool) { return k.gate.Arm(), true }
 func (k ticket) Pass(woken, done bool) {
 	if woken {
 		k.gate.Pass()

@@ -48,8 +48,6 @@ func (c *Conn) use(k *connCore) {
 	runtime.AddCleanup(c, func(k *connCore) { k.closeOnce() }, k)
 }
 
-func (c *Conn) has(k *connCore) func() bool { return func() bool { return c.core.Load() == k } }
-
 // TrySend sends msg, and never waits. It fails with ErrFull, ErrBusy (another
 // is just sending), ErrTooLarge, ErrBrokenPipe or ErrClosed.
 func (c *Conn) TrySend(msg []byte) error {
@@ -102,7 +100,7 @@ func (c *Conn) sendBytesSlow(ctx context.Context, k *connCore, msg []byte) error
 }
 
 func (c *Conn) sendSlow(ctx context.Context, k *connCore, attempt func() error) error {
-	return k.room.Await(ctx, &k.sendSpin, &connWaiter{gate: &k.out.w.writable, open: c.has(k), attempt: attempt, more: yes})
+	return k.room.Await(ctx, &k.sendSpin, &connWaiter{c: c, k: k, attempt: attempt})
 }
 
 // TryReceiveInto receives into buf, and never waits. It fails with ErrEmpty,
@@ -162,17 +160,7 @@ func (c *Conn) receiveIntoSlow(ctx context.Context, k *connCore, buf []byte) (in
 }
 
 func (c *Conn) receiveSlow(ctx context.Context, k *connCore, attempt func() error) error {
-	return k.room.Await(ctx, &k.recvSpin, &connWaiter{
-		gate: &k.in.w.readable, open: c.has(k),
-		attempt: func() error {
-			err := attempt()
-			if err == ErrEmpty {
-				return k.atEnd(err)
-			}
-			return err
-		},
-		more: k.in.some,
-	})
+	return k.room.Await(ctx, &k.recvSpin, &connWaiter{c: c, k: k, in: true, attempt: attempt})
 }
 
 // TryReceive receives a message into new memory, and never waits. It fails

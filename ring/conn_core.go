@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/cpu"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/fence"
@@ -331,30 +330,37 @@ func (k *connCore) closeOnce() error {
 
 // A connWaiter waits until one direction of a pipe can go on.
 type connWaiter struct {
-	gate    *wait.Gate
-	open    func() bool
+	c       *Conn
+	k       *connCore
+	in      bool         // it waits for a message, not for room
 	attempt func() error // nil, ErrFull or ErrEmpty: not yet, or what ends the wait
-	more    func() bool  // may another go on, too
+}
+
+func (w *connWaiter) gate() *wait.Gate {
+	if w.in {
+		return &w.k.in.w.readable
+	}
+	return &w.k.out.w.writable
 }
 
 func (w *connWaiter) Try() (bool, error) {
-	if !w.open() {
+	if w.c.core.Load() != w.k {
 		return false, ErrClosed
 	}
-	switch err := w.attempt(); err {
-	case ErrFull, ErrEmpty:
-		return false, nil
-	default:
-		return err == nil, err
+	err := w.attempt()
+	if w.in {
+		err = w.k.atEnd(err)
 	}
+	if err == ErrFull || err == ErrEmpty {
+		return false, nil
+	}
+	return err == nil, err
 }
 
-func (w *connWaiter) Arm() (futex.Word, bool) { return w.gate.Arm(), true }
+func (w *connWaiter) Arm() (wait.Armed, bool) { return w.gate().Arm(), true }
 
 func (w *connWaiter) Pass(woken, done bool) {
-	if woken && (!done || w.more()) {
-		w.gate.Pass()
+	if woken && (!done || !w.in || w.k.in.some()) {
+		w.gate().Pass()
 	}
 }
-
-func yes() bool { return true }

@@ -59,9 +59,9 @@ type queueWords struct {
 	head  atomic.Uint64
 	_     [120]byte
 	items wait.Gate
-	_     [124]byte
+	_     [120]byte
 	space wait.Gate
-	_     [124]byte
+	_     [120]byte
 }
 
 const (

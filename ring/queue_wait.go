@@ -1,9 +1,9 @@
 package ring
 
 import (
-	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/cpu"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
+	"github.com/seed-2e7ecdea/mp/internal/wait"
 )
 
 // A putter waits for room in a queue.
@@ -24,7 +24,7 @@ func (p *putter[T]) Try() (bool, error) {
 	return err == nil, err
 }
 
-func (p *putter[T]) Arm() (futex.Word, bool) {
+func (p *putter[T]) Arm() (wait.Armed, bool) {
 	w := p.k.w.space.Arm()
 	if crash.Enabled {
 		crash.At(crash.QueuePutWaiting)
@@ -58,7 +58,7 @@ func (g *getter[T]) Try() (bool, error) {
 	}
 }
 
-func (g *getter[T]) Arm() (futex.Word, bool) {
+func (g *getter[T]) Arm() (wait.Armed, bool) {
 	w := g.k.w.items.Arm()
 	if crash.Enabled {
 		crash.At(crash.QueueGetWaiting)

@@ -176,10 +176,10 @@ func (v *vacancy) Try() (bool, error) {
 	return v.s.w.inside.Load() == 0 || v.s.table.Dead(v.owner), nil
 }
 
-func (v *vacancy) Arm() (futex.Word, bool) {
+func (v *vacancy) Arm() (wait.Armed, bool) {
 	inside := &v.s.w.inside
 	now := inside.Load() // 1, unless somebody writes nonsense
-	return futex.Word{Addr: inside, Val: now}, now != 0
+	return wait.Armed{Word: futex.Word{Addr: inside, Val: now}}, now != 0
 }
 
 func (v *vacancy) Pass(bool, bool) {}

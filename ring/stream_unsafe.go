@@ -69,9 +69,9 @@ type streamWords struct {
 	head     atomic.Uint64
 	_        [120]byte
 	readable wait.Gate
-	_        [124]byte
+	_        [120]byte
 	writable wait.Gate
-	_        [124]byte
+	_        [120]byte
 }
 
 const (

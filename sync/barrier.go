@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/party"
@@ -92,9 +91,9 @@ type barrierWords struct {
 	word    atomic.Uint64
 	_       [120]byte
 	ended   wait.Gate
-	_       [124]byte
+	_       [120]byte
 	freed   wait.Gate
-	_       [124]byte
+	_       [120]byte
 }
 
 const (
@@ -463,7 +462,7 @@ func (v *sitter) Try() (bool, error) {
 	return false, ErrBroken
 }
 
-func (v *sitter) Arm() (futex.Word, bool) {
+func (v *sitter) Arm() (wait.Armed, bool) {
 	word := v.c.words.ended.Arm()
 	if crash.Enabled {
 		crash.At(crash.BarrierWaiting)
@@ -484,7 +483,7 @@ func (v *comer) Try() (bool, error) {
 	return (*visit)(v).sit()
 }
 
-func (v *comer) Arm() (futex.Word, bool) { return v.c.words.freed.Arm(), true }
+func (v *comer) Arm() (wait.Armed, bool) { return v.c.words.freed.Arm(), true }
 
 // Pass has nothing to do, as above.
 func (v *comer) Pass(woken, done bool) {}

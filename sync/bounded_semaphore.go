@@ -54,7 +54,7 @@ type boundedWords struct {
 	count atomic.Uint32
 	_     [124]byte
 	gate  wait.Gate
-	_     [124]byte
+	_     [120]byte
 }
 
 // A permit is one of the permits as it is in shared memory.

@@ -378,9 +378,9 @@ func (w *waiter) takeOver() bool {
 	return false
 }
 
-func (w *waiter) Arm() (futex.Word, bool) {
+func (w *waiter) Arm() (wait.Armed, bool) {
 	word := &w.place.word
-	return futex.Word{Addr: word, Val: w.mine}, word.Load() == w.mine
+	return wait.Armed{Word: futex.Word{Addr: word, Val: w.mine}}, word.Load() == w.mine
 }
 
 // Pass has nothing to hand on: nobody else sleeps on the waiter's word.

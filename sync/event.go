@@ -6,7 +6,6 @@ import (
 	"structs"
 	"sync/atomic"
 
-	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/view"
@@ -45,7 +44,7 @@ type eventWords struct {
 	changes atomic.Uint64
 	_       [120]byte // the gate moves when somebody sleeps only
 	gate    wait.Gate
-	_       [124]byte
+	_       [120]byte
 }
 
 const (
@@ -165,7 +164,7 @@ func (e *eventWaiter) Try() (bool, error) {
 	return set, nil
 }
 
-func (e *eventWaiter) Arm() (futex.Word, bool) {
+func (e *eventWaiter) Arm() (wait.Armed, bool) {
 	word := e.w.gate.Arm()
 	e.armed = true
 	if crash.Enabled {

@@ -15,10 +15,10 @@ func TestLayout(t *testing.T) {
 	}{
 		{reflect.TypeFor[barrierWords](), barrierSeats, map[string]uintptr{"timeout": 8, "word": 128, "ended": 256, "freed": 384}},
 		{reflect.TypeFor[rwWords](), rwLines, map[string]uintptr{
-			"writer": 128, "phase": 256, "drained": 264, "top": 268, "free": 384,
+			"writer": 128, "phase": 256, "drained": 264, "top": 272, "free": 384,
 		}},
 		{reflect.TypeFor[rwReaders](), 128, nil},
-		{reflect.TypeFor[groupWords](), groupShares, map[string]uintptr{"total": 128, "gate": 136, "top": 140, "log": 256}},
+		{reflect.TypeFor[groupWords](), groupShares, map[string]uintptr{"total": 128, "gate": 136, "top": 144, "log": 256}},
 	} {
 		if test.t.Size() != test.size {
 			t.Errorf("%v has %d bytes, want %d", test.t, test.t.Size(), test.size)

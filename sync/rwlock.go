@@ -7,7 +7,6 @@ import (
 	stdsync "sync"
 	"sync/atomic"
 
-	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/party"
@@ -52,7 +51,7 @@ var (
 //	128  writer   robust lock of the writers: who has it writes, or is about to
 //	256  phase    which writer it is, and how far; written by who has the word
 //	264  drained  gate of the writer that waits for readers
-//	268  top      the highest line that has readers, or had
+//	272  top      the highest line that has readers, or had
 //	384  free     gate of readers that wait for a writer
 //	512  readers
 //
@@ -109,9 +108,9 @@ type rwWords struct {
 	phase   atomic.Uint64
 	drained wait.Gate
 	top     atomic.Uint32
-	_       [112]byte
+	_       [108]byte
 	free    wait.Gate
-	_       [124]byte
+	_       [120]byte
 }
 
 // A rwReaders is the readers of one party.
@@ -466,7 +465,7 @@ func (r *rwReader) Try() (bool, error) {
 	}
 }
 
-func (r *rwReader) Arm() (futex.Word, bool) {
+func (r *rwReader) Arm() (wait.Armed, bool) {
 	word := r.c.words.free.Arm()
 	if crash.Enabled {
 		crash.At(crash.RWLockQueued)
@@ -690,7 +689,7 @@ func (w *rwWriter) Try() (bool, error) {
 	return w.c.empty(w.color), nil
 }
 
-func (w *rwWriter) Arm() (futex.Word, bool) {
+func (w *rwWriter) Arm() (wait.Armed, bool) {
 	word := w.c.words.drained.Arm()
 	if crash.Enabled {
 		crash.At(crash.RWLockDraining)

@@ -8,7 +8,6 @@ import (
 	"structs"
 	"sync/atomic"
 
-	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/view"
@@ -53,7 +52,7 @@ type semaphoreWords struct {
 	count atomic.Uint32
 	_     [124]byte // the gate moves when somebody sleeps only
 	gate  wait.Gate
-	_     [124]byte
+	_     [120]byte
 }
 
 const (
@@ -232,7 +231,7 @@ func (w *permitWaiter) Try() (bool, error) {
 	return w.permits.take(), nil
 }
 
-func (w *permitWaiter) Arm() (futex.Word, bool) {
+func (w *permitWaiter) Arm() (wait.Armed, bool) {
 	word := w.gate.Arm()
 	w.armed = true
 	if crash.Enabled {

@@ -8,7 +8,6 @@ import (
 	"structs"
 	"sync/atomic"
 
-	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/party"
@@ -49,7 +48,7 @@ var _ marshaler = (*WaitGroup)(nil)
 //	0    guard  robust lock: who has it may change what follows
 //	128  total  of all shares
 //	136  gate   of those who wait
-//	140  top    the highest line that has or had a count
+//	144  top    the highest line that has or had a count
 //	256  log    the change that is being made
 //	320  shares
 //
@@ -69,7 +68,7 @@ type groupWords struct {
 	total atomic.Uint64
 	gate  wait.Gate
 	top   atomic.Uint32
-	_     [112]byte
+	_     [108]byte
 	log   groupLog
 	_     [16]byte
 }
@@ -480,7 +479,7 @@ func (w *groupWaiter) Try() (bool, error) {
 	return false, nil
 }
 
-func (w *groupWaiter) Arm() (futex.Word, bool) {
+func (w *groupWaiter) Arm() (wait.Armed, bool) {
 	word := w.c.words.gate.Arm()
 	if crash.Enabled {
 		crash.At(crash.WaitGroupWaiting)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"iter"
 
-	"github.com/seed-2e7ecdea/mp/futex"
+	"github.com/seed-2e7ecdea/mp/internal/wait"
 )
 
 // Watch iterates over the value: as it is now, and then as it is after each
@@ -71,7 +71,7 @@ func (w *watcher[T]) Try() (bool, error) {
 	return true, nil
 }
 
-func (w *watcher[T]) Arm() (futex.Word, bool) { return w.c.gate.Arm(), true }
+func (w *watcher[T]) Arm() (wait.Armed, bool) { return w.c.gate.Arm(), true }
 
 // Pass has nothing to pass on: a change wakes all watchers.
 func (w *watcher[T]) Pass(woken, done bool) {}

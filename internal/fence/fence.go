@@ -13,7 +13,8 @@
 // every CPU that runs a publisher (membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED,
 // for which each process registers when it first attaches): a publisher's look at the
 // flag comes either before that fence, and then so did its publication, which
-// the sleeper sees; or after it, and then it sees the flag.
+// the sleeper sees; or after it, and then it sees the flag. Where sleeps follow each
+// other, the sleeper asks publishers for fences of their own instead: see wait.Gate.
 //
 // The plain store is used on amd64 only, whose stores become visible in program
 // order (TSO). The gc compiler keeps stores and atomic operations in program

@@ -1,5 +1,5 @@
 /* A call that may wait, and Room.Await at a gate, as the inline AWAIT: LOOK is
- * its Try; ARM is its Arm, then fence.Heavy. r is PENDING at first, and not any more
+ * its Try; ARM is its Arm, then Armed.fence. r is PENDING at first, and not any more
  * at the end. Its Pass comes after it, with woken. */
 inline AWAIT(g) {
 	do

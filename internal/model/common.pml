@@ -55,6 +55,10 @@ byte dead;                           /* parties whose line says DEAD */
 byte epochIsAsRead;
 byte gateIsAsRead[GATES];
 bit sleepersBit[GATES];              /* S of the gate */
+#ifdef FENCES                        /* publishers' stores may be in a store buffer */
+bit fenceBit[GATES], doneBit[GATES]; /* its F and D */
+byte mustFence;                      /* threads that found no D when they armed */
+#endif
 byte queued[GATES];                  /* threads in the kernel's queue of the gate's word */
 byte up;                             /* threads that sleep, or were about to, and are woken */
 
@@ -65,7 +69,46 @@ byte up;                             /* threads that sleep, or were about to, an
 inline readEpoch() { epochIsAsRead = epochIsAsRead | BIT(me) }
 
 /* Gate.Arm */
+#ifndef FENCES
 inline arm(g) { atomic { sleepersBit[g] = 1; gateIsAsRead[g] = gateIsAsRead[g] | BIT(me) } }
+#else
+inline arm(g) {
+	atomic {
+		if
+		:: !sleepersBit[g] -> settle(); sleepersBit[g] = 1; fenceBit[g] = 1
+		:: else
+		fi;
+		gateIsAsRead[g] = gateIsAsRead[g] | BIT(me);
+		if
+		:: doneBit[g] -> mustFence = mustFence & ~BIT(me)
+		:: else -> mustFence = mustFence | BIT(me)
+		fi
+#ifdef MUT_DONE_EARLY
+		;
+		doneBit[g] = 1
+#endif
+	}
+}
+
+/* Armed.fence: FENCE() is fence.Heavy */
+inline armedFence(g) {
+	if
+	:: !(mustFence & BIT(me))
+	:: atomic { mustFence & BIT(me) -> FENCE() };
+	   atomic {
+		mustFence = mustFence & ~BIT(me);
+		if
+#ifndef MUT_DONE_AFTER_MOVE
+		:: (gateIsAsRead[g] & BIT(me)) && !doneBit[g] -> doneBit[g] = 1; gateIsAsRead[g] = BIT(me)
+#else
+		:: fenceBit[g] && !doneBit[g] -> doneBit[g] = 1; gateIsAsRead[g] = gateIsAsRead[g] & BIT(me)
+#endif
+		:: else
+		fi
+	   }
+	fi
+}
+#endif
 
 /* futex.Wake(gate, 1): any of those in the queue, as the kernel likes */
 inline wakeOne(g) {
@@ -92,6 +135,7 @@ inline wakeAll(g) { atomic { up = up | queued[g]; queued[g] = 0 } }
  * the CAS that clears S, or that S was clear. Before the CAS what the thread has
  * stored becomes visible: settle() of the model; but not before the mere look. */
 inline clear(g) { settle(); sleepersBit[g] = 0; gateIsAsRead[g] = 0 }
+#ifndef FENCES
 inline notify(g) {
 	if
 	:: atomic { sleepersBit[g] -> clear(g) };
@@ -108,6 +152,50 @@ inline notifyAll(g) {
 	:: !sleepersBit[g]
 	fi
 }
+#else
+/* With F the publisher puts its own fence before its look at S. It may take F
+ * and D away whenever S is not set: Gate counts instead. */
+inline notify(g) {
+	if
+	:: !sleepersBit[g] && !fenceBit[g]
+	:: atomic { sleepersBit[g] || fenceBit[g] -> quiet() };
+	   if
+	   :: atomic { sleepersBit[g] -> clear(g) };
+	      wakeOne(g)
+	   :: atomic { !sleepersBit[g] && fenceBit[g] -> noFence(g) }
+	   :: !sleepersBit[g]
+	   fi
+	fi
+}
+
+/* Gate.NotifyAll */
+inline notifyAll(g) {
+	if
+	:: !sleepersBit[g] && !fenceBit[g]
+	:: atomic { sleepersBit[g] || fenceBit[g] -> quiet() };
+	   if
+	   :: atomic { sleepersBit[g] -> clear(g) };
+	      wakeAll(g)
+	   :: atomic { !sleepersBit[g] && fenceBit[g] -> noFence(g) }
+	   :: !sleepersBit[g]
+	   fi
+	fi
+}
+inline noFence(g) {
+	fenceBit[g] = 0;
+#ifndef MUT_DONE_STAYS
+	doneBit[g] = 0;
+#endif
+	gateIsAsRead[g] = 0
+}
+inline quiet() {
+#ifndef MUT_NOTIFY_UNFENCED
+	settle()
+#else
+	skip
+#endif
+}
+#endif
 
 /* Gate.Pass, in one step */
 inline passOn(g) { gateIsAsRead[g] = 0; wakeOne(g) }
@@ -159,7 +247,13 @@ inline forget() {
  * follows from it for the thread itself: "atomic" where that is more than one. */
 
 /* The end of a thread, also when it was killed. */
-inline ended() { done = done | BIT(me); set_priority(_pid, 1) }
+inline ended() {
+	done = done | BIT(me);
+#ifdef FENCES
+	mustFence = mustFence & ~BIT(me);
+#endif
+	set_priority(_pid, 1)
+}
 
 /* What a Try has come to: PENDING, the waiter has to go on; GOT; or why not. */
 mtype = { PENDING, GOT, HELD, DIED, CANCELLED, SHUT };

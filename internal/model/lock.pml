@@ -8,6 +8,8 @@
 #ifndef ABANDONS
 #define ABANDONS 0
 #endif
+#define FENCES
+#define FENCE() fence()
 #include "common.pml"
 
 byte owner, heir;     /* Words.word; both 0: free */
@@ -151,7 +153,7 @@ inline renounce() {
 	}
 }
 
-inline armAndHurry(g) { arm(g); hurry(); fence() }
+inline armAndHurry(g) { arm(g); hurry(); armedFence(g) }
 #define AWAIT acquire
 #define LOOK() attempt()
 #define ARM(g) armAndHurry(g)

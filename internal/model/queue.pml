@@ -17,6 +17,8 @@
 #define GETTING (EVERYBODY & ~PUTTING)
 #define SURVIVE GETTING              /* else there is nothing to wait for */
 #define LEAVES GETTING
+#define FENCES
+#define FENCE() fence()
 #include "common.pml"
 
 mtype = { WRITING, READY, READING };
@@ -73,22 +75,15 @@ inline killing(p) {
 	epochIsAsAsked = epochIsAsAsked & ~BIT(p);
 	epochIsAsSwept = epochIsAsSwept & ~BIT(p)
 }
-/* Gate.Arm, then fence.Heavy: what it makes visible could be so before. */
-inline armAndFence(g) {
-	atomic {
-		arm(g);
-		if
-#ifdef MUT_LAST_NOT_FENCED
-		:: stage != LAST -> drainAll(true, true)
-#elif !defined(MUT_NO_FENCE)
-		:: true -> drainAll(true, true)
+/* fence.Heavy */
+inline fence() {
+#ifndef MUT_NO_FENCE
+	drainAll(true, true)
+#else
+	skip
 #endif
-#if defined(MUT_LAST_NOT_FENCED) || defined(MUT_NO_FENCE)
-		:: else
-#endif
-		fi
-	}
 }
+inline armAndFence(g) { arm(g); armedFence(g) }
 
 /* fence.Publish64 of ready or free for slot x: visible at once, or later. */
 inline publish(x) {

@@ -52,7 +52,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/fence"
 	"github.com/seed-2e7ecdea/mp/internal/party"
@@ -79,7 +78,6 @@ type Words struct {
 	_    structs.HostLayout
 	word atomic.Uint64
 	gate wait.Gate
-	_    uint32
 }
 
 // A Mutex is one process's view of a lock.
@@ -307,7 +305,7 @@ func (a *acquirer) Try() (bool, error) {
 	}
 }
 
-func (a *acquirer) Arm() (futex.Word, bool) {
+func (a *acquirer) Arm() (wait.Armed, bool) {
 	word := a.m.w.gate.Arm()
 	if crash.Enabled {
 		crash.At(crash.LockWaiting)

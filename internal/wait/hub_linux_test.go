@@ -105,7 +105,7 @@ func (k taker) Try() (bool, error) {
 	}
 }
 
-func (k taker) Arm() (futex.Word, bool) { return k.b.gate.Arm(), true }
+func (k taker) Arm() (Armed, bool) { return k.b.gate.Arm(), true }
 
 func (k taker) Pass(woken, done bool) {
 	if woken && (!done || k.b.tokens.Load() > 0) {
@@ -330,7 +330,7 @@ type generations struct {
 }
 
 func (g *generations) Try() (bool, error)      { return g.now.Load() != g.after, nil }
-func (g *generations) Arm() (futex.Word, bool) { return g.gate.Arm(), true }
+func (g *generations) Arm() (Armed, bool) { return g.gate.Arm(), true }
 func (g *generations) Pass(woken, done bool)   {}
 
 // No move of the epoch is missed while hubs come and go.
@@ -381,12 +381,12 @@ func TestMovedBeforeHub(t *testing.T) {
 	word, _ := w.Arm()
 	at := futex.Word{Addr: epoch, Val: epoch.Load()}
 	b.put(1)
-	if r.crowd.enter(new(visit), w, word, at) {
+	if r.crowd.enter(new(visit), w, word.Word, at) {
 		t.Error("a waiter is in the hub whose gate has moved")
 	}
 	word, _ = w.Arm()
 	epoch.Add(1)
-	if r.crowd.enter(new(visit), w, word, at) {
+	if r.crowd.enter(new(visit), w, word.Word, at) {
 		t.Error("a waiter is in the hub whose epoch has moved")
 	}
 }
@@ -402,13 +402,13 @@ func TestHubSleepsOnWhatWaitersSaw(t *testing.T) {
 			w := kind.taker(b)
 			word, _ := w.Arm()
 			at := futex.Word{Addr: epoch, Val: epoch.Load()}
-			if !c.enter(new(visit), w, word, at) {
+			if !c.enter(new(visit), w, word.Word, at) {
 				t.Fatal("the waiter is not in the hub")
 			}
 			b.put(1)
 			wakeAll(epoch)
 			h.prepare()
-			if len(h.words) != 3 || h.words[1] != at || h.words[2] != word {
+			if len(h.words) != 3 || h.words[1] != at || h.words[2] != word.Word {
 				t.Errorf("the hub sleeps on %v, want its own, %v and %v", h.words, at, word)
 			}
 		})

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/futex"
-	"github.com/seed-2e7ecdea/mp/internal/fence"
 )
 
 // A Room is where the waiters of one attached segment wait.
@@ -55,7 +54,7 @@ type Waiter interface {
 	// the word that will move. ok false means that it has moved already. A wake
 	// counts only if the word, or the epoch, is then not as it was armed: see
 	// crowd.
-	Arm() (word futex.Word, ok bool)
+	Arm() (word Armed, ok bool)
 	// Pass hands on a wake that this waiter may have eaten: woken says that
 	// it may have been woken since it last went to sleep, done that its Try
 	// succeeded.
@@ -95,8 +94,11 @@ func (r *Room) Await(ctx context.Context, s *Spinner, w Waiter) error {
 	if policy == Spin {
 		return r.awaitSpinning(ctx, look, &err)
 	}
-	begin := time.Now()
-	tried := s.skip.Load() == 0
+	var begin time.Time
+	tried := policy == Adaptive && s.skip.Load() == 0
+	if tried {
+		begin = time.Now()
+	}
 	if policy == Adaptive && s.spin(look) {
 		return err
 	}
@@ -116,7 +118,7 @@ func (r *Room) Await(ctx context.Context, s *Spinner, w Waiter) error {
 			}
 			continue
 		}
-		fenced := fence.Heavy()
+		fenced := word.fence()
 		if look() {
 			v.found, v.armed = err == nil, word.Val
 			break
@@ -125,7 +127,7 @@ func (r *Room) Await(ctx context.Context, s *Spinner, w Waiter) error {
 		if !fenced {
 			limit = noFenceSlice
 		}
-		serr := crowd.sleep(ctx, limit, v, w, word, futex.Word{Addr: r.Epoch, Val: epoch})
+		serr := crowd.sleep(ctx, limit, v, w, word.Word, futex.Word{Addr: r.Epoch, Val: epoch})
 		if serr == nil {
 			serr = ctx.Err() // also if the words never rest
 		}
@@ -133,8 +135,9 @@ func (r *Room) Await(ctx context.Context, s *Spinner, w Waiter) error {
 			// The wake that this waiter was counted for may be lost with it:
 			// look once more, else pass it on. It arms again, as after each
 			// sleep: who was woken cleared the bit of those who still sleep.
-			w.Arm()
-			fence.Heavy()
+			if last, ok := w.Arm(); ok {
+				last.fence()
+			}
 			if look() {
 				break
 			}
@@ -143,7 +146,7 @@ func (r *Room) Await(ctx context.Context, s *Spinner, w Waiter) error {
 		}
 	}
 	w.Pass(v.woken, err == nil)
-	if policy == Adaptive && tried {
+	if tried {
 		s.missed(time.Since(begin))
 	}
 	return err
