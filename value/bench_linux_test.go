@@ -170,45 +170,51 @@ func TestSpeed(t *testing.T) {
 	for _, test := range []struct {
 		what, inC string
 		offset    int
-		f         func()
+		f         func() (sum uint64)
 	}{
-		{"Uint64.Word", "load", word.Offset(), func() {
+		{"Uint64.Word", "load", word.Offset(), func() (sum uint64) {
 			w := word.Word()
 			for range n {
-				sink += w.Load()
+				sum += w.Load()
 			}
+			return sum
 		}},
-		{"Uint64.Load", "load", word.Offset(), func() {
+		{"Uint64.Load", "load", word.Offset(), func() (sum uint64) {
 			for range n {
-				sink += word.Load()
+				sum += word.Load()
 			}
+			return sum
 		}},
-		{"Value[uint64].Load", "load", plain.Offset(), func() {
+		{"Value[uint64].Load", "load", plain.Offset(), func() (sum uint64) {
 			for range n {
-				sink += plain.Load()
+				sum += plain.Load()
 			}
+			return sum
 		}},
-		{"Uint64.Store", "store", word.Offset(), func() {
+		{"Uint64.Store", "store", word.Offset(), func() uint64 {
 			for i := range n {
 				word.Store(uint64(i))
 			}
+			return 0
 		}},
-		{"Value[uint64].Store", "store", plain.Offset(), func() {
+		{"Value[uint64].Store", "store", plain.Offset(), func() uint64 {
 			for i := range n {
 				plain.Store(uint64(i))
 			}
+			return 0
 		}},
-		{"Load of 64 bytes", "copy", wide.Offset(), func() {
+		{"Load of 64 bytes", "copy", wide.Offset(), func() (sum uint64) {
 			for range n {
 				x := wide.Load()
-				sink += x[0] + x[7]
+				sum += x[0] + x[7]
 			}
+			return sum
 		}},
 	} {
 		var inGo, inC []float64
 		for range *rounds {
 			begin := time.Now()
-			test.f()
+			sink += test.f()
 			inGo = append(inGo, float64(time.Since(begin))/float64(n))
 			out := Must(exec.Command(program, "/dev/shm/"+name, fmt.Sprint(test.offset), test.inC, fmt.Sprint(n)).Output())(t)
 			inC = append(inC, Must(strconv.ParseFloat(strings.TrimSpace(string(out)), 64))(t))
