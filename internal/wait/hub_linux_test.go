@@ -329,9 +329,9 @@ type generations struct {
 	after uint32
 }
 
-func (g *generations) Try() (bool, error)      { return g.now.Load() != g.after, nil }
-func (g *generations) Arm() (Armed, bool) { return g.gate.Arm(), true }
-func (g *generations) Pass(woken, done bool)   {}
+func (g *generations) Try() (bool, error)    { return g.now.Load() != g.after, nil }
+func (g *generations) Arm() (Armed, bool)    { return g.gate.Arm(), true }
+func (g *generations) Pass(woken, done bool) {}
 
 // No move of the epoch is missed while hubs come and go.
 func TestEpochIsNeverMissed(t *testing.T) {
