@@ -6,12 +6,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"math"
-	"math/rand/v2"
 	"os"
 	"runtime"
 	"slices"
@@ -602,23 +600,7 @@ func TestPipeSegmentClosedWhileBusy(t *testing.T) {
 			func() error { return b.Send(t.Context(), make([]byte, 700)) },
 			func() error { return Second(a.Receive(t.Context())) },
 		}
-		closed := Async(func() error {
-			time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond)
-			return seg.Close()
-		})
-		All(t, "calls of a closed segment", len(ops), func(i int) error {
-			for deadline := time.Now().Add(Patience); ; {
-				switch err := ops[i](); {
-				case errors.Is(err, ring.ErrClosed):
-					return nil
-				case err != nil && err != ring.ErrFull && err != ring.ErrEmpty && err != ring.ErrBusy:
-					return fmt.Errorf("operation %d: %w", i, err)
-				case time.Now().After(deadline):
-					return fmt.Errorf("operation %d does not see that the segment is closed: %v", i, err)
-				}
-			}
-		})
-		WantNil(t, "Close", Await(t, closed, "Close"))
+		closeWhileBusy(t, seg, ops)
 		if t.Failed() {
 			return
 		}

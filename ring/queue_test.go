@@ -527,23 +527,7 @@ func TestQueueSegmentClosedWhileBusy(t *testing.T) {
 			func() error { return Second(q.Get(t.Context())) },
 			func() error { q.Len(); return q.TryPut([64]byte{}) },
 		}
-		closed := Async(func() error {
-			time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond)
-			return seg.Close()
-		})
-		All(t, "calls of a closed segment", len(ops), func(i int) error {
-			for deadline := time.Now().Add(Patience); ; {
-				switch err := ops[i](); {
-				case errors.Is(err, ring.ErrClosed):
-					return nil
-				case err != nil && err != ring.ErrFull && err != ring.ErrEmpty && err != ring.ErrBusy:
-					return fmt.Errorf("operation %d: %w", i, err)
-				case time.Now().After(deadline):
-					return fmt.Errorf("operation %d does not see that the segment is closed: %v", i, err)
-				}
-			}
-		})
-		WantNil(t, "Close", Await(t, closed, "Close"))
+		closeWhileBusy(t, seg, ops)
 		if t.Failed() {
 			return
 		}

@@ -179,7 +179,7 @@ func TestBoundedSemaphoreDeadParty(t *testing.T) {
 	s := Closing(t, Must(psync.NewBoundedSemaphore(seg, "s", 3))(t))
 	far := Must(psync.OpenBoundedSemaphore(party, "s"))(t)
 	WantNil(t, "calls", errors.Join(far.TryAcquire(), s.TryAcquire(), far.TryAcquire()))
-	errs := asleepAt(t, s, 2)
+	errs := asleep(t, 2, s.Acquire)
 	Dies(t, seg, party)
 	for range 2 {
 		WantNil(t, "Acquire", Await(t, errs, "waiter"))

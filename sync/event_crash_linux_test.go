@@ -58,7 +58,7 @@ func TestEventUserDies(t *testing.T) {
 			wantSet(t, far, true)
 			WantNil(t, "Clear", far.Clear())
 			wantSet(t, e, false)
-			last := asleepAtEvent(t, e, 1)
+			last := asleep(t, 1, e.Wait)
 			WantNil(t, "Set", far.Set())
 			WantNil(t, "Wait", Await(t, last, "waiter after it all"))
 		})

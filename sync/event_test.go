@@ -86,22 +86,11 @@ func testSetClear(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-// asleepAtEvent starts n goroutines that wait for e.
-func asleepAtEvent(t testing.TB, e *psync.Event, n int) (errs chan error) {
-	t.Helper()
-	errs = make(chan error, n)
-	for range n {
-		go func() { errs <- e.Wait(context.Background()) }()
-	}
-	AwaitAsleep(t, os.Getpid(), n)
-	return errs
-}
-
 func testSetWakesAll(t *testing.T, seg *shm.Segment) {
 	e := Must(psync.NewEvent(seg, "e"))(t)
 	far := Must(psync.OpenEvent(Attach(t, seg), "e"))(t)
 	for range 5 {
-		errs := asleepAtEvent(t, e, 5)
+		errs := asleep(t, 5, e.Wait)
 		WantNil(t, "Set", far.Set())
 		for i := range cap(errs) {
 			WantNil(t, "Wait", Await(t, errs, fmt.Sprintf("waiter %d", i)))
@@ -151,7 +140,7 @@ func testEventHammer(t *testing.T, seg *shm.Segment) {
 func testClearedAtOnce(t *testing.T, seg *shm.Segment) {
 	e := newEvent(t, seg)
 	for range 50 {
-		errs := asleepAtEvent(t, e, 3)
+		errs := asleep(t, 3, e.Wait)
 		WantNil(t, "Set and Clear", errors.Join(e.Set(), e.Clear()))
 		for i := range cap(errs) {
 			WantNil(t, "Wait", Await(t, errs, fmt.Sprintf("waiter %d of an event cleared at once", i)))
@@ -173,7 +162,7 @@ func testGenerationsWrap(t *testing.T, seg *shm.Segment) {
 		changes.Store(begin) // even
 		for range 5 {
 			wantSet(t, e, false)
-			errs := asleepAtEvent(t, e, 2)
+			errs := asleep(t, 2, e.Wait)
 			WantNil(t, "Set", e.Set())
 			wantSet(t, e, true)
 			WantNil(t, "Clear", e.Clear())
@@ -192,7 +181,7 @@ func testGenerationsWrap(t *testing.T, seg *shm.Segment) {
 func testEventCancelled(t *testing.T, seg *shm.Segment) {
 	e := newEvent(t, seg)
 	ctx, cancel := context.WithCancel(t.Context())
-	errs := asleepAtEvent(t, e, 1)
+	errs := asleep(t, 1, e.Wait)
 	done := Async(func() error { return e.Wait(ctx) })
 	AwaitAsleep(t, os.Getpid(), 2)
 	begin := time.Now()
@@ -244,7 +233,7 @@ func testEventCloseWhileWaiting(t *testing.T, seg *shm.Segment) {
 	party := Must(seg.Attach())(t)
 	e := Must(psync.NewEvent(seg, "e"))(t)
 	far := Must(psync.OpenEvent(party, "e"))(t)
-	here := asleepAtEvent(t, e, 2)
+	here := asleep(t, 2, e.Wait)
 	there := make(chan error, 2)
 	for range 2 {
 		go func() { there <- far.Wait(context.Background()) }()
@@ -433,7 +422,7 @@ var hammerEventTask = task("hammer event", func(ctx context.Context, p job) erro
 func TestEventProcesses(t *testing.T) {
 	t.Run("E01_set_by_child", func(t *testing.T) {
 		e := newEvent(t, Anonymous(t, room))
-		errs := asleepAtEvent(t, e, 2)
+		errs := asleep(t, 2, e.Wait)
 		p := Start(t, setEventTask, job{Event: e})
 		for range cap(errs) {
 			WantNil(t, "Wait", Await(t, errs, "waiter"))
@@ -452,7 +441,7 @@ func TestEventProcesses(t *testing.T) {
 				AwaitAsleep(t, p.PID(), 1)
 				procs = append(procs, p)
 			}
-			here := asleepAtEvent(t, e, 2)
+			here := asleep(t, 2, e.Wait)
 			Kill(t, procs[0])
 			WantNil(t, "Kill", procs[1].Kill()) // it may be dying while the event is set
 			WantNil(t, "Set", Await(t, Async(e.Set), "Set with a dead waiter"))

@@ -174,15 +174,12 @@ func testClosed(t *testing.T, seg *shm.Segment) {
 	allFail(t, far)
 }
 
+// waiters holds l and starts two that wait for it, and one that waits to repair it.
 func waiters(t *testing.T, l *psync.Lock) (errs chan error) {
+	t.Helper()
 	WantNil(t, "Acquire", l.Acquire(t.Context()))
-	errs = make(chan error, 3)
-	for range 2 {
-		go func() { errs <- l.Acquire(context.Background()) }()
-	}
-	go func() { errs <- l.Recover(context.Background(), nil) }()
-	AwaitAsleep(t, os.Getpid(), cap(errs))
-	return errs
+	recover := func(ctx context.Context) error { return l.Recover(ctx, nil) }
+	return asleep(t, 1, l.Acquire, l.Acquire, recover)
 }
 
 func testCloseWhileWaiting(t *testing.T, seg *shm.Segment) {
@@ -276,15 +273,8 @@ func testRecoverLiving(t *testing.T, seg *shm.Segment) {
 // again at random.
 func count(ctx context.Context, l *psync.Lock, counter *uint64, n int) error {
 	for i := 0; i < n; {
-		short, cancel := context.WithTimeout(ctx, time.Duration(rand.IntN(300)-10)*time.Microsecond)
-		err := l.Acquire(short)
-		late := short.Err()
-		cancel()
-		if err != nil {
-			if late == nil || ctx.Err() != nil {
-				return fmt.Errorf("acquire %d: %w", i, err)
-			}
-			continue
+		if err := impatiently(ctx, l.Acquire); err != nil {
+			return fmt.Errorf("acquire %d: %w", i, err)
 		}
 		*counter++
 		if i%16 == 0 {

@@ -4,8 +4,10 @@ package sync_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/leak"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
@@ -47,4 +49,31 @@ func onBoth(t *testing.T, f func(t *testing.T, seg *shm.Segment)) { OnBoth(t, ro
 func newLock(t testing.TB, seg *shm.Segment) *psync.Lock {
 	t.Helper()
 	return Closing(t, Must(psync.NewLock(seg, "", nil))(t))
+}
+
+// asleep starts n goroutines for each way to wait, and returns when all sleep.
+func asleep(t testing.TB, n int, ways ...func(context.Context) error) (errs chan error) {
+	t.Helper()
+	errs = make(chan error, n*len(ways))
+	for _, wait := range ways {
+		for range n {
+			go func() { errs <- wait(context.Background()) }()
+		}
+	}
+	AwaitAsleep(t, os.Getpid(), cap(errs))
+	return errs
+}
+
+// impatiently calls acquire, giving up and trying again at random, until it
+// succeeds. It fails with ctx's error, or with what acquire fails with in time.
+func impatiently(ctx context.Context, acquire func(context.Context) error) error {
+	for {
+		short, cancel := context.WithTimeout(ctx, time.Duration(rand.IntN(300)-10)*time.Microsecond)
+		err := acquire(short)
+		late := short.Err() != nil
+		cancel()
+		if err == nil || !late || ctx.Err() != nil {
+			return err
+		}
+	}
 }

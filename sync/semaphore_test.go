@@ -238,21 +238,10 @@ func testPermitClosed(t *testing.T, seg *shm.Segment, k semaphoreKind) {
 	permitsFail(t, far)
 }
 
-// asleepAt starts n goroutines that wait for a permit, of which there is none.
-func asleepAt(t *testing.T, s permits, n int) (errs chan error) {
-	t.Helper()
-	errs = make(chan error, n)
-	for range n {
-		go func() { errs <- s.Acquire(context.Background()) }()
-	}
-	AwaitAsleep(t, os.Getpid(), n)
-	return errs
-}
-
 func testPermitCloseWhileWaiting(t *testing.T, seg *shm.Segment, k semaphoreKind) {
 	s := Must(k.make(seg, "", 1))(t)
 	WantNil(t, "Acquire", s.Acquire(t.Context()))
-	errs := asleepAt(t, s, 3)
+	errs := asleep(t, 3, s.Acquire)
 	WantNil(t, "Close", s.Close())
 	for range cap(errs) {
 		WantError(t, "waiter", Await(t, errs, "waiter of a closed semaphore"), psync.ErrClosed)
@@ -262,7 +251,7 @@ func testPermitCloseWhileWaiting(t *testing.T, seg *shm.Segment, k semaphoreKind
 func testPermitSegmentClosed(t *testing.T, seg *shm.Segment, k semaphoreKind) {
 	s := Must(k.make(seg, "", 1))(t)
 	WantNil(t, "Acquire", s.Acquire(t.Context()))
-	errs := asleepAt(t, s, 3)
+	errs := asleep(t, 3, s.Acquire)
 	WantNil(t, "Close", seg.Close())
 	for range cap(errs) {
 		WantError(t, "waiter", Await(t, errs, "waiter of a closed segment"), psync.ErrClosed)
@@ -276,14 +265,14 @@ func testPermitBlocked(t *testing.T, seg *shm.Segment, k semaphoreKind) {
 	for range n {
 		WantNil(t, "Acquire", s.Acquire(t.Context()))
 	}
-	errs := asleepAt(t, s, n)
+	errs := asleep(t, n, s.Acquire)
 	for i := range n {
 		WantNil(t, "Release", s.Release())
 		WantNil(t, "Acquire", Await(t, errs, fmt.Sprintf("waiter %d", i)))
 	}
 	wantValue(t, s, 0)
 	// All at once: one wake may be on its way for several.
-	errs = asleepAt(t, s, n)
+	errs = asleep(t, n, s.Acquire)
 	for range n {
 		WantNil(t, "Release", s.Release())
 	}
@@ -325,15 +314,8 @@ func testPermitPassOn(t *testing.T, seg *shm.Segment, k semaphoreKind) {
 // random, and counts how many are inside at once.
 func usePermits(ctx context.Context, s permits, inside *atomic.Uint32, limit uint32, n int) error {
 	for i := 0; i < n; {
-		short, cancel := context.WithTimeout(ctx, time.Duration(rand.IntN(300)-10)*time.Microsecond)
-		err := s.Acquire(short)
-		late := short.Err()
-		cancel()
-		if err != nil {
-			if late == nil || ctx.Err() != nil {
-				return fmt.Errorf("acquire %d: %w", i, err)
-			}
-			continue
+		if err := impatiently(ctx, s.Acquire); err != nil {
+			return fmt.Errorf("acquire %d: %w", i, err)
 		}
 		if now := inside.Add(1); now > limit {
 			return fmt.Errorf("%d inside, want %d at most", now, limit)
@@ -441,7 +423,7 @@ func TestSemaphore(t *testing.T) {
 			s := Must(psync.NewSemaphore(seg, "", 0))(t)
 			const n = 8
 			for _, extra := range []int{0, 3} {
-				errs := asleepAt(t, s, n)
+				errs := asleep(t, n, s.Acquire)
 				WantNil(t, "ReleaseN", s.ReleaseN(n+extra))
 				for i := range n {
 					WantNil(t, "Acquire", Await(t, errs, fmt.Sprintf("waiter %d of %d", i, n)))
@@ -474,7 +456,7 @@ func TestSemaphore(t *testing.T) {
 		s := Closing(t, Must(psync.NewSemaphore(seg, "s", 1))(t))
 		far := Must(psync.OpenSemaphore(party, "s"))(t)
 		WantNil(t, "TryAcquire", far.TryAcquire())
-		errs := asleepAt(t, s, 2)
+		errs := asleep(t, 2, s.Acquire)
 		Dies(t, seg, party)
 		WantError(t, "Acquire of none", s.Acquire(Expired), context.Canceled)
 		for range 2 {
@@ -626,7 +608,7 @@ func TestSemaphoreProcesses(t *testing.T) {
 			p := Start(t, holdPermitTask, job{N: 2, Cells: c}.with(s))
 			c.Await(t, 0, 1)
 			WantError(t, "TryAcquire", s.TryAcquire(), psync.ErrNoPermit)
-			errs := asleepAt(t, s, 2)
+			errs := asleep(t, 2, s.Acquire)
 			c.Add(1)
 			for range 2 {
 				WantNil(t, "Acquire", Await(t, errs, "waiter"))

@@ -48,10 +48,10 @@ func TestGateFence(t *testing.T) {
 		sleep()
 		want("asleep", sleepersBit|fenceBit|doneBit)
 		for range 3 {
-			if sleep().Val != sleep().Val {
+			word := sleep().Val
+			if sleep().Val != word {
 				t.Fatal("who comes later moves the word")
 			}
-			word := g.word.Load()
 			if round%2 == 0 {
 				g.Notify()
 			} else {
