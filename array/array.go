@@ -114,8 +114,15 @@ func (a *Array[T]) use(method string) *core[T] {
 	return c
 }
 
+// open is use for a method that does not look at the elements.
+func (a *Array[T]) open(method string) *core[T] {
+	c := a.use(method)
+	c.check(method)
+	return c
+}
+
 // Len returns the number of elements.
-func (a *Array[T]) Len() int { return len(a.use("Len").elements) }
+func (a *Array[T]) Len() int { return len(a.open("Len").elements) }
 
 // At returns element i. It panics if i is out of range, as indexing a slice
 // does.
@@ -139,8 +146,7 @@ func (a *Array[T]) Set(i int, x T) {
 // read or written through it later is not the array's any more, and may crash the
 // process.
 func (a *Array[T]) Slice() []T {
-	c := a.use("Slice")
-	c.check("Slice")
+	c := a.open("Slice")
 	return c.elements[:len(c.elements):len(c.elements)]
 }
 
@@ -198,4 +204,4 @@ func (a *Array[T]) Lock() *psync.Lock {
 
 // Offset returns where element 0 lies in the segment, and so in its file, for
 // programs in other languages.
-func (a *Array[T]) Offset() int { return a.use("Offset").offset() }
+func (a *Array[T]) Offset() int { return a.open("Offset").offset() }

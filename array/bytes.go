@@ -68,8 +68,15 @@ func (b *Bytes) use(method string) *bytesCore {
 	return c
 }
 
+// open is use for a method that does not look at the bytes.
+func (b *Bytes) open(method string) *bytesCore {
+	c := b.use(method)
+	c.check(method)
+	return c
+}
+
 // Cap returns the number of bytes, NULs and all.
-func (b *Bytes) Cap() int { return len(b.use("Cap").elements) }
+func (b *Bytes) Cap() int { return len(b.open("Cap").elements) }
 
 // Len returns the length of the text.
 func (b *Bytes) Len() int {
@@ -97,8 +104,7 @@ func text(b []byte) []byte {
 // Raw returns all bytes, themselves, not a copy. What is said of Array.Slice
 // is so for them.
 func (b *Bytes) Raw() []byte {
-	c := b.use("Raw")
-	c.check("Raw")
+	c := b.open("Raw")
 	return c.elements[:len(c.elements):len(c.elements)]
 }
 
@@ -128,4 +134,4 @@ func (b *Bytes) Lock() *psync.Lock {
 
 // Offset returns where the first byte lies in the segment, and so in its file,
 // for programs in other languages.
-func (b *Bytes) Offset() int { return b.use("Offset").offset() }
+func (b *Bytes) Offset() int { return b.open("Offset").offset() }

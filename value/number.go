@@ -69,7 +69,7 @@ func (v *Integer[T]) Load() T { // small enough to be inlined
 // Watch is told of. It panics as Add does.
 func (v *Integer[T]) Word() *atomic.Uint64 {
 	c := v.ref.Load()
-	if c == nil {
+	if c == nil || c.closed() {
 		panicClosed("Word")
 	}
 	return c.word

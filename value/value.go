@@ -288,7 +288,7 @@ func (v *Value[T]) Lock() *psync.Lock {
 // layout, for programs in other languages. It is 0 for a closed value.
 func (v *Value[T]) Offset() int {
 	c := v.ref.Load()
-	if c == nil {
+	if c == nil || c.closed() {
 		return 0
 	}
 	return c.Object().Offset() + wordOffset

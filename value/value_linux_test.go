@@ -337,6 +337,8 @@ func testClosed(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Close of the segment", party.Close())
 	allFail(t, far)
 	allFail(t, &word.Value)
+	Want(t, "Offset", far.Offset(), 0)
+	wantClosed(t, "Word", func() { word.Word() })
 	wantClosed(t, "Add", func() { word.Add(1) })
 	wantClosed(t, "Load", func() { word.Load() })
 }

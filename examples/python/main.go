@@ -41,15 +41,14 @@ func main() {
 	python := exec.Command("python3", "-B", filepath.Join(os.Args[1], "points.py"), name)
 	python.Stdout, python.Stderr = os.Stdout, os.Stderr
 	if err := python.Run(); err != nil {
-		shm.Unlink(name)
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println("Go:", n.Load(), text, points.Slice())
 }
 
 func must[T any](v T, err error) T {
 	if err != nil {
-		log.Fatal(err)
+		panic(err) // not log.Fatal: the segment's name is to go
 	}
 	return v
 }
