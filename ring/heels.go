@@ -16,7 +16,7 @@ type heels struct {
 
 const (
 	row    = 8  // so many messages without a pause between them are a stream
-	behind = 64 // pauses until there are more of it: one or two microseconds
+	behind = 64 // pauses until there are more of it: one to three microseconds
 )
 
 // fallBehind is called by a receiver that stands at at and finds nothing. It

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -234,6 +235,8 @@ func testHostilePipe(t *testing.T, seg *shm.Segment) {
 				copy(buf, m.Bytes())
 				return odd(m.Release())
 			},
+			func() error { return odd(sendRow(a, o.Bytes())) },
+			func() error { return odd(receiveRow(b, o.Bytes())) },
 			func() error {
 				c, err := ring.OpenPipe(seg, name, ring.A)
 				if err != nil {
@@ -245,4 +248,57 @@ func testHostilePipe(t *testing.T, seg *shm.Segment) {
 		})
 		runtime.KeepAlive(o)
 	}
+}
+
+// sendRow sends a row of messages through a Sender, and makes sure that each
+// lies in the object's memory.
+func sendRow(c *ring.Conn, mem []byte) error {
+	x, err := c.Sender(Expired)
+	if err != nil {
+		return err
+	}
+	defer x.Close()
+	for range rand.IntN(30) {
+		reserve := x.Next
+		if rand.IntN(4) == 0 {
+			reserve = x.Reserve
+		}
+		msg, err := reserve(Expired, rand.IntN(1<<(3+rand.IntN(14)))-1)
+		if err != nil {
+			return err
+		}
+		if err := within(mem, msg, c.Limit()); err != nil {
+			return err
+		}
+		clear(msg)
+	}
+	return nil
+}
+
+// receiveRow receives a row of messages through a Receiver, likewise.
+func receiveRow(c *ring.Conn, mem []byte) error {
+	x, err := c.Receiver(Expired)
+	if err != nil {
+		return err
+	}
+	defer x.Close()
+	for range rand.IntN(30) {
+		msg, err := x.Receive(Expired)
+		if err != nil {
+			return err
+		}
+		if err := within(mem, msg, len(mem)); err != nil {
+			return err
+		}
+	}
+	return x.Release()
+}
+
+// within tells whether a message of up to limit bytes lies in mem.
+func within(mem, msg []byte, limit int) error {
+	at, from := reflect.ValueOf(msg).Pointer(), reflect.ValueOf(mem).Pointer()
+	if len(msg) > limit || at < from || at+uintptr(len(msg)) > from+uintptr(len(mem)) {
+		return fmt.Errorf("a message of %d bytes at %#x, the pipe has %d at %#x", len(msg), at, len(mem), from)
+	}
+	return nil
 }

@@ -343,7 +343,9 @@ func (k *queueCore[T]) nothing(pos position, beingWritten bool) (*atomic.Uint64,
 	if beingWritten && k.readyBeyond(pos) {
 		return nil, 0, k.unlessClosed(ErrBusy)
 	}
-	if k.w.shut.Load() != 0 && k.drained() {
+	// Who frees a slot tells those who wait for messages only if it finds the
+	// queue shut down. So who waits for the last slot looks behind a fence of its own.
+	if k.w.shut.Load() != 0 && (k.drained() || fence.Heavy() && k.drained()) {
 		return nil, 0, k.unlessClosed(ErrShutdown)
 	}
 	return nil, 0, k.unlessClosed(ErrEmpty)

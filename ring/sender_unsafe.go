@@ -26,7 +26,7 @@ type Sender struct {
 	ring   unsafe.Pointer
 	places uint64
 	tail   uint64 // where the next record goes
-	edge   uint64 // how far tail may go without a thought
+	edge   uint64 // how far records may go from there without a thought
 	reach  uint64 // and without a look at the receiver, or round the end
 	n      int    // length of the message that is reserved, -1 if none is
 	epoch  *atomic.Uint32
@@ -68,7 +68,7 @@ func (c *Conn) Sender(ctx context.Context) (*Sender, error) {
 // or ErrClosed.
 func (x *Sender) Reserve(ctx context.Context, n int) ([]byte, error) {
 	need := recordSize(n)
-	if n < 0 || x.tail+need > x.edge || x.epoch.Load() != x.seen {
+	if n < 0 || need > x.edge-x.tail || x.epoch.Load() != x.seen {
 		return x.reserveSlow(ctx, n)
 	}
 	return x.reserve(n, need), nil
@@ -86,18 +86,22 @@ func (x *Sender) reserveSlow(ctx context.Context, n int) ([]byte, error) {
 	if x.how == left {
 		return nil, ErrClosed
 	}
-	x.n, x.edge = -1, 0
+	x.n, x.edge = -1, x.tail
 	need := recordSize(n)
-	if n < 0 || x.tail+need > x.reach || x.epoch.Load() != x.seen {
+	if n < 0 || need > x.reach-x.tail || x.epoch.Load() != x.seen {
 		msg, err := x.reserveAnew(ctx, n)
-		if err != nil || x.tail+need > x.reach {
-			return msg, err
+		if err != nil {
+			return nil, err
+		}
+		if need > x.reach-x.tail { // there is no short way after this one
+			x.edge, x.reach = x.tail+need, x.tail+need
+			return msg, nil
 		}
 	}
 	// The short way goes on for a bit. What comes after that is fetched
 	// meanwhile, to be written: it lies where the receiver has read it.
-	x.edge = min(x.tail+need+ahead, x.reach)
-	if x.edge+ahead <= x.reach {
+	x.edge = x.tail + min(need+ahead, x.reach-x.tail)
+	if x.reach-x.edge >= ahead {
 		cpu.Fetch((*byte)(unsafe.Add(x.ring, x.edge&x.places)), ahead)
 	}
 	return x.reserve(n, need), nil
@@ -109,7 +113,7 @@ const ahead = 1024
 // reserveAnew looks how matters stand, and reserves a message.
 func (x *Sender) reserveAnew(ctx context.Context, n int) ([]byte, error) {
 	k := x.k
-	x.reach = 0
+	x.reach = x.tail
 	var at uint64
 	attempt := func() (err error) {
 		if err := k.done(); err != nil {
@@ -128,18 +132,22 @@ func (x *Sender) reserveAnew(ctx context.Context, n int) ([]byte, error) {
 	if err == ErrFull {
 		err = x.c.sendSlow(ctx, k, attempt)
 	}
+	seen := k.seen.Load() // before the look at what Close does before it moves the epoch
 	if err == nil {
 		err = k.done()
 	}
 	if err != nil {
 		return nil, k.unlessClosed(err)
 	}
-	x.tail, x.seen, x.n = x.w.tail.Load(), k.seen.Load(), n
+	x.tail, x.seen, x.n = x.w.tail.Load(), seen, n
+	x.reach = x.tail
 	if fence.Ready() {
-		// Before the record whose successor is at the ring's front, and before
-		// a message that may be too long.
+		// As far as the receiver has read, but before the record whose successor
+		// is at the ring's front, and before a message that may be too long. What
+		// others may have written to the cursors bounds nothing.
 		size := k.out.size
-		x.reach = min(x.w.seen.Load()+size, x.tail&^(size-1)+size, x.tail+recordSize(k.out.limit)+recordHead) - recordHead
+		free := x.w.seen.Load() + size - x.tail
+		x.reach += max(min(free, size-x.tail&(size-1), recordSize(k.out.limit)+recordHead), recordHead) - recordHead
 	}
 	return k.out.message(at, n), nil
 }
@@ -150,7 +158,7 @@ func (x *Sender) reserveAnew(ctx context.Context, n int) ([]byte, error) {
 // ErrClosed: then it may have been sent.
 func (x *Sender) Next(ctx context.Context, n int) ([]byte, error) {
 	need, next := recordSize(n), x.tail+recordSize(x.n)
-	if x.n < 0 || n < 0 || next+need > x.edge || x.epoch.Load() != x.seen {
+	if x.n < 0 || n < 0 || need > x.edge-next {
 		return x.nextSlow(ctx, n)
 	}
 	w := x.w
@@ -166,10 +174,11 @@ func (x *Sender) Next(ctx context.Context, n int) ([]byte, error) {
 		crash.At(crash.PipeSendMoved)
 	}
 	w.readable.Notify()
-	x.tail, x.n = next, n
-	at := unsafe.Add(x.ring, next&x.places)
-	fence.Put64((*atomic.Uint64)(unsafe.Add(at, need)), 0)
-	return unsafe.Slice((*byte)(unsafe.Add(at, recordHead)), n), nil
+	x.tail, x.n = next, -1
+	if x.epoch.Load() != x.seen {
+		return x.nextMoved(ctx, n)
+	}
+	return x.reserve(n, need), nil
 }
 
 func (x *Sender) nextSlow(ctx context.Context, n int) ([]byte, error) {
@@ -177,6 +186,15 @@ func (x *Sender) nextSlow(ctx context.Context, n int) ([]byte, error) {
 		if err := x.Commit(); err != nil {
 			return nil, err
 		}
+	}
+	return x.Reserve(ctx, n)
+}
+
+// nextMoved is the end of a Next that has found the epoch moved after it has
+// sent a message.
+func (x *Sender) nextMoved(ctx context.Context, n int) ([]byte, error) {
+	if err := x.k.done(); err != nil {
+		return nil, err
 	}
 	return x.Reserve(ctx, n)
 }
@@ -217,7 +235,7 @@ func (x *Sender) commitSlow() error {
 		return ErrNothingReserved
 	}
 	x.k.out.publish(x.tail&x.places, x.n)
-	x.n = -1
+	x.tail, x.n = x.tail+recordSize(x.n), -1
 	x.w.readable.Notify()
 	return x.k.done()
 }
@@ -229,7 +247,7 @@ func (x *Sender) Close() error {
 		return nil
 	}
 	x.k.out.tx.leaveAs(x.how)
-	x.how, x.n, x.edge, x.reach = left, -1, 0, 0
+	x.how, x.n, x.edge, x.reach = left, -1, x.tail, x.tail
 	if crash.Enabled {
 		crash.At(crash.PipeSendLeft)
 	}

@@ -20,6 +20,7 @@ func TestTurns(t *testing.T) {
 		f    func(t *testing.T, a, b *ring.Conn)
 	}{
 		{"stream", testTurnStream},
+		{"limit", testTurnLimit},
 		{"reserved", testReserved},
 		{"in_hand", testInHand},
 		{"misuse", testTurnMisuse},
@@ -78,6 +79,24 @@ func next(t *testing.T, r *ring.Receiver, msg []byte) {
 	if got := Must(r.Receive(Within(t)))(t); !bytes.Equal(got, msg) {
 		t.Fatalf("Receive: %.20q of %d bytes, want %.20q of %d", got, len(got), msg, len(msg))
 	}
+}
+
+// A message is as long as the limit allows, and stays within the ring, wherever
+// that stands.
+func testTurnLimit(t *testing.T, a, b *ring.Conn) {
+	s, r := turn(t, a, b)
+	for i := range 40 {
+		commit(t, s, pattern(make([]byte, 8*i), i))
+		WantError(t, "Next", Second(s.Next(t.Context(), a.Limit()+1)), ring.ErrTooLarge)
+		WantError(t, "Reserve", Second(s.Reserve(t.Context(), 1<<30)), ring.ErrTooLarge)
+		next(t, r, pattern(make([]byte, 8*i), i))
+		WantNil(t, "Release", r.Release())
+		commit(t, s, pattern(make([]byte, a.Limit()), i)) // an empty ring has room for it
+		next(t, r, pattern(make([]byte, a.Limit()), i))
+		WantNil(t, "Release", r.Release())
+	}
+	WantNil(t, "Close", s.Close())
+	WantNil(t, "Close", r.Close())
 }
 
 // length of message i: sometimes as the one before, sometimes not.

@@ -150,6 +150,10 @@ func TestPipeWrap(t *testing.T) {
 					if _, err := b.TryReceive(); err == nil {
 						t.Error("received more than was sent")
 					}
+					a, b = newPipe(t, seg, 4096)
+					a.StartAt(start)
+					testTurnLimit(t, a, b)
+					testTurnStream(t, a, b)
 				})
 			})
 		}

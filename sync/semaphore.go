@@ -241,9 +241,7 @@ func (w *permitWaiter) Arm() (wait.Armed, bool) {
 }
 
 // Pass wakes the next if this one ate a wake that it had no use for, or if
-// more permits came while one wake was on its way. Who was woken as its context
-// ended may have tried without arming the gate: others may sleep at a gate that
-// says that nobody does. It says so now, before the look.
+// more permits came while one wake was on its way.
 func (w *permitWaiter) Pass(woken, done bool) {
 	if woken && (!done || w.permits.some()) {
 		w.gate.Pass()

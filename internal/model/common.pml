@@ -158,7 +158,8 @@ inline notifyAll(g) {
 inline notify(g) {
 	if
 	:: !sleepersBit[g] && !fenceBit[g]
-	:: atomic { sleepersBit[g] || fenceBit[g] -> quiet() };
+	:: sleepersBit[g] || fenceBit[g];
+	   atomic { quiet() };
 	   if
 	   :: atomic { sleepersBit[g] -> clear(g) };
 	      wakeOne(g)
@@ -172,7 +173,8 @@ inline notify(g) {
 inline notifyAll(g) {
 	if
 	:: !sleepersBit[g] && !fenceBit[g]
-	:: atomic { sleepersBit[g] || fenceBit[g] -> quiet() };
+	:: sleepersBit[g] || fenceBit[g];
+	   atomic { quiet() };
 	   if
 	   :: atomic { sleepersBit[g] -> clear(g) };
 	      wakeAll(g)

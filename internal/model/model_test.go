@@ -123,6 +123,7 @@ var models = []struct {
 			{name: "SWEPT_LATE", defs: "THREADS=3 PUTTERS=1 MESSAGES=1 SLOTS=1 DEATHS=1 CANCELS=0", reason: stuck, large: true},
 			{name: "NO_SHUT_CHECK", defs: "THREADS=3 PUTTERS=1 MESSAGES=1 SLOTS=1 DEATHS=0 CANCELS=0 EARLY", reason: violated},
 			{name: "DRAINED_OF_READY", defs: "THREADS=3 PUTTERS=1 MESSAGES=1 SLOTS=1 DEATHS=0 CANCELS=0 EARLY", reason: violated},
+			{name: "LAST_SLOT_UNFENCED", defs: "THREADS=3 PUTTERS=1 MESSAGES=1 SLOTS=1 DEATHS=0 CANCELS=0 EARLY", reason: stuck},
 			{name: "NO_LAST_WORD", defs: "THREADS=3 PUTTERS=1 MESSAGES=1 SLOTS=1 DEATHS=0 CANCELS=0 EARLY", reason: stuck},
 			{name: "NO_REARM", defs: "THREADS=3 PUTTERS=1 MESSAGES=2 SLOTS=2 DEATHS=0 CANCELS=1", reason: stuck},
 			{name: "NO_PASS", defs: "THREADS=3 PUTTERS=1 MESSAGES=2 SLOTS=2 DEATHS=0 CANCELS=1", reason: stuck},

@@ -211,7 +211,12 @@ drained:
 	do
 	:: atomic { EMPTY && k < SLOTS - 1 -> k++ }
 	:: atomic { EMPTY && k == SLOTS - 1 -> r = SHUT; said = 1; assert((published & ~got) == 0); rest(); k = 0; goto looked }
+#ifndef MUT_LAST_SLOT_UNFENCED
+	:: atomic { !EMPTY && s == NONE -> k = 0; s = SLOTS + 1; fence() }  /* and once more */
+	:: atomic { !EMPTY && s != NONE -> rest(); k = 0; goto looked }
+#else
 	:: atomic { !EMPTY -> rest(); k = 0; goto looked }
+#endif
 	od;
 take:	atomic {                                        /* advance; get: the message */
 		epochIsAsAsked = epochIsAsAsked & ~BIT(me);
@@ -238,7 +243,8 @@ take:	atomic {                                        /* advance; get: the messa
 	}
 	notify(SPACE);
 	if
-	:: atomic { !shut -> settle() }
+	:: !shut;                                       /* past the store buffer */
+	   atomic { settle() }
 	:: atomic { shut -> settle() };
 #ifndef MUT_NO_LAST_WORD
 	   notifyAll(ITEMS)

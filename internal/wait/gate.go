@@ -29,6 +29,8 @@ import (
 // only by who has called Heavy while F was set, and cleared with F: a publisher
 // that has seen no F has published before that Heavy, so whoever looks after having
 // found D sees it; and one that has seen F puts its fence before its look at S.
+// All that holds for who looks at this very gate after the publication: what is
+// waited for here must not be published by who looks elsewhere.
 type Gate struct {
 	_     structs.HostLayout
 	word  atomic.Uint32
@@ -104,7 +106,7 @@ func (g *Gate) Rouse() {
 func (g *Gate) Arm() Armed {
 	for {
 		w := g.word.Load()
-		if w&sleepersBit != 0 || g.word.CompareAndSwap(w, w|toSleep) { // [GATE] before the look
+		if w&toSleep == toSleep || g.word.CompareAndSwap(w, w|toSleep) { // [GATE] before the look
 			return Armed{Word: futex.Word{Addr: &g.word, Val: w | toSleep}, gate: g}
 		}
 	}
