@@ -325,6 +325,7 @@ func (c *rwCore) free(p rwPhase) bool {
 		crash.At(crash.RWLockFreed)
 	}
 	c.words.free.NotifyAll()
+	c.words.drained.NotifyAll() // to whom it was STALLED that is alive
 	return true
 }
 
@@ -499,7 +500,7 @@ func (c *rwCore) tryWrite() error {
 	if !c.empty(0) || !c.empty(1) {
 		return c.disown(ErrHeld)
 	}
-	return c.write(func(color uint) error {
+	return c.write(func(color uint, _ rwPhase) error {
 		if !c.empty(color) {
 			return ErrHeld
 		}
@@ -520,11 +521,11 @@ func (l *RWLock) Acquire(ctx context.Context) error {
 	wanted := l.ref.Wanted(c)
 	err := c.own(ctx, wanted)
 	if err == nil {
-		err = c.write(func(color uint) error {
+		err = c.write(func(color uint, during rwPhase) error {
 			if c.empty(color) {
 				return nil
 			}
-			return c.Room().Await(ctx, &c.writing, &rwWriter{c, color, wanted})
+			return c.Room().Await(ctx, &c.writing, &rwWriter{c, color, during, wanted})
 		})
 	}
 	return c.Done(err)
@@ -609,7 +610,7 @@ func (c *rwCore) abandon(dead party.ID) {
 // write makes the next phase, for who has the writers' word, waiting by drain
 // until no readers are counted under a color. If drain fails, the word is given
 // back.
-func (c *rwCore) write(drain func(color uint) error) error {
+func (c *rwCore) write(drain func(color uint, during rwPhase) error) error {
 	if crash.Enabled {
 		crash.At(crash.RWLockOwned)
 	}
@@ -620,7 +621,7 @@ func (c *rwCore) write(drain func(color uint) error) error {
 	if crash.Enabled {
 		crash.At(crash.RWLockWanted)
 	}
-	if err := drain(p.color() ^ 1); err != nil {
+	if err := drain(p.color()^1, p); err != nil {
 		c.free(p)
 		return c.disown(err)
 	}
@@ -634,7 +635,7 @@ func (c *rwCore) write(drain func(color uint) error) error {
 }
 
 // want makes the next phase, WANTED.
-func (c *rwCore) want(drain func(color uint) error) (rwPhase, error) {
+func (c *rwCore) want(drain func(color uint, during rwPhase) error) (rwPhase, error) {
 	for {
 		last := c.load()
 		p := last.next()
@@ -650,7 +651,7 @@ func (c *rwCore) want(drain func(color uint) error) (rwPhase, error) {
 			if crash.Enabled {
 				crash.At(crash.RWLockStalled)
 			}
-			if err := drain(p.color()); err != nil {
+			if err := drain(p.color(), stalled); err != nil {
 				c.free(stalled)
 				return 0, err
 			}
@@ -675,10 +676,12 @@ func (c *rwCore) empty(color uint) bool {
 	return true
 }
 
-// An rwWriter waits until no readers are counted under a color.
+// An rwWriter waits until no readers are counted under a color, or its phase
+// was taken for a dead one's and is over.
 type rwWriter struct {
 	c      *rwCore
 	color  uint
+	during rwPhase
 	wanted func() bool
 }
 
@@ -686,7 +689,7 @@ func (w *rwWriter) Try() (bool, error) {
 	if !w.wanted() {
 		return false, os.ErrClosed
 	}
-	return w.c.empty(w.color), nil
+	return w.c.empty(w.color) || w.c.load() != w.during, nil
 }
 
 func (w *rwWriter) Arm() (wait.Armed, bool) {

@@ -79,6 +79,7 @@ func TestRWLock(t *testing.T) {
 		{"writer_gives_up_often", testRWGivesUp},
 		{"in_although_the_next_stalls", testRWInBeforeStall},
 		{"stalled", testRWStalled},
+		{"stall_undone", testRWStallUndone},
 		{"readers_in_a_chain", testRWChain},
 		{"too_many", testRWTooMany},
 		{"closed", testRWClosed},
@@ -346,6 +347,26 @@ func testRWStalled(t *testing.T, seg *shm.Segment) {
 			cancel()
 		}
 	}
+	wantFree(t, list...)
+}
+
+// A writer whose stall somebody ended, who took it for a dead one's, stalls again.
+func testRWStallUndone(t *testing.T, seg *shm.Segment) {
+	list := newRWLocks(t, seg, 3, nil)
+	WantNil(t, "RAcquire", list[0].RAcquire(t.Context()))
+	WantError(t, "Acquire that gives up", list[1].Acquire(Expired), context.Canceled)
+	writer := writes(Within(t), list[1])
+	for range 3 {
+		awaitWriter(t, list[2])
+		AwaitAsleep(t, os.Getpid(), 1)
+		if !list[2].Unstall() {
+			t.Fatal("nobody stalls")
+		}
+	}
+	awaitWriter(t, list[2])
+	WantNil(t, "RRelease", list[0].RRelease())
+	WantNil(t, "Acquire", Await(t, writer, "writer"))
+	WantNil(t, "Release", list[1].Release())
 	wantFree(t, list...)
 }
 
