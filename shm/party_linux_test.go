@@ -205,9 +205,7 @@ func TestStopped(t *testing.T) {
 	seg := Anonymous(t, 1<<12)
 	cells, lock := newCells(t, seg), Must(psync.NewLock(seg, "", nil))(t)
 	p := owner(t, cells, lock, 1)
-	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	Stop(t, p)
 	ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond) // two scans and more
 	defer cancel()
 	if err := lock.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -236,9 +234,7 @@ func TestKilledWhileStopped(t *testing.T) {
 	seg := Anonymous(t, 1<<12)
 	cells, lock := newCells(t, seg), Must(psync.NewLock(seg, "", nil))(t)
 	p := owner(t, cells, lock, 1)
-	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	Stop(t, p)
 	if err := p.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -350,9 +346,7 @@ func TestNobodyLeft(t *testing.T) {
 	}
 	cells.Await(t, cellReady, 4)
 	for _, p := range all { // none may see the end of another
-		if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
+		Stop(t, p)
 	}
 	for _, p := range all {
 		Kill(t, p)

@@ -158,11 +158,11 @@ func (s *scene) kill(c *Cells, point crash.Point, nth int) <-chan error {
 		// Only the victim can take the notification of a dead one over: the
 		// others who could are stopped.
 		first := s.child(c, 1)
-		stop(s, first)
+		Stop(s, first)
 		victim = s.victim(c, "wait", point, nth)
 		s.awaitWaiting(2)
 		heir := s.child(c, 1)
-		stop(s, heir)
+		Stop(s, heir)
 		s.notify(1)
 		Kill(s, first)
 		Killed(s, victim)

@@ -5,7 +5,6 @@ package sync_test
 import (
 	"context"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -38,7 +37,7 @@ func TestConditionHeirKilled(t *testing.T) {
 		return view.At[atomic.Uint64](memory.Bytes(), 0).Load()>>33 != 0
 	})
 	AwaitAsleep(t, p.PID(), 1)
-	WantNil(t, "SIGSTOP", syscall.Kill(p.PID(), syscall.SIGSTOP))
+	Stop(t, p)
 	WantNil(t, "Release", lock.Release())
 	WantError(t, "handed over", lock.TryAcquire(), psync.ErrHeld)
 	Kill(t, p)

@@ -887,24 +887,6 @@ func (s *scene) child(c *Cells, n int, env ...string) *proc.Call[int] {
 	return p
 }
 
-// stop stops a child, and returns when it has stopped.
-func stop(t testing.TB, p *proc.Call[int]) {
-	t.Helper()
-	WantNil(t, "SIGSTOP", syscall.Kill(p.PID(), syscall.SIGSTOP))
-	for deadline := time.Now().Add(Patience); ; time.Sleep(time.Millisecond) {
-		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
-		var pid int
-		var name, state string
-		fmt.Sscanf(string(stat), "%d %s %s", &pid, &name, &state)
-		if state == "T" {
-			return
-		}
-		if time.Now().After(deadline) {
-			Stuck(t, "a child does not stop: "+string(stat))
-		}
-	}
-}
-
 func TestConditionProcesses(t *testing.T) {
 	scene := func(t *testing.T) (*scene, *Cells) {
 		seg := Anonymous(t, room)
@@ -949,7 +931,7 @@ func TestConditionProcesses(t *testing.T) {
 	t.Run("C11_killed_notified", func(t *testing.T) {
 		s, c := scene(t)
 		a := s.child(c, 1)
-		stop(t, a)
+		Stop(t, a)
 		x, y := s.wait(s.seg), s.wait(s.seg)
 		s.notify(1)
 		s.sleeps(x, y)
@@ -970,7 +952,7 @@ func TestConditionProcesses(t *testing.T) {
 	t.Run("killed_notified_newcomer", func(t *testing.T) {
 		s, c := scene(t)
 		a := s.child(c, 1)
-		stop(t, a)
+		Stop(t, a)
 		s.notify(1)
 		x := s.wait(s.seg) // it came after the notification
 		Kill(t, a)
@@ -987,9 +969,9 @@ func TestConditionProcesses(t *testing.T) {
 	t.Run("killed_notified_kept", func(t *testing.T) {
 		s, c := scene(t)
 		a := s.child(c, 1)
-		stop(t, a)
+		Stop(t, a)
 		heir := s.child(c, 1)
-		stop(t, heir)
+		Stop(t, heir)
 		s.notify(1)
 		Kill(t, a)
 		s.awaitParties(2)
@@ -1005,7 +987,7 @@ func TestConditionProcesses(t *testing.T) {
 	t.Run("killed_notified_renewed", func(t *testing.T) {
 		s, c := scene(t)
 		a := s.child(c, 1)
-		stop(t, a)
+		Stop(t, a)
 		x := s.wait(s.seg)
 		s.notify(1)
 		y := s.wait(s.seg)

@@ -1,12 +1,14 @@
 package testkit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -78,6 +80,24 @@ func Kill[Out any](t testing.TB, p *proc.Call[Out]) {
 		t.Errorf("%s: Kill: %v", p.Name(), err)
 	}
 	Await(t, p.Done(), "end of "+p.Name())
+}
+
+// Stop stops a child by SIGSTOP and waits until each of its threads has stopped.
+func Stop[Out any](t testing.TB, p *proc.Call[Out]) {
+	t.Helper()
+	WantNil(t, "SIGSTOP", syscall.Kill(p.PID(), syscall.SIGSTOP))
+	Eventually(t, p.Name()+" stops", func() bool {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.PID()))
+		for _, name := range threads {
+			stat, _ := os.ReadFile(name)
+			// "ID (NAME) STATE ...", and the name may have anything in it
+			_, after, _ := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
+			if !strings.HasPrefix(after, "T") {
+				return false
+			}
+		}
+		return len(threads) > 0
+	})
 }
 
 // Result waits until the child has ended well, and returns its result.
