@@ -126,19 +126,24 @@ func (a *Array[T]) Len() int { return len(a.open("Len").elements) }
 
 // At returns element i. It panics if i is out of range, as indexing a slice
 // does.
-func (a *Array[T]) At(i int) T {
-	c := a.use("At")
-	x := c.elements[i]
-	c.check("At")
-	return x
+func (a *Array[T]) At(i int) T { // small enough to be inlined
+	if c := a.ref.Load(); c != nil {
+		if x := c.elements[i]; !c.Closed.Load() {
+			return x
+		}
+	}
+	panic(errAt)
 }
 
 // Set makes element i x. It panics if i is out of range, as indexing a slice
 // does.
-func (a *Array[T]) Set(i int, x T) {
-	c := a.use("Set")
-	c.elements[i] = x
-	c.check("Set")
+func (a *Array[T]) Set(i int, x T) { // small enough to be inlined
+	if c := a.ref.Load(); c != nil {
+		if c.elements[i] = x; !c.Closed.Load() {
+			return
+		}
+	}
+	panic(errSet)
 }
 
 // Slice returns the elements themselves, not a copy. The slice is valid until

@@ -3,7 +3,6 @@ package array
 import (
 	"fmt"
 	"math"
-	"runtime"
 	"structs"
 	"sync/atomic"
 
@@ -99,9 +98,7 @@ func (c *core[T]) Use(o *shm.Object) error {
 
 // check ends a method that used the memory.
 func (c *core[T]) check(method string) {
-	closed := c.Room().Closed()
-	runtime.KeepAlive(c)
-	if closed {
+	if c.Closed.Load() {
 		panicClosed(method)
 	}
 }

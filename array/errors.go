@@ -19,4 +19,9 @@ var (
 
 func init() { known.Register(ErrTooLong) }
 
-func panicClosed(method string) { panic(fmt.Errorf("array: %s: %w", method, ErrClosed)) }
+// What the methods that are inlined panic with.
+var errAt, errSet = closedError("At"), closedError("Set")
+
+func closedError(method string) error { return fmt.Errorf("array: %s: %w", method, ErrClosed) }
+
+func panicClosed(method string) { panic(closedError(method)) }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
+	"weak"
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/fence"
@@ -34,8 +36,11 @@ type attachment struct {
 	// the number of a file that was closed may already be another's.
 	inside sync.RWMutex
 
+	uses atomic.Uint64 // how many Objects there have been
+
 	mu    sync.Mutex
-	holds map[hold]int // how many objects of this process hold what
+	holds map[hold]int                           // how many objects of this process hold what
+	flags map[uint64][]weak.Pointer[atomic.Bool] // to set at close, by the Object's number
 }
 
 // A hold is a role of an entry, held by this party. Whose objects it was one
@@ -50,6 +55,7 @@ func newAttachment(mem *memory, s shape, id ID, locks party.Locks, policy WaitPo
 		words:   view.At[words](mem.bytes, wordsOffset),
 		entries: view.Slice[entry](mem.bytes, s.directory, s.entries),
 		holds:   make(map[hold]int),
+		flags:   make(map[uint64][]weak.Pointer[atomic.Bool]),
 	}
 	lines := view.Slice[party.Line](mem.bytes, partiesOffset, s.parties)
 	a.table = party.NewTable(lines, &a.words.epoch, locks, a.clean, a.room.Waiting)
@@ -137,10 +143,13 @@ func (a *attachment) give(h hold) bool {
 	return true
 }
 
-// release ends the hold on an object's memory when no method can be inside
-// any more: the garbage collector has said so.
-func (a *attachment) release(h hold) {
+// release ends an object's use, and the hold on its memory, when no method can
+// be inside any more: the garbage collector has said so.
+func (a *attachment) release(h hold, number uint64) {
 	a.give(h)
+	a.mu.Lock()
+	delete(a.flags, number)
+	a.mu.Unlock()
 	released.Lock()
 	defer released.Unlock()
 	if released.next != nil {
@@ -182,13 +191,29 @@ func (a *attachment) holdsRemoved() bool {
 	return false
 }
 
+// end says that the attachment is closed, and tells whether it is the first
+// to.
+func (a *attachment) end() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.room.Close() {
+		return false
+	}
+	for _, flags := range a.flags {
+		for _, flag := range flags {
+			if closed := flag.Value(); closed != nil {
+				closed.Store(true)
+			}
+		}
+	}
+	a.flags = nil
+	return true
+}
+
 // close detaches: waiters of this process return, methods that are inside
 // lose the shared memory, and everyone is told that the party is gone.
 func (a *attachment) close() error {
-	a.mu.Lock()
-	first := a.room.Close()
-	a.mu.Unlock()
-	if !first {
+	if !a.end() {
 		return nil
 	}
 	a.table.Close()
@@ -207,9 +232,7 @@ func (a *attachment) close() error {
 // dropDead leaves the segment as if this process had been killed: nothing is
 // told to anyone.
 func (a *attachment) dropDead() error {
-	a.mu.Lock()
-	a.room.Close()
-	a.mu.Unlock()
+	a.end()
 	a.table.Close()
 	me := a.table.Me()
 	if a.mem.file == nil {

@@ -6,7 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"slices"
+	"sync/atomic"
 	"time"
+	"weak"
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/party"
@@ -30,14 +33,15 @@ type Spec struct {
 //
 // Its memory stays the object's while the garbage collector can reach the
 // Object: a method that works on the memory keeps the Object alive until it
-// returns (runtime.KeepAlive), and afterwards asks Room().Closed() whether the
-// memory had been given up meanwhile.
+// returns (runtime.KeepAlive), and afterwards asks Room().Closed(), or what it has
+// given to AtClose, whether the memory had been given up meanwhile.
 type Object struct {
 	a      *attachment
 	hold   hold
 	serial uint32
 	kind   Kind
 	mem    []byte
+	number uint64 // of this use among the attachment's
 }
 
 // NewObject makes an object. It fails with fs.ErrExist if the name is taken,
@@ -203,10 +207,10 @@ func (a *attachment) freeEntry() int {
 // object starts this process's use of entry i's memory. It ends when the
 // garbage collector finds that no method can be inside.
 func (a *attachment) object(i int, serial uint32, kind Kind, mem []byte) *Object {
-	o := &Object{a: a, hold: hold{entry: i}, serial: serial, kind: kind, mem: mem}
-	a.take(o.hold)
-	h := o.hold
-	runtime.AddCleanup(o, func(a *attachment) { a.release(h) }, a)
+	h, number := hold{entry: i}, a.uses.Add(1)
+	o := &Object{a: a, hold: h, serial: serial, kind: kind, mem: mem, number: number}
+	a.take(h)
+	runtime.AddCleanup(o, func(a *attachment) { a.release(h, number) }, a)
 	return o
 }
 
@@ -356,6 +360,22 @@ func (o *Object) roleHold(role int) hold {
 	h := o.hold
 	h.role = role
 	return h
+}
+
+// AtClose has closed set when the segment is closed, before its memory is
+// given up; at once if it is closed already. The flag may lie in what refers to o:
+// it is not kept from the garbage collector.
+func (o *Object) AtClose(closed *atomic.Bool) {
+	a := o.a
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.room.Closed() {
+		closed.Store(true)
+		return
+	}
+	if flag := weak.Make(closed); !slices.Contains(a.flags[o.number], flag) {
+		a.flags[o.number] = append(a.flags[o.number], flag)
+	}
 }
 
 // Close says that o is not used any more. There is nothing to do at once:

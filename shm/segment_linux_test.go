@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -488,6 +489,55 @@ func TestObjectOfClosedSegment(t *testing.T) {
 		if err := errors.Join(o.Close(), o.Close()); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// flagged is a use of an object that is told of Close, as those of mp's packages
+// are.
+type flagged struct {
+	closed atomic.Bool
+	o      *shm.Object
+}
+
+func newFlagged(t *testing.T, seg *shm.Segment, name string) *flagged {
+	f := &flagged{o: Must(newPlain(seg, name, 10))(t)}
+	f.o.AtClose(&f.closed)
+	f.o.AtClose(&f.closed) // once more is the same
+	return f
+}
+
+func TestAtClose(t *testing.T) {
+	eachSegment(t, 1<<13, func(t *testing.T, seg *shm.Segment) {
+		for name, end := range map[string]func(s *shm.Segment) error{
+			"Close": (*shm.Segment).Close,
+			"Drop":  func(s *shm.Segment) error { return Second(s.Drop()) },
+		} {
+			s := Must(seg.Attach())(t)
+			f, g := newFlagged(t, s, ""), newFlagged(t, s, "")
+			var second, late atomic.Bool
+			f.o.AtClose(&second)
+			Want(t, "flag before "+name, f.closed.Load() || g.closed.Load() || second.Load(), false)
+			WantNil(t, name, end(s))
+			f.o.AtClose(&late)
+			Want(t, "flags after "+name, f.closed.Load() && g.closed.Load() && second.Load() && late.Load(), true)
+		}
+	})
+}
+
+// A flag does not keep what it lies in from the garbage collector, nor the
+// object's memory in use.
+func TestAtCloseIsWeak(t *testing.T) {
+	eachSegment(t, 1<<13, func(t *testing.T, seg *shm.Segment) {
+		for range 10 {
+			newFlagged(t, seg, "x")
+			WantNil(t, "Remove", seg.Remove("x"))
+		}
+		f := newFlagged(t, seg, "y")
+		Eventually(t, "all flags but one gone", func() bool {
+			runtime.GC()
+			return shm.Flags(seg) == 1
+		})
+		runtime.KeepAlive(f)
 	})
 }
 

@@ -123,7 +123,7 @@ func (o *Once) Do(ctx context.Context, f func() error) error {
 // run calls f under the lock, and gives the lock back even if f panics.
 func (c *onceCore) run(f func() error) error {
 	defer c.mutex.Release()
-	if c.w.done.Load() != 0 || c.Room().Closed() {
+	if c.w.done.Load() != 0 || c.Closed.Load() {
 		return nil
 	}
 	if crash.Enabled {

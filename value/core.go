@@ -3,7 +3,6 @@ package value
 import (
 	"fmt"
 	"math"
-	"runtime"
 	"structs"
 	"sync/atomic"
 
@@ -137,11 +136,4 @@ func (c *core[T]) Use(o *shm.Object) error {
 		return fmt.Errorf("value: %w", err)
 	}
 	return nil
-}
-
-// closed tells, after the memory was used, whether it was the shared one.
-func (c *core[T]) closed() bool {
-	closed := c.Room().Closed()
-	runtime.KeepAlive(c)
-	return closed
 }

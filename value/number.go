@@ -51,15 +51,12 @@ func openInteger[T int64 | uint64](seg *shm.Segment, name string) (*Integer[T], 
 
 // Load is Value.Load.
 func (v *Integer[T]) Load() T { // small enough to be inlined
-	c := v.ref.Load()
-	if c == nil {
-		panic(errLoad)
+	if c := v.ref.Load(); c != nil {
+		if w := c.word.Load(); !c.Closed.Load() {
+			return T(w)
+		}
 	}
-	w := c.word.Load()
-	if c.Room().Closed() {
-		panic(errLoad)
-	}
-	return T(w)
+	panic(errLoad)
 }
 
 // Word returns the value's word itself, for loops in which Load's look at
@@ -69,7 +66,7 @@ func (v *Integer[T]) Load() T { // small enough to be inlined
 // Watch is told of. It panics as Add does.
 func (v *Integer[T]) Word() *atomic.Uint64 {
 	c := v.ref.Load()
-	if c == nil || c.closed() {
+	if c == nil || c.Closed.Load() {
 		panicClosed("Word")
 	}
 	return c.word
@@ -118,7 +115,7 @@ func (v *Integer[T]) CompareAndSwap(old, x T) bool { return CompareAndSwap(&v.Va
 // changed ends a method that has changed the word.
 func (c *core[T]) changed(method string) {
 	c.tell()
-	if c.closed() {
+	if c.Closed.Load() {
 		panicClosed(method)
 	}
 }
@@ -142,15 +139,12 @@ func OpenFloat64(seg *shm.Segment, name string) (*Float64, error) {
 
 // Load is Value.Load.
 func (v *Float64) Load() float64 { // small enough to be inlined
-	c := v.ref.Load()
-	if c == nil {
-		panic(errLoad)
+	if c := v.ref.Load(); c != nil {
+		if w := c.word.Load(); !c.Closed.Load() {
+			return math.Float64frombits(w)
+		}
 	}
-	w := c.word.Load()
-	if c.Room().Closed() {
-		panic(errLoad)
-	}
-	return math.Float64frombits(w)
+	panic(errLoad)
 }
 
 // Add adds delta, as one atomic operation, and returns the sum. It panics if

@@ -111,23 +111,19 @@ func (v *Value[T]) make(seg *shm.Segment, name string, init T, g psync.GuardOpti
 // Load returns the value. It never blocks. It panics if the value is closed,
 // with an error that wraps ErrClosed.
 func (v *Value[T]) Load() T {
-	c := v.ref.Load()
-	if c == nil {
-		panic(errLoad)
-	}
-	if isWord[T]() {
-		x := loadWord[T](c.word)
-		if c.closed() {
-			panic(errLoad)
+	if c := v.ref.Load(); c != nil {
+		if isWord[T]() {
+			if x := loadWord[T](c.word); !c.Closed.Load() {
+				return x
+			}
+		} else {
+			var x T
+			if c.read(&x); !c.Closed.Load() {
+				return x
+			}
 		}
-		return x
 	}
-	var x T
-	c.read(&x)
-	if c.closed() {
-		panic(errLoad)
-	}
-	return x
+	panic(errLoad)
 }
 
 // Store makes the value x. It does not take the value's lock: an Update that is
@@ -144,7 +140,7 @@ func (v *Value[T]) Store(x T) {
 	} else if _, err := v.exchange(c, &x, nil, nil); err != nil {
 		panicClosed("Store")
 	}
-	if c.closed() {
+	if c.Closed.Load() {
 		panicClosed("Store")
 	}
 }
@@ -162,7 +158,7 @@ func (v *Value[T]) Swap(x T) (old T) {
 	} else if _, err := v.exchange(c, &x, &old, nil); err != nil {
 		panicClosed("Swap")
 	}
-	if c.closed() {
+	if c.Closed.Load() {
 		panicClosed("Swap")
 	}
 	return old
@@ -186,7 +182,7 @@ func CompareAndSwap[T comparable](v *Value[T], old, x T) (swapped bool) {
 			panicClosed("CompareAndSwap")
 		}
 	}
-	if c.closed() {
+	if c.Closed.Load() {
 		panicClosed("CompareAndSwap")
 	}
 	return swapped
@@ -254,7 +250,7 @@ func (v *Value[T]) tryUpdate(c *core[T], f func(x *T)) (bool, error) {
 	} else {
 		number = c.read(x)
 	}
-	if c.closed() {
+	if c.Closed.Load() {
 		return false, ErrClosed // f is not to see what is not the value
 	}
 	f(x)
@@ -288,7 +284,7 @@ func (v *Value[T]) Lock() *psync.Lock {
 // layout, for programs in other languages. It is 0 for a closed value.
 func (v *Value[T]) Offset() int {
 	c := v.ref.Load()
-	if c == nil || c.closed() {
+	if c == nil || c.Closed.Load() {
 		return 0
 	}
 	return c.Object().Offset() + wordOffset

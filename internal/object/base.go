@@ -2,7 +2,7 @@ package object
 
 import (
 	"fmt"
-	"runtime"
+	"sync/atomic"
 
 	"github.com/seed-2e7ecdea/mp/internal/wait"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -10,8 +10,12 @@ import (
 
 // A Base is the part that the cores of all kinds have.
 type Base struct {
-	o    *shm.Object
-	room *wait.Room
+	// Closed is set when the segment is closed, before its memory is given up.
+	// What was read from the memory is the object's, and what was written there has
+	// come there, if Closed is not set afterwards.
+	Closed atomic.Bool
+	o      *shm.Object
+	room   *wait.Room
 }
 
 // Init makes b the base of o's core. It fails with shm.ErrCorrupt if o has
@@ -22,6 +26,7 @@ func (b *Base) Init(o *shm.Object, size int) error {
 		return fmt.Errorf("%v of %d bytes: %w", h.Kind, len(o.Bytes()), shm.ErrCorrupt)
 	}
 	b.o, b.room = o, o.Room()
+	o.AtClose(&b.Closed)
 	return nil
 }
 
@@ -35,9 +40,8 @@ func (b *Base) Room() *wait.Room { return b.room }
 // after all: if the segment was closed meanwhile, the memory was not the shared
 // one, and whatever the method found did not happen.
 func (b *Base) Done(err error) error {
-	if b.room.Closed() {
-		err = shm.ErrClosed
+	if b.Closed.Load() {
+		return shm.ErrClosed
 	}
-	runtime.KeepAlive(b)
 	return err
 }

@@ -25,7 +25,7 @@ type Core[C any] interface {
 
 // A Ref is a program's hold of an object: its core, or nil when it is closed.
 type Ref[C any, P Core[C]] struct {
-	core atomic.Pointer[C]
+	atomic.Pointer[C] // not behind a method of Ref: each call that is inlined costs a NOP
 }
 
 // New makes an object of size bytes in seg, which init, if it is not nil,
@@ -69,22 +69,19 @@ func (r *Ref[C, P]) Use(o *shm.Object) error {
 // Set refers to a core that is in use already. Who waits through r for the
 // object before gives up.
 func (r *Ref[C, P]) Set(c *C) {
-	if old := r.core.Swap(c); old != nil {
+	if old := r.Swap(c); old != nil {
 		P(old).Object().Table().Wake()
 	}
 }
 
-// Load returns the core, nil if the object is closed.
-func (r *Ref[C, P]) Load() *C { return r.core.Load() }
-
 // Wanted returns a function that tells whether r still refers to c.
 func (r *Ref[C, P]) Wanted(c *C) func() bool {
-	return func() bool { return r.core.Load() == c }
+	return func() bool { return r.Load() == c }
 }
 
 // Handle returns the object's handle, the zero Handle if it is closed.
 func (r *Ref[C, P]) Handle() shm.Handle {
-	c := r.core.Load()
+	c := r.Load()
 	if c == nil {
 		return shm.Handle{}
 	}
@@ -112,7 +109,7 @@ func (r *Ref[C, P]) UnmarshalText(text []byte) error {
 // Close ends the reference. Who waits through it is woken, finds it not Wanted
 // and gives up.
 func (r *Ref[C, P]) Close() error {
-	c := r.core.Swap(nil)
+	c := r.Swap(nil)
 	if c == nil {
 		return nil
 	}
