@@ -36,6 +36,7 @@ func TestArray(t *testing.T) {
 		{"V06_sizes", testSizes},
 		{"V07_bytes", testBytes},
 		{"V09_copies_are_independent", testIndependent},
+		{"M15_records", testRecords},
 		{"M15_trailing_zeros_stay", testTrailing},
 		{"closed", testClosed},
 		{"open", testOpen},
@@ -293,6 +294,62 @@ func testIndependent(t *testing.T, seg *shm.Segment) {
 }
 
 // What fills a record, zeros at its end among it, comes back whole.
+// testRecords does with an array what a ShareableList is for.
+func testRecords(t *testing.T, seg *shm.Segment) {
+	type record struct {
+		Name  [8]byte
+		Count int64
+	}
+	a := newArray[record](t, seg, 3)
+	var far array.Array[record]
+	WantNil(t, "UnmarshalText", far.UnmarshalText(Must(a.MarshalText())(t)))
+	Closing(t, &far)
+	named := func(name string, count int64) (r record) {
+		copy(r.Name[:], name)
+		r.Count = count
+		return r
+	}
+	// One is set, and its neighbours stay.
+	long := named("12345678", -1)
+	a.Set(1, long)
+	Want(t, "the one before", far.At(0), record{})
+	Want(t, "the one set", far.At(1), long)
+	Want(t, "the one after", far.At(2), record{})
+	// Index, count and copy are those of slices.
+	far.Set(2, long)
+	s := a.Slice()
+	Want(t, "Index", slices.Index(s, long), 1)
+	Want(t, "Index of what is not there", slices.Index(s, named("x", 0)), -1)
+	count := 0
+	for _, r := range a.All() {
+		if r == long {
+			count++
+		}
+	}
+	Want(t, "count", count, 2)
+	independent := slices.Clone(s)
+	independent[1] = named("copy", 1)
+	Want(t, "copied one", a.At(1), long)
+	for _, i := range []int{-1, 3} {
+		for what, f := range map[string]func(){"At": func() { a.At(i) }, "Set": func() { a.Set(i, long) }} {
+			if PanicOf(f) == nil {
+				t.Errorf("%s(%d) of 3 did not panic", what, i)
+			}
+		}
+	}
+	// A text that is too long changes nothing, here or beside.
+	b := Closing(t, Must(array.NewBytesFrom(seg, "", "abc", nil))(t))
+	beside := Closing(t, Must(array.NewBytesFrom(seg, "", "def", nil))(t))
+	WantError(t, "Set", b.Set("too long"), array.ErrTooLong)
+	Want(t, "text", b.String(), "abc")
+	Want(t, "text beside", beside.String(), "def")
+	none := newArray[record](t, seg, 0)
+	Want(t, "Len of an empty one", none.Len(), 0)
+	for range none.All() {
+		t.Error("an empty array has elements")
+	}
+}
+
 func testTrailing(t *testing.T, seg *shm.Segment) {
 	a := newArray[[8]byte](t, seg, 3)
 	for i, text := range []string{"abc\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x00\x00\x00\x00", "abcdefg\x00"} {
@@ -575,7 +632,7 @@ func refused[T any](t *testing.T, seg *shm.Segment, path string) {
 	}
 }
 
-func TestRefused(t *testing.T) {
+func TestV10_Refused(t *testing.T) {
 	seg := Heap(t, 1<<16)
 	refused[string](t, seg, "string")
 	refused[[]byte](t, seg, "slice")

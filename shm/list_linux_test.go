@@ -71,7 +71,7 @@ func list(t *testing.T, names ...string) map[string]shm.Info {
 }
 
 // M13: what killed processes left is reaped, and nothing else.
-func TestListReap(t *testing.T) {
+func TestM13_ListReap(t *testing.T) {
 	cells := newCells(t, Anonymous(t, 1<<12))
 	victims := []string{name(t), name(t)}
 	for i, n := range victims {
@@ -115,6 +115,26 @@ func TestListReap(t *testing.T) {
 	}
 	if gone := reap(t, all...); !slices.Equal(gone, []string{free.Name()}) {
 		t.Errorf("reaped %v, want %v", gone, free.Name())
+	}
+}
+
+// M10: a segment whose maker was terminated is attached by nobody, and Reap
+// removes it.
+func TestM10_MakerTerminated(t *testing.T) {
+	cells := newCells(t, Anonymous(t, 1<<12))
+	n := name(t)
+	p := Start(t, work, job{Op: "hold", Name: n, N: 5000, Cells: cells})
+	cells.Await(t, cellReady, 1)
+	if gone := reap(t, n); gone != nil {
+		t.Errorf("in use: reaped %v", gone)
+	}
+	WantNil(t, "Terminate", p.Terminate())
+	Await(t, p.Done(), "end of the maker")
+	if info, ok := list(t, n)[n]; !ok || info.Attached {
+		t.Errorf("after its maker's end: %+v, %t", info, ok)
+	}
+	if gone := reap(t, n); !slices.Equal(gone, []string{n}) {
+		t.Errorf("reaped %v, want %v", gone, n)
 	}
 }
 

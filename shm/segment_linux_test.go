@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"reflect"
 	"runtime"
@@ -539,6 +540,123 @@ func TestAtCloseIsWeak(t *testing.T) {
 		})
 		runtime.KeepAlive(f)
 	})
+}
+
+// V11: objects made and removed at random never share memory, are zero at
+// first, and leave the whole segment free.
+func TestV11_MadeAndRemoved(t *testing.T) {
+	const size, most, operations = 1 << 20, 100, 5000
+	type held struct {
+		name string
+		o    *shm.Object
+		mark byte
+	}
+	eachSegment(t, size, func(t *testing.T, seg *shm.Segment) {
+		r := rand.New(rand.NewPCG(11, 11))
+		var live []held
+		all := func(h held, want byte) {
+			if i := slices.IndexFunc(h.o.Bytes(), func(b byte) bool { return b != want }); i >= 0 {
+				t.Fatalf("byte %d of object %s is %d, want %d", i, h.name, h.o.Bytes()[i], want)
+			}
+		}
+		for n := range operations {
+			if len(live) == 0 || len(live) < most && r.IntN(2) == 0 {
+				h := held{name: fmt.Sprint(n), mark: byte(n)}
+				h.o = Must(newPlain(seg, h.name, 1+r.IntN(4096)))(t)
+				all(h, 0)
+				for i := range h.o.Bytes() {
+					h.o.Bytes()[i] = h.mark
+				}
+				live = append(live, h)
+				continue
+			}
+			i := r.IntN(len(live))
+			h := live[i]
+			all(h, h.mark)
+			WantNil(t, "Remove", seg.Remove(h.name))
+			live[i] = live[len(live)-1]
+			live = live[:len(live)-1]
+		}
+		if n := len(objects(seg)); n != len(live) {
+			t.Errorf("%d objects, want %d", n, len(live))
+		}
+		slices.SortFunc(live, func(a, b held) int { return a.o.Offset() - b.o.Offset() })
+		for i, h := range live {
+			all(h, h.mark)
+			if i > 0 && live[i-1].o.Offset()+len(live[i-1].o.Bytes()) > h.o.Offset() {
+				t.Errorf("objects %s and %s overlap", live[i-1].name, h.name)
+			}
+		}
+		clear(live)
+		empty(t, seg)
+		Must(newPlain(seg, "whole", size))(t)
+	})
+}
+
+// M04: segments without a name never collide, however many are made at once.
+func TestM04_AnonymousNeverCollide(t *testing.T) {
+	const makers, each = 8, 25
+	ids := make(chan shm.ID, makers*each)
+	All(t, "makers", makers, func(int) error {
+		for range each {
+			seg, err := shm.Anonymous(1024, nil)
+			if err != nil {
+				return err
+			}
+			defer seg.Close()
+			id, err := seg.ID()
+			if err != nil || seg.Name() != "" {
+				return fmt.Errorf("segment %q: %v", seg.Name(), err)
+			}
+			ids <- id
+		}
+		return nil
+	})
+	close(ids)
+	seen := make(map[shm.ID]bool)
+	for id := range ids {
+		seen[id] = true
+	}
+	Want(t, "segments", len(seen), makers*each)
+}
+
+// M16: after Close the process has nothing of the segment, and of its objects,
+// however many there are and whoever still refers to them.
+func TestM16_CloseFreesAll(t *testing.T) {
+	// The maker's file had no name at first, and the system shows it so.
+	opened := Must(shm.Open(named(t, 1<<20, nil).Name(), nil))(t)
+	for what, seg := range map[string]*shm.Segment{"anonymous": Anonymous(t, 1<<20), "opened": opened} {
+		t.Run(what, func(t *testing.T) {
+			label := seg.Name()
+			if label == "" {
+				label = Must(seg.ID())(t).String()
+			}
+			var used []*shm.Object
+			for range 10 {
+				used = append(used, Must(newPlain(seg, "", 1000))(t))
+			}
+			if maps, files := holds(t, label); maps == 0 || files == 0 {
+				t.Errorf("open: %d mappings, %d descriptors", maps, files)
+			}
+			WantNil(t, "Close", seg.Close())
+			if maps, files := holds(t, label); maps != 0 || files != 0 {
+				t.Errorf("closed: %d mappings, %d descriptors", maps, files)
+			}
+			runtime.KeepAlive(used)
+		})
+	}
+}
+
+// holds counts this process's mappings and descriptors of files whose name has
+// the label in it.
+func holds(t *testing.T, label string) (maps, files int) {
+	maps = strings.Count(string(Must(os.ReadFile("/proc/self/maps"))(t)), label)
+	for _, e := range Must(os.ReadDir("/proc/self/fd"))(t) {
+		if link, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && strings.Contains(link, label) {
+			files++
+		}
+	}
+	return maps, files
 }
 
 // Roles are held while somebody alive holds them.

@@ -638,7 +638,7 @@ func refused[T any](t *testing.T, seg *shm.Segment, path string) {
 	}
 }
 
-func TestRefused(t *testing.T) {
+func TestV10_Refused(t *testing.T) {
 	seg := Heap(t, 1<<16)
 	refused[string](t, seg, "string")
 	refused[[]byte](t, seg, "slice")

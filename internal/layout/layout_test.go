@@ -46,7 +46,7 @@ func TestAccepted(t *testing.T) {
 	}](t, "")
 }
 
-func TestRefusedByPath(t *testing.T) {
+func TestV10_RefusedByPath(t *testing.T) {
 	check[int](t, "int")
 	check[uint](t, "uint")
 	check[uintptr](t, "uintptr")
