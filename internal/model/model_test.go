@@ -164,6 +164,24 @@ var models = []struct {
 		},
 	},
 	{
+		name: "value",
+		searches: []search{
+			{defs: "WRITERS=1 WRITES=5 READERS=1 READS=2 DEATHS=0"},
+			{defs: "WRITERS=2 WRITES=2 READERS=1 READS=1 DEATHS=1"},
+			{defs: "WRITERS=2 WRITES=3 READERS=1 READS=1 DEATHS=1", large: true},
+			{defs: "WRITERS=2 WRITES=2 READERS=2 READS=1 DEATHS=1", large: true},
+		},
+		mutations: []mutation{
+			{name: "NO_LAST_LOOK", defs: "WRITERS=1 WRITES=5 READERS=1 READS=1 DEATHS=0", reason: violated},
+			{name: "LAST_LOOK_LATE", defs: "WRITERS=1 WRITES=5 READERS=1 READS=1 DEATHS=0", reason: violated},
+			{name: "NUMBER_FIRST", defs: "WRITERS=1 WRITES=2 READERS=1 READS=1 DEATHS=0", reason: violated},
+			{name: "IN_PLACE", defs: "WRITERS=1 WRITES=2 READERS=1 READS=1 DEATHS=0", reason: violated},
+			{name: "NO_LOCK", defs: "WRITERS=2 WRITES=1 READERS=1 READS=1 DEATHS=0", reason: violated},
+			{name: "UPDATE_BLIND", defs: "WRITERS=2 WRITES=1 READERS=1 READS=1 DEATHS=0", reason: violated},
+			{name: "DEAD_KEEPS", defs: "WRITERS=2 WRITES=1 READERS=1 READS=1 DEATHS=1", reason: stuck},
+		},
+	},
+	{
 		name: "condition",
 		searches: []search{
 			{defs: "THREADS=2 WAITS=2 NOTIFIES=2 PLACES=2 DEATHS=1 CANCELS=1"},
