@@ -106,7 +106,7 @@ func boundedModel() porcupine.Model {
 				// may have taken a permit.
 				return []state{s}
 			}
-		case value:
+		case count:
 			if !at.maybe && free == int(at.value) {
 				return []state{s}
 			}

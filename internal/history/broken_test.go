@@ -30,6 +30,10 @@ func init() {
 		"queue: empty though it is not":         queues(3, func(h *hand, q queue) queue { return lazyQueue{q, h} }),
 		"queue: full though it is not":          queues(3, func(h *hand, q queue) queue { return pickyQueue{q, h} }),
 		"queue: a message more than fit":        queues(3, func(h *hand, q queue) queue { return &hoardingQueue{queue: q} }),
+		"value: Load is stale":                  words(func(_ *hand, v register) register { return &staleValue{register: v} }),
+		"value: Store does nothing":             wides(func(h *hand, v register) register { return deafValue{v, h} }),
+		"value: Update is Load and Store":       wides(func(_ *hand, v register) register { return forgetfulValue{v} }),
+		"value: Swap is Load and Store":         words(func(_ *hand, v register) register { return swappedValue{v} }),
 	} {
 		broken = append(broken, name)
 		subjects[name] = s
@@ -288,4 +292,45 @@ func (q *hoardingQueue) TryPut(m message) error {
 		return nil
 	}
 	return err
+}
+
+// A staleValue says what was true when it was asked last.
+type staleValue struct {
+	register
+	last uint32
+}
+
+func (v *staleValue) Load() uint32 {
+	said := v.last
+	v.last = v.register.Load()
+	return said
+}
+
+// A deafValue is at times not stored to.
+type deafValue struct {
+	register
+	h *hand
+}
+
+func (v deafValue) Store(x uint32) {
+	if !v.h.chance(4) {
+		v.register.Store(x)
+	}
+}
+
+// A forgetfulValue loses what others write during an Update.
+type forgetfulValue struct{ register }
+
+func (v forgetfulValue) Update(_ context.Context, f func(x uint32) uint32) error {
+	v.Store(f(v.Load()))
+	return nil
+}
+
+// A swappedValue loses what others write during a Swap.
+type swappedValue struct{ register }
+
+func (v swappedValue) Swap(x uint32) uint32 {
+	old := v.Load()
+	v.Store(x)
+	return old
 }

@@ -20,7 +20,7 @@ const (
 	release  // arg: how many permits
 	recover_ // up to the call of repair, or all of it if that was not called
 	repaired // from the return of repair on; arg not 0: that was an error
-	value
+	count
 	set
 	clear_
 	isSet
@@ -29,6 +29,11 @@ const (
 	put
 	tryGet
 	get
+	load
+	store
+	swap
+	compareAndSwap // arg: the old in the upper half, the new in the lower; value not 0: it was swapped
+	update         // to the next number
 
 	// Further moments of operations, and deaths: these are in models only.
 	queueUp   // of an Acquire: from then on the lock may be handed over to its process
@@ -43,6 +48,7 @@ const (
 var kinds = [...]string{
 	"TryAcquire", "Acquire", "Release", "Recover", "Recover, repaired", "Value",
 	"Set", "Clear", "IsSet", "Wait", "TryPut", "Put", "TryGet", "Get",
+	"Load", "Store", "Swap", "CompareAndSwap", "Update",
 	"queue up", "leave", "publish", "give back", "give up", "redeliver", "die",
 }
 

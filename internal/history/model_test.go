@@ -14,7 +14,7 @@ import (
 func did(place int, from, to uint64, k kind, r result, n uint32) op {
 	o := op{place: place, called: from, returned: to, kind: k, result: r}
 	switch k {
-	case tryGet, get, value, isSet:
+	case tryGet, get, count, load, isSet:
 		o.value = n
 	default:
 		o.arg = n
@@ -75,18 +75,18 @@ func TestModels(t *testing.T) {
 			did(1, 1, 4, acquire, ok, 0), did(1, 5, 6, release, ok, 0), did(3, 7, 8, tryAcquire, held, 0), did(2, 9, 10, acquire, ok, 0),
 		}, nil, rejected},
 
-		{"semaphore", "killed inside, or not", []op{dead(1, 1, 5, tryAcquire, 0), did(2, 6, 7, value, ok, 2), did(2, 8, 9, value, ok, 2)},
+		{"semaphore", "killed inside, or not", []op{dead(1, 1, 5, tryAcquire, 0), did(2, 6, 7, count, ok, 2), did(2, 8, 9, count, ok, 2)},
 			nil, accepted},
-		{"semaphore", "killed inside, twice", []op{dead(1, 1, 5, tryAcquire, 0), did(2, 6, 7, value, ok, 1)}, nil, rejected},
-		{"semaphore", "permits of the dead", []op{did(1, 1, 2, acquire, ok, 0), did(2, 6, 7, value, ok, 3)}, []death{{1, 3, 4}}, rejected},
+		{"semaphore", "killed inside, twice", []op{dead(1, 1, 5, tryAcquire, 0), did(2, 6, 7, count, ok, 1)}, nil, rejected},
+		{"semaphore", "permits of the dead", []op{did(1, 1, 2, acquire, ok, 0), did(2, 6, 7, count, ok, 3)}, []death{{1, 3, 4}}, rejected},
 
 		{"bounded_semaphore", "permits of the dead, late", []op{
-			did(1, 1, 2, acquire, ok, 0), did(2, 4, 5, value, ok, 2), did(2, 6, 7, value, ok, 3), did(2, 9, 10, value, ok, 3),
+			did(1, 1, 2, acquire, ok, 0), did(2, 4, 5, count, ok, 2), did(2, 6, 7, count, ok, 3), did(2, 9, 10, count, ok, 3),
 		}, []death{{1, 3, 8}}, accepted},
-		{"bounded_semaphore", "permits of the dead, too late", []op{did(1, 1, 2, acquire, ok, 0), did(2, 9, 10, value, ok, 2)},
+		{"bounded_semaphore", "permits of the dead, too late", []op{did(1, 1, 2, acquire, ok, 0), did(2, 9, 10, count, ok, 2)},
 			[]death{{1, 3, 8}}, rejected},
 		{"bounded_semaphore", "permits of the dead, gone again", []op{
-			did(1, 1, 2, acquire, ok, 0), did(2, 4, 5, value, ok, 3), did(2, 6, 7, value, ok, 2),
+			did(1, 1, 2, acquire, ok, 0), did(2, 4, 5, count, ok, 3), did(2, 6, 7, count, ok, 2),
 		}, []death{{1, 3, 8}}, rejected},
 		{"bounded_semaphore", "permit of another", []op{did(1, 1, 2, acquire, ok, 0), did(2, 3, 4, release, ok, 1)}, nil, rejected},
 
@@ -134,6 +134,15 @@ func TestModels(t *testing.T) {
 		{"queue_of_3", "busy while nobody puts", []op{did(1, 1, 2, put, ok, 7), did(3, 4, 5, tryGet, busy, 0)}, nil, rejected},
 		{"queue_of_1", "no room while one gets", []op{did(1, 1, 2, put, ok, 7), did(2, 3, 8, get, ok, 7), did(1, 4, 5, tryPut, full, 8)}, nil, accepted},
 		{"queue_of_1", "no room", []op{did(1, 1, 2, put, ok, 7), did(2, 3, 4, get, ok, 7), did(1, 5, 6, tryPut, full, 8)}, nil, rejected},
+
+		{"value_of_copies", "killed inside Store, or not", []op{
+			dead(1, 1, 5, store, 7), did(2, 2, 3, load, ok, 0), did(2, 6, 7, load, ok, 7), did(2, 8, 9, load, ok, 7),
+		}, nil, accepted},
+		{"value_of_copies", "killed inside Store, after its end", []op{dead(1, 1, 5, store, 7), did(2, 6, 7, load, ok, 0), did(2, 8, 9, load, ok, 7)},
+			nil, rejected},
+		{"value_of_copies", "back again", []op{did(1, 1, 8, store, ok, 7), did(2, 2, 3, load, ok, 7), did(2, 4, 5, load, ok, 0)}, nil, rejected},
+		{"value_of_copies", "what nobody has stored", []op{did(1, 1, 4, store, ok, 7), did(2, 2, 3, load, ok, 3)}, nil, rejected},
+		{"value_of_copies", "updated once, killed", []op{dead(1, 1, 5, update, 0), did(2, 6, 7, load, ok, 2)}, nil, rejected},
 	} {
 		t.Run(strings.ReplaceAll(test.subject+": "+test.name, " ", "_"), func(t *testing.T) {
 			s := subjects[test.subject]

@@ -83,7 +83,7 @@ func taken(res result) int {
 
 // value records a call of Value.
 func (h *hand) value(f func() (int, error)) error {
-	r := h.begin(value, 0)
+	r := h.begin(count, 0)
 	n, err := f()
 	_, err = h.end(r, err, uint32(n))
 	return err
@@ -124,7 +124,7 @@ func semaphoreModel(begin int) porcupine.Model {
 			if at.maybe || at.result == ok {
 				return []int{n + int(at.arg)}
 			}
-		case value:
+		case count:
 			if !at.maybe && n == int(at.value) {
 				return []int{n}
 			}

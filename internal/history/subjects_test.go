@@ -22,6 +22,8 @@ var subjects = map[string]*subject{
 	"event":                    events(asIs[event]),
 	"queue_of_1":               queues(1, asIs[queue]),
 	"queue_of_3":               queues(3, asIs[queue]),
+	"value_of_a_word":          words(asIs[register]),
+	"value_of_copies":          wides(asIs[register]),
 }
 
 func asIs[T any](_ *hand, object T) T { return object }
@@ -29,6 +31,7 @@ func asIs[T any](_ *hand, object T) T { return object }
 func TestLinearizable(t *testing.T) {
 	for _, name := range []string{
 		"lock", "lock_that_ignores_deaths", "semaphore", "bounded_semaphore", "event", "queue_of_1", "queue_of_3",
+		"value_of_a_word", "value_of_copies",
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCrew(t, name)

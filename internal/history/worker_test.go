@@ -13,6 +13,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/ring"
 	psync "github.com/seed-2e7ecdea/mp/sync"
+	"github.com/seed-2e7ecdea/mp/value"
 )
 
 // An assignment is what a worker is given: its place and the object.
@@ -27,6 +28,8 @@ type assignment struct {
 	Bounded   *psync.BoundedSemaphore
 	Event     *psync.Event
 	Queue     *ring.Queue[message]
+	Word      *value.Value[uint32]
+	Wide      *value.Value[wide]
 }
 
 // worker works in each round that it is told to work in.
