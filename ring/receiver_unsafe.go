@@ -70,7 +70,7 @@ func (x *Receiver) Receive(ctx context.Context) ([]byte, error) {
 	if uint64(x.epoch.Load()) != x.seen {
 		return x.receiveSlow(ctx)
 	}
-	w := x.w
+	w := x.w // release, which is too large to be inlined
 	if crash.Enabled && w.head.Load() != x.next {
 		crash.At(crash.PipeReceiveCopied) // the message stays for the next receiver
 	}

@@ -161,7 +161,7 @@ func (x *Sender) Next(ctx context.Context, n int) ([]byte, error) {
 	if x.n < 0 || n < 0 || need > x.edge-next {
 		return x.nextSlow(ctx, n)
 	}
-	w := x.w
+	w := x.w // the rest is Commit, which is too large to be inlined
 	if crash.Enabled {
 		crash.At(crash.PipeSendCopied)
 	}
@@ -176,7 +176,7 @@ func (x *Sender) Next(ctx context.Context, n int) ([]byte, error) {
 	w.readable.Notify()
 	x.tail, x.n = next, -1
 	if x.epoch.Load() != x.seen {
-		return x.nextMoved(ctx, n)
+		return x.reserveSlow(ctx, n)
 	}
 	return x.reserve(n, need), nil
 }
@@ -186,15 +186,6 @@ func (x *Sender) nextSlow(ctx context.Context, n int) ([]byte, error) {
 		if err := x.Commit(); err != nil {
 			return nil, err
 		}
-	}
-	return x.Reserve(ctx, n)
-}
-
-// nextMoved is the end of a Next that has found the epoch moved after it has
-// sent a message.
-func (x *Sender) nextMoved(ctx context.Context, n int) ([]byte, error) {
-	if err := x.k.done(); err != nil {
-		return nil, err
 	}
 	return x.Reserve(ctx, n)
 }
