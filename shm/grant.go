@@ -57,8 +57,11 @@ func (a *attachment) grant(holds []Handle) (*Grant, error) {
 	}
 	for _, h := range holds {
 		if err := a.holdFor(id, h); err != nil {
-			return nil, errors.Join(err, g.Cancel())
+			return nil, errors.Join(a.unlessClosed(err), g.Cancel())
 		}
+	}
+	if err := a.unlessClosed(nil); err != nil {
+		return nil, errors.Join(err, g.Cancel())
 	}
 	return g, nil
 }

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
-	"slices"
 	"sync/atomic"
 	"time"
 	"weak"
@@ -226,6 +225,7 @@ func (s *Segment) OpenObject(kind Kind, name string, fingerprint uint64) (*Objec
 				return o, nil
 			}
 		}
+		err = a.unlessClosed(err)
 	}
 	return nil, fmt.Errorf("shm: open %v %q: %w", kind, name, err)
 }
@@ -266,7 +266,16 @@ func (a *attachment) openHandle(h Handle, kind Kind, fingerprint uint64) (*Objec
 			return o, nil
 		}
 	}
-	return nil, fmt.Errorf("shm: open %v %v: %w", kind, h, err)
+	return nil, fmt.Errorf("shm: open %v %v: %w", kind, h, a.unlessClosed(err))
+}
+
+// unlessClosed returns what a method ends with that has read the segment: err,
+// unless it was closed meanwhile, and what was read was nothing.
+func (a *attachment) unlessClosed(err error) error {
+	if a.room.Closed() {
+		return ErrClosed
+	}
+	return err
 }
 
 // open uses entry i, if it still is the object with that serial number. The
@@ -292,8 +301,8 @@ func (a *attachment) open(i int, serial uint32, kind Kind, fingerprint uint64) (
 		o.Close()
 		return nil, fs.ErrNotExist
 	}
-	if a.room.Closed() {
-		return nil, ErrClosed
+	if err := a.unlessClosed(nil); err != nil {
+		return nil, err
 	}
 	return o, nil
 }
@@ -328,8 +337,12 @@ func (o *Object) Table() *party.Table { return o.a.table }
 // Room returns where this process's waiters of the segment wait.
 func (o *Object) Room() *wait.Room { return &o.a.room }
 
-// Handle returns a handle of the object in a role.
+// Handle returns a handle of the object in a role, the zero Handle if the
+// segment is closed.
 func (o *Object) Handle(role int) Handle {
+	if o.a.room.Closed() {
+		return Handle{}
+	}
 	h := o.a.handle(o.kind)
 	h.Role, h.Entry, h.Serial = uint32(role), uint32(o.hold.entry), o.serial
 	return h
@@ -363,8 +376,9 @@ func (o *Object) roleHold(role int) hold {
 }
 
 // AtClose has closed set when the segment is closed, before its memory is
-// given up; at once if it is closed already. The flag may lie in what refers to o:
-// it is not kept from the garbage collector.
+// given up; at once if it is closed already. The flag must lie in what refers to o,
+// and is not kept from the garbage collector: when o is not used any more it is
+// forgotten.
 func (o *Object) AtClose(closed *atomic.Bool) {
 	a := o.a
 	a.mu.Lock()
@@ -373,9 +387,7 @@ func (o *Object) AtClose(closed *atomic.Bool) {
 		closed.Store(true)
 		return
 	}
-	if flag := weak.Make(closed); !slices.Contains(a.flags[o.number], flag) {
-		a.flags[o.number] = append(a.flags[o.number], flag)
-	}
+	a.flags[o.number] = append(a.flags[o.number], weak.Make(closed))
 }
 
 // Close says that o is not used any more. There is nothing to do at once:

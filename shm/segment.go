@@ -208,7 +208,8 @@ func readHeader(f *os.File) (shape, ID, error) {
 // Heap makes a segment on ordinary memory, for one process: the race detector
 // sees what it can't see in mapped memory. Attach gives it more parties. Its
 // memory can't be taken away from methods that are inside, so a party of it must
-// be closed or dropped only when none of its methods runs.
+// be closed or dropped only when none of its methods runs, and its objects not be
+// used afterwards: their methods say ErrClosed, but what they write is seen.
 func Heap(size int) (*Segment, error) {
 	s, err := newShape(size, nil)
 	if err != nil {
@@ -292,6 +293,9 @@ func (s *Segment) Parties() (int, error) {
 		if a.table.Alive(line) {
 			n++
 		}
+	}
+	if err := a.unlessClosed(nil); err != nil {
+		return 0, err
 	}
 	return n, nil
 }

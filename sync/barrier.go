@@ -532,7 +532,7 @@ func (b *Barrier) Broken() bool {
 // Parties returns how many have to come, 0 if the barrier is closed in this
 // process.
 func (b *Barrier) Parties() int {
-	if c := b.ref.Load(); c != nil {
+	if c := b.ref.Load(); c != nil && !c.Closed.Load() {
 		return len(c.seats)
 	}
 	return 0

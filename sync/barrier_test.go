@@ -471,6 +471,7 @@ func testBarrierClosed(t *testing.T, seg *shm.Segment) {
 	awaitWaiting(t, other, 2)
 	AwaitAsleep(t, os.Getpid(), 2)
 	WantNil(t, "Close", party.Close())
+	Want(t, "Parties", far.Parties(), 0)
 	WantError(t, "Wait", Await(t, there, "waiter of a closed segment"), psync.ErrClosed)
 	WantError(t, "Wait", Await(t, here, "waiter of another"), psync.ErrBroken)
 	WantError(t, "Wait", Second(far.Wait(Within(t))), psync.ErrClosed)

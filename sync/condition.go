@@ -109,7 +109,7 @@ func (c *lockCondition) Use(o *shm.Object) error {
 	return nil
 }
 
-// L returns the condition's lock, nil if the condition is closed. It is the
+// L returns the condition's lock, nil after the condition's Close. It is the
 // same lock as the one that NewCondition got, and one Lock for all callers: who
 // closes it closes it for them, while the condition goes on to use the lock.
 func (c *Condition) L() *Lock {

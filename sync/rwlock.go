@@ -719,6 +719,9 @@ func (l *RWLock) Recover(ctx context.Context, repair func() error) error {
 		return c.Done(err)
 	}
 	if !c.settle() {
+		if err := c.Done(nil); err != nil {
+			return err // the memory is not the lock's any more: nothing to repair
+		}
 		if err := c.repair(dead, repair); err != nil {
 			return c.Done(err)
 		}

@@ -443,6 +443,19 @@ func testRWClosed(t *testing.T, seg *shm.Segment) {
 	WantError(t, "RRelease", far.RRelease(), psync.ErrClosed)
 	WantNil(t, "Release", other.Release())
 	wantFree(t, other)
+	Want(t, "Handle", far.Handle(), shm.Handle{})
+	// What is left of a call in the memory that took the segment's place is not
+	// repaired.
+	party = Must(seg.Attach())(t)
+	far = Must(psync.OpenRWLock(party, "rw"))(t)
+	WantNil(t, "Close", party.Close())
+	if seg.Handle().FD != 0 { // on the heap it is the others' lock
+		WantError(t, "Acquire", far.Acquire(t.Context()), psync.ErrClosed)
+	}
+	WantError(t, "Recover", far.Recover(t.Context(), func() error {
+		t.Error("a closed lock is repaired")
+		return nil
+	}), psync.ErrClosed)
 }
 
 func testRWCloseWaiting(t *testing.T, seg *shm.Segment) {

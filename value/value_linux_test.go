@@ -392,6 +392,43 @@ func TestCloseInUpdate(t *testing.T) {
 	Want(t, "value", other.Load(), newBig(2))
 }
 
+// Close of the segment during Open is ErrClosed, and nothing else, or it was
+// opened.
+func TestOpenUnderClose(t *testing.T) {
+	seg := Anonymous(t, room)
+	Closing(t, Must(value.New(seg, "v", newBig(7), nil))(t))
+	opened := 0
+	for range 300 {
+		party := Must(seg.Attach())(t)
+		begun := make(chan struct{})
+		done := Async(func() error {
+			for n := 0; ; n++ {
+				if n == 3 {
+					close(begun)
+				}
+				v, err := value.Open[big](party, "v")
+				if err != nil {
+					return err
+				}
+				if err = v.Lock().TryAcquire(); err == nil {
+					err = v.Lock().Release()
+				}
+				if err == nil {
+					_, err = party.Parties()
+				}
+				if err != nil {
+					return err
+				}
+				opened++
+			}
+		})
+		Await(t, begun, "first Open")
+		WantNil(t, "Close", party.Close())
+		WantError(t, "Open", Await(t, done, "Open of a closed segment"), value.ErrClosed)
+	}
+	t.Logf("opened %d times", opened)
+}
+
 // Close of the segment during calls is an error for them, and never a fault,
 // and none returns what the value never was.
 func TestCloseUnderUse(t *testing.T) {

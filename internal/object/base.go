@@ -11,8 +11,10 @@ import (
 // A Base is the part that the cores of all kinds have.
 type Base struct {
 	// Closed is set when the segment is closed, before its memory is given up.
-	// What was read from the memory is the object's, and what was written there has
-	// come there, if Closed is not set afterwards.
+	// A method looks at it last: what it has read from the memory is the object's,
+	// and what it has written there has come there, if Closed is not set then. As
+	// Closed lies in the core, that look also keeps the core, and with it the memory,
+	// from the garbage collector until then.
 	Closed atomic.Bool
 	o      *shm.Object
 	room   *wait.Room
@@ -22,8 +24,7 @@ type Base struct {
 // fewer than size bytes.
 func (b *Base) Init(o *shm.Object, size int) error {
 	if len(o.Bytes()) < size {
-		h := o.Handle(0)
-		return fmt.Errorf("%v of %d bytes: %w", h.Kind, len(o.Bytes()), shm.ErrCorrupt)
+		return fmt.Errorf("object of %d bytes, want %d: %w", len(o.Bytes()), size, shm.ErrCorrupt)
 	}
 	b.o, b.room = o, o.Room()
 	o.AtClose(&b.Closed)
