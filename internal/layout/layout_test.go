@@ -101,6 +101,25 @@ func TestFingerprintTellsLayoutsApart(t *testing.T) {
 	}]()
 	add("int8, int16", l, err)
 
+	// The same on all processors, where the layout is.
+	for _, test := range []struct {
+		name string
+		of   func() (layout.Layout, error)
+		want uint64
+	}{
+		{"int64", layout.Of[int64], 0x7061933a05413ecf},
+		{"atomic.Int64", layout.Of[atomic.Int64], 0xc999758ccebb57a1},
+		{"two int64", layout.Of[struct{ A, B int64 }], 0xa3ec865bea584e1},
+		{"int32 and float64 at 8", layout.Of[struct {
+			A, _ int32
+			B    float64
+		}], 0x1c29731e0aaaa867},
+	} {
+		if l, err := test.of(); err != nil || l.Fingerprint != test.want {
+			t.Errorf("%s: fingerprint %#x, want %#x; %v", test.name, l.Fingerprint, test.want, err)
+		}
+	}
+
 	a, _ := layout.Of[struct{ X int32 }]()
 	b, _ := layout.Of[struct{ Y int32 }]()
 	if a != b {
