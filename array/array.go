@@ -105,22 +105,6 @@ func prepare[T any](seg *shm.Segment, n int, from []T, g psync.GuardOptions) (in
 	}, total, nil
 }
 
-// use returns the core for a method.
-func (a *Array[T]) use(method string) *core[T] {
-	c := a.ref.Load()
-	if c == nil {
-		panicClosed(method)
-	}
-	return c
-}
-
-// open is use for a method that does not look at the elements.
-func (a *Array[T]) open(method string) *core[T] {
-	c := a.use(method)
-	c.check(method)
-	return c
-}
-
 // Len returns the number of elements.
 func (a *Array[T]) Len() int { return len(a.open("Len").elements) }
 
@@ -132,7 +116,7 @@ func (a *Array[T]) At(i int) T { // small enough to be inlined
 			return x
 		}
 	}
-	panic(errAt)
+	panic(closed("At"))
 }
 
 // Set makes element i x. It panics if i is out of range, as indexing a slice
@@ -143,7 +127,7 @@ func (a *Array[T]) Set(i int, x T) { // small enough to be inlined
 			return
 		}
 	}
-	panic(errSet)
+	panic(closed("Set"))
 }
 
 // Slice returns the elements themselves, not a copy. The slice is valid until

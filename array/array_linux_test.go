@@ -293,7 +293,6 @@ func testIndependent(t *testing.T, seg *shm.Segment) {
 	Want(t, "the copy after the element was changed", p, point{3, 2})
 }
 
-// What fills a record, zeros at its end among it, comes back whole.
 // testRecords does with an array what a ShareableList is for.
 func testRecords(t *testing.T, seg *shm.Segment) {
 	type record struct {
@@ -350,6 +349,7 @@ func testRecords(t *testing.T, seg *shm.Segment) {
 	}
 }
 
+// What fills a record, zeros at its end among it, comes back whole.
 func testTrailing(t *testing.T, seg *shm.Segment) {
 	a := newArray[[8]byte](t, seg, 3)
 	for i, text := range []string{"abc\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x00\x00\x00\x00", "abcdefg\x00"} {

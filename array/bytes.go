@@ -60,21 +60,6 @@ func newBytes(seg *shm.Segment, name string, from []byte, n int, o *Options) (*B
 	return b, nil
 }
 
-func (b *Bytes) use(method string) *bytesCore {
-	c := b.ref.Load()
-	if c == nil {
-		panicClosed(method)
-	}
-	return c
-}
-
-// open is use for a method that does not look at the bytes.
-func (b *Bytes) open(method string) *bytesCore {
-	c := b.use(method)
-	c.check(method)
-	return c
-}
-
 // Cap returns the number of bytes, NULs and all.
 func (b *Bytes) Cap() int { return len(b.open("Cap").elements) }
 
@@ -109,8 +94,8 @@ func (b *Bytes) Raw() []byte {
 }
 
 // Set makes the byte string s, and what follows NULs. It fails with ErrTooLong
-// if s has more bytes than there are, and with ErrClosed; then nothing has
-// changed.
+// if s has more bytes than there are, and with ErrClosed. Then nothing has changed,
+// unless the segment was closed during the call.
 func (b *Bytes) Set(s string) error {
 	c := b.ref.Load()
 	if c == nil {

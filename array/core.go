@@ -99,7 +99,7 @@ func (c *core[T]) Use(o *shm.Object) error {
 // check ends a method that used the memory.
 func (c *core[T]) check(method string) {
 	if c.Closed.Load() {
-		panicClosed(method)
+		panic(closed(method))
 	}
 }
 

@@ -2,7 +2,6 @@ package array
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/seed-2e7ecdea/mp/internal/known"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -19,9 +18,8 @@ var (
 
 func init() { known.Register(ErrTooLong) }
 
-// What the methods that are inlined panic with.
-var errAt, errSet = closedError("At"), closedError("Set")
+// closed is what a method without an error panics with: its name.
+type closed string
 
-func closedError(method string) error { return fmt.Errorf("array: %s: %w", method, ErrClosed) }
-
-func panicClosed(method string) { panic(closedError(method)) }
+func (m closed) Error() string { return "array: " + string(m) + ": " + ErrClosed.Error() }
+func (closed) Unwrap() error   { return ErrClosed }

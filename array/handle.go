@@ -8,8 +8,13 @@ import (
 )
 
 // handle is what lets arrays stand in arguments and messages.
-type handle[C any, P object.Core[C]] struct {
+type handle[C any, P checked[C]] struct {
 	ref object.Ref[C, P]
+}
+
+type checked[C any] interface {
+	object.Core[C]
+	check(method string)
 }
 
 type marshaler interface {
@@ -20,6 +25,22 @@ type marshaler interface {
 }
 
 var _ marshaler = (*Bytes)(nil)
+
+// use returns the core for a method.
+func (h *handle[C, P]) use(method string) *C {
+	c := h.ref.Load()
+	if c == nil {
+		panic(closed(method))
+	}
+	return c
+}
+
+// open is use for a method that does not look at the elements.
+func (h *handle[C, P]) open(method string) *C {
+	c := h.use(method)
+	P(c).check(method)
+	return c
+}
 
 // Handle returns the array's handle, the zero Handle if it is closed.
 func (h *handle[C, P]) Handle() shm.Handle { return h.ref.Handle() }

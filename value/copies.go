@@ -97,10 +97,10 @@ func (v *Value[T]) exchange(c *core[T], x, old *T, ok func(number uint64) bool) 
 	}
 	if ok != nil && !ok(n) {
 		c.end()
-		return false, c.Done(nil)
+		return false, nil
 	}
 	c.publish(n+1, x)
 	c.end()
 	c.tell()
-	return true, c.Done(nil)
+	return true, nil
 }

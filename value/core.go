@@ -137,3 +137,10 @@ func (c *core[T]) Use(o *shm.Object) error {
 	}
 	return nil
 }
+
+// check ends a method that used the memory.
+func (c *core[T]) check(method string) {
+	if c.Closed.Load() {
+		panic(closed(method))
+	}
+}

@@ -1,8 +1,6 @@
 package value
 
 import (
-	"fmt"
-
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
@@ -11,9 +9,8 @@ import (
 // wraps it.
 var ErrClosed = shm.ErrClosed
 
-// errLoad is what Load panics with: made before, it costs Load nothing.
-var errLoad = closedError("Load")
+// closed is what a method without an error panics with: its name.
+type closed string
 
-func closedError(method string) error { return fmt.Errorf("value: %s: %w", method, ErrClosed) }
-
-func panicClosed(method string) { panic(closedError(method)) }
+func (m closed) Error() string { return "value: " + string(m) + ": " + ErrClosed.Error() }
+func (closed) Unwrap() error   { return ErrClosed }

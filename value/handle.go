@@ -21,6 +21,15 @@ type marshaler interface {
 
 var _ marshaler = (*Int64)(nil)
 
+// use returns the core for a method.
+func (h *handle[C, P]) use(method string) *C {
+	c := h.ref.Load()
+	if c == nil {
+		panic(closed(method))
+	}
+	return c
+}
+
 // Handle returns the value's handle, the zero Handle if it is closed.
 func (h *handle[C, P]) Handle() shm.Handle { return h.ref.Handle() }
 

@@ -56,7 +56,7 @@ func (v *Integer[T]) Load() T { // small enough to be inlined
 			return T(w)
 		}
 	}
-	panic(errLoad)
+	panic(closed("Load"))
 }
 
 // Word returns the value's word itself, for loops in which Load's look at
@@ -65,20 +65,15 @@ func (v *Integer[T]) Load() T { // small enough to be inlined
 // not the value any more, and may crash the process. What is stored through it no
 // Watch is told of. It panics as Add does.
 func (v *Integer[T]) Word() *atomic.Uint64 {
-	c := v.ref.Load()
-	if c == nil || c.Closed.Load() {
-		panicClosed("Word")
-	}
+	c := v.use("Word")
+	c.check("Word")
 	return c.word
 }
 
 // Add adds delta and returns the sum, which wraps around. It panics if the
 // value is closed, with an error that wraps ErrClosed.
 func (v *Integer[T]) Add(delta T) (sum T) {
-	c := v.ref.Load()
-	if c == nil {
-		panicClosed("Add")
-	}
+	c := v.use("Add")
 	sum = T(c.word.Add(uint64(delta)))
 	c.changed("Add")
 	return sum
@@ -87,10 +82,7 @@ func (v *Integer[T]) Add(delta T) (sum T) {
 // And keeps the bits that are in mask and returns what the value was. It
 // panics as Add does.
 func (v *Integer[T]) And(mask T) (old T) {
-	c := v.ref.Load()
-	if c == nil {
-		panicClosed("And")
-	}
+	c := v.use("And")
 	old = T(c.word.And(uint64(mask)))
 	c.changed("And")
 	return old
@@ -99,10 +91,7 @@ func (v *Integer[T]) And(mask T) (old T) {
 // Or sets the bits that are in mask and returns what the value was. It panics
 // as Add does.
 func (v *Integer[T]) Or(mask T) (old T) {
-	c := v.ref.Load()
-	if c == nil {
-		panicClosed("Or")
-	}
+	c := v.use("Or")
 	old = T(c.word.Or(uint64(mask)))
 	c.changed("Or")
 	return old
@@ -115,9 +104,7 @@ func (v *Integer[T]) CompareAndSwap(old, x T) bool { return CompareAndSwap(&v.Va
 // changed ends a method that has changed the word.
 func (c *core[T]) changed(method string) {
 	c.tell()
-	if c.Closed.Load() {
-		panicClosed(method)
-	}
+	c.check(method)
 }
 
 // A Float64 is a Value that can be added to.
@@ -144,16 +131,13 @@ func (v *Float64) Load() float64 { // small enough to be inlined
 			return math.Float64frombits(w)
 		}
 	}
-	panic(errLoad)
+	panic(closed("Load"))
 }
 
 // Add adds delta, as one atomic operation, and returns the sum. It panics if
 // the value is closed, with an error that wraps ErrClosed.
 func (v *Float64) Add(delta float64) (sum float64) {
-	c := v.ref.Load()
-	if c == nil {
-		panicClosed("Add")
-	}
+	c := v.use("Add")
 	for {
 		bits := loadBits[float64](c.word)
 		sum = fromBits[float64](bits) + delta

@@ -123,44 +123,34 @@ func (v *Value[T]) Load() T {
 			}
 		}
 	}
-	panic(errLoad)
+	panic(closed("Load"))
 }
 
 // Store makes the value x. It does not take the value's lock: an Update that is
 // under way starts again. It panics if the value is closed, with an error that
 // wraps ErrClosed.
 func (v *Value[T]) Store(x T) {
-	c := v.ref.Load()
-	if c == nil {
-		panicClosed("Store")
-	}
+	c := v.use("Store")
 	if isWord[T]() {
 		storeWord(c.word, x)
 		c.tell()
 	} else if _, err := v.exchange(c, &x, nil, nil); err != nil {
-		panicClosed("Store")
+		panic(closed("Store"))
 	}
-	if c.Closed.Load() {
-		panicClosed("Store")
-	}
+	c.check("Store")
 }
 
 // Swap makes the value x and returns what it was. It panics if the value is
 // closed, with an error that wraps ErrClosed.
 func (v *Value[T]) Swap(x T) (old T) {
-	c := v.ref.Load()
-	if c == nil {
-		panicClosed("Swap")
-	}
+	c := v.use("Swap")
 	if isWord[T]() {
 		old = swapWord(c.word, x)
 		c.tell()
 	} else if _, err := v.exchange(c, &x, &old, nil); err != nil {
-		panicClosed("Swap")
+		panic(closed("Swap"))
 	}
-	if c.Closed.Load() {
-		panicClosed("Swap")
-	}
+	c.check("Swap")
 	return old
 }
 
@@ -168,10 +158,7 @@ func (v *Value[T]) Swap(x T) (old T) {
 // whether it was. It panics if the value is closed, with an error that wraps
 // ErrClosed.
 func CompareAndSwap[T comparable](v *Value[T], old, x T) (swapped bool) {
-	c := v.ref.Load()
-	if c == nil {
-		panicClosed("CompareAndSwap")
-	}
+	c := v.use("CompareAndSwap")
 	if isWord[T]() {
 		swapped = compareAndSwapWord(c, old, x)
 	} else {
@@ -179,12 +166,10 @@ func CompareAndSwap[T comparable](v *Value[T], old, x T) (swapped bool) {
 		var err error
 		swapped, err = v.exchange(c, &x, &now, func(uint64) bool { return now == old })
 		if err != nil {
-			panicClosed("CompareAndSwap")
+			panic(closed("CompareAndSwap"))
 		}
 	}
-	if c.Closed.Load() {
-		panicClosed("CompareAndSwap")
-	}
+	c.check("CompareAndSwap")
 	return swapped
 }
 
@@ -211,7 +196,8 @@ func compareAndSwapWord[T comparable](c *core[T], old, x T) bool {
 //
 // Update fails with ctx's error (it tries once even if ctx has ended), ErrClosed,
 // also when the value is closed during the wait, and psync.ErrOwnerDied if the
-// value has a lock that was brought, whose owner died. Nothing has changed then.
+// value has a lock that was brought, whose owner died. Nothing has changed then,
+// unless it was the segment that was closed during the call.
 // f must not take the value's lock, and who holds it must not call Update.
 func (v *Value[T]) Update(ctx context.Context, f func(x *T)) error {
 	c := v.ref.Load()
