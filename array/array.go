@@ -29,6 +29,8 @@ type Options struct {
 	// that several objects share one. It must not be removed as long as the array
 	// is to be opened. The default is a lock of the array's own.
 	Lock *psync.Lock
+	// NoLock makes the array without a lock of its own.
+	NoLock bool
 	// IgnoreDeaths makes the array's own lock ignore deaths, see
 	// psync.Options: for data that is whole at each moment.
 	IgnoreDeaths bool
@@ -38,10 +40,8 @@ func (o *Options) guard() psync.GuardOptions {
 	if o == nil {
 		return psync.GuardOptions{}
 	}
-	return psync.GuardOptions{Lock: o.Lock, IgnoreDeaths: o.IgnoreDeaths}
+	return psync.GuardOptions{Lock: o.Lock, None: o.NoLock, IgnoreDeaths: o.IgnoreDeaths}
 }
-
-var raw = psync.GuardOptions{None: true}
 
 // New makes an array of n zero Ts in seg, with an optional name. It fails with
 // shm.ErrType, naming the part of T that can't be shared, with shm.ErrSize if n is
@@ -58,9 +58,9 @@ func NewFrom[T any](seg *shm.Segment, name string, from []T, o *Options) (*Array
 	return newArray(seg, name, len(from), from, o.guard())
 }
 
-// NewRaw is New for an array without a lock.
+// NewRaw is New with NoLock.
 func NewRaw[T any](seg *shm.Segment, name string, n int) (*Array[T], error) {
-	return newArray[T](seg, name, n, nil, raw)
+	return New[T](seg, name, n, &Options{NoLock: true})
 }
 
 // Open opens the array of that name. It fails as shm.Segment.OpenObject does,
@@ -134,10 +134,7 @@ func (a *Array[T]) Set(i int, x T) { // small enough to be inlined
 // Close of the array or its segment, and while the Array can be reached: what is
 // read or written through it later is not the array's any more, and may crash the
 // process.
-func (a *Array[T]) Slice() []T {
-	c := a.open("Slice")
-	return c.elements[:len(c.elements):len(c.elements)]
-}
+func (a *Array[T]) Slice() []T { return a.open("Slice").elements }
 
 // All iterates over the indexes and elements, each read when its turn comes.
 func (a *Array[T]) All() iter.Seq2[int, T] {
@@ -179,18 +176,3 @@ func (a *Array[T]) CopyFrom(src []T) int {
 	c.check("CopyFrom")
 	return n
 }
-
-// Lock returns the array's lock, nil if it has none. That of a closed array is
-// closed. No method of the array takes it. Its handle is the array's: other
-// processes get it by opening that.
-func (a *Array[T]) Lock() *psync.Lock {
-	c := a.ref.Load()
-	if c == nil {
-		return new(psync.Lock)
-	}
-	return c.lock
-}
-
-// Offset returns where element 0 lies in the segment, and so in its file, for
-// programs in other languages.
-func (a *Array[T]) Offset() int { return a.open("Offset").offset() }

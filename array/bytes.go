@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/seed-2e7ecdea/mp/shm"
-	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
 // Bytes is a byte string of a fixed capacity that processes share, as C has
@@ -88,10 +87,7 @@ func text(b []byte) []byte {
 
 // Raw returns all bytes, themselves, not a copy. What is said of Array.Slice
 // is so for them.
-func (b *Bytes) Raw() []byte {
-	c := b.open("Raw")
-	return c.elements[:len(c.elements):len(c.elements)]
-}
+func (b *Bytes) Raw() []byte { return b.open("Raw").elements }
 
 // Set makes the byte string s, and what follows NULs. It fails with ErrTooLong
 // if s has more bytes than there are, and with ErrClosed. Then nothing has changed,
@@ -107,16 +103,3 @@ func (b *Bytes) Set(s string) error {
 	clear(c.elements[copy(c.elements, s):])
 	return c.Done(nil)
 }
-
-// Lock returns the byte string's lock; see Array.Lock.
-func (b *Bytes) Lock() *psync.Lock {
-	c := b.ref.Load()
-	if c == nil {
-		return new(psync.Lock)
-	}
-	return c.lock
-}
-
-// Offset returns where the first byte lies in the segment, and so in its file,
-// for programs in other languages.
-func (b *Bytes) Offset() int { return b.open("Offset").offset() }

@@ -40,7 +40,6 @@ const (
 type core[T any] struct {
 	object.Base
 	elements []T
-	guard    *psync.Guard
 	lock     *psync.Lock // nil: the array has none
 }
 
@@ -87,11 +86,12 @@ func (c *core[T]) Use(o *shm.Object) error {
 		return fmt.Errorf("array of %d elements of %d bytes in %d bytes: %w", n, size, len(mem), shm.ErrCorrupt)
 	}
 	c.elements = view.Slice[T](mem, dataOffset, int(n))
-	if c.guard, err = psync.OpenGuard(o, guardOffset); err != nil {
+	guard, err := psync.OpenGuard(o, guardOffset)
+	if err != nil {
 		return fmt.Errorf("array: %w", err)
 	}
-	if c.guard != nil {
-		c.lock = c.guard.Lock()
+	if guard != nil {
+		c.lock = guard.Lock()
 	}
 	return nil
 }
@@ -102,6 +102,9 @@ func (c *core[T]) check(method string) {
 		panic(closed(method))
 	}
 }
+
+// guarding returns the lock, nil if there is none.
+func (c *core[T]) guarding() *psync.Lock { return c.lock }
 
 // offset returns where in the segment the elements begin.
 func (c *core[T]) offset() int { return c.Object().Offset() + dataOffset }

@@ -6,6 +6,10 @@
 //	...
 //	for i := range points.Slice() { ... }   // the shared memory itself
 //
+// Slice, and Raw of a byte string, are valid until Close of the array or its
+// segment, and only while the array can be reached (runtime.KeepAlive). What a
+// ShareableList of Python is for an array of records does.
+//
 // An array does not order what processes do with its elements: that is what its
 // lock is for, which several objects may share, or atomic elements
 // (array.New[atomic.Int64]). A process that is killed while it changes elements

@@ -5,6 +5,7 @@ import (
 
 	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/shm"
+	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
 // handle is what lets arrays stand in arguments and messages.
@@ -15,6 +16,8 @@ type handle[C any, P checked[C]] struct {
 type checked[C any] interface {
 	object.Core[C]
 	check(method string)
+	guarding() *psync.Lock
+	offset() int
 }
 
 type marshaler interface {
@@ -41,6 +44,23 @@ func (h *handle[C, P]) open(method string) *C {
 	P(c).check(method)
 	return c
 }
+
+// Lock returns the array's lock, nil if it has none. It is one Lock for all
+// who ask this handle: who closes it closes it for them. After Close it is a lock
+// that is closed. No method of the array takes it. Its handle is the array's: other processes
+// get it by opening that.
+func (h *handle[C, P]) Lock() *psync.Lock {
+	c := h.ref.Load()
+	if c == nil {
+		return new(psync.Lock)
+	}
+	return P(c).guarding()
+}
+
+// Offset returns where element 0 lies in the segment, and so in its file, for
+// programs in other languages. It panics if the array is closed, with an error
+// that wraps ErrClosed.
+func (h *handle[C, P]) Offset() int { return P(h.open("Offset")).offset() }
 
 // Handle returns the array's handle, the zero Handle if it is closed.
 func (h *handle[C, P]) Handle() shm.Handle { return h.ref.Handle() }

@@ -18,8 +18,12 @@ import (
 // memfd, which travel by their file descriptor.
 //
 // A named block stays until Unlink, also when every process that used it is
-// gone. Nothing but Unlink removes it. Its methods may be called from several
-// goroutines at once; what they do with the bytes is theirs to order.
+// gone: mp removes it at no other time. Python does, at its exit, unless it was
+// told not to: SharedMemory(name, track=False) from Python 3.13 on, before that as
+// examples/python/mpshm.py has it.
+//
+// The methods of a Block may be called from several goroutines at once; what they
+// do with the bytes is theirs to order.
 type Block struct {
 	name string
 	size int

@@ -47,8 +47,8 @@ const (
 
 // GuardOptions say what lock an object gets. The default is its own.
 type GuardOptions struct {
-	None         bool  // it gets no lock
 	Lock         *Lock // it gets this one, of the same segment
+	None         bool  // else it gets no lock
 	IgnoreDeaths bool  // its own ignores deaths
 }
 
@@ -61,14 +61,14 @@ func NewGuard(seg *shm.Segment, o GuardOptions) (fill func(mem []byte, off int),
 	mode := guardOwn
 	var brought shm.Handle
 	switch {
-	case o.None:
-		mode = guardNone
 	case o.Lock != nil:
 		mode = guardBrought
 		brought = o.Lock.Handle()
 		if err := checkBrought(seg, brought); err != nil {
 			return nil, err
 		}
+	case o.None:
+		mode = guardNone
 	case o.IgnoreDeaths:
 		mode = guardOwnIgnoring
 	}

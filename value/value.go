@@ -41,6 +41,9 @@ type Options struct {
 	// is to be opened. The default is a lock of the value's own,
 	// which ignores deaths: a value is whole at each moment.
 	Lock *psync.Lock
+	// NoLock makes the value without a lock of its own. It is as whole as any;
+	// only Update and Lock differ.
+	NoLock bool
 }
 
 // New makes a value in seg that is init at first, with an optional name. It
@@ -52,11 +55,9 @@ func New[T any](seg *shm.Segment, name string, init T, o *Options) (*Value[T], e
 	return orNil(v, v.make(seg, name, init, o.guard()))
 }
 
-// NewRaw is New for a value without a lock. It is as whole as any; only Update
-// and Lock differ.
+// NewRaw is New with NoLock.
 func NewRaw[T any](seg *shm.Segment, name string, init T) (*Value[T], error) {
-	v := new(Value[T])
-	return orNil(v, v.make(seg, name, init, psync.GuardOptions{None: true}))
+	return New(seg, name, init, &Options{NoLock: true})
 }
 
 // Open opens the value of that name. It fails as shm.Segment.OpenObject does,
@@ -77,7 +78,7 @@ func orNil[V any](v *V, err error) (*V, error) {
 func (o *Options) guard() psync.GuardOptions {
 	g := psync.GuardOptions{IgnoreDeaths: true}
 	if o != nil {
-		g.Lock = o.Lock
+		g.Lock, g.None = o.Lock, o.NoLock
 	}
 	return g
 }
@@ -254,9 +255,10 @@ func (v *Value[T]) tryUpdate(c *core[T], f func(x *T)) (bool, error) {
 }
 
 // Lock returns the value's lock, nil if it has none, to hold over several
-// calls or objects. Load, Store, Swap and CompareAndSwap don't take it. That of a
-// closed value is closed. Its handle is the value's: other processes get it by
-// opening that.
+// calls or objects. It is one Lock for all who ask this handle: who closes it
+// closes it for them, while Update goes on to use the lock. After Close it is a lock that is closed.
+// Load, Store, Swap and CompareAndSwap don't take it. Its handle is the value's:
+// other processes get it by opening that.
 func (v *Value[T]) Lock() *psync.Lock {
 	c := v.ref.Load()
 	if c == nil {
@@ -267,11 +269,10 @@ func (v *Value[T]) Lock() *psync.Lock {
 
 // Offset returns where in the segment, and so in its file, the word lies that
 // is T, or the number of the value if T is larger than 8 bytes: DESIGN.md has the
-// layout, for programs in other languages. It is 0 for a closed value.
+// layout, for programs in other languages. It panics if the value is closed, with
+// an error that wraps ErrClosed.
 func (v *Value[T]) Offset() int {
-	c := v.ref.Load()
-	if c == nil || c.Closed.Load() {
-		return 0
-	}
+	c := v.use("Offset")
+	c.check("Offset")
 	return c.Object().Offset() + wordOffset
 }

@@ -43,11 +43,13 @@ def say(*what): print(*what, flush=True)
 def hear(): return sys.stdin.readline()
 `
 	p := &python{Cmd: exec.CommandContext(Within(t), "python3", "-B", "-c", prelude+program, name)}
-	p.Stderr = os.Stderr
+	var complaints strings.Builder
+	p.Stderr = &complaints
+	t.Cleanup(func() { Want(t, "Python's complaints", complaints.String(), "") })
 	p.in = Must(p.StdinPipe())(t)
 	p.out = bufio.NewReader(Must(p.StdoutPipe())(t))
 	WantNil(t, "start Python", p.Start())
-	t.Cleanup(func() { p.Process.Kill() })
+	t.Cleanup(func() { p.Process.Kill(); p.Wait() })
 	return p
 }
 
@@ -167,6 +169,9 @@ attempt(create=True, size=100)
 		p = startPython(t, name, "shared_memory.SharedMemory(name).unlink()")
 		p.ends(t)
 		WantError(t, "OpenBlock of what Python has removed", Second(shm.OpenBlock(name, nil)), fs.ErrNotExist)
+		p = startPython(t, name, "mpshm.attach(name, create=True, size=100).close(); mpshm.unlink(name)")
+		p.ends(t)
+		WantError(t, "OpenBlock of what mpshm has removed", Second(shm.OpenBlock(name, nil)), fs.ErrNotExist)
 	})
 	t.Run("M02_sizes", func(t *testing.T) {
 		name := name(t)

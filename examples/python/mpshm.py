@@ -11,6 +11,7 @@ uses it. A value of up to 8 bytes is one word; larger ones are read by read().
 
 import ctypes
 import mmap
+import os
 import struct
 from multiprocessing import resource_tracker, shared_memory
 
@@ -20,13 +21,22 @@ VALUE, ARRAY, BYTES = 13, 14, 15  # kinds of objects
 
 
 def attach(name, **kwargs):
-    """Opens or creates a SharedMemory that Python does not remove at its exit."""
+    """Opens or creates a SharedMemory that Python does not remove at its exit.
+
+    Before 3.13 Python removes at its exit each SharedMemory that it has opened,
+    and complains if it was removed before; so remove this one with unlink().
+    """
     try:
         return shared_memory.SharedMemory(name, track=False, **kwargs)
     except TypeError:  # before Python 3.13
         block = shared_memory.SharedMemory(name, **kwargs)
         resource_tracker.unregister(block._name, "shared_memory")
         return block
+
+
+def unlink(name):
+    """Removes a SharedMemory that attach() has opened or created."""
+    os.unlink("/dev/shm/" + name)
 
 
 class Segment:
