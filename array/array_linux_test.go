@@ -421,47 +421,23 @@ func TestCloseUnderUse(t *testing.T) {
 		b := Must(array.NewBytes(seg, "", 1000, nil))(t)
 		a.Fill(1)
 		WantNil(t, "Set", b.Set("text"))
-		var begun sync.WaitGroup
-		var done []<-chan error
-		for _, f := range []func(){
-			func() {
+		CloseWhileBusy(t, seg, nil,
+			func() error {
 				if a.At(5) == 0 {
-					panic(errors.New("At returned 0"))
+					return errors.New("At returned 0")
 				}
+				return nil
 			},
-			func() { a.Set(7, 2) },
-			func() { a.Fill(3) },
-			func() {
+			func() error { a.Set(7, 2); return nil },
+			func() error { a.Fill(3); return nil },
+			func() error {
 				if b.String() == "" {
-					panic(errors.New("String returned nothing"))
+					return errors.New("String returned nothing")
 				}
+				return nil
 			},
-			func() {
-				if err := b.Set("text"); err != nil {
-					panic(err)
-				}
-			},
-		} {
-			begun.Add(1)
-			done = append(done, Async(func() error {
-				f()
-				begun.Done()
-				for {
-					err, _ := PanicOf(f).(error)
-					if errors.Is(err, array.ErrClosed) {
-						return nil
-					}
-					if err != nil {
-						return err
-					}
-				}
-			}))
-		}
-		begun.Wait()
-		WantNil(t, "Close", seg.Close())
-		for _, c := range done {
-			WantNil(t, "use", Await(t, c, "use of a closed segment"))
-		}
+			func() error { return b.Set("text") },
+		)
 	}
 }
 
@@ -644,10 +620,12 @@ func TestV10_Refused(t *testing.T) {
 
 // sumTask makes prefix sums, and upper case of the text.
 var sumTask = task("sum", func(ctx context.Context, j job) (int, error) {
-	if err := j.Array.Lock().Acquire(ctx); err != nil {
-		return 0, err
+	if l := j.Array.Lock(); l != nil {
+		if err := l.Acquire(ctx); err != nil {
+			return 0, err
+		}
+		defer l.Release()
 	}
-	defer j.Array.Lock().Release()
 	s := j.Array.Slice()
 	for i := 1; i < len(s); i++ {
 		s[i] += s[i-1]
@@ -670,16 +648,20 @@ var dieTask = task("die", func(ctx context.Context, j job) (int, error) {
 func TestProcesses(t *testing.T) {
 	t.Run("V04_child_computes", func(t *testing.T) {
 		seg := Anonymous(t, room)
-		j := job{
-			Array: Closing(t, Must(array.NewFrom(seg, "", []int32{680, 626, 934, 821, 150, 233, 548, 982, 714, 831}, nil))(t)),
-			Text:  Closing(t, Must(array.NewBytesFrom(seg, "", "hello", nil))(t)),
+		for _, o := range []*array.Options{nil, {NoLock: true}} {
+			j := job{
+				Array: Closing(t, Must(array.NewFrom(seg, "", []int32{680, 626, 934, 821, 150, 233, 548, 982, 714, 831}, o))(t)),
+				Text:  Closing(t, Must(array.NewBytesFrom(seg, "", "hello", o))(t)),
+			}
+			Want(t, "array has no lock", j.Array.Lock() == nil, o != nil)
+			Want(t, "text has no lock", j.Text.Lock() == nil, o != nil)
+			Want(t, "elements", Result(t, Start(t, sumTask, j)), 10)
+			if want := []int32{680, 1306, 2240, 3061, 3211, 3444, 3992, 4974, 5688, 6519}; !slices.Equal(j.Array.Slice(), want) {
+				t.Errorf("prefix sums: %v, want %v", j.Array.Slice(), want)
+			}
+			Want(t, "text", j.Text.String(), "HELLO")
+			runtime.KeepAlive(j)
 		}
-		Want(t, "elements", Result(t, Start(t, sumTask, j)), 10)
-		if want := []int32{680, 1306, 2240, 3061, 3211, 3444, 3992, 4974, 5688, 6519}; !slices.Equal(j.Array.Slice(), want) {
-			t.Errorf("prefix sums: %v, want %v", j.Array.Slice(), want)
-		}
-		Want(t, "text", j.Text.String(), "HELLO")
-		runtime.KeepAlive(j)
 	})
 	t.Run("killed_half_way", func(t *testing.T) {
 		seg := Anonymous(t, room)

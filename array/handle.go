@@ -45,9 +45,9 @@ func (h *handle[C, P]) open(method string) *C {
 	return c
 }
 
-// Lock returns the array's lock, nil if it has none. It is one Lock for all
-// who ask this handle: who closes it closes it for them. After Close it is a lock
-// that is closed. No method of the array takes it. Its handle is the array's: other processes
+// Lock returns the array's lock, nil if it has none; after Close one that is
+// closed. It is one Lock for all who ask this handle: who closes it closes it for
+// them. No method of the array takes it. Its handle is the array's: other processes
 // get it by opening that.
 func (h *handle[C, P]) Lock() *psync.Lock {
 	c := h.ref.Load()

@@ -3,12 +3,8 @@
 package ring_test
 
 import (
-	"errors"
-	"fmt"
-	"math/rand/v2"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/leak"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
@@ -77,25 +73,8 @@ func pattern(b []byte, n int) []byte {
 	return b
 }
 
-// closeWhileBusy closes the segment at some moment under calls of each of the
-// operations: they do what they may until they find it closed, and nothing faults.
+// closeWhileBusy is CloseWhileBusy for operations of pipes and queues.
 func closeWhileBusy(t *testing.T, seg *shm.Segment, ops []func() error) {
 	t.Helper()
-	closed := Async(func() error {
-		time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond)
-		return seg.Close()
-	})
-	All(t, "calls of a closed segment", len(ops), func(i int) error {
-		for deadline := time.Now().Add(Patience); ; {
-			switch err := ops[i](); {
-			case errors.Is(err, ring.ErrClosed):
-				return nil
-			case err != nil && err != ring.ErrFull && err != ring.ErrEmpty && err != ring.ErrBusy:
-				return fmt.Errorf("operation %d: %w", i, err)
-			case time.Now().After(deadline):
-				return fmt.Errorf("operation %d does not see that the segment is closed: %v", i, err)
-			}
-		}
-	})
-	WantNil(t, "Close", Await(t, closed, "Close"))
+	CloseWhileBusy(t, seg, []error{ring.ErrFull, ring.ErrEmpty, ring.ErrBusy}, ops...)
 }

@@ -2,9 +2,9 @@
 // bytes, and Segment, with a table of the processes attached and a directory of
 // typed objects in it.
 //
-// A program makes a segment, makes objects in it with the packages ring and
-// sync, and hands them to its children as arguments (package proc) or to others
-// as a Handle. Anonymous segments leave nothing behind, however their users end:
+// A program makes a segment, makes objects in it with the packages ring, sync,
+// value and array, and hands them to its children as arguments (package proc) or
+// to others as a Handle. Anonymous segments leave nothing behind, however their users end:
 //
 //	seg, err := shm.Anonymous(1<<20, nil)
 //	if err != nil {

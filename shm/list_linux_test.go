@@ -153,7 +153,9 @@ func TestReapRace(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		both.Wait()
+		done := make(chan struct{})
+		go func() { both.Wait(); close(done) }()
+		Await(t, done, "Open and Reap")
 		_, err := os.Lstat(filePath(n))
 		if seg != nil && err != nil {
 			t.Errorf("a segment was reaped that is in use: %v", err)

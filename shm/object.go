@@ -257,7 +257,7 @@ func (a *attachment) openHandle(h Handle, kind Kind, fingerprint uint64) (*Objec
 	case h.Segment != a.id:
 		err = fmt.Errorf("%w: the handle is of another segment", ErrMismatch)
 	case h.Kind != kind:
-		err = fmt.Errorf("%w: the handle is of a %v", ErrMismatch, h.Kind)
+		err = fmt.Errorf("%w: the handle is of kind %v", ErrMismatch, h.Kind)
 	case h.Entry >= uint32(len(a.entries)):
 		err = fs.ErrNotExist
 	default:
@@ -287,7 +287,7 @@ func (a *attachment) open(i int, serial uint32, kind Kind, fingerprint uint64) (
 		return nil, fs.ErrNotExist
 	}
 	if k := Kind(e.kind.Load()); k != kind {
-		return nil, fmt.Errorf("%w: it is a %v", ErrMismatch, k)
+		return nil, fmt.Errorf("%w: it is of kind %v", ErrMismatch, k)
 	}
 	if p := e.print.Load(); p != fingerprint {
 		return nil, fmt.Errorf("%w: fingerprint %#x, want %#x", ErrMismatch, p, fingerprint)

@@ -61,6 +61,14 @@ func (b *big) check() error {
 	return nil
 }
 
+// wantSome fails if what is to go on during a test did not.
+func wantSome(t *testing.T, what string, n int) {
+	t.Helper()
+	if n <= 0 {
+		t.Errorf("%s: %d, want some", what, n)
+	}
+}
+
 // odd has a size that no word divides, and padding.
 type odd struct {
 	A uint8

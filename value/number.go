@@ -63,7 +63,8 @@ func (v *Integer[T]) Load() T { // small enough to be inlined
 // whether the value is closed counts. It is valid until Close of the value or its
 // segment, and while v can be reached: what is read or written through it later is
 // not the value any more, and may crash the process. What is stored through it no
-// Watch is told of. It panics as Add does.
+// Watch is told of. An Int64's word is its number's two's complement. It panics as
+// Add does.
 func (v *Integer[T]) Word() *atomic.Uint64 {
 	c := v.use("Word")
 	c.check("Word")

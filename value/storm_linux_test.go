@@ -19,7 +19,7 @@ import (
 const (
 	byUpdate = iota // of a word
 	byUpdateBig
-	byLock // Load and Store under the value's lock
+	byLock // Load and Store under a lock
 	byAdd
 	byAddFloat
 	ways
@@ -176,6 +176,7 @@ func TestV03_IncrementsUnderDeaths(t *testing.T) {
 			for i := range lives {
 				sum += *j.Cells.Plain(cellLives + i)
 			}
+			wantSome(t, "increments that returned", int(sum))
 			got := j.total(t)
 			if got < sum || got > sum+uint64(deaths) {
 				t.Errorf("total %d, want in [%d, %d]", got, sum, sum+uint64(deaths))
@@ -269,8 +270,11 @@ func TestTornReads(t *testing.T) {
 	j.Big.Store(newBig(lastOfAll))
 	reads := 0
 	for _, r := range readers {
-		reads += Result(t, r)
+		n := Result(t, r)
+		wantSome(t, "reads of one process", n)
+		reads += n
 	}
+	wantSome(t, "values written", written)
 	t.Logf("%d values written, %d reads, %d values watched", written, reads, Result(t, watcher))
 }
 
@@ -306,9 +310,12 @@ func TestTornReadsUnderDeaths(t *testing.T) {
 	}
 	j.Cells.Set(tornStop, 1)
 	j.Big.Store(newBig(lastOfAll))
+	wantSome(t, "values written", int(j.Cells.Wide(tornStored).Load()))
 	reads := 0
 	for _, r := range readers {
-		reads += Result(t, r)
+		n := Result(t, r)
+		wantSome(t, "reads of one process", n)
+		reads += n
 	}
 	t.Logf("%d reads, %d values watched, %d of %d writers died between publication and return",
 		reads, Result(t, watcher), between, brief(*kills))

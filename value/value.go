@@ -254,9 +254,9 @@ func (v *Value[T]) tryUpdate(c *core[T], f func(x *T)) (bool, error) {
 	return true, nil
 }
 
-// Lock returns the value's lock, nil if it has none, to hold over several
-// calls or objects. It is one Lock for all who ask this handle: who closes it
-// closes it for them, while Update goes on to use the lock. After Close it is a lock that is closed.
+// Lock returns the value's lock, to hold over several calls or objects: nil if
+// it has none; after Close one that is closed. It is one Lock for all who ask this
+// handle: who closes it closes it for them, while Update goes on to use the lock.
 // Load, Store, Swap and CompareAndSwap don't take it. Its handle is the value's:
 // other processes get it by opening that.
 func (v *Value[T]) Lock() *psync.Lock {

@@ -110,6 +110,49 @@ func testTypes(t *testing.T, seg *shm.Segment) {
 	roundTrip(t, seg, party, [9000]uint32{1, 8999: 2}, [9000]uint32{3, 8999: 4})
 }
 
+// A codes has a value of each of some kinds.
+type codes struct {
+	I *value.Value[int32]
+	D *value.Value[float64]
+	H *value.Value[int16]
+	Q *value.Value[int64]
+	C *value.Value[byte]
+	W *value.Value[big]
+}
+
+var setTask = Task("set values", func(_ context.Context, c codes) (int, error) {
+	if c.I.Load() != 4343 || c.D.Load() != 3.625 || c.H.Load() != -232 || c.Q.Load() != 1<<33 || c.C.Load() != 'c' || c.W.Load() != newBig(1) {
+		return 0, errors.New("a value is not as it was made")
+	}
+	c.I.Store(24234)
+	c.D.Store(-4.25)
+	c.H.Store(234)
+	c.Q.Store(1 << 34)
+	c.C.Store('x')
+	c.W.Store(newBig(2))
+	return 0, nil
+})
+
+// A child sees the values that were made, and its parent those that it sets.
+func TestV01_ChildSets(t *testing.T) {
+	seg := Anonymous(t, room)
+	for _, o := range []*value.Options{nil, {NoLock: true}} {
+		c := codes{
+			Closing(t, Must(value.New(seg, "", int32(4343), o))(t)), Closing(t, Must(value.New(seg, "", 3.625, o))(t)),
+			Closing(t, Must(value.New(seg, "", int16(-232), o))(t)), Closing(t, Must(value.New(seg, "", int64(1<<33), o))(t)),
+			Closing(t, Must(value.New(seg, "", byte('c'), o))(t)), Closing(t, Must(value.New(seg, "", newBig(1), o))(t)),
+		}
+		Want(t, "value has no lock", c.I.Lock() == nil, o != nil)
+		Result(t, Start(t, setTask, c))
+		Want(t, "int32", c.I.Load(), 24234)
+		Want(t, "float64", c.D.Load(), -4.25)
+		Want(t, "int16", c.H.Load(), 234)
+		Want(t, "int64", c.Q.Load(), 1<<34)
+		Want(t, "byte", c.C.Load(), 'x')
+		Want(t, "4 KiB", c.W.Load(), newBig(2))
+	}
+}
+
 func testLocks(t *testing.T, seg *shm.Segment) {
 	ctx := Within(t)
 	shared := Closing(t, Must(psync.NewLock(seg, "lock", nil))(t))
@@ -398,33 +441,22 @@ func TestOpenUnderClose(t *testing.T) {
 	seg := Anonymous(t, room)
 	Closing(t, Must(value.New(seg, "v", newBig(7), nil))(t))
 	opened := 0
-	for range 300 {
+	for range 100 {
 		party := Must(seg.Attach())(t)
-		begun := make(chan struct{})
-		done := Async(func() error {
-			for n := 0; ; n++ {
-				if n == 3 {
-					close(begun)
-				}
-				v, err := value.Open[big](party, "v")
-				if err != nil {
-					return err
-				}
-				if err = v.Lock().TryAcquire(); err == nil {
-					err = v.Lock().Release()
-				}
-				if err == nil {
-					_, err = party.Parties()
-				}
-				if err != nil {
-					return err
-				}
+		CloseWhileBusy(t, party, nil, func() error {
+			v, err := value.Open[big](party, "v")
+			if err == nil {
 				opened++
+				err = v.Lock().TryAcquire()
 			}
+			if err == nil {
+				err = v.Lock().Release()
+			}
+			if err == nil {
+				_, err = party.Parties()
+			}
+			return err
 		})
-		Await(t, begun, "first Open")
-		WantNil(t, "Close", party.Close())
-		WantError(t, "Open", Await(t, done, "Open of a closed segment"), value.ErrClosed)
 	}
 	t.Logf("opened %d times", opened)
 }
@@ -436,58 +468,30 @@ func TestCloseUnderUse(t *testing.T) {
 		seg := Must(shm.Anonymous(room, nil))(t)
 		b := Must(value.New(seg, "b", newBig(7), nil))(t)
 		i := Must(value.NewInt64(seg, "i", 7, nil))(t)
-		var begun sync.WaitGroup
-		use := func(f func() error) <-chan error {
-			begun.Add(1)
-			return Async(func() (err error) {
-				defer func() {
-					if e, ok := recover().(error); ok && errors.Is(e, value.ErrClosed) {
-						return
-					} else if ok {
-						err = e
-					}
-				}()
-				for n := 0; ; n++ {
-					if n == 10 {
-						begun.Done()
-					}
-					if err := f(); errors.Is(err, value.ErrClosed) {
-						return nil
-					} else if err != nil {
-						return err
-					}
-				}
-			})
-		}
-		done := []<-chan error{
-			use(func() error {
+		CloseWhileBusy(t, seg, nil,
+			func() error {
 				x := b.Load()
 				if x[0] == 0 {
 					return errors.New("Load returned zeros")
 				}
 				return x.check()
-			}),
-			use(func() error { b.Store(newBig(8)); return nil }),
-			use(func() error {
+			},
+			func() error { b.Store(newBig(8)); return nil },
+			func() error {
 				if i.Load() == 0 {
 					return errors.New("Load returned 0")
 				}
 				return nil
-			}),
-			use(func() error { i.Store(9); return nil }),
-			use(func() error {
+			},
+			func() error { i.Store(9); return nil },
+			func() error {
 				return b.Update(context.Background(), func(x *big) {
 					if x[0] == 0 {
 						panic(errors.New("f got zeros"))
 					}
 				})
-			}),
-		}
-		begun.Wait()
-		WantNil(t, "Close", seg.Close())
-		for _, c := range done {
-			WantNil(t, "use", Await(t, c, "use of a closed segment"))
-		}
+			},
+		)
 	}
 }
 

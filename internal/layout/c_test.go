@@ -2,9 +2,7 @@ package layout_test
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"reflect"
 	"runtime"
 	"strings"
@@ -35,17 +33,10 @@ const mixedInC = `
 #include <stdint.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdio.h>
 struct mixed {
 	int8_t A; int16_t B; uint8_t C; int32_t D; int8_t E; int64_t F; int8_t G; double H;
 	bool I; float J; uint8_t K[3]; struct { uint16_t M; uint64_t N; } L[2]; int8_t O;
 };
-#define P(f) printf("%zu ", offsetof(struct mixed, f))
-int main(void) {
-	P(A); P(B); P(C); P(D); P(E); P(F); P(G); P(H); P(I); P(J); P(K); P(L); P(O);
-	printf("%zu\n", sizeof(struct mixed));
-	return 0;
-}
 `
 
 func offsets() string {
@@ -73,26 +64,30 @@ func TestLayoutIsC(t *testing.T) {
 	}
 }
 
-// The same, as the C compiler of this machine has it.
+// The same, as the C compiler of this machine has it. It need not have a C
+// library for 32 bits.
 func TestLayoutIsTheCompilers(t *testing.T) {
-	flags := map[string]string{"amd64": "-m64", "386": "-m32"}[runtime.GOARCH]
+	flag := map[string]string{"amd64": "-m64", "386": "-m32"}[runtime.GOARCH]
 	cc, err := exec.LookPath("cc")
-	if err != nil || flags == "" {
+	if err != nil || flag == "" {
 		t.Skip("needs cc on x86")
 	}
-	dir := t.TempDir()
-	source, program := filepath.Join(dir, "mixed.c"), filepath.Join(dir, "mixed")
-	if err := os.WriteFile(source, []byte(mixedInC), 0o600); err != nil {
-		t.Fatal(err)
+	program := mixedInC
+	typ := reflect.TypeFor[mixed]()
+	for i := range typ.NumField() {
+		f := typ.Field(i)
+		program += fmt.Sprintf("_Static_assert(offsetof(struct mixed, %s) == %d, \"%s\");\n", f.Name, f.Offset, f.Name)
 	}
-	if out, err := exec.Command(cc, flags, "-o", program, source).CombinedOutput(); err != nil {
-		t.Skipf("cc %s: %v\n%s", flags, err, out)
+	compile := func(size uintptr) (string, error) {
+		cmd := exec.Command(cc, flag, "-ffreestanding", "-fsyntax-only", "-x", "c", "-")
+		cmd.Stdin = strings.NewReader(program + fmt.Sprintf("_Static_assert(sizeof(struct mixed) == %d, \"size\");\n", size))
+		out, err := cmd.CombinedOutput()
+		return string(out), err
 	}
-	out, err := exec.Command(program).Output()
-	if err != nil {
-		t.Fatal(err)
+	if out, err := compile(typ.Size()); err != nil {
+		t.Errorf("offsets and size %s are not those of C: %v\n%s", offsets(), err, out)
 	}
-	if got, want := offsets(), strings.TrimSpace(string(out)); got != want {
-		t.Errorf("offsets and size: %s, C has %s", got, want)
+	if out, err := compile(typ.Size() + 1); err == nil || !strings.Contains(out, "size") {
+		t.Errorf("cc does not see a wrong size: %v\n%s", err, out)
 	}
 }

@@ -6,8 +6,11 @@ package testkit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -153,4 +156,35 @@ func Attach(t testing.TB, seg *shm.Segment) *shm.Segment {
 func Dies(t testing.TB, seg, party *shm.Segment) {
 	t.Helper()
 	WantNil(t, "Announce", seg.Announce(Must(party.Drop())(t)))
+}
+
+// CloseWhileBusy closes the segment at some moment under calls of each of the
+// operations: they do what they may, or return one of the errors that are fine,
+// until they return, or panic with, ErrClosed; and nothing faults.
+func CloseWhileBusy(t testing.TB, seg *shm.Segment, fine []error, ops ...func() error) {
+	t.Helper()
+	closed := Async(func() error {
+		time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond)
+		return seg.Close()
+	})
+	All(t, "calls of a closed segment", len(ops), func(i int) error {
+		for deadline := time.Now().Add(Patience); ; {
+			var err error
+			if v := PanicOf(func() { err = ops[i]() }); v != nil {
+				var ok bool
+				if err, ok = v.(error); !ok {
+					err = fmt.Errorf("panic: %v", v)
+				}
+			}
+			switch {
+			case errors.Is(err, shm.ErrClosed):
+				return nil
+			case err != nil && !slices.Contains(fine, err):
+				return fmt.Errorf("operation %d: %w", i, err)
+			case time.Now().After(deadline):
+				return fmt.Errorf("operation %d does not see that the segment is closed: %v", i, err)
+			}
+		}
+	})
+	WantNil(t, "Close", Await(t, closed, "Close"))
 }
