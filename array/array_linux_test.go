@@ -680,28 +680,3 @@ func TestProcesses(t *testing.T) {
 		WantNil(t, "Release", j.Array.Lock().Release())
 	})
 }
-
-func BenchmarkSum(b *testing.B) {
-	const n = 4096
-	sum := func(b *testing.B, s []int64) {
-		b.SetBytes(8 * n)
-		total := int64(0)
-		for b.Loop() {
-			for _, x := range s {
-				total += x
-			}
-		}
-		b.Logf("%d", total)
-	}
-	b.Run("of=array", func(b *testing.B) { sum(b, newArray[int64](b, Anonymous(b, room), n).Slice()) })
-	b.Run("of=slice", func(b *testing.B) { sum(b, make([]int64, n)) })
-}
-
-func BenchmarkAt(b *testing.B) {
-	a := newArray[int64](b, Anonymous(b, room), 64)
-	i := 0
-	for b.Loop() {
-		a.Set(i&63, a.At(i&63)+1)
-		i++
-	}
-}

@@ -187,3 +187,12 @@ block.close()
 		p.ends(t)
 	})
 }
+
+// What times Python runs, and has a time for each operation.
+func TestSpeedOfPython(t *testing.T) {
+	needPython(t)
+	out := Must(exec.CommandContext(Within(t), "python3", "-B", "speed.py", "100").Output())(t)
+	if n := strings.Count(string(out), " ns"); n != 11 {
+		t.Errorf("%d times:\n%s", n, out)
+	}
+}
