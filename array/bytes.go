@@ -97,9 +97,13 @@ func (b *Bytes) Set(s string) error {
 	if c == nil {
 		return ErrClosed
 	}
+	return c.Done(c.set(s))
+}
+
+func (c *bytesCore) set(s string) error {
 	if len(s) > len(c.elements) {
-		return c.Done(fmt.Errorf("%w: %d bytes into %d", ErrTooLong, len(s), len(c.elements)))
+		return fmt.Errorf("%w: %d bytes into %d", ErrTooLong, len(s), len(c.elements))
 	}
 	clear(c.elements[copy(c.elements, s):])
-	return c.Done(nil)
+	return nil
 }

@@ -26,6 +26,7 @@ var layers = []layer{
 	{"cmd/mpbench", []string{"bench", "proc", "shm"}},
 	{"bench", []string{"proc", "ring", "sync", "shm", "futex", "internal/sys"}},
 	{"examples/*", []string{"proc", "ring", "array", "value", "sync", "shm", "futex"}},
+	{"internal/mixed", []string{"ring", "array", "value", "sync", "shm"}},
 	{"internal/testkit", []string{
 		"proc", "shm", "futex", "internal/sys", "internal/crash", "internal/view",
 	}},
