@@ -32,8 +32,8 @@ func init() {
 		"queue: a message more than fit":        queues(3, func(h *hand, q queue) queue { return &hoardingQueue{queue: q} }),
 		"value: Load is stale":                  words(func(_ *hand, v register) register { return &staleValue{register: v} }),
 		"value: Store does nothing":             wides(func(h *hand, v register) register { return deafValue{v, h} }),
-		"value: Update is Load and Store":       wides(func(_ *hand, v register) register { return forgetfulValue{v} }),
-		"value: Swap is Load and Store":         words(func(_ *hand, v register) register { return swappedValue{v} }),
+		"value: Update is Load and Store":       wides(func(h *hand, v register) register { return forgetfulValue{v, h} }),
+		"value: Swap is Load and Store":         words(func(h *hand, v register) register { return swappedValue{v, h} }),
 	} {
 		broken = append(broken, name)
 		subjects[name] = s
@@ -319,18 +319,27 @@ func (v deafValue) Store(x uint32) {
 }
 
 // A forgetfulValue loses what others write during an Update.
-type forgetfulValue struct{ register }
+type forgetfulValue struct {
+	register
+	h *hand
+}
 
 func (v forgetfulValue) Update(_ context.Context, f func(x uint32) uint32) error {
-	v.Store(f(v.Load()))
+	x := v.Load()
+	v.h.nap()
+	v.Store(f(x))
 	return nil
 }
 
 // A swappedValue loses what others write during a Swap.
-type swappedValue struct{ register }
+type swappedValue struct {
+	register
+	h *hand
+}
 
 func (v swappedValue) Swap(x uint32) uint32 {
 	old := v.Load()
+	v.h.nap()
 	v.Store(x)
 	return old
 }

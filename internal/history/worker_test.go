@@ -143,6 +143,9 @@ func (h *hand) soon() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), time.Duration(h.rand.Int64N(int64(limit))))
 }
 
+// nap sleeps a little.
+func (h *hand) nap() { time.Sleep(time.Duration(h.rand.IntN(200)) * time.Microsecond) }
+
 // linger passes some time, so that others come in between.
 func (h *hand) linger() {
 	switch n := h.rand.IntN(200); {
@@ -153,7 +156,7 @@ func (h *hand) linger() {
 		for end := time.Now().Add(time.Duration(h.rand.IntN(10)) * time.Microsecond); time.Now().Before(end); {
 		}
 	case n < 198:
-		time.Sleep(time.Duration(h.rand.IntN(200)) * time.Microsecond)
+		h.nap()
 	default:
 		time.Sleep(1500 * time.Microsecond)
 	}
