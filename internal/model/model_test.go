@@ -164,6 +164,30 @@ var models = []struct {
 		},
 	},
 	{
+		name: "rwlock",
+		searches: []search{
+			{defs: "THREADS=2 READERS=1 ROUNDS=2 DEATHS=1 CANCELS=1"},
+			{defs: "THREADS=3 READERS=1 ROUNDS=1 DEATHS=1 CANCELS=0"},
+			{defs: "THREADS=3 READERS=2 ROUNDS=1 DEATHS=0 CANCELS=1 SHARED"},
+			{defs: "THREADS=3 READERS=2 ROUNDS=1 DEATHS=1 CANCELS=0", large: true},
+			{defs: "THREADS=3 READERS=1 ROUNDS=1 DEATHS=1 CANCELS=1", large: true},
+			{defs: "THREADS=3 READERS=2 ROUNDS=2 DEATHS=0 CANCELS=0 SHARED", large: true},
+			{defs: "THREADS=3 READERS=2 ROUNDS=1 DEATHS=1 CANCELS=1 SHARED", large: true},
+		},
+		mutations: []mutation{
+			{name: "NO_RECHECK", defs: "THREADS=2 READERS=1 ROUNDS=2 DEATHS=1 CANCELS=1", reason: stuck},
+			{name: "EPOCH_LATE", defs: "THREADS=2 READERS=1 ROUNDS=2 DEATHS=1 CANCELS=1", reason: stuck},
+			{name: "ANNOUNCE_SILENT", defs: "THREADS=2 READERS=1 ROUNDS=2 DEATHS=1 CANCELS=1", reason: stuck},
+			{name: "FREE_SILENT", defs: "THREADS=2 READERS=1 ROUNDS=2 DEATHS=1 CANCELS=1", reason: stuck},
+			{name: "LEAVE_SILENT", defs: "THREADS=2 READERS=1 ROUNDS=2 DEATHS=1 CANCELS=1", reason: stuck},
+			{name: "DEAD_PHASE_STAYS", defs: "THREADS=2 READERS=1 ROUNDS=2 DEATHS=1 CANCELS=1", reason: stuck},
+			{name: "JOIN_BLIND", defs: "THREADS=2 READERS=1 ROUNDS=2 DEATHS=1 CANCELS=1", reason: violated},
+			{name: "NO_STALL", defs: "THREADS=2 READERS=1 ROUNDS=2 DEATHS=1 CANCELS=1", reason: violated},
+			{name: "UNJOIN_ITS_OWN", defs: "THREADS=3 READERS=2 ROUNDS=1 DEATHS=0 CANCELS=2 SHARED", reason: violated},
+			{name: "OTHERS_FIRST", defs: "THREADS=3 READERS=2 ROUNDS=2 DEATHS=0 CANCELS=0 SHARED", reason: stuck, large: true},
+		},
+	},
+	{
 		name: "value",
 		searches: []search{
 			{defs: "WRITERS=1 WRITES=5 READERS=1 READS=2 DEATHS=0"},
