@@ -29,7 +29,7 @@ type Options struct {
 	// that several objects share one. It must not be removed as long as the array
 	// is to be opened. The default is a lock of the array's own.
 	Lock *psync.Lock
-	// NoLock makes the array without a lock of its own.
+	// NoLock makes the array without a lock of its own; it is nothing beside Lock.
 	NoLock bool
 	// IgnoreDeaths makes the array's own lock ignore deaths, see
 	// psync.Options: for data that is whole at each moment.

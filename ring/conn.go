@@ -3,6 +3,7 @@ package ring
 import (
 	"context"
 	"encoding"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync/atomic"
@@ -232,8 +233,8 @@ func (c *Conn) UnmarshalText(text []byte) error {
 		return err
 	}
 	k, err := newConnCore(o, end)
-	if err != nil {
-		return err
+	if err = o.UnlessClosed(err); err != nil {
+		return errors.Join(err, o.Close())
 	}
 	c.use(k)
 	return nil

@@ -34,7 +34,7 @@ type connCore struct {
 
 func newConn(o *shm.Object, end End) (*Conn, error) {
 	k, err := newConnCore(o, end)
-	if err != nil {
+	if err = o.UnlessClosed(err); err != nil {
 		return nil, errors.Join(err, o.Close())
 	}
 	c := new(Conn)

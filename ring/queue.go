@@ -83,8 +83,7 @@ func newQueueAt[T any](seg *shm.Segment, name string, capacity int, lap uint32) 
 	if err != nil {
 		return nil, err
 	}
-	q := new(Queue[T])
-	return q, q.use(o)
+	return useQueue[T](o)
 }
 
 // maxObject keeps sizes within an int of 32 bits.
@@ -101,13 +100,20 @@ func OpenQueue[T any](seg *shm.Segment, name string) (*Queue[T], error) {
 	if err != nil {
 		return nil, err
 	}
+	return useQueue[T](o)
+}
+
+func useQueue[T any](o *shm.Object) (*Queue[T], error) {
 	q := new(Queue[T])
-	return q, q.use(o)
+	if err := q.use(o); err != nil {
+		return nil, err
+	}
+	return q, nil
 }
 
 func (q *Queue[T]) use(o *shm.Object) error {
 	k, err := newQueueCore[T](o)
-	if err != nil {
+	if err = o.UnlessClosed(err); err != nil {
 		return errors.Join(err, o.Close())
 	}
 	q.core.Store(k)

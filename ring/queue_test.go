@@ -534,6 +534,37 @@ func TestQueueSegmentClosedWhileBusy(t *testing.T) {
 	}
 }
 
+// Who opens while the segment is closed hears of that, and of nothing else.
+func TestOpenUnderClose(t *testing.T) {
+	seg := Anonymous(t, room)
+	Closing(t, Must(ring.NewQueue[message](seg, "q", 3, nil))(t))
+	a, b, err := ring.NewPipe(seg, "p", nil)
+	WantNil(t, "NewPipe", err)
+	Closing(t, a)
+	Closing(t, b)
+	opened := 0
+	for range 50 {
+		party := Must(seg.Attach())(t)
+		closeWhileBusy(t, party, []func() error{
+			func() error { return Second(ring.OpenQueue[message](party, "q")) },
+			func() error {
+				c, err := ring.OpenPipe(party, "p", ring.A)
+				if err != nil {
+					return err
+				}
+				opened++
+				return c.Close()
+			},
+		})
+		if t.Failed() {
+			return
+		}
+	}
+	if opened == 0 {
+		t.Error("nothing was opened")
+	}
+}
+
 // In what follows cell 0 counts the children that are ready.
 
 var putTask = Task("put", func(ctx context.Context, j job) (int, error) {

@@ -293,6 +293,22 @@ func TestGrant(t *testing.T) {
 			t.Error("held by a grant that was cancelled")
 		}
 	})
+	t.Run("under Close", func(t *testing.T) {
+		seg := Anonymous(t, 1024)
+		x := Must(newPlain(seg, "x", 10))(t)
+		h := x.Handle(1)
+		for range 50 {
+			party := Must(seg.Attach())(t)
+			CloseWhileBusy(t, party, nil, func() error {
+				g, err := party.Grant(h)
+				if err != nil {
+					return err
+				}
+				return g.Cancel()
+			})
+		}
+		Eventually(t, "no grant left", func() bool { return Must(seg.Parties())(t) == 1 && !x.Held(1) })
+	})
 	t.Run("refused", func(t *testing.T) {
 		seg, other := Anonymous(t, 1024), Anonymous(t, 1024)
 		good := Must(newPlain(seg, "x", 10))(t).Handle(0)

@@ -375,6 +375,11 @@ func (o *Object) roleHold(role int) hold {
 	return h
 }
 
+// UnlessClosed returns what a method ends with that has read the object's
+// memory: err, or ErrClosed if the segment is closed, and so what was read may be
+// nothing.
+func (o *Object) UnlessClosed(err error) error { return o.a.unlessClosed(err) }
+
 // AtClose has closed set when the segment is closed, before its memory is
 // given up; at once if it is closed already. The flag must lie in what refers to o,
 // and is not kept from the garbage collector: when o is not used any more it is

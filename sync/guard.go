@@ -91,7 +91,7 @@ func checkBrought(seg *shm.Segment, h shm.Handle) error {
 	case h.Segment != id:
 		return fmt.Errorf("%w: the lock is of another segment", shm.ErrMismatch)
 	case h.Kind != shm.KindLock:
-		return fmt.Errorf("%w: the lock is part of a %v; one that is shared is made by NewLock", shm.ErrMismatch, h.Kind)
+		return fmt.Errorf("%w: the lock is part of an object of kind %v; one that is shared is made by NewLock", shm.ErrMismatch, h.Kind)
 	}
 	lock, err := shm.OpenHandle(h, shm.KindLock, lockPrint) // else the object would exist, and nobody could open it
 	if err != nil {

@@ -41,8 +41,8 @@ type Options struct {
 	// is to be opened. The default is a lock of the value's own,
 	// which ignores deaths: a value is whole at each moment.
 	Lock *psync.Lock
-	// NoLock makes the value without a lock of its own. It is as whole as any;
-	// only Update and Lock differ.
+	// NoLock makes the value without a lock of its own; it is nothing beside
+	// Lock. The value is as whole as any; only Update and Lock differ.
 	NoLock bool
 }
 

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/leak"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
@@ -191,7 +192,9 @@ block.close()
 // What times Python runs, and has a time for each operation.
 func TestSpeedOfPython(t *testing.T) {
 	needPython(t)
-	out := Must(exec.CommandContext(Within(t), "python3", "-B", "speed.py", "100").Output())(t)
+	python := exec.CommandContext(Within(t), "python3", "-B", "speed.py", "100")
+	python.WaitDelay = time.Second // what it has started has its output, too
+	out := Must(python.Output())(t)
 	if n := strings.Count(string(out), " ns"); n != 11 {
 		t.Errorf("%d times:\n%s", n, out)
 	}

@@ -59,11 +59,7 @@ func (r *Ref[C, P]) Open(seg *shm.Segment, name string) error {
 // Use refers to o.
 func (r *Ref[C, P]) Use(o *shm.Object) error {
 	c := new(C)
-	err := P(c).Use(o)
-	if o.Room().Closed() {
-		err = shm.ErrClosed // what Use has found is nothing
-	}
-	if err != nil {
+	if err := o.UnlessClosed(P(c).Use(o)); err != nil {
 		return errors.Join(err, o.Close())
 	}
 	r.Set(c)

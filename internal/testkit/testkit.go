@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -159,15 +160,21 @@ func Dies(t testing.TB, seg, party *shm.Segment) {
 }
 
 // CloseWhileBusy closes the segment at some moment under calls of each of the
-// operations: they do what they may, or return one of the errors that are fine,
-// until they return, or panic with, ErrClosed; and nothing faults.
+// operations, of which each has come to an end once before. They do what they may,
+// or return one of the errors that are fine, until they return, or panic with,
+// ErrClosed; and nothing faults.
 func CloseWhileBusy(t testing.TB, seg *shm.Segment, fine []error, ops ...func() error) {
 	t.Helper()
+	var busy sync.WaitGroup
+	busy.Add(len(ops))
 	closed := Async(func() error {
+		busy.Wait()
 		time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond)
 		return seg.Close()
 	})
 	All(t, "calls of a closed segment", len(ops), func(i int) error {
+		begin := sync.OnceFunc(busy.Done)
+		defer begin()
 		for deadline := time.Now().Add(Patience); ; {
 			var err error
 			if v := PanicOf(func() { err = ops[i]() }); v != nil {
@@ -184,6 +191,7 @@ func CloseWhileBusy(t testing.TB, seg *shm.Segment, fine []error, ops ...func() 
 			case time.Now().After(deadline):
 				return fmt.Errorf("operation %d does not see that the segment is closed: %v", i, err)
 			}
+			begin()
 		}
 	})
 	WantNil(t, "Close", Await(t, closed, "Close"))
