@@ -173,6 +173,7 @@ var models = []struct {
 			{defs: "THREADS=3 READERS=1 ROUNDS=1 DEATHS=1 CANCELS=1", large: true},
 			{defs: "THREADS=3 READERS=2 ROUNDS=2 DEATHS=0 CANCELS=0 SHARED", large: true},
 			{defs: "THREADS=3 READERS=2 ROUNDS=1 DEATHS=1 CANCELS=1 SHARED", large: true},
+			{defs: "THREADS=3 READERS=2 ROUNDS=1 WROUNDS=2 DEATHS=0 CANCELS=1", large: true},
 		},
 		mutations: []mutation{
 			{name: "NO_RECHECK", defs: "THREADS=2 READERS=1 ROUNDS=2 DEATHS=1 CANCELS=1", reason: stuck},
@@ -181,6 +182,8 @@ var models = []struct {
 			{name: "FREE_SILENT", defs: "THREADS=2 READERS=1 ROUNDS=2 DEATHS=1 CANCELS=1", reason: stuck},
 			{name: "LEAVE_SILENT", defs: "THREADS=2 READERS=1 ROUNDS=2 DEATHS=1 CANCELS=1", reason: stuck},
 			{name: "DEAD_PHASE_STAYS", defs: "THREADS=2 READERS=1 ROUNDS=2 DEATHS=1 CANCELS=1", reason: stuck},
+			{name: "DIED_FREED", defs: "THREADS=2 READERS=1 ROUNDS=2 DEATHS=1 CANCELS=1", reason: violated},
+			{name: "DIED_TAKEN", defs: "THREADS=3 READERS=1 ROUNDS=1 DEATHS=1 CANCELS=0", reason: violated},
 			{name: "JOIN_BLIND", defs: "THREADS=2 READERS=1 ROUNDS=2 DEATHS=1 CANCELS=1", reason: violated},
 			{name: "NO_STALL", defs: "THREADS=2 READERS=1 ROUNDS=2 DEATHS=1 CANCELS=1", reason: violated},
 			{name: "UNJOIN_ITS_OWN", defs: "THREADS=3 READERS=2 ROUNDS=1 DEATHS=0 CANCELS=2 SHARED", reason: violated},

@@ -1,13 +1,17 @@
-/* RWLock of sync/rwlock.go: threads 1 to READERS read, the others write, each
- * ROUNDS times. With SHARED threads 1 and 2 are readers of one process. The writers'
- * word is a lock (lock.pml): here to acquire it is one step, and who waits for it is
- * woken.
+/* RWLock of sync/rwlock.go: threads 1 to READERS read ROUNDS times, the others
+ * write WROUNDS times, and give up what they have. With SHARED threads 1 and 2 are
+ * readers of one process. The writers' word is a lock (lock.pml): here to acquire
+ * it is one step, and who waits for it is woken. Not here: TryRAcquire and
+ * TryAcquire, Recover, and locks that ignore deaths.
  */
 #ifndef READERS
 #define READERS 2
 #endif
 #ifndef ROUNDS
 #define ROUNDS 1
+#endif
+#ifndef WROUNDS
+#define WROUNDS ROUNDS
 #endif
 #define GATES 2
 #define FREED 0                      /* rwWords.free: readers wait for a writer */
@@ -36,7 +40,8 @@ byte reading;                        /* threads that hold the lock */
 bit writing;
 bit died;                            /* a writer died writing */
 
-/* All stores are read-modify-writes. */
+/* All stores are read-modify-writes, but that of Mutex.Release: the phase is
+ * FREE by then, and a store that comes late is a Release that comes late. */
 inline settle() { skip }
 inline killing(p) {
 	reading = reading & ~CREW(p);
@@ -62,12 +67,17 @@ inline free(p) {
 /* rwCore.heldBy, in the Try of a rwReader: r is DIED, or stays PENDING and again
  * says that the phase is to be looked at once more. */
 inline heldBy(p) {
+	o = owner;
 	if
-	:: atomic { owner != 0 && !DEAD(owner) -> again = 0 }
-	:: owner == 0 || DEAD(owner);
+	:: atomic { o != 0 && !DEAD(o) -> again = 0; o = 0 }
+	:: atomic { o == 0 || DEAD(o) -> o = 0 };
 	   if
 	   :: atomic { phase != p -> again = 1 }
+#ifndef MUT_DIED_FREED
 	   :: atomic { phase == p && STATE(p) == WRITING -> again = 0; r = DIED }
+#else
+	   :: phase == p && STATE(p) == WRITING -> free(p); again = 1
+#endif
 #ifndef MUT_DEAD_PHASE_STAYS
 	   :: phase == p && STATE(p) != WRITING -> free(p); again = 1
 #else
@@ -164,7 +174,7 @@ inline join() {
 
 /* RWLock.RAcquire and RRelease */
 proctype Reader(byte me) {
-	byte i, p, found, even, odd, color;
+	byte i, p, o, found, even, odd, color;
 	bit woken, again, joined, left, last;
 	mtype r, stage = FIRST;
 	{
@@ -203,7 +213,7 @@ next:		      found = 0
 		   :: atomic { r != PENDING -> break }
 		   od;
 		   if
-		   :: atomic { r == GOT -> reading = reading | BIT(me); assert(!writing) };
+		   :: atomic { r == GOT -> reading = reading | BIT(me); assert(!writing && !died) };
 		      atomic { reading = reading & ~BIT(me) };
 		      endRead()
 		   :: atomic { r != GOT -> assert(r == CANCELLED || died) }
@@ -211,7 +221,7 @@ next:		      found = 0
 		   r = 0
 		od
 	} unless { KILLED };
-	atomic { i = 0; p = 0; found = 0; even = 0; odd = 0; color = 0; woken = 0; again = 0; joined = 0; left = 0; last = 0; r = 0; stage = FIRST; ended() }
+	atomic { i = 0; p = 0; o = 0; found = 0; even = 0; odd = 0; color = 0; woken = 0; again = 0; joined = 0; left = 0; last = 0; r = 0; stage = FIRST; ended() }
 }
 
 /* rwCore.empty looks at one line after the other. */
@@ -256,18 +266,29 @@ inline own() {
 	:: atomic { granted && (owner == PARTY(me) || DEAD(owner)) -> granted = 0; owner = PARTY(me); queueing = queueing & ~BIT(me); break }
 	:: owner != 0 && !granted && DEAD(owner) ->
 	   if
+#ifndef MUT_DIED_TAKEN
 	   :: STATE(phase) == WRITING ->
+#else
+	   :: false ->
+#endif
 	      if                                        /* heldBy */
 	      :: atomic { STATE(phase) == WRITING && DEAD(owner) -> r = DIED; queueing = queueing & ~BIT(me); break }
 	      :: STATE(phase) != WRITING || !DEAD(owner)
 	      fi
+#ifndef MUT_DIED_TAKEN
 	   :: STATE(phase) != WRITING ->
+#else
+	   :: true ->
+#endif
 	      if
 	      :: atomic { owner != 0 && !granted && DEAD(owner) -> p = owner; owner = PARTY(me); queueing = queueing & ~BIT(me) };
 		 during = phase;                        /* settle */
 		 if
+#ifndef MUT_DIED_TAKEN
 		 :: STATE(during) == WRITING ->
-		    atomic { owner = p; p = 0; during = 0; r = DIED }
+		    atomic { owner = p; p = 0; during = 0; r = DIED };
+		    notifyAll(FREED)
+#endif
 		 :: STATE(during) == FREE -> p = 0; during = 0
 		 :: else ->
 		    free(during);
@@ -288,8 +309,8 @@ proctype Writer(byte me) {
 	mtype r, stage = FIRST;
 	{
 		do
-		:: i == ROUNDS -> break
-		:: atomic { i < ROUNDS -> i++; r = PENDING };
+		:: i == WROUNDS -> break
+		:: atomic { i < WROUNDS -> i++; r = PENDING };
 		   own();
 		   do
 		   :: r == PENDING ->
@@ -336,7 +357,7 @@ next:		      p = 0; color = 0
 		   od;
 		   if
 		   :: r == GOT ->
-		      atomic { writing = 1; assert(reading == 0) };
+		      atomic { writing = 1; assert(reading == 0 && !died) };
 		      atomic { writing = 0; assert(phase == during) };
 		      free(during);
 		      disown()
