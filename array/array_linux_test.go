@@ -18,6 +18,7 @@ import (
 
 	"github.com/seed-2e7ecdea/mp/array"
 	"github.com/seed-2e7ecdea/mp/internal/layout"
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/shm"
 	psync "github.com/seed-2e7ecdea/mp/sync"
@@ -156,7 +157,7 @@ func testLocks(t *testing.T, seg *shm.Segment) {
 	o := &array.Options{Lock: shared}
 	a := Closing(t, Must(array.New[int8](seg, "a", 1, o))(t))
 	b := Closing(t, Must(array.NewBytes(seg, "b", 1, o))(t))
-	party := Must(seg.Attach())(t)
+	party := Must(object.Attach(seg))(t)
 	farB := Must(array.OpenBytes(party, "b"))(t)
 	WantNil(t, "TryAcquire", a.Lock().TryAcquire())
 	WantError(t, "TryAcquire of the same lock", b.Lock().TryAcquire(), psync.ErrHeld)
@@ -404,7 +405,7 @@ func testClosed(t *testing.T, seg *shm.Segment) {
 	other.Set(0, 7)
 	Want(t, "the other", other.At(0), 7)
 
-	party := Must(seg.Attach())(t)
+	party := Must(object.Attach(seg))(t)
 	far, farB := Must(array.Open[int32](party, "a"))(t), Must(array.OpenBytes(party, "b"))(t)
 	for range far.All() {
 		WantNil(t, "Close of the segment", party.Close())
@@ -458,7 +459,7 @@ func testAtomic(t *testing.T, seg *shm.Segment) {
 	const users, each = 4, 1000
 	Closing(t, Must(array.New[atomic.Int64](seg, "a", 3, nil))(t))
 	All(t, "users", users, func(int) error {
-		party, err := seg.Attach()
+		party, err := object.Attach(seg)
 		if err != nil {
 			return err
 		}
@@ -511,7 +512,7 @@ func testHammer(t *testing.T, seg *shm.Segment) {
 // DESIGN.md tells programs in other languages where things are.
 func testLayout(t *testing.T, seg *shm.Segment) {
 	a := Closing(t, Must(array.NewFrom(seg, "a", []uint16{1, 2, 3}, nil))(t))
-	o := Must(seg.OpenObject(shm.KindArray, "a", Must(layout.Of[uint16]())(t).Fingerprint))(t)
+	o := Must(object.Open(seg, shm.KindArray, "a", Must(layout.Of[uint16]())(t).Fingerprint))(t)
 	mem := o.Bytes()
 	Want(t, "Offset", a.Offset(), o.Offset()+128)
 	Want(t, "format", binary.NativeEndian.Uint32(mem), 1)
@@ -526,7 +527,7 @@ func testLayout(t *testing.T, seg *shm.Segment) {
 func testVersion(t *testing.T, seg *shm.Segment) {
 	Closing(t, Must(array.New[uint16](seg, "a", 3, nil))(t))
 	print := Must(layout.Of[uint16]())(t).Fingerprint
-	mem := Must(seg.OpenObject(shm.KindArray, "a", print))(t).Bytes()
+	mem := Must(object.Open(seg, shm.KindArray, "a", print))(t).Bytes()
 	open := func() error { return Second(array.Open[uint16](seg, "a")) }
 	for _, test := range []struct {
 		what string
@@ -549,7 +550,7 @@ func testVersion(t *testing.T, seg *shm.Segment) {
 	}
 	WantNil(t, "Open", open())
 	for _, size := range []int{1, 127, 128, 133} {
-		must := Must(seg.NewObject(shm.Spec{Kind: shm.KindArray, Name: "short", Size: size, Fingerprint: print,
+		must := Must(object.New(seg, object.Spec{Kind: shm.KindArray, Name: "short", Size: size, Fingerprint: print,
 			Init: func(b []byte) error { copy(b, mem); return nil }}))(t)
 		WantError(t, fmt.Sprintf("%d bytes", size), Second(array.Open[uint16](seg, "short")), shm.ErrCorrupt)
 		WantNil(t, "Remove", seg.Remove("short"))
@@ -561,7 +562,7 @@ func testVersion(t *testing.T, seg *shm.Segment) {
 // of whose elements can be used.
 func testHostile(t *testing.T, seg *shm.Segment) {
 	Closing(t, Must(array.New[[3]uint64](seg, "a", 20, nil))(t))
-	mem := Must(seg.OpenObject(shm.KindArray, "a", Must(layout.Of[[3]uint64]())(t).Fingerprint))(t).Bytes()
+	mem := Must(object.Open(seg, shm.KindArray, "a", Must(layout.Of[[3]uint64]())(t).Fingerprint))(t).Bytes()
 	good := slices.Clone(mem)
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 1))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/leak"
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -62,13 +63,13 @@ func awaitSleeper(t testing.TB, word *atomic.Uint32, n int) {
 }
 
 // words are the words of an object of a segment.
-type words struct{ object *shm.Object }
+type words struct{ object *object.Object }
 
 const wordsPrint = 1
 
 func newWords(t testing.TB, seg *shm.Segment, n int) *words {
 	t.Helper()
-	o, err := seg.NewObject(shm.Spec{Kind: shm.KindLock, Size: 4 * n, Fingerprint: wordsPrint})
+	o, err := object.New(seg, object.Spec{Kind: shm.KindLock, Size: 4 * n, Fingerprint: wordsPrint})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +84,7 @@ func (w *words) UnmarshalBinary(text []byte) error {
 	if err := h.UnmarshalText(text); err != nil {
 		return err
 	}
-	o, err := shm.OpenHandle(h, shm.KindLock, wordsPrint)
+	o, err := object.OpenHandle(h, shm.KindLock, wordsPrint)
 	w.object = o
 	return err
 }

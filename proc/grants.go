@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
 // grants are the parties claimed for a child, one in each segment of which its
 // input holds handles.
-type grants []*shm.Grant
+type grants []*object.Grant
 
 // grantAll claims the parties. A handle of a segment to which this process is not
 // attached is passed on as it is. An object of such a segment is os.ErrClosed.
@@ -21,7 +22,7 @@ func grantAll(seen []sighting) (grants, error) {
 	for _, s := range seen {
 		id := s.handle.Segment
 		if attached[id] == nil {
-			seg, ok := shm.Find(id)
+			seg, ok := object.Find(id)
 			if !ok && s.object {
 				return nil, fmt.Errorf("a %v of the input: %w", s.handle.Kind, os.ErrClosed)
 			}
@@ -35,7 +36,7 @@ func grantAll(seen []sighting) (grants, error) {
 	}
 	var g grants
 	for _, id := range order {
-		one, err := attached[id].Grant(distinct(holds[id])...)
+		one, err := object.NewGrant(attached[id], distinct(holds[id])...)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("segment %v: %w", id, err), g.cancel())
 		}
@@ -92,7 +93,7 @@ func (g grants) cancel() error {
 // of these segments.
 func adoptAll(files []*os.File) error {
 	for _, f := range files {
-		if _, err := shm.Adopt(f); err != nil {
+		if _, err := object.Adopt(f); err != nil {
 			return fmt.Errorf("proc: segment of the input: %w", err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
@@ -20,11 +21,11 @@ const (
 )
 
 // A cell is an object in shared memory that travels as the objects of mp do.
-type cell struct{ object *shm.Object }
+type cell struct{ object *object.Object }
 
 func newCell(t *testing.T, seg *shm.Segment) *cell {
 	t.Helper()
-	o, err := seg.NewObject(shm.Spec{Kind: kindCell, Size: cellSize, Fingerprint: cellPrint})
+	o, err := object.New(seg, object.Spec{Kind: kindCell, Size: cellSize, Fingerprint: cellPrint})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +39,7 @@ func (c *cell) UnmarshalBinary(text []byte) error {
 	if err := h.UnmarshalText(text); err != nil {
 		return err
 	}
-	o, err := shm.OpenHandle(h, kindCell, cellPrint)
+	o, err := object.OpenHandle(h, kindCell, cellPrint)
 	c.object = o
 	return err
 }
@@ -69,7 +70,7 @@ var addOne = proc.Register("add one", func(_ context.Context, in cells) (int, er
 	for _, c := range all {
 		c.object.Bytes()[0]++
 	}
-	seg, ok := shm.Find(in.Handle.Segment)
+	seg, ok := object.Find(in.Handle.Segment)
 	if !ok {
 		return 0, errors.New("not attached")
 	}

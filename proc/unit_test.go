@@ -76,33 +76,33 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// An object is something with a handle, which marshals itself.
-type object struct{ h shm.Handle }
+// A holding is something with a handle, which marshals itself.
+type holding struct{ h shm.Handle }
 
-func (o *object) Handle() shm.Handle                { return o.h }
-func (o *object) MarshalBinary() ([]byte, error)    { return o.h.MarshalText() }
-func (o *object) UnmarshalBinary(text []byte) error { return o.h.UnmarshalText(text) }
+func (o *holding) Handle() shm.Handle                { return o.h }
+func (o *holding) MarshalBinary() ([]byte, error)    { return o.h.MarshalText() }
+func (o *holding) UnmarshalBinary(text []byte) error { return o.h.UnmarshalText(text) }
 
 func TestSightings(t *testing.T) {
 	h := func(n uint32) shm.Handle { return shm.Handle{Segment: shm.ID{1}, Entry: n} }
 	type nested struct {
-		Object  *object
-		Value   object
+		Object  *holding
+		Value   holding
 		Handle  shm.Handle
-		Objects []*object
+		Objects []*holding
 		Map     map[string]any
-		Array   [2]*object
-		private *object
+		Array   [2]*holding
+		private *holding
 	}
-	shared := &object{h(9)}
+	shared := &holding{h(9)}
 	in := nested{
-		Object:  &object{h(1)},
-		Value:   object{h(2)},
+		Object:  &holding{h(1)},
+		Value:   holding{h(2)},
 		Handle:  h(3),
-		Objects: []*object{{h(4)}, nil, shared, shared},
-		Map:     map[string]any{"k": []any{1, &object{h(5)}, nil}},
-		Array:   [2]*object{1: {h(6)}},
-		private: &object{h(7)},
+		Objects: []*holding{{h(4)}, nil, shared, shared},
+		Map:     map[string]any{"k": []any{1, &holding{h(5)}, nil}},
+		Array:   [2]*holding{1: {h(6)}},
+		private: &holding{h(7)},
 	}
 	seen, err := sightings(&in)
 	if err != nil {
@@ -118,7 +118,7 @@ func TestSightings(t *testing.T) {
 	if diff := cmp.Diff(map[uint32]int{1: 1, 2: 1, 3: 1, 4: 1, 5: 1, 6: 1, 9: 2}, got); diff != "" {
 		t.Errorf("handles found (-want +got):\n%s", diff)
 	}
-	in.Objects[1] = &object{}
+	in.Objects[1] = &holding{}
 	if _, err := sightings(&in); !errors.Is(err, os.ErrClosed) || !strings.Contains(err.Error(), ".Objects[1]") {
 		t.Errorf("with a closed object: %v, want ErrClosed of .Objects[1]", err)
 	}
@@ -126,7 +126,7 @@ func TestSightings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	back, err := decode[[]*object](data)
+	back, err := decode[[]*holding](data)
 	if err != nil || len(back) != 1 || back[0].h != h(4) {
 		t.Errorf("object after gob: %v, %v", back, err)
 	}
@@ -149,7 +149,7 @@ func TestMustWalk(t *testing.T) {
 	}{
 		{reflect.TypeFor[[]byte](), false},
 		{reflect.TypeFor[map[string][]*plain](), false},
-		{reflect.TypeFor[struct{ T *object }](), true},
+		{reflect.TypeFor[struct{ T *holding }](), true},
 		{reflect.TypeFor[shm.Handle](), true},
 		{reflect.TypeFor[[]any](), true},
 		{reflect.TypeFor[list](), true},

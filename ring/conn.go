@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync/atomic"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
@@ -228,7 +229,7 @@ func (c *Conn) UnmarshalText(text []byte) error {
 	if end != A && end != B {
 		return fmt.Errorf("ring: %w: no end %d of a pipe", shm.ErrHandle, h.Role)
 	}
-	o, err := shm.OpenHandle(h, shm.KindPipe, pipePrint)
+	o, err := object.OpenHandle(h, shm.KindPipe, pipePrint)
 	if err != nil {
 		return err
 	}

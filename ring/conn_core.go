@@ -11,15 +11,15 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/cpu"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/fence"
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/party"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/internal/wait"
-	"github.com/seed-2e7ecdea/mp/shm"
 )
 
 // A connCore is an open end of a pipe, as long as a method is inside.
 type connCore struct {
-	o      *shm.Object
+	o      *object.Object
 	room   *wait.Room
 	table  *party.Table
 	end    End
@@ -32,7 +32,7 @@ type connCore struct {
 	recvSpin wait.Spinner
 }
 
-func newConn(o *shm.Object, end End) (*Conn, error) {
+func newConn(o *object.Object, end End) (*Conn, error) {
 	k, err := newConnCore(o, end)
 	if err = o.UnlessClosed(err); err != nil {
 		return nil, errors.Join(err, o.Close())
@@ -42,7 +42,7 @@ func newConn(o *shm.Object, end End) (*Conn, error) {
 	return c, nil
 }
 
-func newConnCore(o *shm.Object, end End) (*connCore, error) {
+func newConnCore(o *object.Object, end End) (*connCore, error) {
 	mem := o.Bytes()
 	if len(mem) < pipeHead+2*minRing {
 		return nil, fmt.Errorf("ring: pipe of %d bytes: %w", len(mem), ErrCorrupt)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/layout"
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/ring"
@@ -150,7 +151,7 @@ func briefly(f func(ctx context.Context) error) func() error {
 
 func isMapped(t *testing.T, seg *shm.Segment) bool {
 	t.Helper()
-	_, err := seg.Grant()
+	_, err := object.NewGrant(seg)
 	return !errors.Is(err, errors.ErrUnsupported)
 }
 
@@ -160,7 +161,7 @@ func testHostileQueue(t *testing.T, seg *shm.Segment) {
 		name := fmt.Sprint("q", capacity)
 		q := Closing(t, Must(ring.NewQueue[big](seg, name, capacity, nil))(t))
 		print := Must(layout.Of[big]())(t).Fingerprint
-		o := Must(seg.OpenObject(shm.KindQueue, name, print))(t)
+		o := Must(object.Open(seg, shm.KindQueue, name, print))(t)
 		blank := append([]byte(nil), o.Bytes()...)
 		reset := func() { restore(o.Bytes(), blank) }
 		hostile(t, o.Bytes(), isMapped(t, seg), reset, []func() error{
@@ -198,7 +199,7 @@ func testHostilePipe(t *testing.T, seg *shm.Segment) {
 		WantNil(t, "NewPipe", err)
 		Closing(t, a)
 		Closing(t, b)
-		o := Must(seg.OpenObject(shm.KindPipe, name, ring.PipePrint))(t)
+		o := Must(object.Open(seg, shm.KindPipe, name, ring.PipePrint))(t)
 		if revoke {
 			for range 2 {
 				Await(t, Async(func() error { a.TrySend(nil); return Second(b.TryReceive()) }), "revocation")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/fence"
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
@@ -20,7 +21,7 @@ func TestSeatLeftByAnotherGoroutine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer seg.Close()
-	other, err := seg.Attach()
+	other, err := object.Attach(seg)
 	if err != nil {
 		t.Fatal(err)
 	}

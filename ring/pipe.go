@@ -7,6 +7,7 @@ import (
 	"structs"
 	"sync/atomic"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
@@ -68,7 +69,7 @@ func NewPipe(seg *shm.Segment, name string, o *PipeOptions) (a, b *Conn, err err
 	if err != nil {
 		return nil, nil, fmt.Errorf("ring: new pipe %q: %w", name, err)
 	}
-	obj, err := seg.NewObject(shm.Spec{
+	obj, err := object.New(seg, object.Spec{
 		Kind: shm.KindPipe, Name: name, Size: pipeHead + 2*size, Fingerprint: pipePrint,
 		Init: func(mem []byte) error {
 			view.At[pipeWords](mem, 0).size.Store(uint64(size))
@@ -93,7 +94,7 @@ func OpenPipe(seg *shm.Segment, name string, end End) (*Conn, error) {
 	if end != A && end != B {
 		return nil, fmt.Errorf("ring: open pipe %q: %w: no end %d", name, shm.ErrHandle, end)
 	}
-	obj, err := seg.OpenObject(shm.KindPipe, name, pipePrint)
+	obj, err := object.Open(seg, shm.KindPipe, name, pipePrint)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
@@ -544,7 +545,7 @@ func TestPipeMisuse(t *testing.T) {
 	WantError(t, "no handle", new(ring.Conn).UnmarshalText(nil), shm.ErrHandle)
 
 	// A pipe whose size is not one is refused.
-	o := Must(seg.OpenObject(shm.KindPipe, "p", ring.PipePrint))(t)
+	o := Must(object.Open(seg, shm.KindPipe, "p", ring.PipePrint))(t)
 	size := view.At[atomic.Uint64](o.Bytes(), 0)
 	good := size.Load()
 	for _, bad := range []uint64{0, 1, 8, 2048, good - 1, good + 8, 2 * good, 3 << 10, 1 << 31, 1 << 32, 1 << 40, 1 << 63, math.MaxUint64} {

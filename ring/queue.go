@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/seed-2e7ecdea/mp/internal/layout"
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
@@ -62,7 +63,7 @@ func newQueueAt[T any](seg *shm.Segment, name string, capacity int, lap uint32) 
 	if capacity < 1 || capacity > maxSlots || uint64(capacity)*uint64(stride) > uint64(maxObject) {
 		return nil, fmt.Errorf("ring: new queue %q: %w: capacity %d", name, shm.ErrSize, capacity)
 	}
-	o, err := seg.NewObject(shm.Spec{
+	o, err := object.New(seg, object.Spec{
 		Kind: shm.KindQueue, Name: name, Size: queueHead + capacity*stride, Fingerprint: l.Fingerprint,
 		Init: func(mem []byte) error {
 			w := view.At[queueWords](mem, 0)
@@ -96,14 +97,14 @@ func OpenQueue[T any](seg *shm.Segment, name string) (*Queue[T], error) {
 	if err != nil {
 		return nil, fmt.Errorf("ring: open queue %q: %w", name, err)
 	}
-	o, err := seg.OpenObject(shm.KindQueue, name, l.Fingerprint)
+	o, err := object.Open(seg, shm.KindQueue, name, l.Fingerprint)
 	if err != nil {
 		return nil, err
 	}
 	return useQueue[T](o)
 }
 
-func useQueue[T any](o *shm.Object) (*Queue[T], error) {
+func useQueue[T any](o *object.Object) (*Queue[T], error) {
 	q := new(Queue[T])
 	if err := q.use(o); err != nil {
 		return nil, err
@@ -111,7 +112,7 @@ func useQueue[T any](o *shm.Object) (*Queue[T], error) {
 	return q, nil
 }
 
-func (q *Queue[T]) use(o *shm.Object) error {
+func (q *Queue[T]) use(o *object.Object) error {
 	k, err := newQueueCore[T](o)
 	if err = o.UnlessClosed(err); err != nil {
 		return errors.Join(err, o.Close())
@@ -325,7 +326,7 @@ func (q *Queue[T]) UnmarshalText(text []byte) error {
 	if err != nil {
 		return fmt.Errorf("ring: open queue: %w", err)
 	}
-	o, err := shm.OpenHandle(h, shm.KindQueue, l.Fingerprint)
+	o, err := object.OpenHandle(h, shm.KindQueue, l.Fingerprint)
 	if err != nil {
 		return err
 	}

@@ -8,10 +8,10 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/cpu"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/fence"
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/party"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/internal/wait"
-	"github.com/seed-2e7ecdea/mp/shm"
 )
 
 // queueWords is a queue in shared memory. The slots follow it.
@@ -72,7 +72,7 @@ const (
 
 // A queueCore is an open queue, as long as a method is inside.
 type queueCore[T any] struct {
-	o     *shm.Object
+	o     *object.Object
 	w     *queueWords
 	room  *wait.Room
 	table *party.Table
@@ -92,7 +92,7 @@ type queueCore[T any] struct {
 	heels heels
 }
 
-func newQueueCore[T any](o *shm.Object) (*queueCore[T], error) {
+func newQueueCore[T any](o *object.Object) (*queueCore[T], error) {
 	mem := o.Bytes()
 	if len(mem) < queueHead {
 		return nil, fmt.Errorf("ring: queue of %d bytes: %w", len(mem), ErrCorrupt)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/ring"
@@ -544,7 +545,7 @@ func TestOpenUnderClose(t *testing.T) {
 	Closing(t, b)
 	opened := 0
 	for range 50 {
-		party := Must(seg.Attach())(t)
+		party := Must(object.Attach(seg))(t)
 		closeWhileBusy(t, party, []func() error{
 			func() error { return Second(ring.OpenQueue[message](party, "q")) },
 			func() error {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -71,7 +72,7 @@ func TestHeapQueueComeAndGo(t *testing.T) {
 	var stop atomic.Bool
 	gone := Async(func() error {
 		for !stop.Load() {
-			party, err := seg.Attach()
+			party, err := object.Attach(seg)
 			if err != nil {
 				return err
 			}
@@ -86,8 +87,8 @@ func TestHeapQueueComeAndGo(t *testing.T) {
 				err = party.Close()
 			} else {
 				var id uint32
-				if id, err = party.Drop(); err == nil {
-					err = seg.Announce(id)
+				if id, err = object.Drop(party); err == nil {
+					err = object.Announce(seg, id)
 				}
 			}
 			if err != nil {
@@ -208,7 +209,7 @@ func TestQueueDeadParty(t *testing.T) {
 	scenes := func(t *testing.T, capacity int) scene {
 		seg := Heap(t, room)
 		q := Closing(t, Must(ring.NewQueue[message](seg, "q", capacity, nil))(t))
-		partner := Must(seg.Attach())(t)
+		partner := Must(object.Attach(seg))(t)
 		return scene{q, Must(ring.OpenQueue[message](partner, "q"))(t), seg, partner}
 	}
 	get := func(t *testing.T, q *ring.Queue[message], want ...uint32) {
@@ -353,7 +354,7 @@ func TestPipeDeadParty(t *testing.T) {
 	for _, revoke := range []bool{false, true} {
 		t.Run(fmt.Sprintf("revoked=%v", revoke), func(t *testing.T) {
 			seg := Heap(t, room)
-			party := Must(seg.Attach())(t)
+			party := Must(object.Attach(seg))(t)
 			b, far, err := ring.NewPipe(party, "p", &ring.PipeOptions{Capacity: 1})
 			WantNil(t, "NewPipe", err)
 			WantNil(t, "Close", b.Close())
@@ -388,7 +389,7 @@ func TestPipeDeadParty(t *testing.T) {
 	}
 	// A message that the dead had in hand is received again.
 	seg := Heap(t, room)
-	party := Must(seg.Attach())(t)
+	party := Must(object.Attach(seg))(t)
 	a, b, err := ring.NewPipe(seg, "p", nil)
 	WantNil(t, "NewPipe", err)
 	Closing(t, a)

@@ -9,10 +9,10 @@ import (
 	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/cpu"
 	"github.com/seed-2e7ecdea/mp/internal/fence"
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/party"
 	"github.com/seed-2e7ecdea/mp/internal/robust"
 	"github.com/seed-2e7ecdea/mp/internal/wait"
-	"github.com/seed-2e7ecdea/mp/shm"
 )
 
 // seatWords is the seat of one side of a stream in shared memory: who sits in
@@ -63,7 +63,7 @@ type seat struct {
 	spin      wait.Spinner
 }
 
-func (s *seat) init(w *seatWords, o *shm.Object, open func() bool) {
+func (s *seat) init(w *seatWords, o *object.Object, open func() bool) {
 	s.w, s.room, s.table, s.open = w, o.Room(), o.Table(), open
 	s.mine = uint32(o.Me()) << 1
 	s.lock.Init(&w.lock, s.table, s.room)

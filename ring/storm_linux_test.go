@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/ring"
@@ -69,7 +70,7 @@ func newStormMessage(life, number uint32) stormMessage {
 }
 
 var stormPutter = proc.Register("storm putter", func(ctx context.Context, in stormArgs) (int, error) {
-	o, err := in.Segment.OpenObject(stormKind, "book", 1)
+	o, err := object.Open(in.Segment, stormKind, "book", 1)
 	if err != nil {
 		return 0, err
 	}
@@ -87,7 +88,7 @@ var stormPutter = proc.Register("storm putter", func(ctx context.Context, in sto
 })
 
 var stormGetter = proc.Register("storm getter", func(ctx context.Context, in stormArgs) (int, error) {
-	o, err := in.Segment.OpenObject(stormKind, "book", 1)
+	o, err := object.Open(in.Segment, stormKind, "book", 1)
 	if err != nil {
 		return 0, err
 	}
@@ -122,7 +123,7 @@ func TestQueueStorm(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer seg.Close()
-	o, err := seg.NewObject(shm.Spec{Kind: stormKind, Name: "book", Size: stormBookSize, Fingerprint: 1})
+	o, err := object.New(seg, object.Spec{Kind: stormKind, Name: "book", Size: stormBookSize, Fingerprint: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,9 +9,9 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/cpu"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/fence"
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/internal/wait"
-	"github.com/seed-2e7ecdea/mp/shm"
 )
 
 // streamWords is one direction of a pipe in shared memory: a ring of records,
@@ -100,7 +100,7 @@ type stream struct {
 	tx, rx seat
 }
 
-func (s *stream) init(o *shm.Object, words int, data []byte, open func() bool) {
+func (s *stream) init(o *object.Object, words int, data []byte, open func() bool) {
 	s.w = view.At[streamWords](o.Bytes(), words)
 	s.data, s.ring, s.size = data, base(data), uint64(len(data))
 	s.places = s.size - recordPlaces

@@ -7,6 +7,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/ring"
@@ -165,7 +166,7 @@ func TestEpochWrap(t *testing.T) {
 	for _, epoch := range []uint32{math.MaxUint32 - 1, math.MaxUint32, 0} {
 		seg := Heap(t, room)
 		first, _ := newPipe(t, seg, 0)
-		party := Must(seg.Attach())(t)
+		party := Must(object.Attach(seg))(t)
 		q := Closing(t, Must(ring.NewQueue[message](seg, "q", 2, nil))(t))
 		a, b := newPipe(t, seg, 0)
 		first.Epoch().Store(epoch - 1)

@@ -187,7 +187,7 @@ func OpenBarrier(seg *shm.Segment, name string) (*Barrier, error) {
 
 func (*barrierCore) Type() (shm.Kind, uint64, error) { return shm.KindBarrier, barrierPrint, nil }
 
-func (c *barrierCore) Use(o *shm.Object) error {
+func (c *barrierCore) Use(o *object.Object) error {
 	if err := c.Init(o, barrierSeats); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
@@ -465,7 +466,7 @@ func testBarrierClosed(t *testing.T, seg *shm.Segment) {
 		WantNil(t, "Close", b.Close())
 	}
 	// Who closes the segment counts as dead.
-	party := Must(seg.Attach())(t)
+	party := Must(object.Attach(seg))(t)
 	far := Must(psync.OpenBarrier(party, "b"))(t)
 	here, there = waits(Within(t), other), waits(Within(t), far)
 	awaitWaiting(t, other, 2)
@@ -492,7 +493,7 @@ func testBarrierHandle(t *testing.T, seg *shm.Segment) {
 func TestBarrierDeadParty(t *testing.T) {
 	seg := Heap(t, room)
 	list := newBarriers(t, seg, 3, nil)
-	party := Must(seg.Attach())(t)
+	party := Must(object.Attach(seg))(t)
 	far := Must(psync.OpenBarrier(party, "b"))(t)
 	t.Run("B09_waiters_and_comers_learn", func(t *testing.T) {
 		dead := waits(context.Background(), far)
@@ -518,7 +519,7 @@ func TestBarrierDeadParty(t *testing.T) {
 				}
 			},
 		} {
-			party := Must(seg.Attach())(t)
+			party := Must(object.Attach(seg))(t)
 			far := Must(psync.OpenBarrier(party, "b"))(t)
 			dead := waits(context.Background(), far)
 			awaitWaiting(t, list[0], 1)
@@ -531,7 +532,7 @@ func TestBarrierDeadParty(t *testing.T) {
 		}
 	})
 	t.Run("B09_after_it_passed", func(t *testing.T) {
-		party := Must(seg.Attach())(t)
+		party := Must(object.Attach(seg))(t)
 		far := Must(psync.OpenBarrier(party, "b"))(t)
 		passes(t, far, list[0], list[1])
 		waiter := waits(Within(t), list[0])
@@ -542,7 +543,7 @@ func TestBarrierDeadParty(t *testing.T) {
 		WantNil(t, "Wait", Await(t, waiter, "waiter"))
 	})
 	t.Run("B09_in_the_action", func(t *testing.T) {
-		party := Must(seg.Attach())(t)
+		party := Must(object.Attach(seg))(t)
 		far := Must(psync.OpenBarrier(party, "b"))(t)
 		one, two := waits(Within(t), list[0]), waits(Within(t), list[1])
 		awaitWaiting(t, list[0], 2)
@@ -641,7 +642,7 @@ func TestBarrierProcesses(t *testing.T) {
 func TestBarrierHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		b := Closing(t, Must(psync.NewBarrier(seg, "b", 3, nil))(t))
-		o := Must(seg.OpenObject(shm.KindBarrier, "b", 1))(t)
+		o := Must(object.Open(seg, shm.KindBarrier, "b", 1))(t)
 		words := view.Slice[atomic.Uint64](o.Bytes(), 0, len(o.Bytes())/8)
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)

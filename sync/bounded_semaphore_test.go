@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -149,7 +150,7 @@ func testReleaseAmidOthers(t *testing.T, seg *shm.Segment) {
 
 func testBoundedCorrupt(t *testing.T, seg *shm.Segment) {
 	Closing(t, Must(psync.NewBoundedSemaphore(seg, "s", 2))(t))
-	o := Must(seg.OpenObject(shm.KindBoundedSemaphore, "s", 1))(t)
+	o := Must(object.Open(seg, shm.KindBoundedSemaphore, "s", 1))(t)
 	count := view.At[atomic.Uint32](o.Bytes(), 0)
 	for _, n := range []uint32{0, 3, psync.MaxBounded, psync.MaxBounded + 1, 1 << 31, 1<<32 - 1} {
 		if n == 3 && len(o.Bytes()) >= 256+3*8 {
@@ -165,7 +166,7 @@ func testBoundedCorrupt(t *testing.T, seg *shm.Segment) {
 func TestBoundedSemaphoreHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		s := Closing(t, Must(psync.NewBoundedSemaphore(seg, "s", 2))(t))
-		o := Must(seg.OpenObject(shm.KindBoundedSemaphore, "s", 1))(t)
+		o := Must(object.Open(seg, shm.KindBoundedSemaphore, "s", 1))(t)
 		hostile(t, o, []int{0, 128, 256, 260, 264, 268}, []uint32{uint32(o.Me()), uint32(o.Me()) | 1<<31}, s,
 			psync.ErrNoPermit, psync.ErrOverRelease, psync.ErrNotHeld, context.DeadlineExceeded)
 		wantValue(t, s, 2)
@@ -175,7 +176,7 @@ func TestBoundedSemaphoreHostileBytes(t *testing.T) {
 // Deaths that are simulated: see the race detector's view of them.
 func TestBoundedSemaphoreDeadParty(t *testing.T) {
 	seg := Heap(t, room)
-	party := Must(seg.Attach())(t)
+	party := Must(object.Attach(seg))(t)
 	s := Closing(t, Must(psync.NewBoundedSemaphore(seg, "s", 3))(t))
 	far := Must(psync.OpenBoundedSemaphore(party, "s"))(t)
 	WantNil(t, "calls", errors.Join(far.TryAcquire(), s.TryAcquire(), far.TryAcquire()))
@@ -190,7 +191,7 @@ func TestBoundedSemaphoreDeadParty(t *testing.T) {
 	wantValue(t, s, 3)
 
 	// Without anybody waiting: they are free, and nobody's.
-	party = Must(seg.Attach())(t)
+	party = Must(object.Attach(seg))(t)
 	far = Must(psync.OpenBoundedSemaphore(party, "s"))(t)
 	for range 3 {
 		WantNil(t, "TryAcquire", far.TryAcquire())

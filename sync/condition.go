@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
@@ -101,7 +102,7 @@ func (*lockCondition) Type() (shm.Kind, uint64, error) {
 	return shm.KindCondition, conditionPrint, nil
 }
 
-func (c *lockCondition) Use(o *shm.Object) error {
+func (c *lockCondition) Use(o *object.Object) error {
 	if err := useCondition(&c.conditionCore, o, &c.lock.ref); err != nil {
 		return err
 	}

@@ -143,7 +143,7 @@ func newCondition[C any, P object.Core[C]](r *object.Ref[C, P], seg *shm.Segment
 }
 
 // useCondition makes c the core of o, and l refer to the lock that o is linked to.
-func useCondition[C any, P object.Core[C]](c *conditionCore, o *shm.Object, l *object.Ref[C, P]) error {
+func useCondition[C any, P object.Core[C]](c *conditionCore, o *object.Object, l *object.Ref[C, P]) error {
 	if err := c.Init(o, placesAt+placeSize); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -31,7 +32,7 @@ func TestConditionHeirKilled(t *testing.T) {
 	go func() { waited <- cond.Wait(ctx) }()
 	WantNil(t, "Acquire", lock.Acquire(Within(t))) // when the waiter has released it
 	p := Start(t, heirTask, job{Lock: lock})
-	memory := Must(seg.OpenObject(shm.KindLock, "l", 1))(t)
+	memory := Must(object.Open(seg, shm.KindLock, "l", 1))(t)
 	Eventually(t, "the waiter claims to be the heir", func() bool {
 		spare()
 		return view.At[atomic.Uint64](memory.Bytes(), 0).Load()>>33 != 0

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
@@ -103,7 +104,7 @@ func newScene(t testing.TB, c club, seg *shm.Segment, lock *psync.Options, o *ps
 // party attaches a party of its own.
 func (s *scene) party() *shm.Segment {
 	s.Helper()
-	return Closing(s, Must(s.seg.Attach())(s))
+	return Closing(s, Must(object.Attach(s.seg))(s))
 }
 
 func (s *scene) hold()    { s.Helper(); WantNil(s, "Acquire", s.main.Acquire(Within(s))) }
@@ -498,7 +499,7 @@ func testCondClosed(s *scene) {
 	condAllFail(s, lockMember{new(psync.Condition)})
 	condAllFail(s, rlockMember{new(psync.RCondition), new(psync.Holder)})
 
-	party := Must(s.seg.Attach())(s)
+	party := Must(object.Attach(s.seg))(s)
 	far := s.club.join(s, party)
 	WantNil(s, "Close", party.Close())
 	condAllFail(s, far)
@@ -515,7 +516,7 @@ func testCondClosedWhileWaiting(s *scene) {
 }
 
 func testCondSegmentClosed(s *scene) {
-	party := Must(s.seg.Attach())(s)
+	party := Must(object.Attach(s.seg))(s)
 	a, b, c := s.wait(party), s.wait(party), s.wait(s.seg)
 	WantNil(s, "Close", party.Close())
 	for _, done := range []<-chan error{a, b} {
@@ -528,7 +529,7 @@ func testCondSegmentClosed(s *scene) {
 
 func testCondDeadWaiter(s *scene) {
 	for _, n := range []int{1, math.MaxInt} {
-		party := Must(s.seg.Attach())(s)
+		party := Must(object.Attach(s.seg))(s)
 		a, b, c := s.wait(party), s.wait(s.seg), s.wait(party)
 		Dies(s, s.seg, party)
 		for _, done := range []<-chan error{a, c} {
@@ -542,7 +543,7 @@ func testCondDeadWaiter(s *scene) {
 
 func testCondDeadNotified(s *scene) {
 	for range 3 {
-		party := Must(s.seg.Attach())(s)
+		party := Must(object.Attach(s.seg))(s)
 		a, b, c := s.wait(party), s.wait(s.seg), s.wait(s.seg)
 		s.hold()
 		WantNil(s, "Notify", s.main.Notify(1))
@@ -578,7 +579,7 @@ func recoverLock(s *scene, m member, repair func() error) error {
 }
 
 func testCondDeadOwner(s *scene) {
-	party := Must(s.seg.Attach())(s)
+	party := Must(object.Attach(s.seg))(s)
 	far := s.club.join(s, party)
 	a, b := s.wait(s.seg), s.wait(s.party())
 	ctx, cancel := context.WithCancel(context.Background())
@@ -738,7 +739,7 @@ func TestConditionPlaces(t *testing.T) {
 		s := newScene(t, lockClub{}, seg, nil, &psync.ConditionOptions{Waiters: 3})
 		m := s.main.(lockMember)
 		for range 5 {
-			party := Must(seg.Attach())(t)
+			party := Must(object.Attach(seg))(t)
 			a, b, c := s.wait(party), s.wait(seg), s.wait(party)
 			s.hold()
 			WantError(t, "Wait without a place", m.Wait(Within(t)), psync.ErrWaiters)
@@ -751,7 +752,7 @@ func TestConditionPlaces(t *testing.T) {
 			s.release() // it was held
 			s.wakes(b)
 			// What is left behind is void; so are the places of the dead.
-			party = Must(seg.Attach())(t)
+			party = Must(object.Attach(seg))(t)
 			a = s.wait(party)
 			s.hold()
 			WantNil(t, "Notify", m.Notify(1))
@@ -780,7 +781,7 @@ func TestConditionPlaces(t *testing.T) {
 func TestConditionIgnoreDeaths(t *testing.T) {
 	onAll(t, func(t *testing.T, c club, seg *shm.Segment) {
 		s := newScene(t, c, seg, &psync.Options{IgnoreDeaths: true}, nil)
-		party := Must(seg.Attach())(t)
+		party := Must(object.Attach(seg))(t)
 		far := c.join(t, party)
 		a, b := s.wait(seg), s.wait(seg)
 		WantNil(t, "Acquire", far.Acquire(Within(t)))
@@ -799,7 +800,7 @@ func TestConditionHostileBytes(t *testing.T) {
 		s := newScene(t, lockClub{}, seg, nil, &psync.ConditionOptions{Waiters: 5})
 		m := s.main.(lockMember)
 		const conditionPrint, head = 1, 128
-		o := Must(seg.OpenObject(shm.KindCondition, "c", conditionPrint))(t)
+		o := Must(object.Open(seg, shm.KindCondition, "c", conditionPrint))(t)
 		mem := view.Slice[atomic.Uint32](o.Bytes(), 0, len(o.Bytes())/4)
 		seed := rand.Uint64()
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -1018,7 +1019,7 @@ func lockOfAnother(t *testing.T, seg *shm.Segment) *psync.Lock {
 	t.Helper()
 	fill, err := psync.NewGuard(seg, psync.GuardOptions{})
 	WantNil(t, "NewGuard", err)
-	host := Must(seg.NewObject(shm.Spec{
+	host := Must(object.New(seg, object.Spec{
 		Kind: 1000, Size: psync.GuardSize, Init: func(mem []byte) error { fill(mem, 0); return nil },
 	}))(t)
 	return Must(psync.OpenGuard(host, 0))(t).Lock()

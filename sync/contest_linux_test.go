@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
@@ -146,7 +147,7 @@ func layTurns(seg *shm.Segment, name string, _ int) error {
 	if err != nil {
 		return err
 	}
-	if _, err := seg.NewObject(shm.Spec{Kind: turnKind, Name: name + " turn", Size: 8}); err != nil {
+	if _, err := object.New(seg, object.Spec{Kind: turnKind, Name: name + " turn", Size: 8}); err != nil {
 		return err
 	}
 	return Second(psync.NewCondition(seg, name, l, nil))
@@ -159,7 +160,7 @@ func enterTurns(seg *shm.Segment, name string, i, n int) (func(context.Context) 
 	if err != nil {
 		return nil, err
 	}
-	o, err := seg.OpenObject(turnKind, name+" turn", 0)
+	o, err := object.Open(seg, turnKind, name+" turn", 0)
 	if err != nil {
 		return nil, err
 	}

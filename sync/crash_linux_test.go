@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
@@ -75,7 +76,7 @@ type lockDeath struct {
 	seg    *shm.Segment
 	lock   *psync.Lock
 	other  *psync.Lock // another party's
-	memory *shm.Object
+	memory *object.Object
 	victim *proc.Call[int]
 }
 
@@ -86,7 +87,7 @@ func newLockDeath(t *testing.T, point crash.Point) *lockDeath {
 		t: t, ctx: Within(t), point: point, seg: seg,
 		lock:   Closing(t, Must(psync.NewLock(seg, "lock", nil))(t)),
 		other:  Closing(t, Must(psync.OpenLock(party, "lock"))(t)),
-		memory: Must(seg.OpenObject(shm.KindLock, "lock", 1))(t),
+		memory: Must(object.Open(seg, shm.KindLock, "lock", 1))(t),
 	}
 }
 
@@ -243,7 +244,7 @@ type stormArgs struct {
 }
 
 var lockStormer = proc.Register("lock stormer", func(ctx context.Context, in stormArgs) (int, error) {
-	o, err := in.Segment.OpenObject(stormKind, "words", 1)
+	o, err := object.Open(in.Segment, stormKind, "words", 1)
 	if err != nil {
 		return 0, err
 	}
@@ -286,7 +287,7 @@ func TestLockStorm(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer seg.Close()
-	o, err := seg.NewObject(shm.Spec{Kind: stormKind, Name: "words", Size: stormSize, Fingerprint: 1})
+	o, err := object.New(seg, object.Spec{Kind: stormKind, Name: "words", Size: stormSize, Fingerprint: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
@@ -150,8 +151,8 @@ func testClearedAtOnce(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-func changesOf(t testing.TB, seg *shm.Segment, name string) (*atomic.Uint64, *shm.Object) {
-	o := Must(seg.OpenObject(shm.KindEvent, name, 1))(t)
+func changesOf(t testing.TB, seg *shm.Segment, name string) (*atomic.Uint64, *object.Object) {
+	o := Must(object.Open(seg, shm.KindEvent, name, 1))(t)
 	return view.At[atomic.Uint64](o.Bytes(), 0), o
 }
 
@@ -221,7 +222,7 @@ func testEventClosed(t *testing.T, seg *shm.Segment) {
 	eventFails(t, &zero)
 	WantNil(t, "Close of the zero Event", zero.Close())
 
-	party := Must(seg.Attach())(t)
+	party := Must(object.Attach(seg))(t)
 	far := Must(psync.OpenEvent(party, "e"))(t)
 	wantSet(t, far, true)
 	WantNil(t, "Close", party.Close())
@@ -230,7 +231,7 @@ func testEventClosed(t *testing.T, seg *shm.Segment) {
 }
 
 func testEventCloseWhileWaiting(t *testing.T, seg *shm.Segment) {
-	party := Must(seg.Attach())(t)
+	party := Must(object.Attach(seg))(t)
 	e := Must(psync.NewEvent(seg, "e"))(t)
 	far := Must(psync.OpenEvent(party, "e"))(t)
 	here := asleep(t, 2, e.Wait)

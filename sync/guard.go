@@ -93,7 +93,7 @@ func checkBrought(seg *shm.Segment, h shm.Handle) error {
 	case h.Kind != shm.KindLock:
 		return fmt.Errorf("%w: the lock is part of an object of kind %v; one that is shared is made by NewLock", shm.ErrMismatch, h.Kind)
 	}
-	lock, err := shm.OpenHandle(h, shm.KindLock, lockPrint) // else the object would exist, and nobody could open it
+	lock, err := object.OpenHandle(h, shm.KindLock, lockPrint) // else the object would exist, and nobody could open it
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func checkBrought(seg *shm.Segment, h shm.Handle) error {
 // OpenGuard returns the guard at off in o's memory, nil if the object has no
 // lock. It fails with shm.ErrCorrupt, or fs.ErrNotExist if the lock that was
 // brought has been removed.
-func OpenGuard(o *shm.Object, off int) (*Guard, error) {
+func OpenGuard(o *object.Object, off int) (*Guard, error) {
 	w := view.At[guardWords](o.Bytes(), off)
 	g := &Guard{core: new(lockCore)}
 	switch mode := w.mode.Load(); mode {

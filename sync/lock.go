@@ -85,7 +85,7 @@ func OpenLock(seg *shm.Segment, name string) (*Lock, error) {
 
 func (*lockCore) Type() (shm.Kind, uint64, error) { return shm.KindLock, lockPrint, nil }
 
-func (c *lockCore) Use(o *shm.Object) error {
+func (c *lockCore) Use(o *object.Object) error {
 	if err := c.Init(o, lockSize); err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (c *lockCore) Use(o *shm.Object) error {
 	return nil
 }
 
-func (c *lockCore) use(o *shm.Object, w *robust.Words, takes bool) {
+func (c *lockCore) use(o *object.Object, w *robust.Words, takes bool) {
 	c.takes = takes
 	c.mutex.Init(w, o.Table(), o.Room())
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
@@ -166,7 +167,7 @@ func testClosed(t *testing.T, seg *shm.Segment) {
 	allFail(t, &zero)
 	WantNil(t, "Close of the zero Lock", zero.Close())
 
-	party := Must(seg.Attach())(t)
+	party := Must(object.Attach(seg))(t)
 	far := Must(psync.OpenLock(party, "l"))(t)
 	WantNil(t, "Acquire", far.Acquire(t.Context()))
 	WantNil(t, "Close", party.Close())
@@ -336,7 +337,7 @@ func testHandle(t *testing.T, seg *shm.Segment) {
 func TestLockDeadParty(t *testing.T) {
 	open := func(t *testing.T, o *psync.Options) (seg, party *shm.Segment, l, far *psync.Lock) {
 		seg = Heap(t, room)
-		party = Must(seg.Attach())(t)
+		party = Must(object.Attach(seg))(t)
 		l = Closing(t, Must(psync.NewLock(seg, "l", o))(t))
 		far = Must(psync.OpenLock(party, "l"))(t)
 		WantNil(t, "TryAcquire", far.TryAcquire())
@@ -417,7 +418,7 @@ func TestLockDeadParty(t *testing.T) {
 	t.Run("L08_dies_in_repair", func(t *testing.T) {
 		seg, party, l, _ := open(t, nil)
 		die(t, seg, party)
-		second := Must(seg.Attach())(t)
+		second := Must(object.Attach(seg))(t)
 		far := Must(psync.OpenLock(second, "l"))(t)
 		inside, end := make(chan struct{}), make(chan struct{})
 		done := Async(func() error {
@@ -444,7 +445,7 @@ func TestLockDeadParty(t *testing.T) {
 		WantNil(t, "Acquire", Await(t, waiter, "waiter of a dead owner"))
 		WantNil(t, "Release", l.Release())
 
-		party = Must(seg.Attach())(t)
+		party = Must(object.Attach(seg))(t)
 		far := Must(psync.OpenLock(party, "l"))(t) // the option is the lock's, not the handle's
 		WantNil(t, "TryAcquire", far.TryAcquire())
 		die(t, seg, party)
@@ -628,7 +629,7 @@ func TestLockHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		l := Closing(t, Must(psync.NewLock(seg, "l", nil))(t))
 		const lockPrint = 1
-		o := Must(seg.OpenObject(shm.KindLock, "l", lockPrint))(t)
+		o := Must(object.Open(seg, shm.KindLock, "l", lockPrint))(t)
 		owner := view.At[atomic.Uint32](o.Bytes(), 0)
 		words := []*atomic.Uint32{owner, view.At[atomic.Uint32](o.Bytes(), 4), view.At[atomic.Uint32](o.Bytes(), 8)}
 		seed := rand.Uint64()

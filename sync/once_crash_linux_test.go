@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
@@ -138,7 +139,7 @@ var errOnceStorm = errors.New("fails at times")
 
 // onceStormer goes through all the onces.
 var onceStormer = Task("once stormer", func(ctx context.Context, in onceStormArgs) (int, error) {
-	obj, err := in.Segment.OpenObject(onceStormKind, "storm", 1)
+	obj, err := object.Open(in.Segment, onceStormKind, "storm", 1)
 	if err != nil {
 		return 0, err
 	}
@@ -190,7 +191,7 @@ func (w onceStorm) run(i, life int) error {
 func TestOnceStorm(t *testing.T) {
 	const users, kills = 4, 40
 	seg := Closing(t, Must(shm.Anonymous(1<<20, &shm.Options{Objects: 2 * onceStormCount}))(t))
-	obj := Must(seg.NewObject(shm.Spec{Kind: onceStormKind, Name: "storm", Size: 3 * 4 * onceStormCount, Fingerprint: 1}))(t)
+	obj := Must(object.New(seg, object.Spec{Kind: onceStormKind, Name: "storm", Size: 3 * 4 * onceStormCount, Fingerprint: 1}))(t)
 	w := newOnceStorm(obj.Bytes())
 	var onces [onceStormCount]*psync.Once
 	for i := range onces {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
@@ -187,7 +188,7 @@ func testOnceClosed(t *testing.T, seg *shm.Segment) {
 	onceFails(t, &zero)
 	WantNil(t, "Close of the zero Once", zero.Close())
 	for range 2 {
-		party := Must(seg.Attach())(t)
+		party := Must(object.Attach(seg))(t)
 		far := Must(psync.OpenOnce(party, "o"))(t)
 		WantNil(t, "Close", party.Close())
 		onceFails(t, far)
@@ -198,7 +199,7 @@ func testOnceClosed(t *testing.T, seg *shm.Segment) {
 func testOnceCloseWhileWaiting(t *testing.T, seg *shm.Segment) {
 	o := Must(psync.NewOnce(seg, "o"))(t)
 	other := Must(psync.OpenOnce(seg, "o"))(t)
-	party := Must(seg.Attach())(t)
+	party := Must(object.Attach(seg))(t)
 	far := Must(psync.OpenOnce(party, "o"))(t)
 	WantNil(t, "Do", o.Do(t.Context(), func() error {
 		errs := make(chan error, 4)
@@ -227,7 +228,7 @@ func testOnceClosedInside(t *testing.T, seg *shm.Segment) {
 	// Not on the heap, whose memory can't be taken away from who is inside.
 	mapped := Anonymous(t, room)
 	o = Closing(t, Must(psync.NewOnce(mapped, "o"))(t))
-	party := Must(mapped.Attach())(t)
+	party := Must(object.Attach(mapped))(t)
 	far := Must(psync.OpenOnce(party, "o"))(t)
 	WantError(t, "Do", far.Do(t.Context(), party.Close), psync.ErrClosed)
 	wantDone(t, o, false)
@@ -313,7 +314,7 @@ func testOnceAllocs(t *testing.T, seg *shm.Segment) {
 // Deaths that are simulated: see the race detector's view of them.
 func TestOnceDeadParty(t *testing.T) {
 	seg := Heap(t, room)
-	party := Must(seg.Attach())(t)
+	party := Must(object.Attach(seg))(t)
 	o := Closing(t, Must(psync.NewOnce(seg, "o"))(t))
 	far := Must(psync.OpenOnce(party, "o"))(t)
 	inside, end := make(chan struct{}), make(chan struct{})
@@ -351,7 +352,7 @@ func TestOnceDeadParty(t *testing.T) {
 func TestOnceHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		o := Closing(t, Must(psync.NewOnce(seg, "o"))(t))
-		obj := Must(seg.OpenObject(shm.KindOnce, "o", 1))(t)
+		obj := Must(object.Open(seg, shm.KindOnce, "o", 1))(t)
 		ctx := Within(t)
 		done := Async(func() error {
 			for range 2000 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	stdsync "sync"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
@@ -74,7 +75,7 @@ func OpenRLock(seg *shm.Segment, name string) (*RLock, error) {
 
 func (*rlockCore) Type() (shm.Kind, uint64, error) { return shm.KindRLock, rlockPrint, nil }
 
-func (c *rlockCore) Use(o *shm.Object) error {
+func (c *rlockCore) Use(o *object.Object) error {
 	if err := c.lockCore.Use(o); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
@@ -168,7 +169,7 @@ func testRLockClosed(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Release by the other handle", b.Release(&h))
 
 	// Who closes its segment is as dead, and loses what it held.
-	party := Must(seg.Attach())(t)
+	party := Must(object.Attach(seg))(t)
 	far := Must(psync.OpenRLock(party, "l"))(t)
 	for range 2 {
 		WantNil(t, "Acquire", far.Acquire(t.Context(), &h))
@@ -224,7 +225,7 @@ func testRLockLocker(t *testing.T, seg *shm.Segment) {
 
 func testRLockDeadParty(t *testing.T, seg *shm.Segment) {
 	l := Closing(t, Must(psync.NewRLock(seg, "l", nil))(t))
-	party := Must(seg.Attach())(t)
+	party := Must(object.Attach(seg))(t)
 	far := Must(psync.OpenRLock(party, "l"))(t)
 	var h, farH psync.Holder
 	for range 3 {
@@ -263,7 +264,7 @@ func testRLockIgnoreDeaths(t *testing.T, seg *shm.Segment) {
 	l := Closing(t, Must(psync.NewRLock(seg, "l", &psync.Options{IgnoreDeaths: true}))(t))
 	var h, farH psync.Holder
 	for range 3 {
-		party := Must(seg.Attach())(t)
+		party := Must(object.Attach(seg))(t)
 		far := Must(psync.OpenRLock(party, "l"))(t)
 		for range 2 {
 			WantNil(t, "Acquire", far.Acquire(t.Context(), &farH))
@@ -333,7 +334,7 @@ func testRLockHandle(t *testing.T, seg *shm.Segment) {
 // Whatever stands in the lock's memory, each call ends.
 func testRLockHostile(t *testing.T, seg *shm.Segment) {
 	l := Closing(t, Must(psync.NewRLock(seg, "l", nil))(t))
-	o := Must(seg.OpenObject(shm.KindRLock, "l", 1))(t)
+	o := Must(object.Open(seg, shm.KindRLock, "l", 1))(t)
 	word := view.At[atomic.Uint32](o.Bytes(), 0)
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 1))

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
@@ -434,7 +435,7 @@ func testRWClosed(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Release by the same process", other.Release())
 
 	// Who closes the segment counts as dead.
-	party := Must(seg.Attach())(t)
+	party := Must(object.Attach(seg))(t)
 	far := Must(psync.OpenRWLock(party, "rw"))(t)
 	WantNil(t, "RAcquire", far.RAcquire(t.Context()))
 	WantError(t, "TryAcquire", other.TryAcquire(), psync.ErrHeld)
@@ -446,7 +447,7 @@ func testRWClosed(t *testing.T, seg *shm.Segment) {
 	Want(t, "Handle", far.Handle(), shm.Handle{})
 	// What is left of a call in the memory that took the segment's place is not
 	// repaired.
-	party = Must(seg.Attach())(t)
+	party = Must(object.Attach(seg))(t)
 	far = Must(psync.OpenRWLock(party, "rw"))(t)
 	WantNil(t, "Close", party.Close())
 	if seg.Handle().FD != 0 { // on the heap it is the others' lock
@@ -607,7 +608,7 @@ func TestRWLockDeadParty(t *testing.T) {
 	open := func(t *testing.T, o *psync.Options) (seg, party *shm.Segment, list []*psync.RWLock, far *psync.RWLock) {
 		seg = Heap(t, room)
 		list = newRWLocks(t, seg, 2, o)
-		party = Must(seg.Attach())(t)
+		party = Must(object.Attach(seg))(t)
 		return seg, party, list, Must(psync.OpenRWLock(party, "rw"))(t)
 	}
 	t.Run("reader", func(t *testing.T) {
@@ -702,7 +703,7 @@ func TestRWLockDeadParty(t *testing.T) {
 		WantNil(t, "RRelease", list[0].RRelease())
 		wantFree(t, list...)
 		for _, f := range []func(*psync.RWLock) error{(*psync.RWLock).TryAcquire, func(l *psync.RWLock) error { return l.Acquire(Within(t)) }} {
-			party = Must(seg.Attach())(t)
+			party = Must(object.Attach(seg))(t)
 			far = Must(psync.OpenRWLock(party, "rw"))(t)
 			WantNil(t, "Acquire", far.Acquire(t.Context()))
 			Dies(t, seg, party)
@@ -810,7 +811,7 @@ func TestRWLockProcesses(t *testing.T) {
 func TestRWLockHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		l := Closing(t, Must(psync.NewRWLock(seg, "rw", nil))(t))
-		o := Must(seg.OpenObject(shm.KindRWLock, "rw", 1))(t)
+		o := Must(object.Open(seg, shm.KindRWLock, "rw", 1))(t)
 		words := view.Slice[atomic.Uint64](o.Bytes(), 0, len(o.Bytes())/8)
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
@@ -204,7 +205,7 @@ type permitStormArgs struct {
 
 // permitStormer never ends. N is the number of permits.
 var permitStormer = proc.Register("permit stormer", func(ctx context.Context, in permitStormArgs) (int, error) {
-	o, err := in.Segment.OpenObject(permitStormKind, "storm", 1)
+	o, err := object.Open(in.Segment, permitStormKind, "storm", 1)
 	if err != nil {
 		return 0, err
 	}
@@ -264,7 +265,7 @@ func semaphoreStorm(t *testing.T, k semaphoreKind) {
 	const permits, users, kills = 3, 5, 40
 	ctx := Within(t)
 	seg := Anonymous(t, room)
-	o := Must(seg.NewObject(shm.Spec{Kind: permitStormKind, Name: "storm", Size: 3 * 4 * permitStormLives, Fingerprint: 1}))(t)
+	o := Must(object.New(seg, object.Spec{Kind: permitStormKind, Name: "storm", Size: 3 * 4 * permitStormLives, Fingerprint: 1}))(t)
 	w := newPermitStorm(o.Bytes())
 	s := newPermits(t, k, seg, permits)
 	life := 0

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
@@ -226,7 +227,7 @@ func testPermitClosed(t *testing.T, seg *shm.Segment, k semaphoreKind) {
 	WantNil(t, "Close of the zero value", zero.Close())
 
 	// Who closes the segment counts as dead.
-	party := Must(seg.Attach())(t)
+	party := Must(object.Attach(seg))(t)
 	far := Must(k.open(party, "s"))(t)
 	WantNil(t, "Acquire", far.Acquire(t.Context()))
 	WantNil(t, "Close", party.Close())
@@ -452,7 +453,7 @@ func TestSemaphore(t *testing.T) {
 	// Anonymous: who dies takes the permits with it, and others may give new ones.
 	t.Run("dead_party", func(t *testing.T) {
 		seg := Heap(t, room)
-		party := Must(seg.Attach())(t)
+		party := Must(object.Attach(seg))(t)
 		s := Closing(t, Must(psync.NewSemaphore(seg, "s", 1))(t))
 		far := Must(psync.OpenSemaphore(party, "s"))(t)
 		WantNil(t, "TryAcquire", far.TryAcquire())
@@ -470,7 +471,7 @@ func TestSemaphore(t *testing.T) {
 func TestSemaphoreHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		s := Closing(t, Must(psync.NewSemaphore(seg, "s", 1))(t))
-		o := Must(seg.OpenObject(shm.KindSemaphore, "s", 1))(t)
+		o := Must(object.Open(seg, shm.KindSemaphore, "s", 1))(t)
 		hostile(t, o, []int{0, 128}, nil, s,
 			psync.ErrNoPermit, psync.ErrOverRelease, context.DeadlineExceeded)
 		view.At[atomic.Uint32](o.Bytes(), 0).Store(math.MaxUint32)
@@ -482,7 +483,7 @@ func TestSemaphoreHostileBytes(t *testing.T) {
 
 // hostile writes nonsense at the given offsets while it calls everything; no
 // call may hang or fail otherwise than with one of the errors.
-func hostile(t *testing.T, o *shm.Object, offsets []int, values []uint32, s permits, known ...error) {
+func hostile(t *testing.T, o *object.Object, offsets []int, values []uint32, s permits, known ...error) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))

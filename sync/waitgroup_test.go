@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
@@ -204,7 +205,7 @@ func testGroupClosed(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Wait", Await(t, stays, "waiter"))
 
 	// Who closes the segment counts as dead.
-	party := Must(seg.Attach())(t)
+	party := Must(object.Attach(seg))(t)
 	far := Must(psync.OpenWaitGroup(party, "g"))(t)
 	WantNil(t, "Add", far.Add(2))
 	waiter = waitsFor(context.Background(), far)
@@ -289,7 +290,7 @@ func TestWaitGroupDeadParty(t *testing.T) {
 	list := newGroups(t, seg, 2)
 	a, b := list[0], list[1]
 	t.Run("waiters_learn", func(t *testing.T) {
-		party := Must(seg.Attach())(t)
+		party := Must(object.Attach(seg))(t)
 		far := Must(psync.OpenWaitGroup(party, "g"))(t)
 		WantNil(t, "Add", a.Add(2))
 		WantNil(t, "Claim", far.Claim())
@@ -306,7 +307,7 @@ func TestWaitGroupDeadParty(t *testing.T) {
 		wantCount(t, b, 0)
 	})
 	t.Run("without_counts", func(t *testing.T) {
-		party := Must(seg.Attach())(t)
+		party := Must(object.Attach(seg))(t)
 		far := Must(psync.OpenWaitGroup(party, "g"))(t)
 		WantNil(t, "Add", a.Add(1))
 		WantNil(t, "Claim", far.Claim())
@@ -324,7 +325,7 @@ func TestWaitGroupDeadParty(t *testing.T) {
 		const lives = 4
 		var last *psync.WaitGroup
 		for i := range lives {
-			party := Must(seg.Attach())(t)
+			party := Must(object.Attach(seg))(t)
 			last = Must(psync.OpenWaitGroup(party, "g"))(t)
 			WantNil(t, "Add", last.Add(1))
 			if i%2 == 1 {
@@ -333,7 +334,7 @@ func TestWaitGroupDeadParty(t *testing.T) {
 			}
 			Dies(t, seg, party)
 		}
-		party := Must(seg.Attach())(t)
+		party := Must(object.Attach(seg))(t)
 		last = Closing(t, Must(psync.OpenWaitGroup(Closing(t, party), "g"))(t))
 		WantNil(t, "Add", a.Add(1))
 		WantNil(t, "Claim", last.Claim())
@@ -427,7 +428,7 @@ func TestWaitGroupProcesses(t *testing.T) {
 func TestWaitGroupHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		g := Closing(t, Must(psync.NewWaitGroup(seg, "g"))(t))
-		o := Must(seg.OpenObject(shm.KindWaitGroup, "g", 1))(t)
+		o := Must(object.Open(seg, shm.KindWaitGroup, "g", 1))(t)
 		guard := view.At[atomic.Uint64](o.Bytes(), 0)
 		words := view.Slice[atomic.Uint64](o.Bytes(), 0, len(o.Bytes())/8)
 		seed := rand.Uint64()

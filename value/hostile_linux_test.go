@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed-2e7ecdea/mp/internal/layout"
 	"github.com/seed-2e7ecdea/mp/internal/leak"
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/shm"
 	psync "github.com/seed-2e7ecdea/mp/sync"
@@ -33,10 +34,10 @@ const (
 )
 
 // bytesOf returns the memory of a value of T, or an object made like one.
-func bytesOf[T any](t *testing.T, seg *shm.Segment, name string) *shm.Object {
+func bytesOf[T any](t *testing.T, seg *shm.Segment, name string) *object.Object {
 	t.Helper()
 	l := Must(layout.Of[T]())(t)
-	return Must(seg.OpenObject(shm.KindValue, name, l.Fingerprint))(t)
+	return Must(object.Open(seg, shm.KindValue, name, l.Fingerprint))(t)
 }
 
 // DESIGN.md tells programs in other languages where things are.
@@ -107,7 +108,7 @@ func TestVersionAndSize(t *testing.T) {
 		// An object that is too short for what it says.
 		l := Must(layout.Of[big]())(t)
 		for _, size := range []int{1, 128, atCopy - 1, atCopy, len(mem) - 1} {
-			short := Must(seg.NewObject(shm.Spec{Kind: shm.KindValue, Name: "short", Size: size, Fingerprint: l.Fingerprint,
+			short := Must(object.New(seg, object.Spec{Kind: shm.KindValue, Name: "short", Size: size, Fingerprint: l.Fingerprint,
 				Init: func(b []byte) error { copy(b, mem); return nil }}))(t)
 			WantError(t, fmt.Sprintf("%d bytes", size), Second(value.Open[big](seg, "short")), shm.ErrCorrupt)
 			WantNil(t, "Remove", seg.Remove("short"))

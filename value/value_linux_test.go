@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/shm"
 	psync "github.com/seed-2e7ecdea/mp/sync"
@@ -208,7 +209,7 @@ func testOwnerDied(t *testing.T, seg *shm.Segment) {
 	shared := Closing(t, Must(psync.NewLock(seg, "lock", nil))(t))
 	v := Closing(t, Must(value.New(seg, "v", newBig(1), &value.Options{Lock: shared}))(t))
 	own := Closing(t, Must(value.New(seg, "own", newBig(1), nil))(t))
-	party := Must(seg.Attach())(t)
+	party := Must(object.Attach(seg))(t)
 	WantNil(t, "TryAcquire", Must(value.Open[big](party, "v"))(t).Lock().TryAcquire())
 	WantNil(t, "TryAcquire", Must(value.Open[big](party, "own"))(t).Lock().TryAcquire())
 	die(t, seg, party)
@@ -374,7 +375,7 @@ func testClosed(t *testing.T, seg *shm.Segment) {
 		wantClosed(t, what, call)
 	}
 
-	party := Must(seg.Attach())(t)
+	party := Must(object.Attach(seg))(t)
 	far := Must(value.Open[big](party, "v"))(t)
 	word := Must(value.NewInt64(party, "i", 1, nil))(t)
 	WantNil(t, "Close of the segment", party.Close())
@@ -388,7 +389,7 @@ func testClosed(t *testing.T, seg *shm.Segment) {
 
 func testCloseWhileWaiting(t *testing.T, seg *shm.Segment) {
 	for _, closer := range []string{"value", "segment"} {
-		party := Must(seg.Attach())(t)
+		party := Must(object.Attach(seg))(t)
 		name := "v of " + closer
 		v := Closing(t, Must(value.New(seg, name, newBig(1), nil))(t))
 		far := Must(value.Open[big](party, name))(t)
@@ -425,7 +426,7 @@ func TestCloseInUpdate(t *testing.T) {
 	WantNil(t, "TryAcquire", other.Lock().TryAcquire())
 	WantNil(t, "Release", other.Lock().Release())
 	// In a segment that is closed there, nothing happens.
-	party := Must(seg.Attach())(t)
+	party := Must(object.Attach(seg))(t)
 	far := Must(value.Open[big](party, "v"))(t)
 	WantError(t, "Update", far.Update(t.Context(), func(x *big) {
 		party.Close()
@@ -442,7 +443,7 @@ func TestOpenUnderClose(t *testing.T) {
 	Closing(t, Must(value.New(seg, "v", newBig(7), nil))(t))
 	opened := 0
 	for range 100 {
-		party := Must(seg.Attach())(t)
+		party := Must(object.Attach(seg))(t)
 		CloseWhileBusy(t, party, nil, func() error {
 			v, err := value.Open[big](party, "v")
 			if err == nil {

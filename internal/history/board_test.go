@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/seed-2e7ecdea/mp/futex"
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
@@ -20,7 +21,7 @@ import (
 //	128   places   128 bytes for each process; place 0 is the test's own
 //	      logs     logLength records for each goroutine of each place
 type board struct {
-	object *shm.Object
+	object *object.Object
 	clock  *atomic.Uint64
 	places []placeWords
 }
@@ -76,7 +77,7 @@ type record struct {
 const recordSize = 40
 
 func newBoard(seg *shm.Segment) (*board, error) {
-	o, err := seg.NewObject(shm.Spec{Kind: boardKind, Size: boardSize, Fingerprint: boardPrint})
+	o, err := object.New(seg, object.Spec{Kind: boardKind, Size: boardSize, Fingerprint: boardPrint})
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +86,7 @@ func newBoard(seg *shm.Segment) (*board, error) {
 	return b, nil
 }
 
-func (b *board) use(o *shm.Object) {
+func (b *board) use(o *object.Object) {
 	b.object = o
 	b.clock = view.At[atomic.Uint64](o.Bytes(), 0)
 	b.places = view.Slice[placeWords](o.Bytes(), placesAt, maxPlaces)
@@ -98,7 +99,7 @@ func (b *board) UnmarshalBinary(text []byte) error {
 	if err := h.UnmarshalText(text); err != nil {
 		return err
 	}
-	o, err := shm.OpenHandle(h, boardKind, boardPrint)
+	o, err := object.OpenHandle(h, boardKind, boardPrint)
 	if err == nil {
 		b.use(o)
 	}

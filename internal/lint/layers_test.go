@@ -28,11 +28,11 @@ var layers = []layer{
 	{"examples/*", []string{"proc", "ring", "array", "value", "sync", "shm", "futex"}},
 	{"internal/mixed", []string{"ring", "array", "value", "sync", "shm"}},
 	{"internal/testkit", []string{
-		"proc", "shm", "futex", "internal/sys", "internal/crash", "internal/view",
+		"proc", "shm", "internal/object", "futex", "internal/sys", "internal/crash", "internal/view",
 	}},
-	{"proc", []string{"shm", "internal/known", "internal/sys"}},
+	{"proc", []string{"shm", "internal/object", "internal/known", "internal/sys"}},
 	{"ring", []string{
-		"shm", "internal/known", "internal/robust", "internal/party", "internal/wait", "futex", "internal/fence",
+		"shm", "internal/object", "internal/known", "internal/robust", "internal/party", "internal/wait", "futex", "internal/fence",
 		"internal/cpu", "internal/crash", "internal/layout", "internal/view",
 	}},
 	{"array", []string{

@@ -16,13 +16,13 @@ type Base struct {
 	// Closed lies in the core, that look also keeps the core, and with it the memory,
 	// from the garbage collector until then.
 	Closed atomic.Bool
-	o      *shm.Object
+	o      *Object
 	room   *wait.Room
 }
 
 // Init makes b the base of o's core. It fails with shm.ErrCorrupt if o has
 // fewer than size bytes.
-func (b *Base) Init(o *shm.Object, size int) error {
+func (b *Base) Init(o *Object, size int) error {
 	if len(o.Bytes()) < size {
 		return fmt.Errorf("object of %d bytes, want %d: %w", len(o.Bytes()), size, shm.ErrCorrupt)
 	}
@@ -32,7 +32,7 @@ func (b *Base) Init(o *shm.Object, size int) error {
 }
 
 // Object returns the object.
-func (b *Base) Object() *shm.Object { return b.o }
+func (b *Base) Object() *Object { return b.o }
 
 // Room returns where the object's waiters of this process wait.
 func (b *Base) Room() *wait.Room { return b.room }

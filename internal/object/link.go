@@ -34,7 +34,7 @@ func (l *Link) Kind() shm.Kind { return shm.Kind(l.kind.Load()) }
 
 // Open opens the object that is linked to, for the party that uses o. It fails
 // with fs.ErrNotExist if that was removed, shm.ErrMismatch or shm.ErrCorrupt.
-func (l *Link) Open(o *shm.Object, kind shm.Kind, fingerprint uint64) (*shm.Object, error) {
+func (l *Link) Open(o *Object, kind shm.Kind, fingerprint uint64) (*Object, error) {
 	h := o.Handle(0)
 	h.Kind, h.Role, h.Entry, h.Serial = l.Kind(), 0, l.entry.Load(), l.serial.Load()
 	return o.Sibling(h, kind, fingerprint)

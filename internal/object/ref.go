@@ -18,9 +18,9 @@ type Core[C any] interface {
 	// Type says what kind of object it is of. It is called on a nil pointer.
 	Type() (kind shm.Kind, fingerprint uint64, err error)
 	// Use makes a new core the one of o. It checks what it reads.
-	Use(o *shm.Object) error
+	Use(o *Object) error
 	// Object returns what Use got.
-	Object() *shm.Object
+	Object() *Object
 }
 
 // A Ref is a program's hold of an object: its core, or nil when it is closed.
@@ -35,7 +35,7 @@ func (r *Ref[C, P]) New(seg *shm.Segment, name string, size int, init func(mem [
 	if err != nil {
 		return fmt.Errorf("new %v %q: %w", kind, name, err)
 	}
-	o, err := seg.NewObject(shm.Spec{Kind: kind, Name: name, Size: size, Fingerprint: print, Init: init})
+	o, err := New(seg, Spec{Kind: kind, Name: name, Size: size, Fingerprint: print, Init: init})
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (r *Ref[C, P]) Open(seg *shm.Segment, name string) error {
 	if err != nil {
 		return fmt.Errorf("open %v %q: %w", kind, name, err)
 	}
-	o, err := seg.OpenObject(kind, name, print)
+	o, err := Open(seg, kind, name, print)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (r *Ref[C, P]) Open(seg *shm.Segment, name string) error {
 }
 
 // Use refers to o.
-func (r *Ref[C, P]) Use(o *shm.Object) error {
+func (r *Ref[C, P]) Use(o *Object) error {
 	c := new(C)
 	if err := o.UnlessClosed(P(c).Use(o)); err != nil {
 		return errors.Join(err, o.Close())
@@ -99,7 +99,7 @@ func (r *Ref[C, P]) UnmarshalText(text []byte) error {
 	if err != nil {
 		return fmt.Errorf("open %v %v: %w", kind, h, err)
 	}
-	o, err := shm.OpenHandle(h, kind, print)
+	o, err := OpenHandle(h, kind, print)
 	if err != nil {
 		return err
 	}

@@ -7,13 +7,14 @@ import (
 	"testing"
 
 	"github.com/seed-2e7ecdea/mp/futex"
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
 // Cells are words in shared memory by which a test and its children talk. They
 // can stand in a job.
-type Cells struct{ object *shm.Object }
+type Cells struct{ object *object.Object }
 
 const (
 	cellsKind  = shm.Kind(1100)
@@ -24,7 +25,7 @@ const (
 // NewCells makes n cells that are 0.
 func NewCells(t testing.TB, seg *shm.Segment, n int) *Cells {
 	t.Helper()
-	return &Cells{Must(seg.NewObject(shm.Spec{Kind: cellsKind, Size: cellSize * n, Fingerprint: cellsPrint}))(t)}
+	return &Cells{Must(object.New(seg, object.Spec{Kind: cellsKind, Size: cellSize * n, Fingerprint: cellsPrint}))(t)}
 }
 
 // Len returns how many there are.
@@ -53,7 +54,7 @@ func (c *Cells) UnmarshalBinary(text []byte) error {
 	if err := h.UnmarshalText(text); err != nil {
 		return err
 	}
-	o, err := shm.OpenHandle(h, cellsKind, cellsPrint)
+	o, err := object.OpenHandle(h, cellsKind, cellsPrint)
 	c.object = o
 	return err
 }

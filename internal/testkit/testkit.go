@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
@@ -150,13 +151,13 @@ func Heap(t testing.TB, size int) *shm.Segment {
 // Attach returns a further party of the segment.
 func Attach(t testing.TB, seg *shm.Segment) *shm.Segment {
 	t.Helper()
-	return Closing(t, Must(seg.Attach())(t))
+	return Closing(t, Must(object.Attach(seg))(t))
 }
 
 // Dies makes party a dead one, as seg's party sees it.
 func Dies(t testing.TB, seg, party *shm.Segment) {
 	t.Helper()
-	WantNil(t, "Announce", seg.Announce(Must(party.Drop())(t)))
+	WantNil(t, "Announce", object.Announce(seg, Must(object.Drop(party))(t)))
 }
 
 // CloseWhileBusy closes the segment at some moment under calls of each of the
