@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 
+	"github.com/seed-2e7ecdea/mp/internal/lock"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/shm"
 	psync "github.com/seed-2e7ecdea/mp/sync"
@@ -36,11 +37,15 @@ type Options struct {
 	IgnoreDeaths bool
 }
 
-func (o *Options) guard() psync.GuardOptions {
+func (o *Options) guard() lock.Options {
 	if o == nil {
-		return psync.GuardOptions{}
+		return lock.Options{}
 	}
-	return psync.GuardOptions{Lock: o.Lock, None: o.NoLock, IgnoreDeaths: o.IgnoreDeaths}
+	g := lock.Options{None: o.NoLock, IgnoreDeaths: o.IgnoreDeaths}
+	if o.Lock != nil {
+		g.Shared = o.Lock
+	}
+	return g
 }
 
 // New makes an array of n zero Ts in seg, with an optional name. It fails with
@@ -74,7 +79,7 @@ func Open[T any](seg *shm.Segment, name string) (*Array[T], error) {
 	return a, nil
 }
 
-func newArray[T any](seg *shm.Segment, name string, n int, from []T, g psync.GuardOptions) (*Array[T], error) {
+func newArray[T any](seg *shm.Segment, name string, n int, from []T, g lock.Options) (*Array[T], error) {
 	a := new(Array[T])
 	init, total, err := prepare(seg, n, from, g)
 	if err != nil {
@@ -88,12 +93,12 @@ func newArray[T any](seg *shm.Segment, name string, n int, from []T, g psync.Gua
 
 // prepare returns what makes an array of n Ts of zero memory, and how much of
 // it.
-func prepare[T any](seg *shm.Segment, n int, from []T, g psync.GuardOptions) (init func([]byte) error, total int, err error) {
+func prepare[T any](seg *shm.Segment, n int, from []T, g lock.Options) (init func([]byte) error, total int, err error) {
 	elem, total, err := sizeOf[T](n)
 	if err != nil {
 		return nil, 0, err
 	}
-	guard, err := psync.NewGuard(seg, g)
+	guard, err := lock.NewGuard(seg, g)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/seed-2e7ecdea/mp/internal/layout"
+	"github.com/seed-2e7ecdea/mp/internal/lock"
 	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -86,12 +87,12 @@ func (c *core[T]) Use(o *object.Object) error {
 		return fmt.Errorf("array of %d elements of %d bytes in %d bytes: %w", n, size, len(mem), shm.ErrCorrupt)
 	}
 	c.elements = view.Slice[T](mem, dataOffset, int(n))
-	guard, err := psync.OpenGuard(o, guardOffset)
+	guard, err := lock.OpenGuard(o, guardOffset)
 	if err != nil {
 		return fmt.Errorf("array: %w", err)
 	}
 	if guard != nil {
-		c.lock = guard.Lock()
+		c.lock = guard.Lock().(*psync.Lock)
 	}
 	return nil
 }

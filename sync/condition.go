@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 
+	"github.com/seed-2e7ecdea/mp/internal/lock"
 	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
@@ -62,18 +63,15 @@ type lockCondition struct {
 }
 
 // lockGuard is the lock of a condition.
-type lockGuard struct{ c *lockCore }
+type lockGuard struct{ c *lock.Core }
 
-func (g lockGuard) held() bool   { return g.c.mutex.Held() }
-func (g lockGuard) died() bool   { return g.c.died() }
-func (g lockGuard) letGo() error { return g.c.mutex.Release() }
+func (g lockGuard) held() bool   { return g.c.Mutex.Held() }
+func (g lockGuard) died() bool   { return g.c.Died() }
+func (g lockGuard) letGo() error { return g.c.Mutex.Release() }
 
 func (g lockGuard) takeBack(wanted func() bool) error {
-	return g.c.acquire(context.Background(), wanted)
+	return g.c.Acquire(context.Background(), wanted)
 }
-
-// died tells whether a dead one holds the lock, and none can have it.
-func (c *lockCore) died() bool { return !c.takes && c.mutex.Died() }
 
 // NewCondition makes a condition on l in seg, l's segment, with an optional
 // name. It fails as shm.Segment.NewObject does, and with ErrInvalid if o can't

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/lock"
 	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
@@ -1017,10 +1018,10 @@ func resume(p *proc.Call[int]) error { return syscall.Kill(p.PID(), syscall.SIGC
 // lockOfAnother returns the lock that an object of another kind has inside.
 func lockOfAnother(t *testing.T, seg *shm.Segment) *psync.Lock {
 	t.Helper()
-	fill, err := psync.NewGuard(seg, psync.GuardOptions{})
+	fill, err := lock.NewGuard(seg, lock.Options{})
 	WantNil(t, "NewGuard", err)
 	host := Must(object.New(seg, object.Spec{
-		Kind: 1000, Size: psync.GuardSize, Init: func(mem []byte) error { fill(mem, 0); return nil },
+		Kind: 1000, Size: lock.GuardSize, Init: func(mem []byte) error { fill(mem, 0); return nil },
 	}))(t)
-	return Must(psync.OpenGuard(host, 0))(t).Lock()
+	return Must(lock.OpenGuard(host, 0))(t).Lock().(*psync.Lock)
 }

@@ -3,14 +3,9 @@ package sync
 import (
 	"context"
 	"errors"
-	"structs"
 	stdsync "sync"
-	"sync/atomic"
 
-	"github.com/seed-2e7ecdea/mp/internal/object"
-	"github.com/seed-2e7ecdea/mp/internal/party"
-	"github.com/seed-2e7ecdea/mp/internal/robust"
-	"github.com/seed-2e7ecdea/mp/internal/view"
+	"github.com/seed-2e7ecdea/mp/internal/lock"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
@@ -27,7 +22,7 @@ import (
 // A Lock must not be copied. The zero Lock is closed. All methods may be called
 // from several goroutines at once.
 type Lock struct {
-	handle[lockCore, *lockCore]
+	handle[lock.Core, *lock.Core]
 }
 
 var (
@@ -35,36 +30,20 @@ var (
 	_ marshaler      = (*Lock)(nil)
 )
 
-// lockWords is a lock in shared memory.
-//
-//	0   lock   see package internal/robust; all zero: free
-//	16  flags  written when the lock is made
-type lockWords struct {
-	_     structs.HostLayout
-	lock  robust.Words
-	flags atomic.Uint32
-}
-
-const (
-	lockSize     = 128 // nothing else on its cache lines
-	lockPrint    = 1   // version of lockWords
-	ignoreDeaths = 1
-)
-
-type lockCore struct {
-	object.Base
-	mutex robust.Mutex
-	takes bool // ignores deaths
+func init() {
+	lock.NewLock = func(c *lock.Core) lock.Shared {
+		l := new(Lock)
+		l.ref.Set(c)
+		return l
+	}
 }
 
 // NewLock makes a lock in seg, free, with an optional name. It fails as
 // shm.Segment.NewObject does.
 func NewLock(seg *shm.Segment, name string, o *Options) (*Lock, error) {
 	l := new(Lock)
-	err := l.ref.New(seg, name, lockSize, func(mem []byte) error {
-		if o != nil && o.IgnoreDeaths {
-			view.At[lockWords](mem, 0).flags.Store(ignoreDeaths)
-		}
+	err := l.ref.New(seg, name, lock.Size, func(mem []byte) error {
+		lock.Fill(mem, o != nil && o.IgnoreDeaths)
 		return nil
 	})
 	if err != nil {
@@ -83,22 +62,6 @@ func OpenLock(seg *shm.Segment, name string) (*Lock, error) {
 	return l, nil
 }
 
-func (*lockCore) Type() (shm.Kind, uint64, error) { return shm.KindLock, lockPrint, nil }
-
-func (c *lockCore) Use(o *object.Object) error {
-	if err := c.Init(o, lockSize); err != nil {
-		return err
-	}
-	w := view.At[lockWords](o.Bytes(), 0)
-	c.use(o, &w.lock, w.flags.Load()&ignoreDeaths != 0)
-	return nil
-}
-
-func (c *lockCore) use(o *object.Object, w *robust.Words, takes bool) {
-	c.takes = takes
-	c.mutex.Init(w, o.Table(), o.Room())
-}
-
 // TryAcquire takes the lock if it is free, and never waits. It fails with
 // ErrHeld, ErrOwnerDied, or ErrClosed: then the lock is not held by the caller.
 func (l *Lock) TryAcquire() error {
@@ -106,23 +69,7 @@ func (l *Lock) TryAcquire() error {
 	if c == nil {
 		return ErrClosed
 	}
-	err := c.mutex.TryAcquire()
-	if err != nil {
-		err = c.tryTake(err)
-	}
-	return c.Done(err)
-}
-
-// tryTake lets a lock that ignores deaths have a dead owner's. If another takes
-// it first, that one holds it.
-func (c *lockCore) tryTake(err error) error {
-	for err == ErrOwnerDied && c.takes {
-		if _, ok := c.mutex.TryTakeOver(); ok {
-			return nil
-		}
-		err = c.mutex.TryAcquire()
-	}
-	return err
+	return c.TryAcquire()
 }
 
 // Acquire takes the lock. It blocks until the lock is free, its owner died
@@ -134,20 +81,10 @@ func (l *Lock) Acquire(ctx context.Context) error {
 	if c == nil {
 		return ErrClosed
 	}
-	if err := c.mutex.TryAcquire(); err == nil {
+	if err := c.Mutex.TryAcquire(); err == nil {
 		return c.Done(nil)
 	}
-	return c.acquire(ctx, l.ref.Wanted(c))
-}
-
-func (c *lockCore) acquire(ctx context.Context, wanted func() bool) error {
-	var err error
-	if c.takes {
-		_, err = c.mutex.TakeOver(ctx, wanted)
-	} else {
-		err = c.mutex.AcquireWhile(ctx, wanted)
-	}
-	return c.Done(err)
+	return c.Acquire(ctx, l.ref.Wanted(c))
 }
 
 // Release frees the lock and wakes one who waits for it. It fails with
@@ -157,7 +94,7 @@ func (l *Lock) Release() error {
 	if c == nil {
 		return ErrClosed
 	}
-	return c.Done(c.mutex.Release())
+	return c.Done(c.Mutex.Release())
 }
 
 // With calls f while it holds the lock, and releases it even if f panics. It
@@ -187,29 +124,7 @@ func (l *Lock) Recover(ctx context.Context, repair func() error) error {
 	if c == nil {
 		return ErrClosed
 	}
-	dead, err := c.mutex.TakeOver(ctx, l.ref.Wanted(c))
-	if err := c.Done(err); err != nil {
-		return err // also if the memory was not the lock's any more: nothing to repair
-	}
-	if dead != 0 {
-		if err := c.repair(dead, repair); err != nil {
-			return c.Done(err)
-		}
-	}
-	return c.Done(c.mutex.Release())
-}
-
-// repair runs f; unless it returns nil, the lock is the dead owner's again.
-func (c *lockCore) repair(dead party.ID, f func() error) error {
-	repaired := false
-	defer func() {
-		if !repaired {
-			c.mutex.Abandon(dead)
-		}
-	}()
-	err := f()
-	repaired = err == nil
-	return err
+	return c.Recover(ctx, l.ref.Wanted(c), repair)
 }
 
 // Lock is Acquire without a context, as sync.Locker has it: it panics where

@@ -36,15 +36,15 @@ type rlockGuard struct {
 }
 
 func (g *rlockGuard) held() bool { return g.h.index(g.c) >= 0 }
-func (g *rlockGuard) died() bool { return g.c.died() }
+func (g *rlockGuard) died() bool { return g.c.Died() }
 
 func (g *rlockGuard) letGo() error {
 	g.depth = g.h.remove(g.c)
-	return g.c.mutex.Release()
+	return g.c.Mutex.Release()
 }
 
 func (g *rlockGuard) takeBack(wanted func() bool) error {
-	err := g.c.acquire(context.Background(), wanted)
+	err := g.c.Acquire(context.Background(), wanted)
 	if err == nil {
 		g.h.add(g.c, g.depth)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	stdsync "sync"
 
+	"github.com/seed-2e7ecdea/mp/internal/lock"
 	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -43,18 +44,16 @@ const rlockPrint = 1 // version of rlockCore
 // memory that a death could leave half written, and nothing that could name a
 // holder wrongly; see Lock for what happens when its owner is killed.
 type rlockCore struct {
-	lockCore
-	words *lockWords
+	lock.Core
+	words *lock.Words
 }
 
 // NewRLock makes a reentrant lock in seg, free, with an optional name. It
 // fails as shm.Segment.NewObject does.
 func NewRLock(seg *shm.Segment, name string, o *Options) (*RLock, error) {
 	l := new(RLock)
-	err := l.ref.New(seg, name, lockSize, func(mem []byte) error {
-		if o != nil && o.IgnoreDeaths {
-			view.At[lockWords](mem, 0).flags.Store(ignoreDeaths)
-		}
+	err := l.ref.New(seg, name, lock.Size, func(mem []byte) error {
+		lock.Fill(mem, o != nil && o.IgnoreDeaths)
 		return nil
 	})
 	if err != nil {
@@ -76,10 +75,10 @@ func OpenRLock(seg *shm.Segment, name string) (*RLock, error) {
 func (*rlockCore) Type() (shm.Kind, uint64, error) { return shm.KindRLock, rlockPrint, nil }
 
 func (c *rlockCore) Use(o *object.Object) error {
-	if err := c.lockCore.Use(o); err != nil {
+	if err := c.Core.Use(o); err != nil {
 		return err
 	}
-	c.words = view.At[lockWords](o.Bytes(), 0)
+	c.words = view.At[lock.Words](o.Bytes(), 0)
 	return nil
 }
 
@@ -99,11 +98,7 @@ func (l *RLock) TryAcquire(h *Holder) error {
 	if h.deepen(c) {
 		return c.Done(nil)
 	}
-	err := c.mutex.TryAcquire()
-	if err != nil {
-		err = c.tryTake(err)
-	}
-	return c.taken(h, c.Done(err))
+	return c.taken(h, c.TryAcquire())
 }
 
 // Acquire takes the lock for h, at once if h holds it already. Otherwise it
@@ -119,10 +114,10 @@ func (l *RLock) Acquire(ctx context.Context, h *Holder) error {
 	if h.deepen(c) {
 		return c.Done(nil)
 	}
-	if err := c.mutex.TryAcquire(); err == nil {
+	if err := c.Mutex.TryAcquire(); err == nil {
 		return c.taken(h, c.Done(nil))
 	}
-	return c.taken(h, c.acquire(ctx, l.ref.Wanted(c)))
+	return c.taken(h, c.Acquire(ctx, l.ref.Wanted(c)))
 }
 
 // taken notes that h holds the lock, if err is nil.
@@ -150,7 +145,7 @@ func (l *RLock) Release(h *Holder) error {
 		return c.Done(nil)
 	}
 	h.remove(c)
-	return c.Done(c.mutex.Release())
+	return c.Done(c.Mutex.Release())
 }
 
 // With is Lock.With for h.
@@ -175,21 +170,11 @@ func (l *RLock) Recover(ctx context.Context, h *Holder, repair func() error) err
 	if h.index(c) >= 0 {
 		return c.Done(nil)
 	}
-	dead, err := c.mutex.TakeOver(ctx, l.ref.Wanted(c))
-	if err := c.Done(err); err != nil { // before repair sees it: the memory may have gone
-		return err
-	}
-	if dead != 0 {
-		err := c.repair(dead, func() error {
-			h.add(c, 1)
-			defer h.remove(c)
-			return repair()
-		})
-		if err != nil {
-			return c.Done(err)
-		}
-	}
-	return c.Done(c.mutex.Release())
+	return c.Recover(ctx, l.ref.Wanted(c), func() error {
+		h.add(c, 1)
+		defer h.remove(c)
+		return repair()
+	})
 }
 
 // Locker returns the lock as h uses it, as sync.Locker has it: Lock is Acquire

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
+	"github.com/seed-2e7ecdea/mp/internal/lock"
 	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/party"
 	"github.com/seed-2e7ecdea/mp/internal/robust"
@@ -173,7 +174,7 @@ func NewRWLock(seg *shm.Segment, name string, o *Options) (*RWLock, error) {
 	l := new(RWLock)
 	err := l.ref.New(seg, name, rwSize, func(mem []byte) error {
 		if o != nil && o.IgnoreDeaths {
-			view.At[rwWords](mem, 0).flags.Store(ignoreDeaths)
+			view.At[rwWords](mem, 0).flags.Store(lock.IgnoreDeaths)
 		}
 		return nil
 	})
@@ -201,7 +202,7 @@ func (c *rwCore) Use(o *object.Object) error {
 	}
 	c.words = view.At[rwWords](o.Bytes(), 0)
 	c.lines = view.Slice[rwReaders](o.Bytes(), rwLines, party.MaxLines+1)
-	c.takes = c.words.flags.Load()&ignoreDeaths != 0
+	c.takes = c.words.flags.Load()&lock.IgnoreDeaths != 0
 	c.writer.Init(&c.words.writer, o.Table(), o.Room())
 	return nil
 }

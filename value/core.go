@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/seed-2e7ecdea/mp/internal/layout"
+	"github.com/seed-2e7ecdea/mp/internal/lock"
 	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/internal/wait"
@@ -37,7 +38,7 @@ type header struct {
 
 const (
 	guardOffset  = 128
-	writerOffset = guardOffset + psync.GuardSize
+	writerOffset = guardOffset + lock.GuardSize
 	wordOffset   = 256
 	copiesOffset = 384
 	line         = 128
@@ -51,9 +52,9 @@ type core[T any] struct {
 	object.Base
 	word     *atomic.Uint64
 	gate     *wait.Gate
-	guard    *psync.Guard // nil: the value has no lock
-	lock     *psync.Lock  // guard for programs
-	writer   *psync.Guard // nil: T is a word
+	guard    *lock.Guard // nil: the value has no lock
+	lock     *psync.Lock // guard for programs
+	writer   *lock.Guard // nil: T is a word
 	places   [copies]place[T]
 	watchers wait.Spinner
 }
@@ -117,11 +118,11 @@ func (c *core[T]) Use(o *object.Object) error {
 	}
 	c.word = view.At[atomic.Uint64](mem, wordOffset)
 	c.gate = &h.gate
-	if c.guard, err = psync.OpenGuard(o, guardOffset); err != nil {
+	if c.guard, err = lock.OpenGuard(o, guardOffset); err != nil {
 		return fmt.Errorf("value: %w", err)
 	}
 	if c.guard != nil {
-		c.lock = c.guard.Lock()
+		c.lock = c.guard.Lock().(*psync.Lock)
 	}
 	if stride == 0 {
 		return nil
@@ -129,7 +130,7 @@ func (c *core[T]) Use(o *object.Object) error {
 	for i := range c.places {
 		c.places[i] = newPlace[T](mem, copiesOffset+i*stride, stride)
 	}
-	if c.writer, err = psync.OpenGuard(o, writerOffset); err == nil && c.writer == nil {
+	if c.writer, err = lock.OpenGuard(o, writerOffset); err == nil && c.writer == nil {
 		err = fmt.Errorf("writers have no lock: %w", shm.ErrCorrupt)
 	}
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/layout"
+	"github.com/seed-2e7ecdea/mp/internal/lock"
 	"github.com/seed-2e7ecdea/mp/shm"
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
@@ -75,15 +76,18 @@ func orNil[V any](v *V, err error) (*V, error) {
 	return v, nil
 }
 
-func (o *Options) guard() psync.GuardOptions {
-	g := psync.GuardOptions{IgnoreDeaths: true}
+func (o *Options) guard() lock.Options {
+	g := lock.Options{IgnoreDeaths: true}
 	if o != nil {
-		g.Lock, g.None = o.Lock, o.NoLock
+		g.None = o.NoLock
+		if o.Lock != nil {
+			g.Shared = o.Lock
+		}
 	}
 	return g
 }
 
-func (v *Value[T]) make(seg *shm.Segment, name string, init T, g psync.GuardOptions) error {
+func (v *Value[T]) make(seg *shm.Segment, name string, init T, g lock.Options) error {
 	fail := func(err error) error { return fmt.Errorf("value: new %q: %w", name, err) }
 	l, err := layout.Of[T]()
 	if err != nil {
@@ -93,11 +97,11 @@ func (v *Value[T]) make(seg *shm.Segment, name string, init T, g psync.GuardOpti
 	if err != nil {
 		return fail(err)
 	}
-	guard, err := psync.NewGuard(seg, g)
+	guard, err := lock.NewGuard(seg, g)
 	if err != nil {
 		return fail(err)
 	}
-	writer, err := psync.NewGuard(seg, psync.GuardOptions{None: stride == 0, IgnoreDeaths: true})
+	writer, err := lock.NewGuard(seg, lock.Options{None: stride == 0, IgnoreDeaths: true})
 	if err != nil {
 		return fail(err)
 	}

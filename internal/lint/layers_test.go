@@ -36,16 +36,17 @@ var layers = []layer{
 		"internal/cpu", "internal/crash", "internal/layout", "internal/view",
 	}},
 	{"array", []string{
-		"sync", "shm", "internal/known", "internal/object", "internal/crash", "internal/layout", "internal/view",
+		"sync", "shm", "internal/known", "internal/lock", "internal/object", "internal/crash", "internal/layout", "internal/view",
 	}},
 	{"value", []string{
-		"sync", "shm", "internal/object", "internal/wait", "futex", "internal/fence",
+		"sync", "shm", "internal/lock", "internal/object", "internal/wait", "futex", "internal/fence",
 		"internal/crash", "internal/layout", "internal/view",
 	}},
 	{"sync", []string{
-		"shm", "internal/known", "internal/object", "internal/robust", "internal/party", "internal/wait", "futex",
+		"shm", "internal/known", "internal/lock", "internal/object", "internal/robust", "internal/party", "internal/wait", "futex",
 		"internal/crash", "internal/view",
 	}},
+	{"internal/lock", []string{"shm", "internal/object", "internal/robust", "internal/party", "internal/view"}},
 	{"internal/object", []string{"shm", "internal/wait"}},
 	{"shm", []string{
 		"internal/robust", "internal/party", "internal/wait", "internal/fence", "internal/sys",
