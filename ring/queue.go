@@ -5,6 +5,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"iter"
 	"runtime"
 	"sync/atomic"
 
@@ -261,6 +262,21 @@ func (q *Queue[T]) getSlow(ctx context.Context, k *queueCore[T], v *T) error {
 	err := k.room.Await(ctx, &k.getSpin, &getter[T]{k: k, v: v, open: func() bool { return q.core.Load() == k }})
 	runtime.KeepAlive(k)
 	return err
+}
+
+// All returns an iterator over the values that it takes from the queue, one Get for each
+// turn of the loop. The loop ends when the queue is shut down and drained. If Get
+// fails otherwise, because ctx is done or this process has closed the queue, the
+// last pair has Get's error. Several loops, in any processes, share the values among them.
+func (q *Queue[T]) All(ctx context.Context) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for {
+			v, err := q.Get(ctx)
+			if errors.Is(err, ErrShutdown) || !yield(v, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // Len returns the number of values in the queue, 0 if it is closed. While

@@ -35,6 +35,7 @@ func TestQueue(t *testing.T) {
 		{"Q07_closed", testClosed},
 		{"Q07_shutdown_drains", testShutdownDrains},
 		{"Q07_shutdown_often", testShutdownOften},
+		{"all", testAll},
 		{"Q08_close_twice", testCloseTwice},
 		{"cancelled", testCancelled},
 		{"close_while_blocked", testCloseWhileBlocked},
@@ -270,6 +271,48 @@ func testShutdownOften(t *testing.T, seg *shm.Segment) {
 		if _, err := q.TryGet(); err != ring.ErrShutdown {
 			t.Errorf("capacity %d: TryGet: %v, want ErrShutdown", capacity, err)
 		}
+	}
+}
+
+func testAll(t *testing.T, seg *shm.Segment) {
+	q := newQueue[message](t, seg, 5)
+	fill(t, q)
+	WantNil(t, "Shutdown", q.Shutdown())
+	next := uint32(0)
+	for m, err := range q.All(t.Context()) {
+		if err != nil || m.Seq != next {
+			t.Fatalf("All yields %d, %v, want %d", m.Seq, err, next)
+		}
+		if next++; next == 3 {
+			break // the loop takes no more than it has yielded
+		}
+	}
+	if n := q.Len(); n != 2 {
+		t.Errorf("after a loop of 3 values Len is %d, want 2", n)
+	}
+	for range q.All(t.Context()) {
+		next++
+	}
+	if next != 5 {
+		t.Errorf("loops over 5 values had %d turns", next)
+	}
+
+	q = newQueue[message](t, seg, 5)
+	fill(t, q)
+	ctx, cancel := context.WithCancel(t.Context())
+	var errs []error
+	for _, err := range q.All(ctx) {
+		if errs = append(errs, err); len(errs) == 5 {
+			cancel()
+		}
+	}
+	WantError(t, "the last pair of All", errs[len(errs)-1], context.Canceled)
+	if len(errs) != 6 {
+		t.Errorf("a loop over 5 values until its context was done had %d turns, want 6", len(errs))
+	}
+	WantNil(t, "Close", q.Close())
+	for _, err := range q.All(t.Context()) {
+		WantError(t, "All of a closed queue", err, ring.ErrClosed)
 	}
 }
 
