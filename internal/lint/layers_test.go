@@ -25,7 +25,8 @@ type layer struct {
 var layers = []layer{
 	{"cmd/mpbench", []string{"bench", "proc", "shm"}},
 	{"bench", []string{"proc", "ring", "sync", "shm", "futex", "internal/sys"}},
-	{"examples/*", []string{"proc", "ring", "array", "value", "sync", "shm", "futex"}},
+	{"examples/*", []string{".", "proc", "ring", "array", "value", "sync", "shm", "futex"}},
+	{".", []string{"proc", "ring", "array", "value", "sync"}},
 	{"internal/mixed", []string{"ring", "array", "value", "sync", "shm"}},
 	{"internal/testkit", []string{
 		"proc", "shm", "internal/object", "futex", "internal/sys", "internal/crash", "internal/view",
@@ -81,8 +82,13 @@ func layerOf(layers []layer, pkg string) int {
 }
 
 // ownImport returns the package of mp that p is the path of, relative to the
-// module.
-func ownImport(p string) (string, bool) { return strings.CutPrefix(p, module+"/") }
+// module: "." for the root.
+func ownImport(p string) (string, bool) {
+	if p == module {
+		return ".", true
+	}
+	return strings.CutPrefix(p, module+"/")
+}
 
 // checkLayers checks the list itself: edges go down.
 func checkLayers(layers []layer) (problems []string) {
