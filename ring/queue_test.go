@@ -300,6 +300,7 @@ func testAll(t *testing.T, seg *shm.Segment) {
 	q = newQueue[message](t, seg, 5)
 	fill(t, q)
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	var errs []error
 	for _, err := range q.All(ctx) {
 		if errs = append(errs, err); len(errs) == 5 {

@@ -2,7 +2,6 @@ package shm
 
 import (
 	"context"
-	"errors"
 	"os"
 	"runtime"
 	"sync"
@@ -35,6 +34,8 @@ type attachment struct {
 	// file: close waits for it. Who is in the directory must count as alive, and
 	// the number of a file that was closed may already be another's.
 	inside sync.RWMutex
+	// detached is true when close has given the memory up. It is guarded by inside.
+	detached bool
 
 	uses atomic.Uint64 // how many Objects there have been
 
@@ -191,13 +192,12 @@ func (a *attachment) holdsRemoved() bool {
 	return false
 }
 
-// end says that the attachment is closed, and tells whether it is the first
-// to.
-func (a *attachment) end() bool {
+// end says that the attachment is closed.
+func (a *attachment) end() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.room.Close() {
-		return false
+		return
 	}
 	for _, flags := range a.flags {
 		for _, flag := range flags {
@@ -207,26 +207,31 @@ func (a *attachment) end() bool {
 		}
 	}
 	a.flags = nil
-	return true
 }
 
 // close detaches: waiters of this process return, methods that are inside
-// lose the shared memory, and everyone is told that the party is gone.
+// lose the shared memory, and then the other parties are told that this one is gone.
+// If the memory can't be given up they are not told, since methods may still use it, and
+// close may be called again.
 func (a *attachment) close() error {
-	if !a.end() {
-		return nil
-	}
+	a.end()
 	a.table.Close()
 	a.table.Wake() // those of this process see closed
 	a.inside.Lock()
 	defer a.inside.Unlock()
-	err := a.mem.blank(a.shape.base)
+	if a.detached {
+		return nil
+	}
+	if err := a.mem.blank(a.shape.base); err != nil {
+		return err
+	}
+	a.detached = true
 	me := a.table.Me()
 	a.table.Leave(me)
 	if a.mem.file == nil {
-		return errors.Join(err, a.locks.Unlock(me.Line()))
+		return a.locks.Unlock(me.Line())
 	}
-	return errors.Join(err, a.mem.giveUp())
+	return a.mem.giveUp()
 }
 
 // dropDead leaves the segment as if this process had been killed: nothing is

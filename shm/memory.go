@@ -32,6 +32,7 @@ func mapMemory(f *os.File, size int) (*memory, error) {
 		return nil, os.NewSyscallError("mmap", err)
 	}
 	m := &memory{bytes: mm, file: f, fd: uint32(f.Fd())}
+	sys.DontDump(mm) // it may be terabytes that nothing lies in
 	runtime.AddCleanup(m, func(mm mmap.MMap) { mm.Unmap() }, mm)
 	return m, nil
 }
@@ -46,12 +47,15 @@ func (m *memory) blank(off int) error {
 
 // giveUp gives up all of the shared memory, and the file. A mapping keeps the
 // open file description and its locks, as the last descriptor does: both have
-// to go.
+// to go. If the memory can't be given up, the file stays open.
 func (m *memory) giveUp() error {
 	if m.file == nil {
 		return nil
 	}
-	return errors.Join(m.blank(0), m.file.Close())
+	if err := m.blank(0); err != nil {
+		return err
+	}
+	return m.file.Close()
 }
 
 // pageUnit is a multiple of the page size of every system.

@@ -328,6 +328,18 @@ func (a *attachment) remove(name string) error {
 // Bytes returns the object's memory. See Object for how long it is valid.
 func (o *Object) Bytes() []byte { return o.mem }
 
+// Kind returns what the object is.
+func (o *Object) Kind() Kind { return o.kind }
+
+// Name returns the object's name, "" if it has none or has been removed.
+func (o *Object) Name() string {
+	e := &o.a.entries[o.hold.entry]
+	if name := e.objectName(); e.ready(o.serial) {
+		return name
+	}
+	return ""
+}
+
 // Me returns this process's party.
 func (o *Object) Me() party.ID { return o.a.table.Me() }
 

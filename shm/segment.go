@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,8 +27,12 @@ import (
 // return ErrClosed, and so do those of its objects; that is also so for calls
 // that are under way, but for those that had their effect already.
 //
+// A nil *Segment is the program's own segment, in all methods and wherever a segment is
+// asked for: an anonymous segment of size 0 (see Anonymous), made when it is first used. It
+// lasts until the process ends. A child has one of its own; objects reach it by their handles.
+//
 // A Segment can be an argument of a task or stand in any encoded value: it
-// travels as its handle, and who decodes it is attached.
+// travels as its handle, and the process that decodes it is attached.
 type Segment struct {
 	name string
 	a    atomic.Pointer[attachment]
@@ -40,9 +45,13 @@ var (
 	_ encoding.BinaryUnmarshaler = (*Segment)(nil)
 )
 
-// Anonymous makes a segment with room for size bytes of objects that has no
+// Anonymous makes a segment with space for size bytes of objects that has no
 // name: it vanishes with the last process that has it, however that ends.
 // Others get it by a handle. It fails with ErrSize or ErrNoSpace.
+//
+// If size is 0, the segment is as large as the address space allows: 1 TiB on 64-bit systems,
+// 512 MiB on 32-bit ones, or the largest half, quarter, ... of that which the process may map. Only addresses are
+// reserved: memory is taken when an object is made.
 func Anonymous(size int, o *Options) (*Segment, error) { return create("", size, o) }
 
 // Create makes a named segment with room for size bytes of objects in
@@ -57,17 +66,40 @@ func Create(name string, size int, o *Options) (*Segment, error) {
 }
 
 func create(name string, size int, o *Options) (*Segment, error) {
-	s, err := newShape(size, o)
-	if err == nil {
-		var seg *Segment
-		if seg, err = build(name, s, o); err == nil {
-			return seg, nil
+	try := []int{size}
+	if size == 0 && name == "" {
+		try = autoSizes()
+	}
+	var err error
+	for _, size := range try {
+		var s shape
+		if s, err = newShape(size, o); err == nil {
+			var seg *Segment
+			if seg, err = build(name, s, o); err == nil {
+				return seg, nil
+			}
+		}
+		if !sys.IsTooLarge(err) {
+			break
 		}
 	}
 	if name == "" {
 		return nil, fmt.Errorf("shm: make anonymous segment: %w", err)
 	}
 	return nil, fmt.Errorf("shm: create segment %q: %w", name, err)
+}
+
+// autoSizes returns the sizes that a segment of size 0 tries to have, the largest
+// first.
+func autoSizes() (sizes []int) {
+	largest := uint64(1) << 40
+	if math.MaxInt < largest {
+		largest = 1 << 29
+	}
+	for n := largest - pageUnit; n > 1<<20; n /= 2 {
+		sizes = append(sizes, int(n)/lineSize*lineSize)
+	}
+	return sizes
 }
 
 func newShape(size int, o *Options) (shape, error) {
@@ -252,6 +284,12 @@ func (s *Segment) Attach() (*Segment, error) {
 }
 
 func (s *Segment) attached() (*attachment, error) {
+	if s == nil {
+		var err error
+		if s, err = own(); err != nil {
+			return nil, err
+		}
+	}
 	if a := s.a.Load(); a != nil && !a.room.Closed() {
 		return a, nil
 	}
@@ -395,14 +433,25 @@ func (s *Segment) UnmarshalBinary(data []byte) error { return s.UnmarshalText(da
 // Close detaches this process: its waiters return ErrClosed, what its objects
 // held counts as if it had died, and the shared memory is given up. The
 // segment of a name stays. Close may be called more than once. It waits for
-// calls of this process that are just making or removing an object.
+// calls of this process that are just making or removing an object. Close of nil, the
+// program's own segment, does nothing.
+//
+// If the kernel refuses to give the memory up, for want of descriptors and of memory, Close
+// returns its error: the process is attached still, and Close may be called again.
 func (s *Segment) Close() error {
-	a := s.a.Swap(nil)
+	if s == nil {
+		return nil
+	}
+	a := s.a.Load()
 	if a == nil {
 		return nil
 	}
 	unregister(a)
-	return a.close()
+	if err := a.close(); err != nil {
+		return fmt.Errorf("shm: close segment %q: the memory is still attached: %w", s.name, err)
+	}
+	s.a.CompareAndSwap(a, nil)
+	return nil
 }
 
 // Drop leaves the segment as a killed process leaves it, telling nobody: it

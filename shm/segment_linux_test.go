@@ -79,7 +79,6 @@ func TestSegmentCreate(t *testing.T) {
 			o     *shm.Options
 			want  error
 		}{
-			{"no size", 0, nil, shm.ErrSize},
 			{"negative size", -5, nil, shm.ErrSize},
 			{"greatest int", huge, nil, shm.ErrSize},
 			{"half of it", huge / 2, nil, shm.ErrSize},

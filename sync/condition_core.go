@@ -126,6 +126,9 @@ func newCondition[C any, P object.Core[C]](r *object.Ref[C, P], seg *shm.Segment
 	if waiters < 0 || waiters > maxWaiters {
 		return fmt.Errorf("new condition %q: %w: %d waiters", name, ErrInvalid, waiters)
 	}
+	if seg == nil {
+		seg, _ = object.Find(h.Segment)
+	}
 	id, err := seg.ID()
 	if err != nil {
 		return fmt.Errorf("new condition %q: %w", name, err)

@@ -173,7 +173,11 @@ func LockedByOther(f *os.File, at, n int64) (bool, error) {
 	return lk.Type != unix.F_UNLCK, nil
 }
 
-// IsNoSpace tells whether err says that memory or a file system is full.
+// IsTooLarge reports whether err says that there is no address space for a mapping, or
+// that a file may not be so large.
+func IsTooLarge(err error) bool { return errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EFBIG) }
+
+// IsNoSpace reports whether err says that memory or a file system is full.
 func IsNoSpace(err error) bool { return errors.Is(err, unix.ENOSPC) }
 
 func ignoringEINTR(f func() (int, error)) (int, error) {

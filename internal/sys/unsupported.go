@@ -45,6 +45,8 @@ func UnlockByte(*os.File, int64) error                      { return errUnsuppor
 func LockedByOther(*os.File, int64, int64) (bool, error)    { return false, errUnsupported }
 func IsNoSpace(error) bool                                  { return false }
 func Blank([]byte) error                                    { return errUnsupported }
+func DontDump([]byte)                                       {}
+func IsTooLarge(error) bool                                 { return false }
 func PidfdOpen(int) (*os.File, error)                       { return nil, errUnsupported }
 func AwaitExit(*os.File) error                              { return errUnsupported }
 func PIDNamespace() uint64                                  { return 0 }
