@@ -85,13 +85,33 @@ func (t *Task[In, Out]) Name() string { return t.name }
 // if that is because it holds a channel, a function or itself, and with
 // os.ErrClosed if it holds a closed object.
 func (t *Task[In, Out]) New(in In, options *Options) (*Call[Out], error) {
-	seen, err := sightings(&in)
+	input, seen, err := t.encode(in)
 	if err != nil {
-		return nil, fmt.Errorf("proc: input of task %q: %w", t.name, err)
-	}
-	input, err := encode(in)
-	if err != nil {
-		return nil, fmt.Errorf("proc: input of task %q: %w", t.name, err)
+		return nil, err
 	}
 	return &Call[Out]{newProcess(t.name, input, seen, options)}, nil
+}
+
+// Start is New and Process.Start: it returns as soon as the process exists. It fails as these do, and has
+// started nothing then.
+func (t *Task[In, Out]) Start(ctx context.Context, in In, options *Options) (*Call[Out], error) {
+	c, err := t.New(in, options)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Process.Start(ctx); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// encode returns the encoded input and the handles in it.
+func (t *Task[In, Out]) encode(in In) (input []byte, seen []sighting, err error) {
+	if seen, err = sightings(&in); err == nil {
+		input, err = encode(in)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("proc: input of task %q: %w", t.name, err)
+	}
+	return input, seen, nil
 }

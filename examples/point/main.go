@@ -1,6 +1,5 @@
-// Command point is the program with which CPython's documentation shows shared
-// ctypes objects: a child changes a number, a float, a text and an array of
-// structs, all but the float under one lock, and the parent prints them.
+// Command point is the program with which CPython's documentation shows shared ctypes
+// objects: a child squares numbers in shared memory, and the parent prints them.
 package main
 
 import (
@@ -9,70 +8,50 @@ import (
 	"log"
 	"strings"
 
-	"github.com/seed-2e7ecdea/mp/array"
-	"github.com/seed-2e7ecdea/mp/proc"
-	"github.com/seed-2e7ecdea/mp/shm"
-	psync "github.com/seed-2e7ecdea/mp/sync"
-	"github.com/seed-2e7ecdea/mp/value"
+	"github.com/seed-2e7ecdea/mp"
 )
 
 type point struct{ X, Y float64 }
 
 type shared struct {
-	N    *value.Value[int32]
-	X    *value.Value[float64]
-	S    *array.Bytes
-	A    *array.Array[point]
-	Lock *psync.Lock
+	Lock *mp.Lock
+	N    *mp.Int64
+	X    *mp.Float64
+	S    *mp.Bytes
+	A    *mp.Array[point]
 }
 
-var modify = proc.Register("modify", func(ctx context.Context, d shared) (int, error) {
-	if err := d.Lock.Acquire(ctx); err != nil {
-		return 0, err
-	}
-	defer d.Lock.Release()
-	d.N.Store(d.N.Load() * d.N.Load())
-	d.X.Store(d.X.Load() * d.X.Load())
-	points := d.A.Slice() // the shared memory itself
-	for i := range points {
-		points[i].X *= points[i].X
-		points[i].Y *= points[i].Y
-	}
-	return 0, d.S.Set(strings.ToUpper(d.S.String()))
+var modify = mp.Register("modify", func(ctx context.Context, d shared) (mp.None, error) {
+	return mp.None{}, d.Lock.With(ctx, func() error {
+		d.N.Store(d.N.Load() * d.N.Load())
+		d.X.Store(d.X.Load() * d.X.Load())
+		for i, p := range d.A.All() {
+			d.A.Set(i, point{p.X * p.X, p.Y * p.Y})
+		}
+		return d.S.Set(strings.ToUpper(d.S.String()))
+	})
 })
 
 func main() {
-	proc.Init()
+	mp.Init()
 	ctx := context.Background()
-	seg := must(shm.Anonymous(1<<16, nil))
-	lock := must(psync.NewLock(seg, "", nil))
-	d := shared{
-		N:    must(value.New(seg, "", int32(7), &value.Options{Lock: lock})),
-		X:    must(value.NewRaw(seg, "", 1.0/3)),
-		S:    must(array.NewBytesFrom(seg, "", "hello world", &array.Options{Lock: lock})),
-		A:    must(array.NewFrom(seg, "", []point{{1.875, -6.25}, {-5.75, 2.0}, {2.375, 9.5}}, &array.Options{Lock: lock})),
-		Lock: lock,
-	}
-	child := must(modify.New(d, nil))
-	check(child.Start(ctx))
-	check(child.Join(ctx))
+	d := shared{must(mp.NewLock()), must(mp.NewInt64(7)), must(mp.NewFloat64(1.0 / 3)),
+		must(mp.NewBytes(11)), must(mp.NewArray[point](3))}
+	must(0, d.S.Set("hello world"))
+	copy(d.A.Slice(), []point{{1.875, -6.25}, {-5.75, 2.0}, {2.375, 9.5}})
+	child := must(modify.Start(ctx, d, nil))
+	must(0, child.Join(ctx))
 	fmt.Println(d.N.Load())
 	fmt.Println(d.X.Load())
 	fmt.Println(d.S)
-	var points []string
 	for _, p := range d.A.All() {
-		points = append(points, fmt.Sprintf("(%v, %v)", p.X, p.Y))
+		fmt.Printf("(%v, %v)\n", p.X, p.Y)
 	}
-	fmt.Println(strings.Join(points, " "))
 }
 
 func must[T any](v T, err error) T {
-	check(err)
-	return v
-}
-
-func check(err error) {
 	if err != nil {
 		log.Fatal(err)
 	}
+	return v
 }

@@ -131,27 +131,49 @@ func checkPaths(name string, text []byte) (problems []string) {
 	return problems
 }
 
-// checkReadme wants each Go program in the README to be one of the examples,
-// which are compiled and run by their tests, from the package clause on.
-func checkReadme(readme string, examples map[string]string) (problems []string) {
+// commentPrograms returns the programs in a file's comments as Markdown has them.
+func commentPrograms(source string) string {
+	var text strings.Builder
+	inside := false
+	for line := range strings.Lines(source) {
+		code, indented := strings.CutPrefix(line, "//\t")
+		switch {
+		case indented && strings.HasPrefix(code, "package "):
+			inside = true
+			text.WriteString("```go\n" + code)
+		case inside && indented:
+			text.WriteString(code)
+		case inside && line == "//\n":
+			text.WriteString("\n")
+		case inside:
+			inside = false
+			text.WriteString("```\n")
+		}
+	}
+	return strings.ReplaceAll(text.String(), "\n\n```", "\n```")
+}
+
+// checkPrograms wants each Go program in a text to be one of the examples, which are
+// compiled and run by their tests, from the package clause on.
+func checkPrograms(name, text string, examples map[string]string) (problems []string) {
 	const fence = "```"
 	programs := 0
-	for i, block := range strings.Split(readme, fence+"go\n")[1:] {
+	for i, block := range strings.Split(text, fence+"go\n")[1:] {
 		program, _, closed := strings.Cut(block, fence)
 		if !closed {
-			return append(problems, fmt.Sprintf("README.md: Go block %d does not end", i+1))
+			return append(problems, fmt.Sprintf("%s: Go block %d does not end", name, i+1))
 		}
 		same := false
 		for _, source := range examples {
 			same = same || strings.HasSuffix(source, "\n"+program) && strings.HasPrefix(program, "package main\n")
 		}
 		if !same {
-			problems = append(problems, fmt.Sprintf("README.md: Go block %d is not the program of an example", i+1))
+			problems = append(problems, fmt.Sprintf("%s: Go block %d is not the program of an example", name, i+1))
 		}
 		programs++
 	}
 	if programs == 0 {
-		problems = append(problems, "README.md: no Go program")
+		problems = append(problems, name+": no Go program")
 	}
 	return problems
 }

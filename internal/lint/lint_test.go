@@ -157,12 +157,13 @@ func TestPaths(t *testing.T) {
 	walk(t, func(name string) { report(t, checkPaths(name, read(t, name))) })
 }
 
-func TestReadme(t *testing.T) {
+func TestPrograms(t *testing.T) {
 	examples := make(map[string]string)
 	walk(t, func(name string) {
 		if ok, _ := path.Match("examples/*/main.go", name); ok {
 			examples[name] = string(read(t, name))
 		}
 	})
-	report(t, checkReadme(string(read(t, "README.md")), examples))
+	report(t, checkPrograms("README.md", string(read(t, "README.md")), examples))
+	report(t, checkPrograms("mp.go", commentPrograms(string(read(t, "mp.go"))), examples))
 }

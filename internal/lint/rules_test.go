@@ -158,7 +158,7 @@ func TestPathsCatch(t *testing.T) {
 	}
 }
 
-func TestReadmeCatch(t *testing.T) {
+func TestProgramsCatch(t *testing.T) {
 	const program = "package main\n\nfunc main() {}\n"
 	examples := map[string]string{"examples/x/main.go": "// Command x.\n" + program}
 	block := func(s string) string { return "# mp\n\n```go\n" + s + "```\n\ntext\n" }
@@ -170,6 +170,6 @@ func TestReadmeCatch(t *testing.T) {
 		{block(program) + block("}\n"), "Go block 2 is not"},
 		{"```go\n" + program, "does not end"},
 	} {
-		want(t, test.readme, checkReadme(test.readme, examples), test.want)
+		want(t, test.readme, checkPrograms("README.md", test.readme, examples), test.want)
 	}
 }

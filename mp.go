@@ -1,0 +1,182 @@
+// Package mp is shared-memory multiprocessing: processes of one program that share
+// queues, pipes, locks and values through memory, and go on when any of them is
+// killed.
+//
+// A task is a function that runs in a process of its own. Its argument and its result
+// are ordinary Go values, and the objects of this package may stand in them: then parent
+// and child share the object.
+//
+//	package main
+//
+//	import (
+//		"context"
+//		"fmt"
+//		"log"
+//
+//		"github.com/seed-2e7ecdea/mp"
+//	)
+//
+//	type job struct {
+//		Numbers *mp.Queue[int64]
+//		Sum     *mp.Int64
+//	}
+//
+//	// Tasks are package-level variables, so that parent and child both have them.
+//	var add = mp.Register("add", func(ctx context.Context, j job) (mp.None, error) {
+//		for n, err := range j.Numbers.All(ctx) { // until Shutdown, and the queue is empty
+//			if err != nil {
+//				return mp.None{}, err
+//			}
+//			j.Sum.Add(n)
+//		}
+//		return mp.None{}, nil
+//	})
+//
+//	func main() {
+//		mp.Init() // the first line of main: a child runs its task here and goes no further
+//		ctx := context.Background()
+//		numbers, err := mp.NewQueue[int64](16)
+//		check(err)
+//		sum, err := mp.NewInt64(0)
+//		check(err)
+//		workers := mp.NewGroup(ctx)
+//		for range 2 {
+//			workers.Go(add.With(job{numbers, sum}))
+//		}
+//		for n := range int64(100) {
+//			check(numbers.Put(workers.Context(), n)) // an error if a worker has failed
+//		}
+//		check(numbers.Shutdown())
+//		check(workers.Wait()) // the first failure of a worker ends the others
+//		fmt.Println(sum.Load())
+//	}
+//
+//	func check(err error) {
+//		if err != nil {
+//			log.Fatal(err)
+//		}
+//	}
+//
+// A child is the same executable, run again. It runs the package initialization and main up to
+// Init, and shares no variables with its parent.
+//
+// # Names
+//
+// What Python's multiprocessing has, and what it is called here:
+//
+//	Process(target=f, args=(x,)); p.start()   f.Start(ctx, x, nil), where f is a Task
+//	p.join(timeout); p.exitcode               p.Join(ctx), p.Result(ctx); p.ExitCode()
+//	p.terminate(), p.kill()                   p.Terminate(), p.Kill()
+//	active_children(), current_process()      Children(), Self()
+//	if __name__ == "__main__"                 Init()
+//	Queue(n); put, get                        NewQueue[T](n); Put(ctx, v), Get(ctx)
+//	put_nowait, get_nowait; qsize             TryPut, TryGet; Len
+//	Pipe(); send_bytes, recv_bytes            NewPipe(); Send(ctx, b), Receive(ctx)
+//	Lock(); acquire, release; with lock       NewLock(); Acquire(ctx), Release; With(ctx, f)
+//	RLock, Semaphore, BoundedSemaphore        NewRLock, NewSemaphore, NewBoundedSemaphore
+//	Condition, Event, Barrier                 NewCondition, NewEvent, NewBarrier
+//	Value("d", x); v.value                    NewValue(x); Load, Store, Update(ctx, f)
+//	Value("i", 0); with lock: v.value += 1    NewInt64(0); Add(1)
+//	Array("d", n); RawArray(c_char, n)        NewArray[float64](n); NewBytes(n)
+//	shared_memory.SharedMemory(name)          shm.CreateBlock, shm.OpenBlock
+//
+// TryX never blocks; X(ctx) blocks until ctx is done, and then returns its error. An error
+// means that nothing was taken, put or acquired.
+//
+// # When a process dies
+//
+// A process may be killed at any instruction. No other process waits for it for ever,
+// and each learns of the death by an error:
+//
+//   - Join and Result return a *RemoteError if the task returned an error, a *PanicError with
+//     the stack if it panicked, and an *ExitError with the exit code or the signal otherwise.
+//   - Acquire of a Lock whose owner died returns ErrOwnerDied, to every caller, until one of them
+//     has repaired in Recover what the lock guards.
+//   - A Value is the old one or the new one, never half of each.
+//   - A value of a Queue whose Put returned is delivered once; only a process that is killed inside Get
+//     may take one along.
+//   - When the last holder of a pipe's end is gone, the other end receives what is left, then io.EOF.
+//   - Children die with their parent.
+//
+// # Memory
+//
+// The objects of this package lie in a segment of shared memory that belongs to the program
+// and has no name. It is made when it is first needed, reserves no memory in advance,
+// and vanishes with the last process that uses it. A T in a Queue, Value or Array has a
+// fixed size and no pointers: numbers, bools, arrays and structs of these.
+//
+// # Packages
+//
+// Everything here is an alias of a type, or one call of a function, of these packages, which also
+// have named objects, segments with a bound, and options:
+//
+//   - proc: tasks, processes, groups
+//   - ring: Queue and Pipe
+//   - sync, imported as psync: Lock and its family
+//   - value and array: values, numbers, arrays and byte strings
+//   - shm: blocks of plain shared memory, segments, handles
+//   - futex: waiting on words in shared memory
+//
+// README.md has the guarantees and limits, docs/from-python.md the programs of Python's documentation
+// in Go.
+package mp
+
+import (
+	"context"
+	"iter"
+
+	"github.com/seed-2e7ecdea/mp/proc"
+)
+
+// None is the argument or the result of a task that has none.
+type None = proc.None
+
+// A Task is a function that can run in another process. Start runs it, With makes a
+// Job of it and an argument.
+type Task[In, Out any] = proc.Task[In, Out]
+
+// A Process is a child of this process: Join, Kill, PID, Name, ExitCode, Done.
+type Process = proc.Process
+
+// A Call is a Process with a Result.
+type Call[Out any] = proc.Call[Out]
+
+// A Group is a set of processes that belong together: Go starts one, Wait joins all. The
+// first failure ends the others.
+type Group = proc.Group
+
+// A Job is a task with its argument, for Group.Go.
+type Job = proc.Job
+
+// ProcessOptions are the choices at starting a process: name, directory, environment,
+// standard files. Nil means all defaults.
+type ProcessOptions = proc.Options
+
+// The errors of a process that failed.
+type (
+	// A RemoteError is the error that a task returned.
+	RemoteError = proc.RemoteError
+	// A PanicError is a task's panic, with its stack.
+	PanicError = proc.PanicError
+	// An ExitError is the end of a process by an exit code or a signal.
+	ExitError = proc.ExitError
+)
+
+// Init runs the task in a child, and does not return there. It must be the first line of main, and
+// of TestMain. In a process that is not a child it returns at once.
+func Init() { proc.Init() }
+
+// Register makes a task of f. The name must be unique in the program. Call it for a package-level
+// variable, so that it has run before Init in parent and child.
+func Register[In, Out any](name string, f func(ctx context.Context, in In) (Out, error)) *Task[In, Out] {
+	return proc.Register(name, f)
+}
+
+// NewGroup returns a group without processes. When ctx is done, all of its processes are ended.
+func NewGroup(ctx context.Context) *Group { return proc.NewGroup(ctx) }
+
+// Children yields the children of this process that have not ended, oldest first.
+func Children() iter.Seq[*Process] { return proc.Children() }
+
+// Self returns the name of this process, "" if it is not a child.
+func Self() string { return proc.Self() }
