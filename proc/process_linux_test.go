@@ -12,7 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -637,21 +637,13 @@ func TestReaped(t *testing.T) {
 // TestStartWhileCollecting shows that the thread that starts children, whose descriptors are its own, can do all that
 // Go's runtime does on any thread: look at the netpoller when a collection has stopped the world.
 func TestStartWhileCollecting(t *testing.T) {
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				runtime.GC()
-			}
-		}
-	}()
-	defer func() { close(stop); <-stopped }()
+	defer debug.SetGCPercent(debug.SetGCPercent(1))
+	var env []string // copied by that thread: so collections begin there
+	for i := range 200 {
+		env = append(env, fmt.Sprintf("MP_TEST_%d=%s", i, strings.Repeat("x", 1000)))
+	}
 	for i := range 100 {
-		if n, err := start(t, echoInt, i, nil).Result(within(t)); n != i || err != nil {
+		if n, err := start(t, echoInt, i, &proc.Options{Env: env}).Result(within(t)); n != i || err != nil {
 			t.Fatalf("Result = %d, %v, want %d", n, err, i)
 		}
 	}
