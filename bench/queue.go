@@ -115,7 +115,7 @@ func (p *queuePort[T]) send(w number, n uint64) error {
 
 func (p *queuePort[T]) receive(t *tally, n uint64) (uint64, error) {
 	for i := range n {
-		if err := p.gets.GetInto(forever, &p.v); err == ring.ErrShutdown {
+		if err := p.gets.GetInto(forever, &p.v); errors.Is(err, ring.ErrShutdown) {
 			return i, io.EOF
 		} else if err != nil {
 			return i, err
