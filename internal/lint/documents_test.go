@@ -41,7 +41,7 @@ func anchors(text string) (names []string) {
 // file that it names in `code` to exist.
 func checkDocument(name string, t *tree) (problems []string) {
 	text := fencePattern.ReplaceAllString(t.docs[name], "")
-	for _, m := range linkPattern.FindAllStringSubmatch(text, -1) {
+	for _, m := range linkPattern.FindAllStringSubmatch(codePattern.ReplaceAllString(text, "code"), -1) {
 		if p := t.checkLink(name, m[1]); p != "" {
 			problems = append(problems, p)
 		}
@@ -133,6 +133,7 @@ func TestDocumentsCatch(t *testing.T) {
 		{"[b](README.md)", "link to README.md, which does not exist"},
 		{"```\n[b](b.md)\n```\n", ""},
 		{"`ring.TestQueue`, `internal/wait.TestHub`, `ring/queue.go`, `x.go`, `psync.Lock`", ""},
+		{"`NewQueue[T](n)`, [`code`](../README.md)", ""},
 		{"`ring.TestPipe`", "there is no test ring.TestPipe"},
 		{"`wait.TestHub`", "there is no test wait.TestHub"},
 		{"`ring/pipe.go`", "there is no file ring/pipe.go"},
