@@ -8,10 +8,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
-	"strconv"
 	"sync/atomic"
-
-	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
 // initCalled: this program calls Init, so that its children can.
@@ -23,10 +20,13 @@ var self struct{ name, identity string }
 // Init must be the first thing that main does, and TestMain. In a child, it runs
 // the task and does not return. In any other process it only notes that it was
 // called; without it Start fails with ErrNoInit and starts nothing.
+//
+// A process is a child if its parent says so, which Init asks: nothing in its environment or among its
+// descriptors makes it one.
 func Init() {
 	initCalled.Store(true)
-	if inherited != nil {
-		os.Exit(inherited.run())
+	if h := inherit(); h != nil {
+		os.Exit(h.run())
 	}
 }
 
@@ -34,45 +34,12 @@ func Init() {
 // if it is not a child.
 func Self() string { return self.name }
 
-// inherited is what this process got from its parent; nil if it is not a child.
-// It is taken over before main runs, so that nothing this process starts could
-// be mistaken for a child.
-var inherited = inherit()
-
-// heritage is what a child inherits.
+// heritage is what a child gets from its parent.
 type heritage struct {
 	control *os.File
 	crash   *os.File
 	grants  []*os.File
-	err     error // of a file that should be there
-}
-
-func inherit() *heritage {
-	value, ok := os.LookupEnv(childEnv)
-	if !ok {
-		return nil
-	}
-	os.Unsetenv(childEnv)
-	segments, err := strconv.Atoi(value)
-	if err != nil {
-		return nil
-	}
-	h := &heritage{}
-	if h.control, err = sys.InheritedSocket(controlFD); err != nil {
-		return nil // no parent: someone set the variable by hand
-	}
-	if h.crash, h.err = sys.InheritedFile(crashFD); h.err != nil {
-		return h
-	}
-	for i := range segments {
-		f, err := sys.InheritedFile(grantFD + i)
-		if err != nil {
-			h.err = err
-			return h
-		}
-		h.grants = append(h.grants, f)
-	}
-	return h
+	err     error // why it did not get all
 }
 
 // run is what a child does; the result is its exit code.
@@ -126,7 +93,7 @@ func readRequest(r io.Reader) (task, name, identity string, input []byte, err er
 // prepare makes ready what the task relies on.
 func (h *heritage) prepare() error {
 	if h.err != nil {
-		return fmt.Errorf("proc: inherited file: %w", h.err)
+		return fmt.Errorf("proc: files from the parent: %w", h.err)
 	}
 	if err := debug.SetCrashOutput(h.crash, debug.CrashOptions{}); err != nil {
 		return fmt.Errorf("proc: crash output: %w", err)

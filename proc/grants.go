@@ -62,7 +62,7 @@ func distinct(list []shm.Handle) []shm.Handle {
 	return kept
 }
 
-// files returns what the child is to inherit, in order.
+// files returns what the child is to get, in order.
 func (g grants) files() []*os.File {
 	var list []*os.File
 	for _, one := range g {
@@ -72,15 +72,20 @@ func (g grants) files() []*os.File {
 }
 
 // started tells the segments that the child runs, as pid.
-func (g grants) started(pid int) error {
-	var errs []error
+func (g grants) started(pid int) {
 	for _, one := range g {
-		errs = append(errs, one.Started(pid))
+		one.Started(pid)
 	}
-	return errors.Join(errs...)
 }
 
-// cancel gives the parties back: the child was not started.
+// close closes this process's descriptors of the parties, which are the child's.
+func (g grants) close() {
+	for _, one := range g {
+		one.File().Close()
+	}
+}
+
+// cancel gives the parties back: the child was not started, or did not live to get them.
 func (g grants) cancel() error {
 	var errs []error
 	for _, one := range g {

@@ -41,6 +41,8 @@ func TestMain(m *testing.M) {
 		os.Exit(mainWithoutInit())
 	case "early exit":
 		os.Exit(0)
+	case "hang early":
+		time.Sleep(time.Hour)
 	case "plain":
 		proc.Init()
 		fmt.Printf("plain %q", proc.Self())

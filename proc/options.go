@@ -1,6 +1,9 @@
 package proc
 
-import "os"
+import (
+	"fmt"
+	"os"
+)
 
 // Options of a process. The zero value and nil are the defaults.
 type Options struct {
@@ -17,7 +20,43 @@ type Options struct {
 	Dir string
 
 	// Stdin, Stdout and Stderr are the child's. The defaults are /dev/null,
-	// os.Stdout and os.Stderr. They may be closed as soon as Start has
-	// returned.
+	// os.Stdout and os.Stderr; /dev/null also in place of these if this process has closed them. They may be
+	// closed as soon as Start has returned. If one of them is closed before, Start fails with os.ErrClosed.
 	Stdin, Stdout, Stderr *os.File
 }
+
+// A standard is a child's standard files.
+type standard struct {
+	standard [3]*os.File
+	null     *os.File
+}
+
+// files returns the standard files of a child.
+func (o *Options) files() (f standard, err error) {
+	if f.null, err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err != nil {
+		return f, err
+	}
+	for i, s := range []struct {
+		name         string
+		given, usual *os.File
+	}{
+		{"Stdin", o.Stdin, f.null},
+		{"Stdout", o.Stdout, os.Stdout},
+		{"Stderr", o.Stderr, os.Stderr},
+	} {
+		switch {
+		case s.given != nil && isClosed(s.given):
+			f.null.Close()
+			return f, fmt.Errorf("Options.%s: %w", s.name, os.ErrClosed)
+		case s.given != nil:
+			f.standard[i] = s.given
+		case isClosed(s.usual):
+			f.standard[i] = f.null
+		default:
+			f.standard[i] = s.usual
+		}
+	}
+	return f, nil
+}
+
+func isClosed(f *os.File) bool { return f == nil || f.Fd() == ^uintptr(0) }

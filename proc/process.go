@@ -82,7 +82,7 @@ func (p *Process) ended() bool {
 // ExitCode returns the exit code, or -N if signal N ended the process, and
 // whether it has ended. A panic gives 2, as it does in any Go program; so do
 // SIGQUIT, SIGABRT and SIGSEGV, which the Go runtime catches. The code is 255 if
-// the kernel does not tell it, because this program ignores SIGCHLD.
+// it is unknown, because this program ignores SIGCHLD or another part of it has reaped the child.
 func (p *Process) ExitCode() (code int, exited bool) {
 	if !p.ended() {
 		return 0, false

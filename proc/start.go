@@ -7,7 +7,6 @@ import (
 	"os"
 	"strconv"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
@@ -66,9 +65,8 @@ func (p *Process) Start(ctx context.Context) error {
 	p.child = child.Child
 	addChild(p)
 	// The input belongs to the goroutine that sends it, from here on.
-	go child.send(p.task, p.name, p.identity, p.input)
+	go p.supervise(child, request{p.task, p.name, p.identity, p.input})
 	p.input, p.seen = nil, nil
-	go p.supervise(child)
 	return nil
 }
 
@@ -88,57 +86,43 @@ func (p *Process) enter() error {
 
 // start makes the process. Its task does not run yet: the child waits for the
 // frames that send writes.
-func (p *Process) start(ctx context.Context) (_ *link, err error) {
+func (p *Process) start(ctx context.Context) (*link, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	stdin := p.options.Stdin
-	if stdin == nil {
-		if stdin, err = os.Open(os.DevNull); err != nil {
-			return nil, err
-		}
-		defer stdin.Close()
-	}
-	control, childEnd, err := sys.ControlPair()
+	files, err := p.options.files()
 	if err != nil {
 		return nil, err
 	}
-	defer childEnd.Close()
-	l := &link{control: control}
-	defer func() {
-		if err != nil {
-			l.close()
-		}
-	}()
-	if l.crash, err = sys.CrashFile(); err != nil {
+	defer files.null.Close()
+	threads, err := theStarter()
+	if err != nil {
+		return nil, err
+	}
+	crash, err := sys.CrashFile()
+	if err != nil {
 		return nil, err
 	}
 	granted, err := grantAll(p.seen)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, crash.Close())
 	}
-	attr := &os.ProcAttr{
-		Dir:   p.options.Dir,
-		Env:   environment(os.Environ(), p.options.Env, len(granted)),
-		Files: []*os.File{stdin, or(p.options.Stdout, os.Stdout), or(p.options.Stderr, os.Stderr), childEnd, l.crash},
+	l := &link{crash: crash, granted: granted, reported: make(chan struct{})}
+	reception.mu.Lock()
+	defer reception.mu.Unlock()
+	err = openReception()
+	if err == nil {
+		var pid int
+		pid, err = threads.start(ctx, os.Args, environment(os.Environ(), p.options.Env), p.options.Dir, files.standard)
+		if err == nil {
+			l.Child, err = sys.NewChild(pid)
+		}
 	}
-	attr.Files = append(attr.Files, granted.files()...)
-	onStarter(ctx, func() { l.Child, err = sys.StartChild(os.Args, attr) }, func() { err = ctx.Err() })
 	if err != nil {
-		return nil, errors.Join(err, granted.cancel())
+		return nil, errors.Join(err, crash.Close(), granted.cancel())
 	}
-	// The segments know the child before it runs: it was told nothing yet.
-	if err := granted.started(l.PID()); err != nil {
-		_ = l.Signal(syscall.SIGKILL)
-		_, _ = l.Wait()
-		return nil, err
-	}
+	// The segments know the child before it does anything with them: it has nothing of them yet.
+	granted.started(l.PID())
+	reception.expected[l.PID()] = l
 	return l, nil
-}
-
-func or(f, standard *os.File) *os.File {
-	if f != nil {
-		return f
-	}
-	return standard
 }

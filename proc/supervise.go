@@ -2,44 +2,77 @@ package proc
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
-// supervise waits for the end of the child and says how it was.
-func (p *Process) supervise(l *link) {
-	said := make(chan report, 1)
-	go func() { said <- listen(p.name, l.control) }()
-	code, err := l.Wait()
-	if err != nil {
-		code = 255
+// supervise talks to the child, waits for its end and says how it was.
+func (p *Process) supervise(l *link, r request) {
+	heard := make(chan report, 1)
+	go func() { heard <- p.talk(l, r) }()
+	l.AwaitExit()
+	if forget(l) {
+		_ = l.granted.cancel() // the party is dead, whatever the kernel says to closing its file
+		close(l.reported)
+	} else {
+		// All that the child wrote is in the socket by now. Should another process still hold its end,
+		// the shutdown is what ends listen.
+		<-l.reported
+		if sys.ShutdownRead(l.control) != nil {
+			l.control.Close()
+		}
 	}
-	// All that the child wrote is in the socket by now. Should someone else
-	// still hold its end, the shutdown is what ends listen.
-	if sys.ShutdownRead(l.control) != nil {
+	said := <-heard
+	p.outcome = p.judge(l, said)
+	if l.control != nil {
 		l.control.Close()
 	}
-	r := <-said
+	l.crash.Close()
+	removeChild(p)
+	close(p.done)
+}
 
-	o := outcome{code: code, result: r.result, returned: r.returned && code == 0}
+// talk waits until the child has reported, tells it what to do, and returns what it says.
+func (p *Process) talk(l *link, r request) report {
+	<-l.reported
+	if l.control == nil {
+		return report{} // it has ended
+	}
+	if err := l.handOver(); err != nil && !errors.Is(err, syscall.EPIPE) {
+		_ = l.Signal(syscall.SIGKILL) // it waits for the files
+		return report{err: fmt.Errorf("proc: %s: files for the child: %w", p.name, err)}
+	}
+	go l.send(r)
+	return listen(p.name, l.control)
+}
+
+// judge reaps the child and says how it ended, given what it said.
+func (p *Process) judge(l *link, said report) outcome {
+	code, err := l.Wait()
+	o := outcome{code: code, result: said.result, returned: said.returned}
+	if err != nil {
+		o.code = 255
+	}
 	switch {
-	case r.err != nil:
-		o.err = r.err
+	case said.err != nil:
+		o.err, o.returned = said.err, false
+	case err != nil && said.returned:
+		// Another part of the program has reaped the child. What the task returned had arrived.
 	case err != nil:
-		o.err = fmt.Errorf("proc: %s: exit code: %w", p.name, err)
+		o.err = fmt.Errorf("proc: %s: its exit code is unknown, since another part of this program has reaped it: %w", p.name, err)
 	case code != 0:
+		o.returned = false
 		if o.err = crashError(p.name, l.crash); o.err == nil {
 			o.err = &ExitError{Process: p.name, Code: code}
 		}
-	case !r.hello:
+	case !said.hello:
 		o.err = fmt.Errorf("%w before the child ended: %s", ErrNoInit, p.name)
 	}
-	l.close()
-	p.outcome = o
-	removeChild(p)
-	close(p.done)
+	return o
 }
 
 // A report is what a child said before it ended.

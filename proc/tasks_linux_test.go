@@ -144,6 +144,10 @@ var files = proc.Register("files", func(context.Context, struct{}) (map[string]s
 	return openFiles(), nil
 })
 
+var endOfPipe = proc.Register("end of a pipe", func(context.Context, *ring.Conn) (struct{}, error) {
+	return struct{}{}, nil
+})
+
 var shout = proc.Register("shout", func(context.Context, struct{}) (int64, error) {
 	in, err := io.ReadAll(os.Stdin)
 	if err != nil {

@@ -29,8 +29,10 @@ var layers = []layer{
 	{"examples/*", []string{".", "proc", "ring", "array", "value", "sync", "shm", "futex"}},
 	{".", []string{"proc", "ring", "array", "value", "sync"}},
 	{"internal/mixed", []string{"ring", "array", "value", "sync", "shm"}},
+	{"internal/early", []string{"internal/early/aaa", "proc", "sync"}},
+	{"internal/early/aaa", nil},
 	{"internal/testkit", []string{
-		"proc", "shm", "internal/object", "futex", "internal/sys", "internal/crash", "internal/view",
+		"proc", "shm", "internal/object", "futex", "internal/sys", "internal/crash", "internal/view", "internal/leak",
 	}},
 	{"proc", []string{"shm", "internal/object", "internal/known", "internal/sys"}},
 	{"ring", []string{

@@ -13,10 +13,26 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
+	"github.com/seed-2e7ecdea/mp/internal/leak"
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
+
+var nothing = proc.Register("nothing", func(context.Context, proc.None) (proc.None, error) { return proc.None{}, nil })
+
+// Main runs the tests of m and returns the exit code for TestMain: not 0 if a test failed, or if the tests left something
+// behind. What a program that uses mp keeps until its end it makes before: the way to start children, and its own
+// segment.
+func Main(m *testing.M) int {
+	g := proc.NewGroup(context.Background())
+	g.Go(nothing.With(proc.None{}))
+	var own *shm.Segment
+	if _, err := own.ID(); errors.Join(g.Wait(), err) != nil {
+		panic(err)
+	}
+	return leak.Check(m)
+}
 
 // Anonymous returns a mapped segment with so much room.
 func Anonymous(t testing.TB, size int) *shm.Segment {
