@@ -509,7 +509,7 @@ func testHammer(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Release", a.Lock().Release())
 }
 
-// DESIGN.md tells programs in other languages where things are.
+// docs/design/values.md tells programs in other languages where things are.
 func testLayout(t *testing.T, seg *shm.Segment) {
 	a := Closing(t, Must(array.NewFrom(seg, "a", []uint16{1, 2, 3}, nil))(t))
 	o := Must(object.Open(seg, shm.KindArray, "a", Must(layout.Of[uint16]())(t).Fingerprint))(t)

@@ -15,6 +15,6 @@
 //
 // A value travels as its handle: it can be a task's argument, or stand in one.
 //
-// Programs in other languages read and write it at Offset; DESIGN.md has the
-// layout.
+// Programs in other languages read and write it at Offset;
+// docs/design/values.md has the layout.
 package value

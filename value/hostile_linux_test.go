@@ -21,7 +21,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/value"
 )
 
-// The places of a value that the tests write to, as DESIGN.md has them.
+// The places of a value that the tests write to, as docs/design/values.md has them.
 const (
 	atFormat = 0
 	atCopies = 4
@@ -40,7 +40,7 @@ func bytesOf[T any](t *testing.T, seg *shm.Segment, name string) *object.Object 
 	return Must(object.Open(seg, shm.KindValue, name, l.Fingerprint))(t)
 }
 
-// DESIGN.md tells programs in other languages where things are.
+// docs/design/values.md tells programs in other languages where things are.
 func TestLayout(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		word := func(b []byte, off int) uint64 { return binary.NativeEndian.Uint64(b[off:]) }

@@ -272,7 +272,7 @@ func (v *Value[T]) Lock() *psync.Lock {
 }
 
 // Offset returns where in the segment, and so in its file, the word lies that
-// is T, or the number of the value if T is larger than 8 bytes: DESIGN.md has the
+// is T, or the number of the value if T is larger than 8 bytes: docs/design/values.md has the
 // layout, for programs in other languages. It panics if the value is closed, with
 // an error that wraps ErrClosed.
 func (v *Value[T]) Offset() int {

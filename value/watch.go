@@ -11,7 +11,7 @@ import (
 // change. Between changes it sleeps. Values that follow each other faster than the
 // loop may be passed over, but the last one never is. A Store of what the value
 // is already may count as a change or not. Programs in other languages that write
-// the value wake nobody, unless they do as DESIGN.md says.
+// the value wake nobody, unless they do as docs/design/values.md says.
 //
 // It ends with the pair of a zero T and an error: ctx's, or ErrClosed. If ctx has
 // ended already, that follows the present value.

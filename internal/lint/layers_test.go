@@ -25,6 +25,7 @@ type layer struct {
 var layers = []layer{
 	{"cmd/mpbench", []string{"bench", "proc", "shm"}},
 	{"bench", []string{"proc", "ring", "sync", "shm", "futex", "internal/sys"}},
+	{"examples/frompython/*", []string{"."}},
 	{"examples/*", []string{".", "proc", "ring", "array", "value", "sync", "shm", "futex"}},
 	{".", []string{"proc", "ring", "array", "value", "sync"}},
 	{"internal/mixed", []string{"ring", "array", "value", "sync", "shm"}},

@@ -44,7 +44,7 @@ type crowd struct {
 }
 
 // fewSleepers is how many goroutines of a process sleep themselves: see
-// DESIGN.md.
+// docs/design/rationale.md.
 const fewSleepers = 16
 
 func newCrowd(few int32) *crowd {
