@@ -3,6 +3,7 @@ package wait
 import (
 	"structs"
 	"sync/atomic"
+	"time"
 
 	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/fence"
@@ -119,6 +120,10 @@ const toSleep = sleepersBit | fenceBit*fence.Needed
 // An Armed is a word to sleep on, as a waiter has armed it.
 type Armed struct {
 	futex.Word
+	// AtMost is how long the waiter may sleep before it looks again, although
+	// nothing has moved. 0: as long as any.
+	AtMost time.Duration
+
 	gate *Gate // nil: it is not that of a gate
 }
 
