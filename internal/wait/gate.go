@@ -103,6 +103,9 @@ func (g *Gate) Rouse() {
 	futex.Wake(&g.word, futex.All)
 }
 
+// Wakes returns how often the gate's sleepers were woken, modulo 2^29.
+func (g *Gate) Wakes() uint32 { return g.word.Load() / oneWake }
+
 // Arm sets the sleepers' bit and returns the word to sleep on.
 func (g *Gate) Arm() Armed {
 	for {
