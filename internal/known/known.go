@@ -20,7 +20,7 @@ func Register(sentinels ...error) {
 	defer known.mu.Unlock()
 	for _, s := range sentinels {
 		if old, ok := known.byText[s.Error()]; ok && old != s {
-			panic(fmt.Sprintf("known: two sentinel errors have the text %q; each needs a text of its own", s.Error()))
+			panic(fmt.Sprintf("proc: RegisterError: two errors have the text %q: each needs a text of its own", s.Error()))
 		}
 		known.byText[s.Error()] = s
 	}
