@@ -4,7 +4,8 @@ package fence
 
 import "sync/atomic"
 
-// Ready reports whether Put may be used in place of Publish: always, since it is an atomic store here.
+// Ready reports whether Put may be used in place of Publish: always, since it is an atomic store
+// here.
 func Ready() bool { return true }
 
 // Put64 is Publish64.

@@ -1,5 +1,5 @@
-// Package known lists the sentinel errors that errors.Is finds also after an error has travelled from
-// one process to another. A sentinel travels as its text, so all texts differ.
+// Package known lists the sentinel errors that errors.Is finds also after an error has travelled
+// from one process to another. A sentinel travels as its text, so all texts differ.
 package known
 
 import (

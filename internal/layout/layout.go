@@ -1,5 +1,5 @@
-// Package layout decides which Go types may lie in shared memory, and computes a fingerprint by which
-// processes find out whether their types have the same layout.
+// Package layout decides which Go types may lie in shared memory, and computes a fingerprint by
+// which processes find out whether their types have the same layout.
 package layout
 
 import (
@@ -28,9 +28,9 @@ type result struct {
 	err    error
 }
 
-// Of returns the layout of T. It returns an error that wraps ErrType and names the path of the first
-// offending part, such as "T.Field[].Name", if T has no size or if a part of T has no fixed size or
-// holds a pointer. It inspects each type once and remembers the result.
+// Of returns the layout of T. It returns an error that wraps ErrType and names the path of the
+// first offending part, such as "T.Field[].Name", if T has no size or if a part of T has no fixed
+// size or holds a pointer. It inspects each type once and remembers the result.
 func Of[T any]() (Layout, error) {
 	t := reflect.TypeFor[T]()
 	if r, ok := results.Load(t); ok {
@@ -50,10 +50,10 @@ func Of[T any]() (Layout, error) {
 
 func refuse(path, why string) error { return fmt.Errorf("%w: %s: %s", ErrType, path, why) }
 
-// walk writes the kinds, sizes and offsets of t's parts to h, and returns an error that wraps ErrType at
-// the first part that can't be shared. It leaves out names, which don't affect the layout, and
-// alignments: the alignment of an 8-byte kind differs between 32-bit and 64-bit processes even where all
-// offsets are the same.
+// walk writes the kinds, sizes and offsets of t's parts to h, and returns an error that wraps
+// ErrType at the first part that can't be shared. It leaves out names, which don't affect the
+// layout, and alignments: the alignment of an 8-byte kind differs between 32-bit and 64-bit
+// processes even where all offsets are the same.
 func walk(h io.Writer, t reflect.Type, path string) error {
 	if pkg := t.PkgPath(); pkg == "sync" || pkg == "internal/sync" {
 		return refuse(path, "types of package sync work within one process only; use an object of package psync beside the value")

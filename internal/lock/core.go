@@ -1,5 +1,5 @@
-// Package lock is the shared object behind psync.Lock (Core), and the lock that an object of another kind,
-// such as a value or an array, has inside it (Guard).
+// Package lock is the shared object behind psync.Lock (Core), and the lock that an object of
+// another kind, such as a value or an array, has inside it (Guard).
 package lock
 
 import (
@@ -25,8 +25,8 @@ type Words struct {
 }
 
 const (
-	// Size is the size of a lock object in bytes: two cache lines, so that no other object shares a line
-	// with it.
+	// Size is the size of a lock object in bytes: two cache lines, so that no other object shares a
+	// line with it.
 	Size = 128
 	// IgnoreDeaths is the flag of a lock that ignores deaths: if its owner dies, the next caller of
 	// Acquire or TryAcquire takes it.
@@ -42,8 +42,8 @@ func Fill(mem []byte, ignoreDeaths bool) {
 	}
 }
 
-// A Core is this process's part of a lock. Its methods return errors without the name of the operation,
-// which their callers add, so that a lock inside another object is not named in them.
+// A Core is this process's part of a lock. Its methods return errors without the name of the
+// operation, which their callers add, so that a lock inside another object is not named in them.
 type Core struct {
 	object.Base
 	Mutex robust.Mutex
@@ -69,8 +69,8 @@ func (c *Core) use(o *object.Object, w *robust.Words, ignoresDeaths bool) {
 	c.Mutex.Init(w, o.Table(), o.Room())
 }
 
-// TryAcquire takes the lock if it is free, or if its owner is dead and the lock ignores deaths. It never
-// blocks. Otherwise it returns robust.ErrHeld, robust.ErrOwnerDied or ErrClosed.
+// TryAcquire takes the lock if it is free, or if its owner is dead and the lock ignores deaths. It
+// never blocks. Otherwise it returns robust.ErrHeld, robust.ErrOwnerDied or ErrClosed.
 func (c *Core) TryAcquire() error {
 	err := c.Mutex.TryAcquire()
 	if err != nil {
@@ -79,8 +79,9 @@ func (c *Core) TryAcquire() error {
 	return c.Done(err)
 }
 
-// tryTakeOver returns the result of TryAcquire after a first attempt failed with err. If the owner is dead
-// and the lock ignores deaths, it takes the lock over, unless another process does so first.
+// tryTakeOver returns the result of TryAcquire after a first attempt failed with err. If the owner
+// is dead and the lock ignores deaths, it takes the lock over, unless another process does so
+// first.
 func (c *Core) tryTakeOver(err error) error {
 	for err == robust.ErrOwnerDied && c.ignoresDeaths {
 		if _, ok := c.Mutex.TryTakeOver(); ok {
@@ -92,9 +93,9 @@ func (c *Core) tryTakeOver(err error) error {
 }
 
 // Acquire takes the lock. It blocks until the lock is free, or until its owner is dead and the lock
-// ignores deaths. It returns robust.ErrOwnerDied if the owner is dead and the lock does not ignore that,
-// ctx's error, and ErrClosed if the segment is closed or if wanted, which it calls whenever it is woken,
-// returns false.
+// ignores deaths. It returns robust.ErrOwnerDied if the owner is dead and the lock does not ignore
+// that, ctx's error, and ErrClosed if the segment is closed or if wanted, which it calls whenever
+// it is woken, returns false.
 func (c *Core) Acquire(ctx context.Context, wanted func() bool) error {
 	var err error
 	if c.ignoresDeaths {
@@ -105,15 +106,17 @@ func (c *Core) Acquire(ctx context.Context, wanted func() bool) error {
 	return c.Done(err)
 }
 
-// Release releases the lock. It returns robust.ErrNotHeld if this process does not hold it, and ErrClosed.
+// Release releases the lock. It returns robust.ErrNotHeld if this process does not hold it, and
+// ErrClosed.
 func (c *Core) Release() error { return c.Done(c.Mutex.Release()) }
 
 // Died reports whether a dead process holds the lock, so that Acquire returns robust.ErrOwnerDied.
 func (c *Core) Died() bool { return !c.ignoresDeaths && c.Mutex.Died() }
 
-// Recover takes the lock, even from a dead owner, and blocks for it as Acquire does. If the owner was
-// dead it calls repair while it holds the lock. It releases the lock, unless repair returned an error
-// or panicked: then the lock belongs to the dead owner again, and Recover returns repair's error.
+// Recover takes the lock, even from a dead owner, and blocks for it as Acquire does. If the owner
+// was dead it calls repair while it holds the lock. It releases the lock, unless repair returned an
+// error or panicked: then the lock belongs to the dead owner again, and Recover returns repair's
+// error.
 func (c *Core) Recover(ctx context.Context, wanted func() bool, repair func() error) error {
 	dead, err := c.Mutex.TakeOver(ctx, wanted)
 	if err := c.Done(err); err != nil {
@@ -127,8 +130,8 @@ func (c *Core) Recover(ctx context.Context, wanted func() bool, repair func() er
 	return c.Release()
 }
 
-// repair calls f while this process holds the lock. Unless f returns nil, it gives the lock back to the
-// dead owner.
+// repair calls f while this process holds the lock. Unless f returns nil, it gives the lock back to
+// the dead owner.
 func (c *Core) repair(dead party.ID, f func() error) error {
 	repaired := false
 	defer func() {

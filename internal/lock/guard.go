@@ -12,9 +12,9 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A Guard is the lock of an object of another kind: the object's own lock, which lies in the object's
-// memory, or a shared lock that the object's maker chose. A Guard can't be closed, so a method that has
-// acquired it can release it even if the object has been closed meanwhile.
+// A Guard is the lock of an object of another kind: the object's own lock, which lies in the
+// object's memory, or a shared lock that the object's maker chose. A Guard can't be closed, so a
+// method that has acquired it can release it even if the object has been closed meanwhile.
 type Guard struct {
 	core *Core
 }
@@ -44,8 +44,8 @@ const (
 	guardShared                    // a lock object of the same segment
 )
 
-// Options choose the lock of an object. By default the object has a lock of its own that does not ignore
-// deaths.
+// Options choose the lock of an object. By default the object has a lock of its own that does not
+// ignore deaths.
 type Options struct {
 	Shared       Shared // the object uses this lock, of the same segment, unless it is nil
 	None         bool   // the object has no lock; ignored if Shared is set
@@ -55,10 +55,10 @@ type Options struct {
 // Shared is a *psync.Lock, which this package can't import.
 type Shared interface{ Handle() shm.Handle }
 
-// NewGuard returns a function that writes the guard of a new object of seg to the GuardSize bytes, which
-// are zero, at offset off of the object's memory. off is a multiple of 8. NewGuard returns ErrClosed if the
-// shared lock is closed, shm.ErrMismatch if it lies in another segment or is the guard of another object,
-// and fs.ErrNotExist if it has been removed.
+// NewGuard returns a function that writes the guard of a new object of seg to the GuardSize bytes,
+// which are zero, at offset off of the object's memory. off is a multiple of 8. NewGuard returns
+// ErrClosed if the shared lock is closed, shm.ErrMismatch if it lies in another segment or is the
+// guard of another object, and fs.ErrNotExist if it has been removed.
 func NewGuard(seg *shm.Segment, o Options) (fill func(mem []byte, off int), err error) {
 	mode := guardOwn
 	var shared shm.Handle
@@ -83,8 +83,8 @@ func NewGuard(seg *shm.Segment, o Options) (fill func(mem []byte, off int), err 
 	}, nil
 }
 
-// check returns an error if no object of seg can use the shared lock. It opens the lock to be sure: an
-// object that refers to a removed lock could not be opened.
+// check returns an error if no object of seg can use the shared lock. It opens the lock to be sure:
+// an object that refers to a removed lock could not be opened.
 func check(seg *shm.Segment, shared shm.Handle) error {
 	id, err := seg.ID()
 	if err != nil {
@@ -105,9 +105,9 @@ func check(seg *shm.Segment, shared shm.Handle) error {
 	return o.Close()
 }
 
-// OpenGuard returns the guard at offset off of o's memory, nil if the object has no lock. It returns
-// shm.ErrCorrupt or shm.ErrMismatch if there is no valid guard, and fs.ErrNotExist if the shared lock
-// has been removed.
+// OpenGuard returns the guard at offset off of o's memory, nil if the object has no lock. It
+// returns shm.ErrCorrupt or shm.ErrMismatch if there is no valid guard, and fs.ErrNotExist if the
+// shared lock has been removed.
 func OpenGuard(o *object.Object, off int) (*Guard, error) {
 	w := view.At[guardWords](o.Bytes(), off)
 	g := &Guard{core: new(Core)}

@@ -10,10 +10,11 @@ import (
 
 // A Base is the part that the cores of all kinds of objects have in common.
 type Base struct {
-	// Closed is set when the segment is closed, before its memory is replaced. A method loads Closed
-	// after its last access to the memory. If it is not set, everything that the method read came from
-	// the object, and everything that it wrote went there. Because Closed lies in the core, that load
-	// also keeps the core, and with it the object's memory, from the garbage collector until then.
+	// Closed is set when the segment is closed, before its memory is replaced. A method loads
+	// Closed after its last access to the memory. If it is not set, everything that the method read
+	// came from the object, and everything that it wrote went there. Because Closed lies in the
+	// core, that load also keeps the core, and with it the object's memory, from the garbage
+	// collector until then.
 	Closed atomic.Bool
 	o      *Object
 	room   *wait.Room
@@ -35,8 +36,8 @@ func (b *Base) Object() *Object { return b.o }
 // Room returns the wait domain of this process's waiters.
 func (b *Base) Room() *wait.Room { return b.room }
 
-// Done returns the result of a method that used the object's memory: ErrClosed if the segment has been
-// closed, since the memory may then have been replaced while the method ran; otherwise err.
+// Done returns the result of a method that used the object's memory: ErrClosed if the segment has
+// been closed, since the memory may then have been replaced while the method ran; otherwise err.
 func (b *Base) Done(err error) error {
 	if b.Closed.Load() {
 		return shm.ErrClosed
@@ -44,8 +45,8 @@ func (b *Base) Done(err error) error {
 	return err
 }
 
-// Check is Done for a method that returns no error: it panics if the segment has been closed. op is as for
-// ClosedCall.
+// Check is Done for a method that returns no error: it panics if the segment has been closed. op is
+// as for ClosedCall.
 func (b *Base) Check(op string) {
 	if b.Closed.Load() {
 		panic(ClosedCall(op))

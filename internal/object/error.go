@@ -51,19 +51,20 @@ func (b *Base) Fail(op string, err error) error {
 
 func (b *Base) failure(op string, err error) error { return Failed(b.o, op, err) }
 
-// Failed returns the Error of the method op of o with the reason err. It allocates: a method that callers
-// poll makes its errors when the object is opened, and returns those.
+// Failed returns the Error of the method op of o with the reason err. It allocates: a method that
+// callers poll makes its errors when the object is opened, and returns those.
 func Failed(o *Object, op string, err error) error {
 	return &Error{Op: op, Kind: o.Kind(), Name: o.Name(), Err: err}
 }
 
-// Closed returns the Error of a method that was called after Close. It has no name, because the method
-// finds no object any more.
+// Closed returns the Error of a method that was called after Close. It has no name, because the
+// method finds no object any more.
 func Closed(op string, kind shm.Kind) error { return &Error{Op: op, Kind: kind, Err: shm.ErrClosed} }
 
-// A ClosedCall is the value with which a method that returns no error panics if the object or its segment
-// has been closed. It wraps ErrClosed. Its string is the method and the kind of object, as in an Error:
-// "value: Load of value". It is a string so that a method that panics with one is still inlined.
+// A ClosedCall is the value with which a method that returns no error panics if the object or its
+// segment has been closed. It wraps ErrClosed. Its string is the method and the kind of object, as
+// in an Error: "value: Load of value". It is a string so that a method that panics with one is
+// still inlined.
 type ClosedCall string
 
 // Error returns the sentence.

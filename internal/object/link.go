@@ -7,8 +7,8 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A Link is a reference in shared memory from an object to another object of its segment. If all of it is
-// zero it refers to none.
+// A Link is a reference in shared memory from an object to another object of its segment. If all of
+// it is zero it refers to none.
 //
 //	0   kind
 //	4   entry    index in the directory
@@ -32,8 +32,9 @@ func (l *Link) Set(h shm.Handle) {
 // Kind returns the kind of the object that l refers to, 0 if it refers to none.
 func (l *Link) Kind() shm.Kind { return shm.Kind(l.kind.Load()) }
 
-// Open opens the object that l, which is part of o, refers to. It returns fs.ErrNotExist if that object
-// has been removed, shm.ErrMismatch if it has another kind or fingerprint, and shm.ErrCorrupt.
+// Open opens the object that l, which is part of o, refers to. It returns fs.ErrNotExist if that
+// object has been removed, shm.ErrMismatch if it has another kind or fingerprint, and
+// shm.ErrCorrupt.
 func (l *Link) Open(o *Object, kind shm.Kind, fingerprint uint64) (*Object, error) {
 	h := o.Handle(0)
 	h.Kind, h.Role, h.Entry, h.Serial = l.Kind(), 0, l.entry.Load(), l.serial.Load()

@@ -1,6 +1,6 @@
-// Package object has what the handles of all kinds of shared objects have in common. A program holds an
-// object through a Ref. The Ref points to the core, which is this process's part of the object, until
-// Close.
+// Package object has what the handles of all kinds of shared objects have in common. A program
+// holds an object through a Ref. The Ref points to the core, which is this process's part of the
+// object, until Close.
 package object
 
 import (
@@ -10,12 +10,12 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A Core is this process's part of an object of one kind. Each New, Open and UnmarshalText makes one. It
-// does not change after Use has returned.
+// A Core is this process's part of an object of one kind. Each New, Open and UnmarshalText makes
+// one. It does not change after Use has returned.
 type Core[C any] interface {
 	*C
-	// Type returns the kind of object and the fingerprint of the type that it holds. It is called on a
-	// nil pointer.
+	// Type returns the kind of object and the fingerprint of the type that it holds. It is called
+	// on a nil pointer.
 	Type() (kind shm.Kind, fingerprint uint64, err error)
 	// Use makes a new core the core of o. It must not trust the memory of o.
 	Use(o *Object) error
@@ -23,8 +23,8 @@ type Core[C any] interface {
 	Object() *Object
 }
 
-// A Ref is a program's reference to an object: a pointer to its core, nil if it is closed. The zero Ref is
-// closed. All methods may be called from several goroutines at once.
+// A Ref is a program's reference to an object: a pointer to its core, nil if it is closed. The zero
+// Ref is closed. All methods may be called from several goroutines at once.
 type Ref[C any, P Core[C]] struct {
 	atomic.Pointer[C] // embedded, since a method of Ref that returns Load() costs a NOP where it is inlined
 }
@@ -39,8 +39,8 @@ func (r *Ref[C, P]) Must(op string) *C {
 	return c
 }
 
-// New makes an object of size bytes in seg and makes r refer to it. init, if it is not nil, fills the
-// object's memory, which is zero. New fails as every New function does: see package shm.
+// New makes an object of size bytes in seg and makes r refer to it. init, if it is not nil, fills
+// the object's memory, which is zero. New fails as every New function does: see package shm.
 func (r *Ref[C, P]) New(seg *shm.Segment, name string, size int, init func(mem []byte) error) error {
 	kind, print, err := P(nil).Type()
 	if err != nil {
@@ -77,16 +77,16 @@ func (r *Ref[C, P]) Use(o *Object) error {
 	return nil
 }
 
-// Set makes r refer to the object of c, whose Use has returned nil. If r referred to another core, methods
-// that wait through r for that one return ErrClosed.
+// Set makes r refer to the object of c, whose Use has returned nil. If r referred to another core,
+// methods that wait through r for that one return ErrClosed.
 func (r *Ref[C, P]) Set(c *C) {
 	if old := r.Swap(c); old != nil {
 		P(old).Object().Table().Wake()
 	}
 }
 
-// Wanted returns a function that reports whether r still refers to c. A waiting method gives up when it
-// does not.
+// Wanted returns a function that reports whether r still refers to c. A waiting method gives up
+// when it does not.
 func (r *Ref[C, P]) Wanted(c *C) func() bool {
 	return func() bool { return r.Load() == c }
 }
@@ -100,8 +100,8 @@ func (r *Ref[C, P]) Handle() shm.Handle {
 	return P(c).Object().Handle(0)
 }
 
-// MarshalText returns the text of the object's handle. If r or the segment is closed it returns ErrClosed
-// as an error of the method op.
+// MarshalText returns the text of the object's handle. If r or the segment is closed it returns
+// ErrClosed as an error of the method op.
 func (r *Ref[C, P]) MarshalText(op string) ([]byte, error) {
 	h := r.Handle()
 	if h == (shm.Handle{}) {
@@ -112,7 +112,8 @@ func (r *Ref[C, P]) MarshalText(op string) ([]byte, error) {
 }
 
 // UnmarshalText makes r refer to the object whose handle text is. It attaches this process to the
-// object's segment if it is not attached yet. It fails as every UnmarshalText does: see package shm.
+// object's segment if it is not attached yet. It fails as every UnmarshalText does: see package
+// shm.
 func (r *Ref[C, P]) UnmarshalText(text []byte) error {
 	kind, print, err := P(nil).Type()
 	if err != nil {

@@ -23,8 +23,8 @@ func Open(seg *shm.Segment, kind shm.Kind, name string, fingerprint uint64) (*Ob
 	return seg.OpenObject(kind, name, fingerprint)
 }
 
-// OpenHandle opens the object that h names. It attaches this process to the object's segment if it is not
-// attached yet.
+// OpenHandle opens the object that h names. It attaches this process to the object's segment if it
+// is not attached yet.
 func OpenHandle(h shm.Handle, kind shm.Kind, fingerprint uint64) (*Object, error) {
 	return shm.OpenHandle(h, kind, fingerprint)
 }
@@ -33,8 +33,8 @@ func OpenHandle(h shm.Handle, kind shm.Kind, fingerprint uint64) (*Object, error
 // named objects.
 func NewGrant(seg *shm.Segment, holds ...shm.Handle) (*Grant, error) { return seg.Grant(holds...) }
 
-// Adopt attaches this process to a segment as the party of a grant. f is the grant's file, which this
-// process inherited.
+// Adopt attaches this process to a segment as the party of a grant. f is the grant's file, which
+// this process inherited.
 func Adopt(f *os.File) (*shm.Segment, error) { return shm.Adopt(f) }
 
 // Find returns the segment with the given id, and reports whether this process is attached to it.
@@ -43,8 +43,8 @@ func Find(id shm.ID) (*shm.Segment, bool) { return shm.Find(id) }
 // Attach attaches this process to seg once more, as another party.
 func Attach(seg *shm.Segment) (*shm.Segment, error) { return seg.Attach() }
 
-// Drop detaches from seg in the way a killed process does, that is without announcing it, and returns
-// the party that it was attached as.
+// Drop detaches from seg in the way a killed process does, that is without announcing it, and
+// returns the party that it was attached as.
 func Drop(seg *shm.Segment) (party uint32, err error) { return seg.Drop() }
 
 // Announce announces to the parties of seg that the given party is dead.

@@ -6,15 +6,16 @@ import (
 	"unsafe"
 )
 
-// At returns a pointer to the T at offset off of mem. It panics if the T does not lie inside mem or is
-// not aligned.
+// At returns a pointer to the T at offset off of mem. It panics if the T does not lie inside mem or
+// is not aligned.
 func At[T any](mem []byte, off int) *T {
 	var t T
 	check(mem, off, int(unsafe.Sizeof(t)), int(unsafe.Alignof(t)))
 	return (*T)(unsafe.Pointer(&mem[off]))
 }
 
-// Slice returns the n Ts at offset off of mem, without copying them; nil if n is 0. It panics as At does.
+// Slice returns the n Ts at offset off of mem, without copying them; nil if n is 0. It panics as At
+// does.
 func Slice[T any](mem []byte, off, n int) []T {
 	var t T
 	if n == 0 {
