@@ -17,11 +17,11 @@ func TestMain(m *testing.M) {
 	os.Exit(leak.Check(m))
 }
 
-const room = 1 << 20 // of the tests' segments
+const room = 1 << 20 // the size of the tests' segments in bytes
 
 func onBoth(t *testing.T, f func(t *testing.T, seg *shm.Segment)) { OnBoth(t, room, f) }
 
-// A job is what a child is given.
+// A job is the argument of a child.
 type job struct {
 	Array *array.Array[int32]
 	Text  *array.Bytes

@@ -1,8 +1,6 @@
 package value
 
 import (
-	"encoding"
-
 	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
@@ -14,14 +12,7 @@ type handle[C any, P object.Core[C]] struct {
 	ref object.Ref[C, P]
 }
 
-type marshaler interface {
-	encoding.TextMarshaler
-	encoding.TextUnmarshaler
-	encoding.BinaryMarshaler
-	encoding.BinaryUnmarshaler
-}
-
-var _ marshaler = (*Int64)(nil)
+var _ object.Marshaler = (*Int64)(nil)
 
 // Handle returns the value's handle, by which other processes open the value. It returns the zero
 // Handle if the value is closed.

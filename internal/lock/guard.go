@@ -92,11 +92,11 @@ func check(seg *shm.Segment, shared shm.Handle) error {
 	}
 	switch {
 	case shared.Segment == shm.ID{}:
-		return fmt.Errorf("the lock in its options is closed: %w", shm.ErrClosed)
+		return fmt.Errorf("this process has closed the lock in its options: %w", shm.ErrClosed)
 	case shared.Segment != id:
 		return fmt.Errorf("%w: the lock in its options lies in another segment; make both in the same one", shm.ErrMismatch)
 	case shared.Kind != shm.KindLock:
-		return fmt.Errorf("%w: the lock in its options is the own lock of a %v; share one that NewLock made", shm.ErrMismatch, shared.Kind)
+		return fmt.Errorf("%w: the lock in its options belongs to one object, of kind %v; share one that NewLock made", shm.ErrMismatch, shared.Kind)
 	}
 	o, err := object.OpenHandle(shared, shm.KindLock, fingerprint)
 	if err != nil {

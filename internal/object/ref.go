@@ -4,6 +4,7 @@
 package object
 
 import (
+	"encoding"
 	"errors"
 	"sync/atomic"
 
@@ -21,6 +22,14 @@ type Core[C any] interface {
 	Use(o *Object) error
 	// Object returns the argument of Use.
 	Object() *Object
+}
+
+// A Marshaler is implemented by every object that can be passed to other processes.
+type Marshaler interface {
+	encoding.TextMarshaler
+	encoding.TextUnmarshaler
+	encoding.BinaryMarshaler
+	encoding.BinaryUnmarshaler
 }
 
 // A Ref is a program's reference to an object: a pointer to its core, nil if it is closed. The zero
