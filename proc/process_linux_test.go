@@ -378,8 +378,8 @@ func TestError(t *testing.T) {
 		{"wrapped", "outer: inner: custom error of the test", []error{errCustom}, []error{io.EOF}},
 		{"joined", "context canceled\ncontext deadline exceeded", []error{context.Canceled, context.DeadlineExceeded}, nil},
 		{
-			"mp's", "barrier is broken\nqueue is shut down\ntoo long for the byte string\ninvalid size",
-			[]error{psync.ErrBroken, ring.ErrShutdown, array.ErrTooLong, shm.ErrSize}, []error{psync.ErrHeld},
+			"mp's", "barrier is broken\nqueue is shut down\ntext is too large\ninvalid size",
+			[]error{psync.ErrBroken, ring.ErrShutdown, array.ErrTooLarge, shm.ErrSize}, []error{psync.ErrHeld},
 		},
 		{"not mine", "proc: closed", []error{proc.ErrClosed}, []error{fs.ErrClosed}},
 		{"no file", "open /nonexistent/file: no such file or directory", []error{fs.ErrNotExist, syscall.ENOENT}, []error{fs.ErrExist}},

@@ -35,7 +35,7 @@ type wireError struct {
 }
 
 func encodeError(err error) ([]byte, error) {
-	w := wireError{Message: err.Error(), Chain: chain(nil, err), Known: known.Keys(err)}
+	w := wireError{Message: err.Error(), Chain: chain(nil, err), Known: known.Texts(err)}
 	if errno := syscall.Errno(0); errors.As(err, &errno) {
 		w.Errno = uint(errno)
 	}

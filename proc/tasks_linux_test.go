@@ -88,7 +88,7 @@ var fail = proc.Register("fail", func(_ context.Context, name string) (struct{},
 		"EOF":      func() error { return io.EOF },
 		"wrapped":  func() error { return fmt.Errorf("outer: %w", fmt.Errorf("inner: %w", errCustom)) },
 		"joined":   func() error { return errors.Join(context.Canceled, context.DeadlineExceeded) },
-		"mp's":     func() error { return errors.Join(psync.ErrBroken, ring.ErrShutdown, array.ErrTooLong, shm.ErrSize) },
+		"mp's":     func() error { return errors.Join(psync.ErrBroken, ring.ErrShutdown, array.ErrTooLarge, shm.ErrSize) },
 		"not mine": func() error { return fmt.Errorf("%w", proc.ErrClosed) },
 		"no file": func() error {
 			_, err := os.Open("/nonexistent/file")
