@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
@@ -78,8 +79,14 @@ func (h *heritage) run() int {
 		os.Exit(1)
 	}()
 
+	if crash.Enabled {
+		crash.At(crash.InitReceived)
+	}
 	if err := h.prepare(); err != nil {
 		return h.fail(err)
+	}
+	if crash.Enabled {
+		crash.At(crash.InitAdopted)
 	}
 	run := findTask(request.task)
 	if run == nil {

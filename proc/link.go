@@ -5,6 +5,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
@@ -42,12 +43,21 @@ func (l *link) converse() {
 
 // handOver sends the child its files, and closes this process's descriptors of its parties.
 func (l *link) handOver() error {
+	if crash.Enabled {
+		crash.At(crash.StartAccepted)
+	}
 	files := append([]*os.File{l.crash}, l.granted.files()...)
 	if err := sys.SendFiles(l.control, files...); err != nil {
 		return err
 	}
+	if crash.Enabled {
+		crash.At(crash.StartSent)
+	}
 	l.handedOver = true
 	l.granted.release()
+	if crash.Enabled {
+		crash.At(crash.StartReleased)
+	}
 	return nil
 }
 

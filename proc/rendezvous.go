@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
@@ -121,6 +122,9 @@ func connect() *heritage {
 	conn := sys.ConnectToParent(dying)
 	if conn == nil {
 		return nil
+	}
+	if crash.Enabled {
+		crash.At(crash.InitConnected)
 	}
 	files, err := sys.ReceiveFiles(conn)
 	switch {

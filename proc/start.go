@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync/atomic"
 
+	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
@@ -110,8 +111,14 @@ func (p *Process) start(ctx context.Context) (_ *link, err error) {
 		meeting.started(nil)
 		return nil, err
 	}
+	if crash.Enabled {
+		crash.At(crash.StartBorn)
+	}
 	// The segments know the child before it has anything of them.
 	l.granted.started(l.PID())
 	meeting.started(l)
+	if crash.Enabled {
+		crash.At(crash.StartAwaited)
+	}
 	return l, nil
 }
