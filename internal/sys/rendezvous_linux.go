@@ -2,8 +2,8 @@ package sys
 
 import (
 	"errors"
-	"fmt"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -12,7 +12,7 @@ import (
 
 // rendezvousNames is how many names a Listener tries. Any process of the network
 // namespace may bind them, so the first need not be free.
-const rendezvousNames = 16
+const rendezvousNames = 8
 
 // A Listener is a socket at which the children of this process find it, by a name
 // made of its process id and PID namespace: see ConnectToParent.
@@ -42,7 +42,15 @@ func ListenForChildren() (*Listener, error) {
 
 // rendezvous returns the nth name at which the process pid may listen.
 func rendezvous(pid, n int) *unix.SockaddrUnix {
-	return &unix.SockaddrUnix{Name: fmt.Sprintf("@mp-proc-%x-%d-%d", PIDNamespace(), pid, n)}
+	// Every program that calls Init comes here: package fmt would cost more than all the rest.
+	name := []byte("@mp-proc-")
+	for i, part := range []uint64{PIDNamespace(), uint64(pid), uint64(n)} {
+		if i > 0 {
+			name = append(name, '-')
+		}
+		name = strconv.AppendUint(name, part, 10)
+	}
+	return &unix.SockaddrUnix{Name: string(name)}
 }
 
 // Refresh makes the socket show the present credentials of this process to those
@@ -97,42 +105,51 @@ func ConnectToParent(patient bool) *os.File {
 		return nil // in another PID namespace
 	}
 	for {
-		busy := false
-		for n := range rendezvousNames {
-			conn, err := connect(parent, n)
-			switch {
-			case conn != nil:
-				return conn
-			case err == unix.EAGAIN:
-				busy = true
-			case err != nil && err != unix.ECONNREFUSED:
-				return nil
-			}
-		}
-		if !busy || !patient || os.Getppid() != parent {
-			return nil
+		conn, busy := connect(parent)
+		if conn != nil || !busy || !patient || os.Getppid() != parent {
+			return conn
 		}
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// connect connects to the nth name of the process parent. It returns nil, nil if
-// another process listens there.
-func connect(parent, n int) (*os.File, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
+// connect tries each name of the process parent once. It reports whether one that did not accept may be the parent.
+func connect(parent int) (conn *os.File, busy bool) {
+	fd := -1
+	defer func() {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}()
+	for n := range rendezvousNames {
+		if fd < 0 {
+			var err error
+			if fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
+				return nil, busy
+			}
+		}
+		switch err := unix.Connect(fd, rendezvous(parent, n)); err {
+		case nil:
+			if isParent(fd, parent) {
+				conn, fd = os.NewFile(uintptr(fd), "control"), -1
+				return conn, false
+			}
+			unix.Close(fd) // of a stranger
+			fd = -1
+		case unix.EAGAIN:
+			busy = true
+		case unix.ECONNREFUSED: // no process listens there
+		default:
+			return nil, busy
+		}
 	}
-	if err := unix.Connect(fd, rendezvous(parent, n)); err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
+	return nil, busy
+}
+
+// isParent reports whether the process at the other end of a connection is the parent of this one.
+func isParent(fd, parent int) bool {
 	peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-	if err != nil || int(peer.Pid) != parent || !trusted(int(peer.Uid)) || os.Getppid() != parent {
-		unix.Close(fd)
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), "control"), nil
+	return err == nil && int(peer.Pid) == parent && trusted(int(peer.Uid)) && os.Getppid() == parent
 }
 
 // trusted reports whether uid may be the user of this process's parent. The
