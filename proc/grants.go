@@ -78,10 +78,10 @@ func (g grants) started(pid int) {
 	}
 }
 
-// close closes this process's descriptors of the parties, which are the child's.
-func (g grants) close() {
+// release says that the child has the files.
+func (g grants) release() {
 	for _, one := range g {
-		one.File().Close()
+		_ = one.Release() // the descriptor is gone even if closing it fails
 	}
 }
 

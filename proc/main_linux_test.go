@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"syscall"
@@ -43,6 +44,15 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	case "hang early":
 		time.Sleep(time.Hour)
+	case "exec":
+		os.Setenv(modeEnv, "")
+		panic(syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
+	case "close stdout":
+		os.Exit(mainClosingStdout())
+	case "plain when read":
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		fmt.Println("asks")
+		fallthrough
 	case "plain":
 		proc.Init()
 		fmt.Printf("plain %q", proc.Self())

@@ -2,12 +2,12 @@ package proc
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"sync/atomic"
 
+	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
@@ -35,8 +35,8 @@ func newProcess(task string, input []byte, seen []sighting, options *Options) *P
 // goes wrong in the child before its task runs is an error of Join. ctx bounds the
 // start only.
 //
-// The child gets nothing of this process but its environment, the standard
-// files and the memory that the input names. It is killed when this process
+// The child inherits nothing of this process but its environment and the standard
+// files. In Init it gets the memory that the input names. It is killed when this process
 // ends, however that happens.
 //
 // It fails with ErrNoInit, ErrAlreadyStarted, ErrClosed, the error of ctx, an
@@ -64,9 +64,8 @@ func (p *Process) Start(ctx context.Context) error {
 	p.state = started
 	p.child = child.Child
 	addChild(p)
-	// The input belongs to the goroutine that sends it, from here on.
-	go p.supervise(child, request{p.task, p.name, p.identity, p.input})
 	p.input, p.seen = nil, nil
+	go p.supervise(child)
 	return nil
 }
 
@@ -84,9 +83,8 @@ func (p *Process) enter() error {
 	return nil
 }
 
-// start makes the process. Its task does not run yet: the child waits for the
-// frames that send writes.
-func (p *Process) start(ctx context.Context) (*link, error) {
+// start makes the process. Its task does not run before the child has connected.
+func (p *Process) start(ctx context.Context) (_ *link, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -95,34 +93,32 @@ func (p *Process) start(ctx context.Context) (*link, error) {
 		return nil, err
 	}
 	defer files.null.Close()
-	threads, err := theStarter()
-	if err != nil {
-		return nil, err
-	}
-	crash, err := sys.CrashFile()
-	if err != nil {
-		return nil, err
-	}
-	granted, err := grantAll(p.seen)
-	if err != nil {
-		return nil, errors.Join(err, crash.Close())
-	}
-	l := &link{crash: crash, granted: granted, reported: make(chan struct{})}
-	reception.mu.Lock()
-	defer reception.mu.Unlock()
-	err = openReception()
-	if err == nil {
-		var pid int
-		pid, err = threads.start(ctx, os.Args, environment(os.Environ(), p.options.Env), p.options.Dir, files.standard)
-		if err == nil {
-			l.Child, err = sys.NewChild(pid)
+	l := &link{request: request{p.task, p.name, p.identity, p.input}, said: make(chan report, 1)}
+	defer func() {
+		if err != nil {
+			l.close()
 		}
+	}()
+	if l.crash, err = sys.CrashFile(); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, errors.Join(err, crash.Close(), granted.cancel())
+	if l.granted, err = grantAll(p.seen); err != nil {
+		return nil, err
 	}
-	// The segments know the child before it does anything with them: it has nothing of them yet.
-	granted.started(l.PID())
-	reception.expected[l.PID()] = l
+	meeting.expect()
+	env := environment(os.Environ(), p.options.Env)
+	if l.Child, err = theStarter.start(ctx, os.Args, env, p.options.Dir, files.standard); err != nil {
+		meeting.started(nil)
+		return nil, err
+	}
+	if crash.Enabled {
+		crash.At(crash.StartBorn)
+	}
+	// The segments know the child before it has anything of them.
+	l.granted.started(l.PID())
+	meeting.started(l)
+	if crash.Enabled {
+		crash.At(crash.StartAwaited)
+	}
 	return l, nil
 }

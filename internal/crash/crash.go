@@ -111,6 +111,14 @@ const (
 	WaitGroupCounted // total written, log not empty
 	WaitGroupCleared // log empty, nobody woken
 	WaitGroupWaiting // the gate says that somebody waits
+	StartBorn        // the child exists, its parent does not await it yet
+	StartAwaited     // the child is awaited
+	StartAccepted    // the child's connection is taken, nothing was sent
+	StartSent        // the files were sent, the parent's descriptors of the parties are open
+	StartReleased    // these are closed, the request was not sent
+	InitConnected    // the child is connected, nothing was received
+	InitReceived     // the child has its files, and is attached to no segment
+	InitAdopted      // the child is attached, its task does not run yet
 	numPoints
 )
 
@@ -132,6 +140,8 @@ var names = [numPoints]string{
 	"BarrierSeated", "BarrierFull", "BarrierActing", "BarrierActed", "BarrierPassed", "BarrierBroke", "BarrierLeft", "BarrierReset", "BarrierWaiting",
 	"RWLockJoined", "RWLockQueued", "RWLockLeft", "RWLockOwned", "RWLockStalled", "RWLockWanted", "RWLockDraining", "RWLockWriting", "RWLockFreed", "RWLockTold",
 	"WaitGroupLogged", "WaitGroupHalf", "WaitGroupApplied", "WaitGroupCounted", "WaitGroupCleared", "WaitGroupWaiting",
+	"StartBorn", "StartAwaited", "StartAccepted", "StartSent", "StartReleased",
+	"InitConnected", "InitReceived", "InitAdopted",
 }
 
 // Env is the environment variable that names the point to die at.
