@@ -66,7 +66,7 @@ func Wait(ctx context.Context, addr *atomic.Uint32, val uint32) error {
 // error if ctx is done and no word has changed. It panics unless it gets 1 to MaxWords words.
 //
 // Where the kernel has no futex_waitv (before Linux 5.16, and in some sandboxes), WaitAny sleeps on
-// the first word and polls the others, after 1 ms at first and every 32 ms later.
+// the first word and polls the others, at intervals that grow from 1 ms to 32 ms.
 func WaitAny(ctx context.Context, words ...Word) (int, error) {
 	i, err := waitAny(ctx, words, 0)
 	return i, failed("WaitAny", err)
