@@ -90,7 +90,7 @@ func (h *heritage) run() int {
 	}
 	run := findTask(request.task)
 	if run == nil {
-		return h.fail(fmt.Errorf("%w: %q", ErrUnknownTask, request.task))
+		return h.fail(fmt.Errorf("task %q: %w", request.task, ErrUnknownTask))
 	}
 	return h.call(ctx, run, request.input)
 }

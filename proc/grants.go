@@ -24,7 +24,7 @@ func grantAll(seen []sighting) (grants, error) {
 		if attached[id] == nil {
 			seg, ok := object.Find(id)
 			if !ok && s.object {
-				return nil, fmt.Errorf("a %v of the input: %w", s.handle.Kind, os.ErrClosed)
+				return nil, fmt.Errorf("a %v of the input was closed after New: %w", s.handle.Kind, os.ErrClosed)
 			}
 			if !ok {
 				continue
@@ -99,7 +99,7 @@ func (g grants) cancel() error {
 func adoptAll(files []*os.File) error {
 	for _, f := range files {
 		if _, err := object.Adopt(f); err != nil {
-			return fmt.Errorf("proc: segment of the input: %w", err)
+			return fmt.Errorf("segment of the input: %w", err)
 		}
 	}
 	return nil

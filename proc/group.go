@@ -111,7 +111,7 @@ func (g *Group) enter() bool {
 	switch {
 	case g.err != nil:
 	case g.waited:
-		g.err = fmt.Errorf("proc: Go after Wait of the group: %w", os.ErrClosed)
+		g.err = fmt.Errorf("proc: Go of a group: Wait has returned, make another group: %w", os.ErrClosed)
 	case g.ctx.Err() != nil:
 		g.fail(g.contextError())
 	default:
@@ -157,7 +157,9 @@ func (g *Group) supervise(p *Process) error {
 	return p.Join(context.Background())
 }
 
-func (g *Group) contextError() error { return fmt.Errorf("proc: group: %w", context.Cause(g.ctx)) }
+func (g *Group) contextError() error {
+	return fmt.Errorf("proc: Wait of a group: its context is done: %w", context.Cause(g.ctx))
+}
 
 // fail notes the first failure, and cancels the context. g.mu is held.
 func (g *Group) fail(err error) {

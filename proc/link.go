@@ -26,7 +26,7 @@ func (l *link) converse() {
 	if err := l.handOver(); err != nil {
 		var r report
 		if !sys.IsGone(err) {
-			r.err = fmt.Errorf("proc: %s: files for the child: %w", l.request.name, err)
+			r.err = failed("Join", l.request.name, fmt.Errorf("it was killed, since it could not be sent its files: %w", err))
 		}
 		_ = l.Signal(syscall.SIGKILL) // it waits for the files
 		l.said <- r

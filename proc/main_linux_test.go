@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"runtime"
 	"syscall"
@@ -44,6 +45,11 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	case "hang early":
 		time.Sleep(time.Hour)
+	case "start without init":
+		os.Exit(printStart(proc.ErrNoInit))
+	case "start without proc":
+		proc.Init()
+		os.Exit(printStart(fs.ErrNotExist))
 	case "exec":
 		os.Setenv(modeEnv, "")
 		panic(syscall.Exec("/proc/self/exe", os.Args, os.Environ()))

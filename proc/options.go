@@ -3,6 +3,8 @@ package proc
 import (
 	"fmt"
 	"os"
+	"strings"
+	"syscall"
 )
 
 // Options of a process. The zero value and nil are the defaults.
@@ -23,6 +25,16 @@ type Options struct {
 	// os.Stdout and os.Stderr; /dev/null also in place of these if this process has closed them. They may be
 	// closed as soon as Start has returned. If one of them is closed before, Start fails with os.ErrClosed.
 	Stdin, Stdout, Stderr *os.File
+}
+
+// check returns an error if the kernel could not take the options.
+func (o *Options) check() error {
+	for i, kv := range o.Env {
+		if strings.IndexByte(kv, 0) >= 0 {
+			return fmt.Errorf("Options.Env[%d] has a zero byte: %w", i, syscall.EINVAL)
+		}
+	}
+	return nil
 }
 
 // A standard is a child's standard files.

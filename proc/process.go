@@ -2,7 +2,6 @@ package proc
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"syscall"
 
@@ -102,7 +101,7 @@ func (p *Process) ExitCode() (code int, exited bool) {
 //
 // It may be called any number of times.
 func (p *Process) Join(ctx context.Context) error {
-	if err := p.check(); err != nil {
+	if err := p.check("Join"); err != nil {
 		return err
 	}
 	if p.ended() {
@@ -112,19 +111,19 @@ func (p *Process) Join(ctx context.Context) error {
 	case <-p.done:
 		return p.outcome.err
 	case <-ctx.Done():
-		return fmt.Errorf("proc: join %s: %w", p.name, ctx.Err())
+		return failed("Join", p.name, ctx.Err())
 	}
 }
 
 // check returns ErrNotStarted or ErrClosed if the process is that.
-func (p *Process) check() error {
+func (p *Process) check(op string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case p.closed:
-		return fmt.Errorf("%w: %s", ErrClosed, p.name)
+		return failed(op, p.name, ErrClosed)
 	case p.state != started:
-		return fmt.Errorf("%w: %s", ErrNotStarted, p.name)
+		return failed(op, p.name, ErrNotStarted)
 	}
 	return nil
 }
@@ -132,18 +131,18 @@ func (p *Process) check() error {
 // Terminate sends SIGTERM, which ends the process unless its task handles that
 // signal. It does not wait. It does nothing if the process has ended. It fails
 // with ErrNotStarted or ErrClosed.
-func (p *Process) Terminate() error { return p.signal(syscall.SIGTERM) }
+func (p *Process) Terminate() error { return p.signal("Terminate", syscall.SIGTERM) }
 
 // Kill sends SIGKILL, which ends the process. It does not wait. It does nothing
 // if the process has ended. It fails with ErrNotStarted or ErrClosed.
-func (p *Process) Kill() error { return p.signal(syscall.SIGKILL) }
+func (p *Process) Kill() error { return p.signal("Kill", syscall.SIGKILL) }
 
-func (p *Process) signal(sig syscall.Signal) error {
-	if err := p.check(); err != nil {
+func (p *Process) signal(op string, sig syscall.Signal) error {
+	if err := p.check(op); err != nil {
 		return err
 	}
 	if err := p.child.Signal(sig); err != nil {
-		return fmt.Errorf("proc: %s: %w", p.name, err)
+		return failed(op, p.name, err)
 	}
 	return nil
 }
@@ -155,7 +154,7 @@ func (p *Process) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state == starting || p.state == started && !p.ended() {
-		return fmt.Errorf("%w: %s", ErrRunning, p.name)
+		return failed("Close", p.name, ErrRunning)
 	}
 	p.closed = true
 	p.input, p.seen = nil, nil

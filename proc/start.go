@@ -2,7 +2,6 @@ package proc
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"strconv"
 	"sync/atomic"
@@ -46,14 +45,14 @@ func newProcess(task string, input []byte, seen []sighting, options *Options) *P
 // errors.ErrUnsupported.
 func (p *Process) Start(ctx context.Context) error {
 	if !initCalled.Load() {
-		return ErrNoInit
+		return failed("Start", p.name, ErrNoInit)
 	}
 	if err := p.enter(); err != nil {
 		return err
 	}
 	child, err := p.start(ctx)
 	if err != nil {
-		err = fmt.Errorf("proc: start %s: %w", p.name, err)
+		err = failed("Start", p.name, err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -75,9 +74,9 @@ func (p *Process) enter() error {
 	defer p.mu.Unlock()
 	switch {
 	case p.closed:
-		return fmt.Errorf("%w: %s", ErrClosed, p.name)
+		return failed("Start", p.name, ErrClosed)
 	case p.state != fresh:
-		return fmt.Errorf("%w: %s", ErrAlreadyStarted, p.name)
+		return failed("Start", p.name, ErrAlreadyStarted)
 	}
 	p.state = starting
 	return nil
@@ -86,6 +85,9 @@ func (p *Process) enter() error {
 // start makes the process. Its task does not run before the child has connected.
 func (p *Process) start(ctx context.Context) (_ *link, err error) {
 	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := p.options.check(); err != nil {
 		return nil, err
 	}
 	files, err := p.options.files()

@@ -38,14 +38,14 @@ func (p *Process) judge(l *link, connected bool, said report) outcome {
 	case err != nil && said.returned:
 		// Another part of the program has reaped the child. What the task returned had arrived.
 	case err != nil:
-		o.err = fmt.Errorf("proc: %s: its exit code is unknown, since another part of this program has reaped it: %w", p.name, err)
+		o.err = failed("Join", p.name, fmt.Errorf("its exit code is unknown: another part of this program has reaped it, or it ignores SIGCHLD: %w", err))
 	case code != 0:
 		o.returned = false
 		if o.err = crashError(p.name, l.crash); o.err == nil {
 			o.err = &ExitError{Process: p.name, Code: code}
 		}
 	case !connected:
-		o.err = fmt.Errorf("%w before the child ended: %s", ErrNoInit, p.name)
+		o.err = failed("Join", p.name, fmt.Errorf("it ended with exit code 0: %w", ErrNoInit))
 	}
 	return o
 }

@@ -47,7 +47,7 @@ func Register[In, Out any](name string, f func(ctx context.Context, in In) (Out,
 	registry.tasks[name] = func(ctx context.Context, input []byte) ([]byte, error) {
 		in, err := decode[In](input)
 		if err != nil {
-			return nil, fmt.Errorf("proc: input of task %q: %w", name, err)
+			return nil, fmt.Errorf("input of task %q: %w", name, err)
 		}
 		out, err := f(ctx, in)
 		if err != nil {
@@ -55,7 +55,7 @@ func Register[In, Out any](name string, f func(ctx context.Context, in In) (Out,
 		}
 		result, err := pack(&out)
 		if err != nil {
-			return nil, fmt.Errorf("proc: result of task %q: %w", name, err)
+			return nil, fmt.Errorf("result of task %q: %w", name, err)
 		}
 		return result, nil
 	}
@@ -111,7 +111,7 @@ func (t *Task[In, Out]) encode(in In) (input []byte, seen []sighting, err error)
 		input, err = encode(in)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("proc: input of task %q: %w", t.name, err)
+		return nil, nil, fmt.Errorf("proc: New of task %q: %w", t.name, err)
 	}
 	return input, seen, nil
 }
