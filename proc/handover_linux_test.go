@@ -42,6 +42,21 @@ func TestManySegments(t *testing.T) {
 	}
 }
 
+// A child that may not open as many files as it gets says so.
+func TestTooFewFiles(t *testing.T) {
+	var in []*shm.Segment
+	for range 300 {
+		in = append(in, anonymous(t, nil))
+	}
+	p := start(t, countParties, in, &proc.Options{Env: []string{modeEnv + "=few files"}})
+	var remote *proc.RemoteError
+	if err := p.Join(within(t)); !errors.As(err, &remote) || !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("Join: %v, want EMFILE from the child", err)
+	}
+	wantExit(t, p.Process, 1)
+	wantParties(t, in[0], "after the end", 1)
+}
+
 // A child that runs another program before Init, here the same one, is a child as that program.
 func TestExecBeforeInit(t *testing.T) {
 	seg := anonymous(t, nil)
