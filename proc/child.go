@@ -15,7 +15,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
-// initCalled: this program calls Init, so that its children can.
+// initCalled is true once this program has called Init: then its children do, too.
 var initCalled atomic.Bool
 
 // self is this process's part in the tree of processes, in a child. It is set
@@ -59,8 +59,12 @@ type heritage struct {
 	err     error // why it did not get all
 }
 
-// run is what a child does; the result is its exit code.
+// run reads the request and runs the task. It returns the exit code.
 func (h *heritage) run() int {
+	if h.err != nil {
+		// Where the request begins is unknown.
+		return h.fail(fmt.Errorf("receive the files from the parent: %w", h.err))
+	}
 	in := bufio.NewReader(h.control)
 	request, err := readRequest(in)
 	if err != nil {
@@ -95,11 +99,8 @@ func (h *heritage) run() int {
 	return h.call(ctx, run, request.input)
 }
 
-// prepare makes ready what the task relies on.
+// prepare sets the crash output and attaches this process to the segments of the input.
 func (h *heritage) prepare() error {
-	if h.err != nil {
-		return fmt.Errorf("receive the files of the parent: %w", h.err)
-	}
 	if err := debug.SetCrashOutput(h.crash, debug.CrashOptions{}); err != nil {
 		return fmt.Errorf("crash output: %w", err)
 	}
@@ -107,8 +108,8 @@ func (h *heritage) prepare() error {
 	return adoptAll(h.grants)
 }
 
-// call runs the task and tells the parent what came of it. A panic goes on after
-// that, so that it is printed, and ends the process, as in any Go program.
+// call runs the task and sends the parent its result, error or panic. It then panics
+// again, so that the runtime prints the panic and ends the process, as in any Go program.
 func (h *heritage) call(ctx context.Context, run runner, input []byte) (code int) {
 	finished := false
 	defer func() {
@@ -120,7 +121,7 @@ func (h *heritage) call(ctx context.Context, run runner, input []byte) (code int
 			os.Exit(h.fail(errors.New("task called runtime.Goexit")))
 		}
 		if text, err := encodePanic(v, debug.Stack()); err == nil {
-			_ = h.tell(framePanic, text) // the parent is dead: so are we
+			_ = h.tell(framePanic, text) // an error means that the parent is dead, and this process about to be
 		}
 		panic(v)
 	}()
@@ -134,15 +135,15 @@ func (h *heritage) call(ctx context.Context, run runner, input []byte) (code int
 	return code
 }
 
-// fail tells the parent the task's error and returns the exit code for it.
+// fail sends the parent the task's error and returns the exit code for it.
 func (h *heritage) fail(err error) int {
 	if text, err := encodeError(err); err == nil {
-		_ = h.tell(frameError, text) // the parent is dead: so are we
+		_ = h.tell(frameError, text) // an error means that the parent is dead, and this process about to be
 	}
 	return 1
 }
 
-// tell sends one frame, a small one by a single system call.
+// tell sends one frame. It sends a small one by a single system call.
 func (h *heritage) tell(kind byte, payload []byte) error {
 	w := bufio.NewWriter(h.control)
 	if err := writeFrame(w, kind, payload); err != nil {

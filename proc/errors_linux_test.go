@@ -226,7 +226,7 @@ func (e printedError) Unwrap() error { return e.is }
 // printed runs a command that prints "SENTINEL? MESSAGE", and returns the message as an error.
 func printed(t *testing.T, cmd *exec.Cmd, is error) error {
 	t.Helper()
-	out, err := cmd.CombinedOutput()
+	out, err := cmd.Output() // the race detector may write to the standard error
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

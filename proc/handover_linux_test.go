@@ -8,8 +8,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -40,6 +42,21 @@ func TestManySegments(t *testing.T) {
 	if want := 2 * len(in); n != want || err != nil {
 		t.Errorf("Result = %d, %v, want %d", n, err, want)
 	}
+}
+
+// A child that may not open as many files as it gets says so.
+func TestTooFewFiles(t *testing.T) {
+	var in []*shm.Segment
+	for range 300 {
+		in = append(in, anonymous(t, nil))
+	}
+	p := start(t, countParties, in, &proc.Options{Env: []string{modeEnv + "=few files"}})
+	var remote *proc.RemoteError
+	if err := p.Join(within(t)); !errors.As(err, &remote) || !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("Join: %v, want EMFILE from the child", err)
+	}
+	wantExit(t, p.Process, 1)
+	wantParties(t, in[0], "after the end", 1)
 }
 
 // A child that runs another program before Init, here the same one, is a child as that program.
@@ -104,6 +121,40 @@ func mainClosingStdout() int {
 	os.Stdout.Close()
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	return 0
+}
+
+// Programs of mp that this process starts by other means, while it starts children, are not children.
+func TestPlainAmongChildren(t *testing.T) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	for i := range 8 {
+		all.Go(func() {
+			for range 5 {
+				c, err := echoInt.Start(within(t), i, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if n, err := c.Result(within(t)); n != i || err != nil {
+					t.Errorf("Result = %d, %v, want %d", n, err, i)
+				}
+			}
+		})
+		all.Go(func() {
+			for range 5 {
+				cmd := exec.CommandContext(within(t), "/proc/self/exe")
+				cmd.Env = append(os.Environ(), modeEnv+"=plain")
+				// Even with the mark of a child.
+				cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL * syscall.Signal(i%2)}
+				runtime.LockOSThread() // to whose end the mark refers
+				out, err := cmd.Output()
+				runtime.UnlockOSThread()
+				if string(out) != `plain ""` || err != nil {
+					t.Errorf("the program printed %q, %v", out, err)
+				}
+			}
+		})
+	}
 }
 
 // hostOfPlain stops itself while a program that it has started, which uses mp but is not its child, asks it

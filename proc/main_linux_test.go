@@ -50,6 +50,10 @@ func TestMain(m *testing.M) {
 	case "start without proc":
 		proc.Init()
 		os.Exit(printStart(fs.ErrNotExist))
+	case "few files":
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 20, Max: 20}); err != nil {
+			panic(err)
+		}
 	case "exec":
 		os.Setenv(modeEnv, "")
 		panic(syscall.Exec("/proc/self/exe", os.Args, os.Environ()))

@@ -9,9 +9,9 @@ import (
 
 // Options of a process. The zero value and nil are the defaults.
 type Options struct {
-	// Name is for people: several processes may have the same. The default is
-	// the task's name with a number ("greet-1", and "greet-1:2" for the second
-	// child of the first).
+	// Name is used in errors and by Self. Several processes may have the same. The
+	// default is the task's name with a number: "greet-1", and "greet-1:2" for the
+	// second child of that process.
 	Name string
 
 	// Env ("KEY=value") is added to the environment of this process, which the
@@ -21,9 +21,10 @@ type Options struct {
 	// Dir is the child's working directory. The default is this process's.
 	Dir string
 
-	// Stdin, Stdout and Stderr are the child's. The defaults are /dev/null,
-	// os.Stdout and os.Stderr; /dev/null also in place of these if this process has closed them. They may be
-	// closed as soon as Start has returned. If one of them is closed before, Start fails with os.ErrClosed.
+	// Stdin, Stdout and Stderr are the child's standard files. The defaults are
+	// /dev/null, os.Stdout and os.Stderr, or /dev/null if this process has closed
+	// these. The files may be closed as soon as Start has returned. If one of them
+	// was closed before, Start fails with os.ErrClosed.
 	Stdin, Stdout, Stderr *os.File
 }
 
@@ -37,10 +38,10 @@ func (o *Options) check() error {
 	return nil
 }
 
-// A standard is a child's standard files.
+// standard is a child's standard files.
 type standard struct {
 	standard [3]*os.File
-	null     *os.File
+	null     *os.File // to be closed after the start
 }
 
 // files returns the standard files of a child.

@@ -10,29 +10,36 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
-// A child inherits nothing of its parent but descriptors 0, 1 and 2, no variable
-// included: what the child's packages do and start before Init must get nothing
-// that belongs to the child. Instead the child comes to fetch it:
+// A rendezvous is the parent's side of the protocol by which a child gets its files and
+// its request. A child inherits descriptors 0, 1 and 2 alone, and no variable says that it
+// is a child. So the packages that are initialized before Init, and the programs that they
+// start, get nothing that belongs to the child. The protocol:
 //
 //  1. The parent listens at a name that its children can compute from its process id.
 //  2. The parent starts the child, and awaits its process id.
 //  3. In Init the child connects. The kernel tells the child that the listener is
 //     its parent, and the parent which process has connected.
 //  4. The parent takes the connection if it awaits that process, and refuses it
-//     otherwise; while a start is under way, a connection that it does not know yet
-//     is held until that start is done. A process is taken only once.
+//     otherwise. While a start is under way, the parent holds a connection of an unknown
+//     process until that start is done. It takes each process only once.
 //  5. The parent sends the files and the request over the connection (see wire.go),
 //     and only then closes its descriptors of the child's parties.
 //
 // A process that does not find its parent listening, or is refused, is an ordinary
-// program. One whose parent dies before it has answered is that, too, unless the
-// kernel kills it with its parent.
+// program. So is a process whose parent dies before it has answered, unless the kernel
+// kills the process with its parent.
 //
-//	killed after | then
-//	the parent, 2 to 5 | the kernel kills the child
-//	the child, 2 to 3  | the parent sees its end, and ends its parties
-//	the child, 4       | the connection breaks; the same
-//	the child, 5       | the parties' locks are the child's: its death ends them
+//	killed after           | then
+//	1, parent              | there is no child
+//	2 to 5, parent         | the kernel drops the parent's locks and kills the child
+//	2, before its pid is   | the same; parties whose peers do not know the pid are found
+//	published, parent      | dead by the scan, within a second
+//	2 or 3, child          | the parent sees the child's end, and ends its parties
+//	4, child               | sending fails, and the same
+//	5, child               | the kernel drops the locks with the child's descriptors
+//
+// While the parent is stopped, the child and any other program of mp that the parent has
+// started wait in Init.
 type rendezvous struct {
 	mu       sync.Mutex
 	starting int           // starts under way, whose child is not awaited yet
@@ -56,7 +63,7 @@ func (r *rendezvous) expect() {
 	r.starting++
 }
 
-// started says that a start is done: l is the child, or nil if there is none.
+// started ends a start. l is the child, or nil if the start has failed.
 func (r *rendezvous) started(l *link) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -71,8 +78,8 @@ func (r *rendezvous) started(l *link) {
 	}
 }
 
-// forget ends the waiting for l, whose process id may be given to another process
-// from then on. It reports whether the child had connected.
+// forget stops awaiting l, whose process id the kernel may give to another process from
+// then on. It reports whether the child has connected.
 func (r *rendezvous) forget(l *link) (connected bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

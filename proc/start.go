@@ -30,19 +30,26 @@ func newProcess(task string, input []byte, seen []sighting, options *Options) *P
 }
 
 // Start starts the process: the executable of this program, run again with the
-// arguments in os.Args. It returns as soon as the process exists. What
-// goes wrong in the child before its task runs is an error of Join. ctx bounds the
-// start only.
+// arguments in os.Args. It returns as soon as the process exists. Join reports what goes
+// wrong in the child before its task runs. ctx bounds the start only.
 //
 // The child inherits nothing of this process but its environment and the standard
 // files. In Init it gets the memory that the input names. It is killed when this process
 // ends, however that happens.
 //
-// It fails with ErrNoInit, ErrAlreadyStarted, ErrClosed, the error of ctx, an
-// error of the kernel, os.ErrClosed or fs.ErrNotExist if an object of the input
-// has been closed or removed since New, or shm.ErrParties. Nothing was started
-// then, and apart from ErrAlreadyStarted and ErrClosed it may be tried again. On systems other than Linux it fails with
-// errors.ErrUnsupported.
+// If Start fails it has started nothing. It returns
+//
+//   - ErrNoInit, if this program has not called Init,
+//   - ErrAlreadyStarted, or ErrClosed after Close,
+//   - os.ErrClosed, if an object of the input was closed since New, or if Stdin, Stdout or
+//     Stderr of Options is closed,
+//   - fs.ErrNotExist, if an object of the input was removed since New, if Options.Dir does
+//     not exist, or if /proc is not mounted,
+//   - shm.ErrParties, if a segment of the input has as many parties as it may,
+//   - the error of ctx, or an error of the kernel,
+//   - errors.ErrUnsupported, on systems other than Linux.
+//
+// After all but ErrAlreadyStarted and ErrClosed, Start may be called again.
 func (p *Process) Start(ctx context.Context) error {
 	if !initCalled.Load() {
 		return failed("Start", p.name, ErrNoInit)
@@ -68,7 +75,7 @@ func (p *Process) Start(ctx context.Context) error {
 	return nil
 }
 
-// enter makes the caller the one that starts p.
+// enter changes the state of p from fresh to starting.
 func (p *Process) enter() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

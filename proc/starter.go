@@ -53,7 +53,7 @@ func (s *starter) start(ctx context.Context, argv, env []string, dir string, fil
 	return sys.NewChild(birth, s.conn), nil
 }
 
-// open makes the thread and the listener, unless they are there, and has the listener show who this process is now.
+// open makes the thread and the listener unless they exist, and refreshes the credentials that the listener shows.
 func (s *starter) open() error {
 	if s.listener == nil {
 		conn, theirs, err := sys.ControlPair() // this puts the netpoller to use, before the thread looks for it
@@ -74,7 +74,7 @@ func (s *starter) open() error {
 	return s.listener.Refresh()
 }
 
-// A begin is how run has begun.
+// A begin is what run has made, or why it could not.
 type begin struct {
 	listener *sys.Listener
 	private  bool

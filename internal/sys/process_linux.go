@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ControlPair makes the two ends of a stream socket: one for this process, in
-// the netpoller, and one for a child to inherit.
-func ControlPair() (parent, child *os.File, err error) {
+// ControlPair makes a pair of connected stream sockets. The first is in the netpoller,
+// the second blocks.
+func ControlPair() (polled, blocking *os.File, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socketpair", err)
@@ -34,8 +34,8 @@ func ShutdownRead(f *os.File) error {
 	return os.NewSyscallError("shutdown", control(f, func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RD) }))
 }
 
-// CrashFile makes an unnamed file in memory, for a child to write the text of
-// its crash to.
+// CrashFile makes an unnamed file in memory, to which the Go runtime of a child writes
+// the text of a crash.
 func CrashFile() (*os.File, error) {
 	fd, err := unix.MemfdCreate("mp-crash", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -190,7 +190,8 @@ func (s *Starter) handOut(b *Birth) {
 
 const executable = "/proc/self/exe"
 
-// explain says what is wrong where the kernel says only that something is.
+// explain returns an error that names the cause of a failed start. The kernel's own error
+// does not distinguish the working directory from the executable.
 func explain(err error, dir string) error {
 	if dir != "" {
 		if info, serr := os.Stat(dir); serr != nil {
