@@ -10,7 +10,9 @@
 //
 // In such a binary MP_CRASH=name or name:n in the environment makes the
 // process kill itself with SIGKILL when it passes the point for the nth time
-// (the first without a number). MP_CRASH is read once, at the first point.
+// (the first without a number). With stop: before the name it stops itself by
+// SIGSTOP instead, and goes on after SIGCONT. MP_CRASH is read once, at the first
+// point.
 package crash
 
 // A Point is a step of a protocol. The state of shared memory at each is
@@ -144,8 +146,12 @@ var names = [numPoints]string{
 	"InitConnected", "InitReceived", "InitAdopted",
 }
 
-// Env is the environment variable that names the point to die at.
-const Env = "MP_CRASH"
+// Env is the environment variable that names the point to die at, and Stop what
+// comes before the name of a point to stop at.
+const (
+	Env  = "MP_CRASH"
+	Stop = "stop:"
+)
 
 func (p Point) String() string { return names[p] }
 
