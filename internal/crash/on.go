@@ -10,12 +10,12 @@ import (
 	"sync/atomic"
 )
 
-// Enabled tells whether this binary was built with crash points.
+// Enabled reports whether this binary was built with crash points.
 const Enabled = true
 
 var passed atomic.Int64
 
-// wanted reads the point to die at and how often it is to be passed.
+// wanted reads from the environment the name of a point, and at which of its passages the process is to die.
 var wanted = sync.OnceValues(func() (string, int64) {
 	name, count, ok := strings.Cut(os.Getenv(Env), ":")
 	if !ok {
@@ -23,13 +23,12 @@ var wanted = sync.OnceValues(func() (string, int64) {
 	}
 	n, err := strconv.ParseInt(count, 10, 64)
 	if err != nil {
-		panic("crash: " + Env + ": " + err.Error())
+		panic("crash: " + Env + ": want a point or point:n: " + err.Error())
 	}
 	return name, n
 })
 
-// At kills this process with SIGKILL if p is the point named in the
-// environment and has now been passed often enough.
+// At kills this process with SIGKILL if the environment names p and this is the nth time that the process passes it.
 func At(p Point) {
 	name, n := wanted()
 	if name != p.String() || passed.Add(1) != n {
