@@ -89,8 +89,13 @@ func (c *onceCore) Use(o *object.Object) error {
 // Done tells whether a function has succeeded: one load. A closed once is not
 // done.
 func (o *Once) Done() bool {
-	c := o.ref.Load()
-	return c != nil && c.w.done.Load() != 0 && c.Done(nil) == nil
+	if c := o.ref.Load(); c != nil {
+		done := c.w.done.Load() != 0
+		if !c.Closed.Load() {
+			return done
+		}
+	}
+	panic(o.closed("Done"))
 }
 
 // Do calls f, unless a function has succeeded already, and returns nil if it
@@ -109,15 +114,15 @@ func (o *Once) Done() bool {
 func (o *Once) Do(ctx context.Context, f func() error) error {
 	c := o.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return o.closed("Do")
 	}
 	if c.w.done.Load() != 0 {
-		return c.Done(nil)
+		return c.Fail("psync: Do", c.Done(nil))
 	}
 	if _, err := c.mutex.TakeOver(ctx, o.ref.Wanted(c)); err != nil {
-		return c.Done(err)
+		return c.Fail("psync: Do", c.Done(err))
 	}
-	return c.Done(c.run(f))
+	return called(&c.Base, "psync: Do", c.run(f))
 }
 
 // run calls f under the lock, and gives the lock back even if f panics.

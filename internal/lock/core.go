@@ -46,6 +46,8 @@ type Core struct {
 	Mutex robust.Mutex
 	// Takes is true for a lock that ignores deaths.
 	Takes bool
+	// Held is the error of a TryAcquire that found the lock held.
+	Held object.Polled
 }
 
 // Type implements object.Core.

@@ -59,7 +59,7 @@ func run(name string) error {
 	for i := range o.list.Slice() {
 		double(&o.list.Slice()[i])
 	}
-	if err := o.lock.TryAcquire(); err != psync.ErrHeld {
+	if err := o.lock.TryAcquire(); !errors.Is(err, psync.ErrHeld) {
 		return fmt.Errorf("TryAcquire: %v, want ErrHeld", err)
 	}
 	if err := o.ready.Set(); err != nil {
