@@ -52,6 +52,9 @@ const (
 	eventPrint = 1 // version of eventWords
 )
 
+// errIsSet is made here, as a call of closed would keep IsSet from being inlined.
+var errIsSet = object.Closed("psync: IsSet", shm.KindEvent)
+
 type eventCore struct {
 	object.Base
 	w    *eventWords
@@ -97,7 +100,7 @@ func (e *Event) IsSet() bool {
 			return set
 		}
 	}
-	panic(e.closed("IsSet"))
+	panic(errIsSet)
 }
 
 // Set sets the event, if it is not set, and wakes all who wait. It fails with

@@ -49,6 +49,9 @@ const (
 	oncePrint = 1   // version of onceWords
 )
 
+// errDone is made here, as a call of closed would keep Done from being inlined.
+var errDone = object.Closed("psync: Done", shm.KindOnce)
+
 type onceCore struct {
 	object.Base
 	w     *onceWords
@@ -95,7 +98,7 @@ func (o *Once) Done() bool {
 			return done
 		}
 	}
-	panic(o.closed("Done"))
+	panic(errDone)
 }
 
 // Do calls f, unless a function has succeeded already, and returns nil if it
