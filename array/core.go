@@ -92,6 +92,7 @@ func (c *core[T]) Use(o *object.Object) error {
 		return fmt.Errorf("array: %w", err)
 	}
 	if guard != nil {
+		c.Link(guard.Linked())
 		c.lock = guard.Lock().(*psync.Lock)
 	}
 	return nil

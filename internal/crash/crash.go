@@ -50,10 +50,16 @@ const (
 	AttachLocked                    // party lock held, line not written
 	AttachWritten                   // line written, nobody told
 	ObjectClaimed                   // entry MAKING
+	ObjectAllocated                 // cursor moved
 	ObjectReserved                  // memory reserved and zeroed
 	ObjectFilled                    // contents made, entry MAKING
+	ObjectIndexed                   // the index knows the name, entry MAKING
 	ObjectReady                     // entry READY, directory lock held
 	ObjectRemoving                  // entry REMOVED, space not free yet
+	ObjectFreed                     // memory given back, entry REMOVED or MAKING
+	IndexRebuilding                 // seq odd, the index is as it was
+	RecycleBegun                    // no run, the gap is not asked for any more
+	RecycleMoved                    // cursor of the next run, no limit
 	AnnounceDead                    // line says DEAD, nobody told
 	AnnounceMoved                   // epoch moved, nobody woken
 
@@ -122,7 +128,8 @@ var names = [numPoints]string{
 	"PipeReceiveEntered", "PipeReceiveCopied", "PipeReceiveMoved", "PipeReceiveLeft",
 	"SegmentSized", "SegmentWritten", "SegmentAttached", "SegmentLinked",
 	"AttachLocked", "AttachWritten",
-	"ObjectClaimed", "ObjectReserved", "ObjectFilled", "ObjectReady", "ObjectRemoving",
+	"ObjectClaimed", "ObjectAllocated", "ObjectReserved", "ObjectFilled", "ObjectIndexed", "ObjectReady", "ObjectRemoving",
+	"ObjectFreed", "IndexRebuilding", "RecycleBegun", "RecycleMoved",
 	"AnnounceDead", "AnnounceMoved",
 	"ConditionEnqueued", "ConditionReleased", "ConditionWoken", "ConditionReacquired", "ConditionLeft",
 	"ConditionTakenOver", "ConditionHandedOn", "ConditionNotifying", "ConditionNotified",

@@ -16,8 +16,13 @@ import (
 // memory, or a shared one that the object's maker chose. It can't be closed: a method that
 // has acquired it releases it even if the object is closed meanwhile.
 type Guard struct {
-	core *Core
+	core   *Core
+	linked *object.Object
 }
+
+// Linked returns the object of a shared lock, nil if the lock is the object's own.
+// The object's core ends its use.
+func (g *Guard) Linked() *object.Object { return g.linked }
 
 // GuardSize is how many bytes of the object's memory a guard takes.
 const GuardSize = 40
@@ -121,6 +126,7 @@ func OpenGuard(o *object.Object, off int) (*Guard, error) {
 		if err != nil {
 			return nil, err
 		}
+		g.linked = lock
 		return g, g.core.Use(lock)
 	default:
 		return nil, fmt.Errorf("lock of mode %d: %w", mode, shm.ErrCorrupt)

@@ -21,11 +21,14 @@ type Core[C any] interface {
 	Use(o *Object) error
 	// Object returns what Use got.
 	Object() *Object
+	// Detach closes it, and what else Use has opened.
+	Detach() error
 }
 
 // A Ref is a program's hold of an object: its core, or nil when it is closed.
 type Ref[C any, P Core[C]] struct {
 	atomic.Pointer[C] // not behind a method of Ref: each call that is inlined costs a NOP
+	borrowed          atomic.Bool
 }
 
 // New makes an object of size bytes in seg, which init, if it is not nil,
@@ -60,15 +63,22 @@ func (r *Ref[C, P]) Open(seg *shm.Segment, name string) error {
 func (r *Ref[C, P]) Use(o *Object) error {
 	c := new(C)
 	if err := o.UnlessClosed(P(c).Use(o)); err != nil {
+		if P(c).Object() != nil {
+			return errors.Join(err, P(c).Detach())
+		}
 		return errors.Join(err, o.Close())
 	}
-	r.Set(c)
+	r.set(c, false)
 	return nil
 }
 
-// Set refers to a core that is in use already. Who waits through r for the
-// object before gives up.
-func (r *Ref[C, P]) Set(c *C) {
+// Borrow refers to c, which another user will detach: Close of r only ends
+// the reference.
+func (r *Ref[C, P]) Borrow(c *C) { r.set(c, true) }
+
+// set refers to c. Waiters that wait through r for the object before give up.
+func (r *Ref[C, P]) set(c *C, borrowed bool) {
+	r.borrowed.Store(borrowed)
 	if old := r.Swap(c); old != nil {
 		P(old).Object().Table().Wake()
 	}
@@ -113,7 +123,9 @@ func (r *Ref[C, P]) Close() error {
 	if c == nil {
 		return nil
 	}
-	o := P(c).Object()
-	o.Table().Wake()
-	return o.Close()
+	P(c).Object().Table().Wake()
+	if r.borrowed.Load() {
+		return nil
+	}
+	return P(c).Detach()
 }
