@@ -90,6 +90,7 @@ func (c *core[T]) Use(o *object.Object) error {
 	c.elements = view.Slice[T](mem, dataOffset, int(n))
 	guard, err := lock.OpenGuard(o, guardOffset)
 	if err == nil && guard != nil {
+		c.Link(guard.Linked())
 		c.guard = guard.Lock().(*psync.Lock)
 	}
 	return err

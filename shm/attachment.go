@@ -1,9 +1,7 @@
 package shm
 
 import (
-	"context"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"weak"
@@ -26,6 +24,7 @@ type attachment struct {
 	locks   party.Locks
 	words   *words
 	entries []entry
+	slots   []atomic.Uint32 // of the index
 	table   *party.Table
 	room    wait.Room
 	dir     robust.Mutex
@@ -37,15 +36,18 @@ type attachment struct {
 	// detached is true when close has given the memory up. It is guarded by inside.
 	detached bool
 
+	checked bool // the entries were looked at as a whole; dir guards it
+
 	uses atomic.Uint64 // how many Objects there have been
 
-	mu    sync.Mutex
-	holds map[hold]int                           // how many objects of this process hold what
-	flags map[uint64][]weak.Pointer[atomic.Bool] // to set at close, by the Object's number
+	mu       sync.Mutex
+	holds    map[hold]int // how many Objects of this process hold what
+	closings closings
+	flags    map[uint64][]weak.Pointer[atomic.Bool] // to set at close, by the Object's number
 }
 
-// A hold is a role of an entry, held by this party. Whose objects it was one
-// after the other does not matter: a hold on a former one only keeps the present
+// A hold is a role of an entry, held by this party. Which objects the entry was
+// one after the other does not matter: a hold on a former one only keeps the present
 // one's memory a little longer.
 type hold struct{ entry, role int }
 
@@ -55,12 +57,13 @@ func newAttachment(mem *memory, s shape, id ID, locks party.Locks, policy WaitPo
 		id: id, mem: mem, shape: s, locks: locks,
 		words:   view.At[words](mem.bytes, wordsOffset),
 		entries: view.Slice[entry](mem.bytes, s.directory, s.entries),
+		slots:   view.Slice[atomic.Uint32](mem.bytes, s.index, s.slots),
 		holds:   make(map[hold]int),
 		flags:   make(map[uint64][]weak.Pointer[atomic.Bool]),
 	}
 	lines := view.Slice[party.Line](mem.bytes, partiesOffset, s.parties)
-	a.table = party.NewTable(lines, &a.words.epoch, locks, a.clean, a.room.Waiting)
-	a.room.Epoch, a.room.Watch = &a.words.epoch, a.table.Watch
+	a.table = party.NewTable(lines, &a.words.party, locks, a.clean, a.room.Waiting)
+	a.room.Epoch, a.room.Watch = &a.words.party.Epoch, a.table.Watch
 	a.room.SetPolicy(policy)
 	a.dir.Init(&a.words.dirLock, a.table, &a.room)
 	return a
@@ -68,37 +71,11 @@ func newAttachment(mem *memory, s shape, id ID, locks party.Locks, policy WaitPo
 
 // clean clears what the former party of a line held.
 func (a *attachment) clean(line int) {
-	for i := range a.entries {
+	for i := range a.used() {
 		for role := range roles {
 			a.entries[i].drop(role, line)
 		}
 	}
-}
-
-// lockDirectory takes the directory's lock and clears up after the dead.
-func (a *attachment) lockDirectory() error {
-	if err := a.enter(); err != nil {
-		return err
-	}
-	if _, err := a.dir.TakeOver(context.Background(), nil); err != nil {
-		a.inside.RUnlock()
-		return err
-	}
-	for i := range a.entries {
-		e := &a.entries[i]
-		switch s := e.state.Load(); {
-		case s == stateMaking: // its maker had the lock and is dead
-			e.state.Store(stateFree)
-		case s == stateRemoved && !e.held(0, a.table.Alive):
-			e.state.Store(stateFree)
-		}
-	}
-	return nil
-}
-
-func (a *attachment) unlockDirectory() {
-	a.dir.Release()
-	a.inside.RUnlock()
 }
 
 // enter read-locks inside, unless the attachment is closed.
@@ -120,7 +97,7 @@ func (a *attachment) reopen() (*os.File, error) {
 	return sys.Reopen(a.mem.file)
 }
 
-// take counts one more holder in this process. The bit is set each time: the
+// take counts one more use in this process. The bit is set each time: the
 // entry may have got another object since the first.
 func (a *attachment) take(h hold) {
 	a.mu.Lock()
@@ -130,11 +107,16 @@ func (a *attachment) take(h hold) {
 	}
 }
 
-// give counts one less, and tells whether it was the last of this process.
+// give counts one use less, and reports whether it was the last of this process.
 func (a *attachment) give(h hold) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.holds[h]--; a.holds[h] > 0 {
+	return a.giveLocked(h)
+}
+
+func (a *attachment) giveLocked(h hold) bool {
+	a.holds[h]--
+	if a.holds[h] > 0 {
 		return false
 	}
 	delete(a.holds, h)
@@ -142,54 +124,6 @@ func (a *attachment) give(h hold) bool {
 		a.entries[h.entry].drop(h.role, a.table.Me().Line())
 	}
 	return true
-}
-
-// release ends an object's use, and the hold on its memory, when no method can
-// be inside any more: the garbage collector has said so.
-func (a *attachment) release(h hold, number uint64) {
-	a.give(h)
-	a.mu.Lock()
-	delete(a.flags, number)
-	a.mu.Unlock()
-	released.Lock()
-	defer released.Unlock()
-	if released.next != nil {
-		close(released.next)
-		released.next = nil
-	}
-}
-
-// released tells whoever waits that some object of this process was released.
-var released struct {
-	sync.Mutex
-	next chan struct{} // closed at the next release
-}
-
-func nextRelease() <-chan struct{} {
-	released.Lock()
-	defer released.Unlock()
-	if released.next == nil {
-		released.next = make(chan struct{})
-	}
-	return released.next
-}
-
-// holdsRemoved tells whether a removed object still takes space because this
-// process holds it, as one of its parties.
-func (a *attachment) holdsRemoved() bool {
-	ours := attachmentsOf(a.id)
-	for i := range a.entries {
-		e := &a.entries[i]
-		if e.state.Load() != stateRemoved {
-			continue
-		}
-		for _, b := range ours {
-			if e.holds[0][b.table.Me().Line()/32].Load()&(1<<(b.table.Me().Line()%32)) != 0 {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // end says that the attachment is closed.
@@ -207,6 +141,9 @@ func (a *attachment) end() {
 		}
 	}
 	a.flags = nil
+	if a.closings.timer != nil {
+		a.closings.timer.Stop()
+	}
 }
 
 // close detaches: waiters of this process return, methods that are inside
@@ -244,51 +181,6 @@ func (a *attachment) dropDead() error {
 		return a.locks.Unlock(me.Line())
 	}
 	return a.mem.giveUp()
-}
-
-// alloc finds room for size bytes in the objects' part of the segment, under
-// the directory's lock.
-func (a *attachment) alloc(size int) (offset int, err error) {
-	spans, err := a.spans()
-	if err != nil {
-		return 0, err
-	}
-	at := a.shape.base
-	for _, s := range spans {
-		if s.offset-at >= size {
-			break
-		}
-		at = s.offset + s.size
-	}
-	if a.shape.total-at < size {
-		return 0, ErrNoSpace
-	}
-	return at, nil
-}
-
-// fill makes the memory of [off, off+size) sure and zero. Who dies in it
-// leaves an entry MAKING.
-func (a *attachment) fill(off, size int) error {
-	mem := a.mem.bytes[off : off+size]
-	f := a.mem.file
-	if f == nil {
-		clear(mem)
-		return nil
-	}
-	// Whole pages are given back and taken anew rather than written.
-	first, last := roundUp(off, pageUnit), (off+size)/pageUnit*pageUnit
-	if first >= last {
-		first, last = off, off
-	} else if err := sys.Punch(f, int64(first), int64(last-first)); err != nil {
-		return err
-	}
-	if err := reserve(f, off, size); err != nil {
-		return err
-	}
-	clear(mem[:first-off])
-	clear(mem[last-off:])
-	runtime.KeepAlive(a)
-	return nil
 }
 
 // attach claims a line for this process.

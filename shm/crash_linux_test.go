@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -110,11 +111,11 @@ func TestCrashAttach(t *testing.T) {
 func TestCrashObject(t *testing.T) {
 	NeedCrashPoints(t)
 	const room = 1 << 17
-	for p := range crash.Points(crash.ObjectClaimed, crash.ObjectRemoving) {
+	for p := range crash.Points(crash.ObjectClaimed, crash.ObjectFreed) {
 		t.Run(p.String(), func(t *testing.T) {
 			seg := named(t, room, nil)
 			op, there := "new", p == crash.ObjectReady
-			if p == crash.ObjectRemoving {
+			if p >= crash.ObjectRemoving {
 				op = "remove"
 				Must(newPlain(seg, "x", 3000))(t).Close()
 			}
@@ -174,6 +175,61 @@ func TestCrashObject(t *testing.T) {
 					t.Fatalf("byte %d of new memory is %d", i, b)
 				}
 			}
+		})
+	}
+}
+
+// A maker dies rebuilding the index of names: names are found all the same, and the
+// next maker rebuilds it.
+func TestCrashIndex(t *testing.T) {
+	NeedCrashPoints(t)
+	seg := named(t, 1<<20, nil)
+	crashAt(t, crash.IndexRebuilding.String(), job{Op: "new", Name: seg.Name(), N: 100}) // the first name
+	_, err := openPlain(seg, "x")
+	WantError(t, "the object that was not ready", err, fs.ErrNotExist)
+	const objects = 700 // the index grows once more
+	for i := range objects {
+		Must(newPlain(seg, fmt.Sprint(i), 10))(t).Close()
+	}
+	for i := range objects {
+		Must(openPlain(seg, fmt.Sprint(i)))(t).Close()
+	}
+	WantError(t, "name that is taken", Second(newPlain(seg, "5", 10)), fs.ErrExist)
+	empty(t, seg)
+	Must(newPlain(seg, "whole", 1<<20))(t)
+}
+
+// A maker dies moving on to the space of objects that are gone: none of it is lost, and
+// none is used twice.
+func TestCrashRecycle(t *testing.T) {
+	NeedCrashPoints(t)
+	for p := range crash.Points(crash.RecycleBegun, crash.RecycleMoved) {
+		t.Run(p.String(), func(t *testing.T) {
+			const size = 64 << 10
+			seg := named(t, size, nil)
+			keep := Must(newPlain(seg, "keep", 1024))(t)
+			fill(t, seg, "k", 1024)
+			for i := range 40 {
+				WantNil(t, "Remove", seg.Remove(fmt.Sprint("k", i)))
+			}
+			for { // until this process's methods count as gone from them
+				runtime.GC()
+				if shm.Closing(seg) == 0 {
+					break
+				}
+			}
+			crashAt(t, p.String(), job{Op: "new", Name: seg.Name(), N: 2048})
+			more := Must(newPlain(seg, "more", 40<<10))(t)
+			for i := range more.Bytes() {
+				more.Bytes()[i] = 1
+			}
+			if keep.Bytes()[0] != 0 || fill(t, seg, "l", 1024) != 0 {
+				t.Error("space was used twice")
+			}
+			more.Close()
+			keep.Close()
+			empty(t, seg)
+			Must(newPlain(seg, "whole", size))(t)
 		})
 	}
 }

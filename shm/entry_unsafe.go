@@ -8,8 +8,7 @@ import (
 	"unsafe"
 )
 
-// An entry of the directory is an object. The allocator has no other state:
-// free space is what no entry covers.
+// An entry of the directory is an object.
 //
 //	0    state    stored last when the object is made
 //	4    serial   counts the objects that this entry has been
@@ -18,8 +17,10 @@ import (
 //	16   print    fingerprint of the type that the object holds
 //	24   offset   from the start of the segment, a multiple of 128
 //	32   size
-//	40   holds    for each role, a bit for each line of the party table
-//	136  name
+//	40   next     of a free entry: 1 + the number of the next free one, 0 if none
+//	48   holds    for each role, a bit for each line of the party table
+//	432  name
+//	552  pad      to 576 bytes
 //
 // All but holds changes only under the directory's lock. A bit of holds is set
 // and cleared by the party of that line, or its parent before it runs, and
@@ -35,12 +36,15 @@ type entry struct {
 	print   atomic.Uint64
 	offset  atomic.Uint64
 	size    atomic.Uint64
+	next    atomic.Uint32
+	_       uint32
 	holds   [roles][holdWords]atomic.Uint32
-	name    [MaxObjectName / 4]atomic.Uint32 // who looks for a name may meet one that is being written
+	name    [MaxObjectName / 4]atomic.Uint32 // a reader may meet a name that is being written
+	_       [24]byte
 }
 
 const (
-	entrySize = 256
+	entrySize = 576
 	roles     = 3
 	holdWords = (maxParties + 1) / 32
 
@@ -51,8 +55,8 @@ const (
 var _ [entrySize]byte = [unsafe.Sizeof(entry{})]byte{}
 
 // The states of an entry. MAKING outside the directory's lock is the work of
-// a dead maker. A REMOVED object has no name any more and waits until nobody
-// holds its memory.
+// a dead maker. A REMOVED object has no name any more and waits until no living
+// party holds its memory.
 const (
 	stateFree uint32 = iota
 	stateMaking
@@ -60,13 +64,21 @@ const (
 	stateRemoved
 )
 
-// setName writes the name, and is called under the directory's lock while
-// the entry is free.
+// setName writes the name. The caller has the directory's lock, and the entry is
+// free.
 func (e *entry) setName(name string) {
 	var b [MaxObjectName]byte
 	e.nameLen.Store(uint32(copy(b[:], name)))
 	for i := range e.name {
-		e.name[i].Store(binary.NativeEndian.Uint32(b[4*i:]))
+		set(&e.name[i], binary.NativeEndian.Uint32(b[4*i:]))
+	}
+}
+
+// set stores v unless it is there already: a load is much cheaper than an atomic
+// store.
+func set(w *atomic.Uint32, v uint32) {
+	if w.Load() != v {
+		w.Store(v)
 	}
 }
 
@@ -86,9 +98,13 @@ func (e *entry) ready(serial uint32) bool {
 }
 
 func (e *entry) hold(role, line int) { e.holds[role][line/32].Or(1 << (line % 32)) }
-func (e *entry) drop(role, line int) { e.holds[role][line/32].And(^(uint32(1) << (line % 32))) }
+func (e *entry) drop(role, line int) {
+	if w, bit := &e.holds[role][line/32], uint32(1)<<(line%32); w.Load()&bit != 0 {
+		w.And(^bit)
+	}
+}
 
-// held tells whether one of the living holds role.
+// held reports whether a living party holds role.
 func (e *entry) held(role int, alive func(line int) bool) bool {
 	for i := range e.holds[role] {
 		for w := e.holds[role][i].Load(); w != 0; w &= w - 1 {

@@ -24,8 +24,8 @@ var (
 	// ErrForeign means that a file is not a segment of mp, or one of a
 	// machine with another byte order.
 	ErrForeign = errors.New("not a segment")
-	// ErrVersion means that a segment was made by a newer version of mp.
-	ErrVersion = errors.New("segment has a newer layout")
+	// ErrVersion means that a segment was made by another version of mp.
+	ErrVersion = errors.New("segment has another layout")
 	// ErrTruncated means that a segment's file is shorter than the segment.
 	ErrTruncated = errors.New("segment is truncated")
 	// ErrCorrupt means that a segment's bytes contradict each other.

@@ -71,7 +71,7 @@ func (a *attachment) holdFor(id party.ID, h Handle) error {
 	if h.Kind == KindSegment {
 		return nil
 	}
-	if h.Segment != a.id || h.Entry >= uint32(len(a.entries)) || h.Role >= roles {
+	if h.Segment != a.id || h.Entry >= uint32(a.used()) || h.Role >= roles {
 		return fmt.Errorf("%w: %v is not of this segment", ErrHandle, h)
 	}
 	// If the object goes meanwhile the bits that were set say no more than that

@@ -4,8 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"math/bits"
 	"structs"
-	"sync/atomic"
 
 	"github.com/seed-2e7ecdea/mp/internal/party"
 	"github.com/seed-2e7ecdea/mp/internal/robust"
@@ -14,14 +14,18 @@ import (
 // A segment's memory:
 //
 //	0           header     see below; never changes once the segment has its name
-//	128         epoch      moves when a party joins or dies; written by announcers
-//	256         dirLock    the directory's lock; written by who makes objects
-//	384         parties    1+parties lines of 128 bytes; written by each owner
-//	            directory  entries of 256 bytes; written under dirLock
+//	128         parties    party.Words: the epoch moves when a party joins or dies
+//	256         dirLock    the directory's lock; written by makers and removers of objects
+//	384         words      of directory and allocator; written under dirLock
+//	512         lines      1+parties lines of 128 bytes; written by each owner
+//	            directory  entries of 576 bytes; written under dirLock
+//	index       slots      of the names, uint32, four for each entry, from a multiple of 64 KiB on
 //	base        objects    from a multiple of 64 KiB on
 //	total
 //
-// Where each part begins follows from the counts in the header.
+// Where each part begins follows from the counts in the header. All memory up
+// to the directory is there from the beginning; of the directory and the index as
+// much as was ever used is, of the objects' part what lies in objects.
 //
 // The header:
 //
@@ -36,19 +40,19 @@ import (
 
 type words struct {
 	_       structs.HostLayout
-	epoch   atomic.Uint32
-	_       [lineSize - 4]byte // others write what follows
+	party   party.Words
 	dirLock robust.Words
 	_       [lineSize - 16]byte
+	dir     directoryWords
 }
 
 const (
 	lineSize      = 128
 	headerSize    = 56
 	wordsOffset   = lineSize
-	partiesOffset = 3 * lineSize
+	partiesOffset = 4 * lineSize
 
-	layoutVersion = 1
+	layoutVersion = 2
 	byteOrder     = 0x01020304
 )
 
@@ -59,6 +63,8 @@ type shape struct {
 	parties   int // lines, one more than parties
 	entries   int
 	directory int // offset
+	index     int // offset
+	slots     int // of the index, a power of two
 	base      int // offset of the objects
 	total     int
 }
@@ -66,7 +72,9 @@ type shape struct {
 func shapeOf(parties, objects, room int) shape {
 	s := shape{parties: parties + 1, entries: objects}
 	s.directory = partiesOffset + s.parties*party.LineSize
-	s.base = roundUp(s.directory+s.entries*entrySize, pageUnit)
+	s.index = roundUp(s.directory+s.entries*entrySize, pageUnit)
+	s.slots = max(minSlots, 4<<bits.Len(uint(s.entries-1)))
+	s.base = roundUp(s.index+4*s.slots, pageUnit)
 	s.total = s.base + room
 	return s
 }
@@ -104,7 +112,7 @@ func parseHeader(b []byte, size int64) (shape, ID, error) {
 	if binary.NativeEndian.Uint32(b[12:]) != byteOrder {
 		return none, id, fmt.Errorf("%w of this byte order", ErrForeign)
 	}
-	if v := binary.NativeEndian.Uint32(b[8:]); v > layoutVersion {
+	if v := binary.NativeEndian.Uint32(b[8:]); v != 0 && v != layoutVersion {
 		return none, id, fmt.Errorf("%w: version %d, this program knows %d", ErrVersion, v, layoutVersion)
 	}
 	total := binary.NativeEndian.Uint64(b[16:])

@@ -30,9 +30,10 @@ const (
 
 	offEpoch   = 128
 	offDirLock = 256
-	offLines   = 384
+	offWords   = 384
+	offLines   = 512
 	lineSize   = 128
-	entrySize  = 256
+	entrySize  = 576
 
 	offState   = 0
 	offSerial  = 4
@@ -41,11 +42,14 @@ const (
 	offPrint   = 16
 	offOffset  = 24
 	offSize    = 32
+	offHolds   = 48
+	offName    = 432
 
 	imageParties = 4
 	imageObjects = 8
 	offDirectory = offLines + (imageParties+1)*lineSize
-	imageBase    = 1 << 16
+	imageIndex   = 1 << 16
+	imageBase    = 2 << 16
 	imageRoom    = 1 << 15
 )
 
@@ -114,18 +118,19 @@ func TestHostileHeader(t *testing.T) {
 		{"half a table", func(b []byte) []byte { return b[:offDirectory-1] }, shm.ErrTruncated},
 		{"no objects", func(b []byte) []byte { return b[:imageBase] }, shm.ErrTruncated},
 		{"a byte short", func(b []byte) []byte { return b[:len(b)-1] }, shm.ErrTruncated},
-		{"newer", func(b []byte) []byte { put32(b, offVersion, 2); return b }, shm.ErrVersion},
+		{"newer", func(b []byte) []byte { put32(b, offVersion, 3); return b }, shm.ErrVersion},
+		{"older", with(func(b []byte) { put32(b, offVersion, 1) }), shm.ErrVersion},
 		{"newest", with(func(b []byte) { put32(b, offVersion, 1<<32-1) }), shm.ErrVersion},
 		{"version 0", with(func(b []byte) { put32(b, offVersion, 0) }), shm.ErrCorrupt},
 		{"sum", func(b []byte) []byte { b[offSum]++; return b }, shm.ErrCorrupt},
 		{"identity changed", func(b []byte) []byte { b[offID]++; return b }, shm.ErrCorrupt},
 		{"no parties", with(func(b []byte) { put32(b, offParties, 0) }), shm.ErrCorrupt},
-		{"256 parties", with(func(b []byte) { put32(b, offParties, 256) }), shm.ErrCorrupt},
+		{"1024 parties", with(func(b []byte) { put32(b, offParties, 1024) }), shm.ErrCorrupt},
 		{"parties without end", with(func(b []byte) { put32(b, offParties, 1<<32-1) }), shm.ErrCorrupt},
 		{"no entries", with(func(b []byte) { put32(b, offObjects, 0) }), shm.ErrCorrupt},
-		{"too many entries", with(func(b []byte) { put32(b, offObjects, 1<<16+1) }), shm.ErrCorrupt},
+		{"too many entries", with(func(b []byte) { put32(b, offObjects, 1<<20+1) }), shm.ErrCorrupt},
 		{"entries without end", with(func(b []byte) { put32(b, offObjects, 1<<32-1) }), shm.ErrCorrupt},
-		{"entries beyond the file", with(func(b []byte) { put32(b, offObjects, 1<<16) }), shm.ErrCorrupt},
+		{"entries beyond the file", with(func(b []byte) { put32(b, offObjects, 1<<20) }), shm.ErrCorrupt},
 		{"no room", with(func(b []byte) { put64(b, offTotal, imageBase) }), shm.ErrCorrupt},
 		{"no bytes", with(func(b []byte) { put64(b, offTotal, 0) }), shm.ErrCorrupt},
 		{"2^64-1 bytes", with(func(b []byte) { put64(b, offTotal, 1<<64-1) }), shm.ErrCorrupt},
@@ -215,7 +220,7 @@ func TestHostileBody(t *testing.T) {
 		{"no such state", func(b []byte) { put32(b, entry(x)+offState, 77) }, fs.ErrNotExist, nil, 1},
 		{"serial", func(b []byte) { put32(b, entry(x)+offSerial, 1<<32-1) }, nil, nil, 1},
 		{"held by everyone", func(b []byte) {
-			for i := 40; i < 136; i++ {
+			for i := offHolds; i < offName; i++ {
 				b[entry(x)+i] = 0xff
 			}
 		}, nil, nil, 1},
@@ -239,7 +244,7 @@ func TestHostileBody(t *testing.T) {
 		}, nil, nil, 1},
 		{"directory locked by nobody", func(b []byte) { put32(b, offDirLock, 1) }, nil, nil, 1},
 		{"directory locked by the dead", func(b []byte) { put32(b, offDirLock, 0xfffffffe) }, nil, nil, 1},
-		{"directory locked by who comes next", func(b []byte) { put32(b, offDirLock, (2<<8|1)<<1) }, nil, nil, 1},
+		{"directory locked by who comes next", func(b []byte) { put32(b, offDirLock, (2<<10|1)<<1) }, nil, nil, 1},
 		{"epoch", func(b []byte) { put32(b, offEpoch, 1<<32-1) }, nil, nil, 1},
 	} {
 		t.Run(tt.label, func(t *testing.T) {
@@ -283,9 +288,9 @@ func TestHostileBody(t *testing.T) {
 	t.Run("no generation left", func(t *testing.T) {
 		b := bytes.Clone(valid)
 		for i := 1; i <= imageParties; i++ {
-			put32(b, offLines+i*lineSize, (1<<31-256|uint32(i))<<1) // dead, of the last generation
+			put32(b, offLines+i*lineSize, (1<<31-1024|uint32(i))<<1) // dead, of the last generation
 		}
-		put32(b, offLines+2*lineSize, (1<<31-512|2)<<1) // one is left
+		put32(b, offLines+2*lineSize, (1<<31-2048|2)<<1) // one is left
 		n := name(t)
 		if err := os.WriteFile(filePath(n), b, 0o600); err != nil {
 			t.Fatal(err)
@@ -307,12 +312,13 @@ func TestHostileBody(t *testing.T) {
 func patch(b, input []byte) {
 	regions := []struct{ off, size int }{
 		{0, headerSize},
-		{offEpoch, 256},
+		{offEpoch, 384},
 		{offLines + lineSize, imageParties * lineSize},
 		{offDirectory, imageObjects * entrySize},
 		{imageBase, 1 << 11},         // plain, lock, and the queue's head
 		{imageBase + 1<<10, 1 << 11}, // lock, queue, the pipe's head
 		{imageBase, imageRoom},
+		{imageIndex, 4 << 10},
 	}
 	for len(input) >= 12 {
 		r := regions[int(input[0])%len(regions)]
@@ -409,7 +415,7 @@ func FuzzOpenSegment(f *testing.F) {
 	f.Add(record(1, 1, 128, 3))
 	f.Add(record(2, 1, 0, 3))
 	for e := range uint16(4) {
-		for _, off := range []uint16{offState, offSerial, offKind, offNameLen, offPrint, offOffset, offSize, 40} {
+		for _, off := range []uint16{offState, offSerial, offKind, offNameLen, offPrint, offOffset, offSize, 40, offHolds} {
 			f.Add(record(3, 2, e*entrySize+off, 1<<63|5))
 			f.Add(record(3, 3, e*entrySize+off, 1))
 		}

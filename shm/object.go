@@ -30,9 +30,9 @@ type Spec struct {
 // An Object is this process's use of an object of a segment. It is what the
 // packages that define kinds of objects build on.
 //
-// Its memory stays the object's while the garbage collector can reach the
-// Object: a method that works on the memory keeps the Object alive until it
-// returns (runtime.KeepAlive), and afterwards asks Room().Closed(), or what it has
+// Its memory stays the object's until Close, and is given to no other object while the
+// garbage collector can reach the Object: a method that works on the memory keeps the
+// Object alive until it returns (runtime.KeepAlive), and afterwards asks Room().Closed(), or what it has
 // given to AtClose, whether the memory had been given up meanwhile.
 type Object struct {
 	a      *attachment
@@ -40,7 +40,7 @@ type Object struct {
 	serial uint32
 	kind   Kind
 	mem    []byte
-	number uint64 // of this use among the attachment's
+	use    *use
 }
 
 // NewObject makes an object. It fails with fs.ErrExist if the name is taken,
@@ -59,14 +59,6 @@ func (s *Segment) NewObject(spec Spec) (*Object, error) {
 	return nil, fmt.Errorf("shm: new %v %q: %w", spec.Kind, spec.Name, err)
 }
 
-// A full segment asks the garbage collector up to so many times, and waits so
-// long each time, for the memory of removed objects that this process does not
-// use any more.
-const (
-	collections    = 3
-	collectionWait = 20 * time.Millisecond
-)
-
 func (a *attachment) make(spec Spec) (*Object, error) {
 	if len(spec.Name) > MaxObjectName {
 		return nil, fmt.Errorf("%w: longer than %d bytes", ErrName, MaxObjectName)
@@ -75,38 +67,31 @@ func (a *attachment) make(spec Spec) (*Object, error) {
 		return nil, fmt.Errorf("%w: %d bytes", ErrSize, spec.Size)
 	}
 	o, err := a.tryMake(spec)
-	if errors.Is(err, ErrNoSpace) && a.table.Scan() { // somebody's death, not seen yet, may free some
+	if errors.Is(err, ErrNoSpace) && a.table.Scan() { // a death that was not seen yet may free some
 		o, err = a.tryMake(spec)
 	}
 	for range collections {
-		if !errors.Is(err, ErrNoSpace) || !a.holdsRemoved() {
+		if !errors.Is(err, ErrNoSpace) || errors.Is(err, errBusy) || !a.holdsRemoved() {
 			break
 		}
-		runtime.GC()
-		a.awaitReleases(collectionWait)
+		runtime.GC() // for Objects that were dropped without Close
+		a.awaitCollected(collectionWait)
 		o, err = a.tryMake(spec)
+	}
+	pause := time.Millisecond
+	for end := time.Now().Add(recycleWait); errors.Is(err, errBusy); o, err = a.tryMake(spec) {
+		id, pid := a.awaitQuiet(pause)
+		if id != 0 && time.Now().After(end) {
+			return nil, fmt.Errorf("%w, in process %d (party %d), for %v", err, pid, id, recycleWait)
+		}
+		pause = min(2*pause, 20*time.Millisecond)
 	}
 	return o, err
 }
 
-// awaitReleases waits until this process holds no removed object, at most for
-// d: it may be using one.
-func (a *attachment) awaitReleases(d time.Duration) {
-	timeout := time.After(d)
-	for {
-		next := nextRelease()
-		if !a.holdsRemoved() {
-			return
-		}
-		select {
-		case <-next:
-		case <-timeout:
-			return
-		}
-	}
-}
-
-func (a *attachment) tryMake(spec Spec) (*Object, error) {
+// tryMake makes an object if there is space now. Killed after 1 or in 2 to 5,
+// the entry is MAKING, and the next sweep frees it.
+func (a *attachment) tryMake(spec Spec) (o *Object, err error) {
 	if err := a.lockDirectory(); err != nil {
 		return nil, err
 	}
@@ -114,11 +99,11 @@ func (a *attachment) tryMake(spec Spec) (*Object, error) {
 	if i, _ := a.find(spec.Name); i >= 0 {
 		return nil, fs.ErrExist
 	}
-	i := a.freeEntry()
-	if i < 0 {
-		return nil, fmt.Errorf("%w: all %d objects are in use", ErrNoSpace, len(a.entries))
-	}
 	off, err := a.alloc(spec.Size)
+	if err != nil {
+		return nil, err
+	}
+	i, err := a.freeEntry()
 	if err != nil {
 		return nil, err
 	}
@@ -130,27 +115,43 @@ func (a *attachment) tryMake(spec Spec) (*Object, error) {
 	if crash.Enabled {
 		crash.At(crash.ObjectClaimed)
 	}
-	// 2. The space is reserved and zero.
+	defer func() {
+		if e.state.Load() == stateMaking { // an error, or Init panics
+			a.free(i)
+			a.takeBack(off, spec.Size)
+		}
+	}()
+	// 2. The space is in use.
+	a.advance(off, spec.Size)
+	if crash.Enabled {
+		crash.At(crash.ObjectAllocated)
+	}
+	// 3. The space has memory and is zero.
 	if err := a.fill(off, spec.Size); err != nil {
-		e.state.Store(stateFree)
 		return nil, err
 	}
 	if crash.Enabled {
 		crash.At(crash.ObjectReserved)
 	}
-	// 3. The contents are made.
+	// 4. The contents are made.
 	mem := a.mem.bytes[off : off+spec.Size : off+spec.Size]
 	if spec.Init != nil {
 		if err := spec.Init(mem); err != nil {
-			e.state.Store(stateFree)
 			return nil, err
 		}
 	}
 	if crash.Enabled {
 		crash.At(crash.ObjectFilled)
 	}
-	// 4. It exists, and is held from the first moment on.
-	o := a.object(i, e.serial.Load(), spec.Kind, mem)
+	// 5. The index knows its name.
+	if err := a.addName(i, spec.Name); err != nil {
+		return nil, err
+	}
+	if crash.Enabled {
+		crash.At(crash.ObjectIndexed)
+	}
+	// 6. It exists, and is held from the first moment on.
+	o = a.object(i, e.serial.Load(), spec.Kind, mem)
 	e.state.Store(stateReady)
 	if crash.Enabled {
 		crash.At(crash.ObjectReady)
@@ -162,12 +163,13 @@ func (a *attachment) tryMake(spec Spec) (*Object, error) {
 }
 
 // describe writes what the entry is going to be. Its serial number moves
-// first, so that who still looks for the former object does not find this one.
+// first, so that a process that still looks for the former object does not find this
+// one.
 func (e *entry) describe(spec Spec, off int) {
 	e.serial.Add(1)
 	for role := range e.holds {
 		for i := range e.holds[role] {
-			e.holds[role][i].Store(0)
+			set(&e.holds[role][i], 0)
 		}
 	}
 	e.kind.Store(uint32(spec.Kind))
@@ -177,40 +179,66 @@ func (e *entry) describe(spec Spec, off int) {
 	e.setName(spec.Name)
 }
 
-// find returns the entry of the object with that name, -1 if there is none,
-// and its serial number. Without the directory's lock the entry may already be
-// another object's: its serial number tells.
-func (a *attachment) find(name string) (i int, serial uint32) {
-	if name == "" {
-		return -1, 0
-	}
-	for i := range a.entries {
-		e := &a.entries[i]
-		serial := e.serial.Load() // before the name: see ready
-		if e.state.Load() == stateReady && int(e.nameLen.Load()) == len(name) && e.objectName() == name {
-			return i, serial
-		}
-	}
-	return -1, 0
-}
-
-func (a *attachment) freeEntry() int {
-	for i := range a.entries {
-		if a.entries[i].state.Load() == stateFree {
-			return i
-		}
-	}
-	return -1
-}
-
-// object starts this process's use of entry i's memory. It ends when the
-// garbage collector finds that no method can be inside.
+// object starts this process's use of entry i's memory.
 func (a *attachment) object(i int, serial uint32, kind Kind, mem []byte) *Object {
-	h, number := hold{entry: i}, a.uses.Add(1)
-	o := &Object{a: a, hold: h, serial: serial, kind: kind, mem: mem, number: number}
+	h := hold{entry: i}
+	u := &use{a: a, hold: h, serial: serial, number: a.uses.Add(1)}
+	o := &Object{a: a, hold: h, serial: serial, kind: kind, mem: mem, use: u}
 	a.take(h)
-	runtime.AddCleanup(o, func(a *attachment) { a.release(h, number) }, a)
+	runtime.AddCleanup(o, (*use).collected, u)
 	return o
+}
+
+// A use is the part of an Object that outlives it: what is to be done when the
+// Object is closed, and when the garbage collector finds that no method is inside.
+type use struct {
+	a          *attachment
+	hold       hold
+	serial     uint32
+	number     uint64 // of this use among the attachment's
+	closed     bool   // a.mu guards it
+	generation uint32 // of its closing
+}
+
+// close drops the hold. The object is freed if it is removed and this was the last
+// hold on it.
+func (u *use) close() {
+	a := u.a
+	a.mu.Lock()
+	if u.closed || a.room.Closed() {
+		a.mu.Unlock()
+		return
+	}
+	u.closed = true
+	u.generation = a.closing() // before the hold is dropped
+	last := a.giveLocked(u.hold)
+	a.mu.Unlock()
+	if last {
+		a.reap(u.hold.entry, u.serial)
+	}
+}
+
+// collected ends the use, when no method can be inside any more. If it was not
+// closed it still has its hold.
+func (u *use) collected() {
+	a := u.a
+	a.mu.Lock()
+	delete(a.flags, u.number)
+	last := false
+	if u.closed {
+		a.collected(u.generation)
+	} else if !a.room.Closed() {
+		last = a.giveLocked(u.hold)
+	}
+	a.mu.Unlock()
+	if !last || a.entries[u.hold.entry].state.Load() != stateRemoved {
+		tellReleased()
+		return
+	}
+	go func() { // it may have to wait for the directory
+		a.reap(u.hold.entry, u.serial)
+		tellReleased()
+	}()
 }
 
 // OpenObject opens the object with the given kind, name and fingerprint. It
@@ -258,7 +286,7 @@ func (a *attachment) openHandle(h Handle, kind Kind, fingerprint uint64) (*Objec
 		err = fmt.Errorf("%w: the handle is of another segment", ErrMismatch)
 	case h.Kind != kind:
 		err = fmt.Errorf("%w: the handle is of kind %v", ErrMismatch, h.Kind)
-	case h.Entry >= uint32(len(a.entries)):
+	case h.Entry >= uint32(a.used()):
 		err = fs.ErrNotExist
 	default:
 		var o *Object
@@ -307,8 +335,8 @@ func (a *attachment) open(i int, serial uint32, kind Kind, fingerprint uint64) (
 	return o, nil
 }
 
-// remove takes the name away; the space is freed by the next who makes an
-// object when nobody holds it.
+// remove takes the name away. The object is freed now or, if a living party holds
+// it, when the last of them drops its hold: each looks at the state afterwards.
 func (a *attachment) remove(name string) error {
 	if err := a.lockDirectory(); err != nil {
 		return err
@@ -321,6 +349,9 @@ func (a *attachment) remove(name string) error {
 	a.entries[i].state.Store(stateRemoved)
 	if crash.Enabled {
 		crash.At(crash.ObjectRemoving)
+	}
+	if !a.entries[i].held(0, a.table.Alive) {
+		a.free(i)
 	}
 	return nil
 }
@@ -404,10 +435,18 @@ func (o *Object) AtClose(closed *atomic.Bool) {
 		closed.Store(true)
 		return
 	}
-	a.flags[o.number] = append(a.flags[o.number], weak.Make(closed))
+	a.flags[o.use.number] = append(a.flags[o.use.number], weak.Make(closed))
 }
 
-// Close says that o is not used any more. There is nothing to do at once:
-// methods may be inside, and finish on its memory, which is held until the
-// garbage collector finds that none is.
-func (o *Object) Close() error { return nil }
+// Again returns one more use of the object by this process, to be closed on its
+// own.
+func (o *Object) Again() *Object { return o.a.object(o.hold.entry, o.serial, o.kind, o.mem) }
+
+// Close ends this use. It drops the process's hold on the object's memory, if
+// this was its last use, and so frees an object that was removed. Methods that are
+// inside may finish: the memory stays mapped, and gets no other object before they have.
+// Close may be called more than once.
+func (o *Object) Close() error {
+	o.use.close()
+	return nil
+}

@@ -1,6 +1,9 @@
 package shm
 
-import "github.com/seed-2e7ecdea/mp/internal/wait"
+import (
+	"github.com/seed-2e7ecdea/mp/internal/party"
+	"github.com/seed-2e7ecdea/mp/internal/wait"
+)
 
 // WaitPolicy says how blocked operations pass the time.
 type WaitPolicy = wait.Policy
@@ -19,11 +22,12 @@ const (
 // all defaults.
 type Options struct {
 	// Parties is the greatest number of attachments to a new segment at one
-	// time, 1 to 255. The default is 255. Blocks ignore it.
+	// time, 1 to 1,023. The default is 1,023. Blocks ignore it.
 	Parties int
 	// Objects is the greatest number of objects in a new segment, 1 to
-	// 65,536. The default is 256. Each takes 256 bytes beside the segment's
-	// size. Blocks ignore it.
+	// 1,048,576. The default is 65,536, or as many as fit into the segment's size if
+	// those are fewer. Each object takes 576 bytes beside the segment's size, once there
+	// are so many. Blocks ignore it.
 	Objects int
 	// Wait says how this process's operations on the segment wait. Blocks
 	// ignore it.
@@ -31,9 +35,9 @@ type Options struct {
 }
 
 const (
-	maxParties     = 255
-	maxObjects     = 1 << 16
-	defaultObjects = 256
+	maxParties     = party.MaxLines
+	maxObjects     = 1 << 20
+	defaultObjects = 1 << 16
 )
 
 func (o *Options) parties() int {
@@ -43,9 +47,9 @@ func (o *Options) parties() int {
 	return o.Parties
 }
 
-func (o *Options) objects() int {
+func (o *Options) objects(size int) int {
 	if o == nil || o.Objects == 0 {
-		return defaultObjects
+		return max(1, min(defaultObjects, size/lineSize))
 	}
 	return o.Objects
 }

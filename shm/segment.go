@@ -106,13 +106,13 @@ func newShape(size int, o *Options) (shape, error) {
 	if p := o.parties(); p < 1 || p > maxParties {
 		return shape{}, fmt.Errorf("%w: %d parties", ErrSize, p)
 	}
-	if n := o.objects(); n < 1 || n > maxObjects {
+	if n := o.objects(size); n < 1 || n > maxObjects {
 		return shape{}, fmt.Errorf("%w: %d objects", ErrSize, n)
 	}
 	if size <= 0 || size > maxSize-pageUnit {
 		return shape{}, fmt.Errorf("%w: %d bytes", ErrSize, size)
 	}
-	return shapeOf(o.parties(), o.objects(), roundUp(size, lineSize)), nil
+	return shapeOf(o.parties(), o.objects(size), roundUp(size, lineSize)), nil
 }
 
 func newID() (id ID) {
@@ -128,7 +128,7 @@ func build(name string, s shape, o *Options) (*Segment, error) {
 		p, _ = path(name)
 	}
 	id := newID()
-	f, err := sized(p, memfdLabel(id), s.total, s.base)
+	f, err := sized(p, memfdLabel(id), s.total, s.directory)
 	if err != nil {
 		return nil, err
 	}
@@ -237,13 +237,17 @@ func readHeader(f *os.File) (shape, ID, error) {
 	return parseHeader(b[:n], info.Size())
 }
 
+// heapObjects is how many objects a heap segment may have: its directory is ordinary
+// memory, all there from the beginning.
+const heapObjects = 1 << 12
+
 // Heap makes a segment on ordinary memory, for one process: the race detector
 // sees what it can't see in mapped memory. Attach gives it more parties. Its
 // memory can't be taken away from methods that are inside, so a party of it must
 // be closed or dropped only when none of its methods runs, and its objects not be
 // used afterwards: their methods say ErrClosed, but what they write is seen.
 func Heap(size int) (*Segment, error) {
-	s, err := newShape(size, nil)
+	s, err := newShape(size, &Options{Objects: max(1, min(heapObjects, size/lineSize))})
 	if err != nil {
 		return nil, fmt.Errorf("shm: heap segment: %w", err)
 	}
@@ -363,7 +367,7 @@ func (s *Segment) Objects() iter.Seq[ObjectInfo] {
 		if err != nil {
 			return
 		}
-		for i := range a.entries {
+		for i := range a.used() {
 			e := &a.entries[i]
 			serial := e.serial.Load()
 			if e.state.Load() != stateReady {

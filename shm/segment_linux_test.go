@@ -83,12 +83,12 @@ func TestSegmentCreate(t *testing.T) {
 			{"greatest int", huge, nil, shm.ErrSize},
 			{"half of it", huge / 2, nil, shm.ErrSize},
 			{"negative parties", 1, &shm.Options{Parties: -1}, shm.ErrSize},
-			{"256 parties", 1, &shm.Options{Parties: 256}, shm.ErrSize},
-			{"255 parties", 1, &shm.Options{Parties: 255}, nil},
+			{"1024 parties", 1, &shm.Options{Parties: 1024}, shm.ErrSize},
+			{"1023 parties", 1, &shm.Options{Parties: 1023}, nil},
 			{"1 party", 1, &shm.Options{Parties: 1}, nil},
 			{"negative objects", 1, &shm.Options{Objects: -1}, shm.ErrSize},
-			{"65537 objects", 1, &shm.Options{Objects: 65537}, shm.ErrSize},
-			{"65536 objects", 1, &shm.Options{Objects: 65536}, nil},
+			{"1048577 objects", 1, &shm.Options{Objects: 1<<20 + 1}, shm.ErrSize},
+			{"1048576 objects", 1, &shm.Options{Objects: 1 << 20}, nil},
 			{"1 object", 1, &shm.Options{Objects: 1}, nil},
 		} {
 			t.Run(tt.label, func(t *testing.T) {
@@ -388,7 +388,7 @@ func TestAnnounceFalsely(t *testing.T) {
 		other := Attach(t, seg)
 		gone := Must(seg.Attach())(t)
 		dead := Must(gone.Drop())(t)
-		for _, id := range []uint32{0, 1, 7, 255, 1 << 31, 1<<32 - 1, dead + 1<<8} {
+		for _, id := range []uint32{0, 1, 7, 1023, 1 << 31, 1<<32 - 1, dead + 1<<10} {
 			if err := seg.Announce(id); err != nil {
 				t.Error(err)
 			}

@@ -3,6 +3,7 @@ package sync
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -170,7 +171,13 @@ func useCondition[C any, P object.Core[C]](c *conditionCore, o *object.Object, l
 	if err != nil {
 		return fmt.Errorf("lock of a condition: %w", err)
 	}
-	return l.Use(lock)
+	core := new(C)
+	if err := P(core).Use(lock); err != nil {
+		return errors.Join(err, lock.Close())
+	}
+	l.Borrow(core)
+	c.Link(lock)
+	return nil
 }
 
 // used returns the places that were ever used.

@@ -33,7 +33,7 @@ var (
 func init() {
 	lock.NewLock = func(c *lock.Core) lock.Shared {
 		l := new(Lock)
-		l.ref.Set(c)
+		l.ref.Borrow(c)
 		return l
 	}
 }

@@ -122,6 +122,7 @@ func (c *core[T]) Use(o *object.Object) error {
 		return err
 	}
 	if c.guard != nil {
+		c.Link(c.guard.Linked())
 		c.lock = c.guard.Lock().(*psync.Lock)
 	}
 	if stride == 0 {

@@ -46,16 +46,17 @@ class Segment:
         with open("/dev/shm/" + name, "r+b") as f:
             self.memory = mmap.mmap(f.fileno(), 0)
         magic, version, order = struct.unpack_from("=8sII", self.memory, 0)
-        if magic != MAGIC or version != 1 or order != 0x01020304:
-            raise ValueError(name + " is not a segment of version 1")
+        if magic != MAGIC or version != 2 or order != 0x01020304:
+            raise ValueError(name + " is not a segment of version 2")
 
     def find(self, name, kind):
         """Returns where the object of that name and kind lies."""
-        parties, objects = struct.unpack_from("=II", self.memory, 24)
-        directory = 384 + 128 * (parties + 1)
-        for entry in range(directory, directory + 256 * objects, 256):
+        (parties,) = struct.unpack_from("=I", self.memory, 24)
+        (used,) = struct.unpack_from("=I", self.memory, 384)  # never look further: it is not there
+        directory = 512 + 128 * (parties + 1)
+        for entry in range(directory, directory + 576 * used, 576):
             state, _, is_kind, length, _, offset, _ = struct.unpack_from("=IIIIQQQ", self.memory, entry)
-            if state == READY and self.memory[entry + 136 : entry + 136 + length] == name.encode():
+            if state == READY and self.memory[entry + 432 : entry + 432 + length] == name.encode():
                 if is_kind != kind:
                     raise TypeError(f"{name} is of kind {is_kind}")
                 return offset

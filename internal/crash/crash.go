@@ -49,10 +49,16 @@ const (
 	AttachLocked                    // lock of the party held; its line is not written
 	AttachWritten                   // line written; no other party is told yet
 	ObjectClaimed                   // entry MAKING
+	ObjectAllocated                 // entry MAKING; the cursor is advanced
 	ObjectReserved                  // entry MAKING; memory reserved and zeroed
 	ObjectFilled                    // entry MAKING; contents written
+	ObjectIndexed                   // entry MAKING; the index knows the name
 	ObjectReady                     // entry READY; directory lock held
 	ObjectRemoving                  // entry REMOVED; its memory is not free yet
+	ObjectFreed                     // entry REMOVED or MAKING; its memory is given back
+	IndexRebuilding                 // seq is odd; the index is as before
+	RecycleBegun                    // there is no run; the gap is not requested any more
+	RecycleMoved                    // cursor of the next run; no limit yet
 	AnnounceDead                    // the line says DEAD; no party is told yet
 	AnnounceMoved                   // epoch advanced; no waiter is woken yet
 
@@ -129,7 +135,8 @@ var names = [numPoints]string{
 	"PipeReceiveEntered", "PipeReceiveCopied", "PipeReceiveMoved", "PipeReceiveLeft",
 	"SegmentSized", "SegmentWritten", "SegmentAttached", "SegmentLinked",
 	"AttachLocked", "AttachWritten",
-	"ObjectClaimed", "ObjectReserved", "ObjectFilled", "ObjectReady", "ObjectRemoving",
+	"ObjectClaimed", "ObjectAllocated", "ObjectReserved", "ObjectFilled", "ObjectIndexed", "ObjectReady", "ObjectRemoving",
+	"ObjectFreed", "IndexRebuilding", "RecycleBegun", "RecycleMoved",
 	"AnnounceDead", "AnnounceMoved",
 	"ConditionEnqueued", "ConditionReleased", "ConditionWoken", "ConditionReacquired", "ConditionLeft",
 	"ConditionTakenOver", "ConditionHandedOn", "ConditionNotifying", "ConditionNotified",

@@ -16,8 +16,13 @@ import (
 // object's memory, or a shared lock that the object's maker chose. A Guard can't be closed, so a
 // method that has acquired it can release it even if the object has been closed meanwhile.
 type Guard struct {
-	core *Core
+	core   *Core
+	linked *object.Object
 }
+
+// Linked returns the object of a shared lock, nil if the lock is the object's own.
+// The object's core ends its use.
+func (g *Guard) Linked() *object.Object { return g.linked }
 
 // GuardSize is the size in bytes of a guard in the object's memory.
 const GuardSize = 40
@@ -125,6 +130,7 @@ func OpenGuard(o *object.Object, off int) (*Guard, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the shared lock that it uses: %w", err)
 		}
+		g.linked = lock
 		return g, g.core.Use(lock)
 	default:
 		return nil, fmt.Errorf("%w: its lock has the unknown mode %d", shm.ErrCorrupt, mode)

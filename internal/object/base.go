@@ -1,6 +1,7 @@
 package object
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -17,6 +18,7 @@ type Base struct {
 	// collector until then.
 	Closed atomic.Bool
 	o      *Object
+	linked *Object // nil: none
 	room   *wait.Room
 }
 
@@ -28,6 +30,18 @@ func (b *Base) Init(o *Object, size int) error {
 	b.o, b.room = o, o.Room()
 	o.AtClose(&b.Closed)
 	return nil
+}
+
+// Link makes o, an object that the core uses beside its own, end with it. o may be nil.
+func (b *Base) Link(o *Object) { b.linked = o }
+
+// Detach ends the use of the object, and of the one that is linked.
+func (b *Base) Detach() error {
+	var err error
+	if b.linked != nil {
+		err = b.linked.Close()
+	}
+	return errors.Join(err, b.o.Close())
 }
 
 // Object returns the object.

@@ -22,6 +22,8 @@ type Core[C any] interface {
 	Use(o *Object) error
 	// Object returns the argument of Use.
 	Object() *Object
+	// Detach closes it, and what else Use has opened.
+	Detach() error
 }
 
 // A Marshaler is implemented by every object that can be passed to other processes.
@@ -36,6 +38,7 @@ type Marshaler interface {
 // Ref is closed. All methods may be called from several goroutines at once.
 type Ref[C any, P Core[C]] struct {
 	atomic.Pointer[C] // embedded, since a method of Ref that returns Load() costs a NOP where it is inlined
+	borrowed          atomic.Bool
 }
 
 // Must returns the core for a method that returns no error. It panics if r is closed. op is as for
@@ -80,15 +83,24 @@ func (r *Ref[C, P]) Open(seg *shm.Segment, name string) error {
 func (r *Ref[C, P]) Use(o *Object) error {
 	c := new(C)
 	if err := o.UnlessClosed(P(c).Use(o)); err != nil {
-		return errors.Join(openFailed(o.Kind(), o.Name(), err), o.Close())
+		err = openFailed(o.Kind(), o.Name(), err)
+		if P(c).Object() != nil {
+			return errors.Join(err, P(c).Detach())
+		}
+		return errors.Join(err, o.Close())
 	}
-	r.Set(c)
+	r.set(c, false)
 	return nil
 }
 
-// Set makes r refer to the object of c, whose Use has returned nil. If r referred to another core,
-// methods that wait through r for that one return ErrClosed.
-func (r *Ref[C, P]) Set(c *C) {
+// Borrow makes r refer to c, which another reference detaches. Close of r only ends
+// the reference.
+func (r *Ref[C, P]) Borrow(c *C) { r.set(c, true) }
+
+// set makes r refer to c. If r referred to another core, methods that wait through r for that one
+// return ErrClosed.
+func (r *Ref[C, P]) set(c *C, borrowed bool) {
+	r.borrowed.Store(borrowed)
 	if old := r.Swap(c); old != nil {
 		P(old).Object().Table().Wake()
 	}
@@ -145,7 +157,9 @@ func (r *Ref[C, P]) Close() error {
 	if c == nil {
 		return nil
 	}
-	o := P(c).Object()
-	o.Table().Wake()
-	return o.Close()
+	P(c).Object().Table().Wake()
+	if r.borrowed.Load() {
+		return nil
+	}
+	return P(c).Detach()
 }

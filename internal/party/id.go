@@ -3,7 +3,7 @@ package party
 // An ID names one attachment of a process to a segment, for ever: a line of
 // the party table and the line's generation.
 //
-//	 31  30                       8   7         0
+//	 31  30                      10   9         0
 //	+---+---------------------------+-------------+
 //	| 0 |        generation         |    line     |
 //	+---+---------------------------+-------------+
@@ -14,7 +14,7 @@ package party
 type ID uint32
 
 const (
-	lineBits = 8
+	lineBits = 10
 	maxGen   = 1<<(31-lineBits) - 1
 
 	// MaxLines is the greatest number of parties of a segment; line 0 is not

@@ -16,13 +16,16 @@ const LineSize = 128
 //	0   word   ID<<1 | alive
 //	4   pid    the process in its own PID namespace, 0 while not known
 //	8   ns     its PID namespace
-//	16  pad    to 128 bytes: lines have different writers
+//	16  quiet  1 + the oldest generation of closings that the party has not
+//	           finished, 0 if none: see package shm
+//	20  pad    to 128 bytes: lines have different writers
 type Line struct {
-	_    structs.HostLayout
-	word atomic.Uint32
-	pid  atomic.Uint32
-	ns   atomic.Uint64
-	_    [LineSize - 16]byte
+	_     structs.HostLayout
+	word  atomic.Uint32
+	pid   atomic.Uint32
+	ns    atomic.Uint64
+	quiet atomic.Uint32
+	_     [LineSize - 20]byte
 }
 
 const aliveBit = 1

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"structs"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,8 +25,9 @@ var ErrFull = errors.New("party table is full")
 
 // A Table is one party's view of the party table of a segment.
 type Table struct {
-	lines []Line         // lines[0] is not used
-	epoch *atomic.Uint32 // moves when somebody joins or dies
+	lines []Line // lines[0] is not used
+	words *Words
+	epoch *atomic.Uint32 // words.Epoch
 	locks Locks
 	clean func(line int) // clears what is kept by line, not by ID, before the line is used again
 
@@ -52,12 +54,26 @@ type watched struct {
 // what has no pidfd here, and for a process that called execve.
 const scanEvery = time.Second
 
+// Words are what the parties of a segment share beside their lines.
+//
+//	0   Epoch   moves when a party joins or dies; waiters sleep on it
+//	4   Deaths  counts announced deaths
+//	8   mark    no line above it was ever used
+//	12  pad     to 128 bytes
+type Words struct {
+	_      structs.HostLayout
+	Epoch  atomic.Uint32
+	Deaths atomic.Uint32
+	mark   atomic.Uint32
+	_      [LineSize - 12]byte
+}
+
 // NewTable returns the view of lines, guarded by locks, of a party that is
 // not attached yet. clean is called before a line is given to a new party;
 // waiting says whether somebody waits.
-func NewTable(lines []Line, epoch *atomic.Uint32, locks Locks, clean func(line int), waiting func() bool) *Table {
+func NewTable(lines []Line, words *Words, locks Locks, clean func(line int), waiting func() bool) *Table {
 	t := &Table{
-		lines: lines, epoch: epoch, locks: locks, clean: clean, waiting: waiting,
+		lines: lines, words: words, epoch: &words.Epoch, locks: locks, clean: clean, waiting: waiting,
 		seen:    make([]uint32, len(lines)),
 		watched: make([]watched, len(lines)),
 	}
@@ -161,6 +177,10 @@ func (t *Table) Claim(locks Locks, pid int) (ID, error) {
 		if t.clean != nil {
 			t.clean(n)
 		}
+		for m := t.words.mark.Load(); m < uint32(n) && !t.words.mark.CompareAndSwap(m, uint32(n)); {
+			m = t.words.mark.Load()
+		}
+		line.quiet.Store(0)
 		t.setPID(line, pid)
 		id = newID(n, id.gen()+1)
 		line.word.Store(aliveWord(id))
@@ -188,6 +208,12 @@ func (t *Table) setPID(line *Line, pid int) {
 // one that it claimed, is no more. The lock is released after it.
 func (t *Table) Leave(id ID) {
 	t.lines[id.Line()].word.Store(deadWord(id))
+	t.died()
+}
+
+// died counts a death that a line says, and moves the epoch.
+func (t *Table) died() {
+	t.words.Deaths.Add(1)
 	t.move()
 }
 
@@ -227,8 +253,8 @@ func (t *Table) Scan() (found bool) {
 				found = true
 			}
 		case w&aliveBit == 0 && t.seen[n] == w|aliveBit && t.seen[n] != 0:
-			// Somebody wrote DEAD and may have been killed before the rest.
-			t.move()
+			// The announcer that wrote DEAD may have been killed before the rest.
+			t.died()
 		}
 		t.seen[n] = t.lines[n].word.Load()
 	}
@@ -253,7 +279,7 @@ func (t *Table) look(epoch uint32) {
 		return
 	}
 	if _, ok := t.locks.(FileLocks); ok {
-		for n := 1; n < len(t.lines); n++ {
+		for n := 1; n < t.end(); n++ {
 			w := t.lines[n].word.Load()
 			pid := t.lines[n].pid.Load()
 			if w&aliveBit == 0 || n == t.Me().Line() || pid == 0 {
@@ -337,7 +363,7 @@ func (t *Table) announce(n int, id ID) {
 		crash.At(crash.AnnounceDead)
 	}
 	t.locks.Unlock(n)
-	t.move()
+	t.died()
 	t.seen[n] = t.lines[n].word.Load()
 }
 
@@ -348,6 +374,30 @@ func (t *Table) Announce(id ID) {
 	if n := id.Line(); n != 0 && n < len(t.lines) && n != t.Me().Line() && !t.closed {
 		t.announce(n, id)
 	}
+}
+
+// end returns the number of the first line that was never used.
+func (t *Table) end() int { return min(int(t.words.mark.Load()), len(t.lines)-1) + 1 }
+
+// SetQuiet publishes the oldest generation of closings that this party has not
+// finished, plus 1, or 0 if there is none.
+func (t *Table) SetQuiet(q uint32) {
+	if w := &t.lines[t.Me().Line()].quiet; w.Load() != q {
+		w.Store(q)
+	}
+}
+
+// Loud returns a living party that has not finished its closings of the
+// generations before g, and its pid, 0 if it is not known; ok is false if all
+// have.
+func (t *Table) Loud(g uint32) (id ID, pid uint32, ok bool) {
+	for n := 1; n < t.end(); n++ {
+		line := &t.lines[n]
+		if w, q := line.word.Load(), line.quiet.Load(); w&aliveBit != 0 && q != 0 && q-1 < g {
+			return wordID(w), line.pid.Load(), true
+		}
+	}
+	return 0, 0, false
 }
 
 // NobodyElse tells whether no other party holds its lock.
