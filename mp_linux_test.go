@@ -10,16 +10,13 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp"
-	"github.com/seed-2e7ecdea/mp/internal/leak"
+	"github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
 func TestMain(m *testing.M) {
 	mp.Init()
-	if _, err := mp.NewEvent(); err != nil { // the program's own segment lasts: it is no leak
-		panic(err)
-	}
-	os.Exit(leak.Check(m))
+	os.Exit(testkit.Main(m))
 }
 
 // objects is one of each.

@@ -510,7 +510,7 @@ func testHammer(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Release", a.Lock().Release())
 }
 
-// An array has the layout that DESIGN.md describes for programs in other languages.
+// An array has the layout that docs/design/values.md describes for programs in other languages.
 func testLayout(t *testing.T, seg *shm.Segment) {
 	a := Closing(t, Must(array.NewFrom(seg, "a", []uint16{1, 2, 3}, nil))(t))
 	o := Must(object.Open(seg, shm.KindArray, "a", Must(layout.Of[uint16]())(t).Fingerprint))(t)

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/seed-2e7ecdea/mp/array"
-	"github.com/seed-2e7ecdea/mp/internal/leak"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -14,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) {
 	proc.Init()
-	os.Exit(leak.Check(m))
+	os.Exit(Main(m))
 }
 
 const segmentSize = 1 << 20 // of the tests, in bytes

@@ -8,7 +8,7 @@ import (
 )
 
 func BenchmarkThroughput(b *testing.B) {
-	each(b, Throughput, func(b *testing.B, r Result) {
+	benchmarkScenarios(b, Throughput, func(b *testing.B, r Result) {
 		b.ReportMetric(1e9*r.Seconds/float64(r.Messages), "ns/op")
 		b.ReportMetric(r.BytesPerSec/1e6, "MB/s")
 		b.ReportMetric(r.MsgsPerSec, "msgs/s")
@@ -16,16 +16,16 @@ func BenchmarkThroughput(b *testing.B) {
 }
 
 func BenchmarkLatency(b *testing.B) {
-	each(b, Latency, func(b *testing.B, r Result) {
+	benchmarkScenarios(b, Latency, func(b *testing.B, r Result) {
 		b.ReportMetric(1e9*r.Seconds/float64(r.Messages), "ns/op")
 		b.ReportMetric(float64(r.P50), "p50-ns")
 		b.ReportMetric(float64(r.P99), "p99-ns")
 	})
 }
 
-// each runs every scenario of a measure with b.N messages. What the processes
-// take to start is no part of the metrics.
-func each(b *testing.B, measure string, metrics func(*testing.B, Result)) {
+// benchmarkScenarios runs every scenario of a measure with b.N messages. The metrics leave out the time in which
+// the processes start.
+func benchmarkScenarios(b *testing.B, measure string, metrics func(*testing.B, Result)) {
 	for _, transport := range Transports() {
 		for _, size := range Sizes() {
 			b.Run(fmt.Sprintf("transport=%s/size=%d", transport, size), func(b *testing.B) {

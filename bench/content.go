@@ -5,20 +5,19 @@ import (
 	"fmt"
 )
 
-// stamp writes a message's number at the start of b and at its end.
+// stamp writes the number of a message at the start and at the end of b.
 func stamp(b []byte, w number) {
 	binary.NativeEndian.PutUint64(b, w)
 	binary.NativeEndian.PutUint64(b[len(b)-8:], w)
 }
 
-// stamped returns the number of a message that stamp wrote, and whether both ends
-// have it.
-func stamped(b []byte) (w number, whole bool) {
+// stamped returns the number that stamp wrote into b, and whether both ends of b have the same.
+func stamped(b []byte) (w number, intact bool) {
 	w = binary.NativeEndian.Uint64(b)
 	return w, w == binary.NativeEndian.Uint64(b[len(b)-8:])
 }
 
-// fill writes a message's number into all of b, a multiple of 8 bytes.
+// fill writes the number of a message into all of b. The length of b is a multiple of 8.
 func fill(b []byte, w number) {
 	for len(b) >= 64 {
 		binary.NativeEndian.PutUint64(b[0:], w)
@@ -37,9 +36,9 @@ func fill(b []byte, w number) {
 	}
 }
 
-// filled returns the number of a message that fill wrote, and whether all of it
-// has it. It reads all of b.
-func filled(b []byte) (w number, whole bool) {
+// filled returns the number that fill wrote into b, and whether all of b has it. It reads
+// all of b.
+func filled(b []byte) (w number, intact bool) {
 	w = binary.NativeEndian.Uint64(b)
 	var odd uint64
 	for len(b) >= 64 {
@@ -60,8 +59,9 @@ func filled(b []byte) (w number, whole bool) {
 	return w, odd == 0
 }
 
-// errDamaged is what a message's length or contents tell.
-func errDamaged(got, want int, w number) error {
+// damaged returns the error for a message of got bytes that should have want bytes. If the length is
+// right, the contents of message w are damaged.
+func damaged(got, want int, w number) error {
 	if got != want {
 		return fmt.Errorf("%w: %d bytes instead of %d", ErrVerify, got, want)
 	}

@@ -10,62 +10,62 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// layOSPipe makes a pipe of the kernel from the standard output of the first to
-// the standard input of the second process, and one back.
-func layOSPipe(_ *shm.Segment, s Scenario) (*medium, error) {
-	first, second := ends(s)
-	m := &medium{in: map[part]*os.File{}, out: map[part]*os.File{}}
-	for _, way := range [][2]part{{first, second}, {second, first}} {
+// createOSPipe makes a pipe of the kernel from the standard output of the first process to
+// the standard input of the second. For latency it makes one back, too.
+func createOSPipe(_ *shm.Segment, s Scenario) (*link, error) {
+	first, second := twoRoles(s)
+	l := &link{in: map[role]*os.File{}, out: map[role]*os.File{}}
+	for _, way := range [][2]role{{first, second}, {second, first}} {
 		r, w, err := os.Pipe()
 		if err != nil {
-			return nil, errors.Join(err, m.release())
+			return nil, errors.Join(err, l.release())
 		}
-		m.out[way[0]], m.in[way[1]] = w, r
-		m.ends = append(m.ends, r, w)
+		l.out[way[0]], l.in[way[1]] = w, r
+		l.ends = append(l.ends, r, w)
 		if s.Measure == Throughput {
 			break
 		}
 	}
-	return m, nil
+	return l, nil
 }
 
-// layUnixSocket makes a pair of sockets that are standard input and output of
-// the two processes.
-func layUnixSocket(_ *shm.Segment, s Scenario) (*medium, error) {
+// createUnixSocket makes a pair of connected sockets. One is the standard output of the first process, the other
+// the standard input of the second. For latency each is both.
+func createUnixSocket(_ *shm.Segment, s Scenario) (*link, error) {
 	a, b, err := sys.ControlPair()
 	if err != nil {
 		return nil, err
 	}
-	first, second := ends(s)
-	m := &medium{
-		in: map[part]*os.File{second: b}, out: map[part]*os.File{first: a},
+	first, second := twoRoles(s)
+	l := &link{
+		in: map[role]*os.File{second: b}, out: map[role]*os.File{first: a},
 		ends: []io.Closer{a, b},
 	}
 	if s.Measure == Latency {
-		m.in[first], m.out[second] = a, b
+		l.in[first], l.out[second] = a, b
 	}
-	return m, nil
+	return l, nil
 }
 
-// ends returns the parts of the two processes.
-func ends(s Scenario) (first, second part) {
-	c := s.cast()
+// twoRoles returns the roles of the two processes that share a kernel's transport.
+func twoRoles(s Scenario) (first, second role) {
+	c := s.roles()
 	return c[0], c[len(c)-1]
 }
 
 // A filesPort writes messages to standard output and reads them from standard
 // input.
 type filesPort struct {
-	buf []byte // of a message's size
+	buf []byte // as large as a message
 }
 
-func openFiles(_ *shm.Segment, s Scenario, p part) (port, error) {
-	// Who made them may have made them non-blocking.
+func openFiles(_ *shm.Segment, s Scenario, r role) (port, error) {
+	// The parent made these files, and may have made them non-blocking.
 	var err error
-	if p != producer {
+	if r != producer {
 		err = syscall.SetNonblock(syscall.Stdin, false)
 	}
-	if p != consumer && err == nil {
+	if r != consumer && err == nil {
 		err = syscall.SetNonblock(syscall.Stdout, false)
 	}
 	return &filesPort{buf: make([]byte, s.Size)}, os.NewSyscallError("fcntl", err)
@@ -99,17 +99,17 @@ func (p *filesPort) receive(t *tally, n uint64) (uint64, error) {
 			case k == 0 && at == 0:
 				return i, io.EOF
 			case k == 0:
-				return i, errDamaged(at, len(p.buf), 0)
+				return i, damaged(at, len(p.buf), 0)
 			default:
 				at += k
 			}
 		}
-		w, whole := stamped(p.buf)
-		if !whole {
-			return i, errDamaged(len(p.buf), len(p.buf), w)
+		w, intact := stamped(p.buf)
+		if !intact {
+			return i, damaged(len(p.buf), len(p.buf), w)
 		}
 		if !t.add(w) {
-			if err := t.addOdd(w); err != nil {
+			if err := t.addMarked(w); err != nil {
 				return i, err
 			}
 		}
@@ -117,5 +117,5 @@ func (p *filesPort) receive(t *tally, n uint64) (uint64, error) {
 	return n, nil
 }
 
-// close does nothing: they are closed with the process.
+// close does nothing: standard input and output are closed when the process ends.
 func (p *filesPort) close() error { return nil }

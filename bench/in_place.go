@@ -5,28 +5,28 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// An inPlacePort writes and reads messages where they lie in a pipe.
+// An inPlacePort writes and reads messages in the memory of a pipe, without a copy.
 type inPlacePort struct {
 	conn *ring.Conn
-	size int // of a message in bytes
+	size int // of a message, in bytes
 }
 
-func openInPlace(seg *shm.Segment, s Scenario, p part) (port, error) {
-	c, err := openConn(seg, p)
+func openInPlace(seg *shm.Segment, s Scenario, r role) (port, error) {
+	c, err := openConn(seg, r)
 	if err != nil {
 		return nil, err
 	}
 	return &inPlacePort{conn: c, size: s.Size}, nil
 }
 
-// turn is how many messages an inPlacePort sends or receives before it lets
-// another one have its turn.
-const turn = 256
+// inPlaceBatch is how many messages an inPlacePort sends or receives before it gives up its end of the
+// pipe, so that another process can take it.
+const inPlaceBatch = 256
 
 func (p *inPlacePort) send(w number, n uint64) error {
 	for n > 0 {
-		k := min(n, turn)
-		if err := p.sendTurn(w, k); err != nil {
+		k := min(n, inPlaceBatch)
+		if err := p.sendBatch(w, k); err != nil {
 			return err
 		}
 		w += number(k) * next
@@ -35,14 +35,14 @@ func (p *inPlacePort) send(w number, n uint64) error {
 	return nil
 }
 
-func (p *inPlacePort) sendTurn(w number, n uint64) error {
-	s, err := p.conn.Sender(forever)
+func (p *inPlacePort) sendBatch(w number, n uint64) error {
+	s, err := p.conn.Sender(background)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
 	for range n {
-		b, err := s.Next(forever, p.size)
+		b, err := s.Next(background, p.size)
 		if err != nil {
 			return err
 		}
@@ -54,7 +54,7 @@ func (p *inPlacePort) sendTurn(w number, n uint64) error {
 
 func (p *inPlacePort) receive(t *tally, n uint64) (uint64, error) {
 	for i := uint64(0); i < n; {
-		k, err := p.receiveTurn(t, min(n-i, turn))
+		k, err := p.receiveBatch(t, min(n-i, inPlaceBatch))
 		i += k
 		if err != nil {
 			return i, err
@@ -63,26 +63,26 @@ func (p *inPlacePort) receive(t *tally, n uint64) (uint64, error) {
 	return n, nil
 }
 
-func (p *inPlacePort) receiveTurn(t *tally, n uint64) (uint64, error) {
-	r, err := p.conn.Receiver(forever)
+func (p *inPlacePort) receiveBatch(t *tally, n uint64) (uint64, error) {
+	r, err := p.conn.Receiver(background)
 	if err != nil {
 		return 0, err
 	}
 	defer r.Close()
 	for i := range n {
-		b, err := r.Receive(forever)
+		b, err := r.Receive(background)
 		if err != nil {
 			return i, err
 		}
 		if len(b) != p.size {
-			return i, errDamaged(len(b), p.size, 0)
+			return i, damaged(len(b), p.size, 0)
 		}
-		w, whole := filled(b)
-		if !whole {
-			return i, errDamaged(p.size, p.size, w)
+		w, intact := filled(b)
+		if !intact {
+			return i, damaged(p.size, p.size, w)
 		}
 		if !t.add(w) {
-			if err := t.addOdd(w); err != nil {
+			if err := t.addMarked(w); err != nil {
 				return i, err
 			}
 		}

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// A Machine is what was measured on.
+// A Machine describes the machine and the system on which a program runs.
 type Machine struct {
-	CPU    string `json:"cpu"`   // model; the architecture if the system does not tell it
-	Cores  int    `json:"cores"` // that this process may use
+	CPU    string `json:"cpu"`   // model; the architecture if the system does not name the model
+	Cores  int    `json:"cores"` // logical CPUs that this process may use
 	Kernel string `json:"kernel"`
 	Go     string `json:"go"` // version
 	OS     string `json:"os"`
@@ -38,7 +38,7 @@ func ThisMachine() Machine {
 	return m
 }
 
-// String returns the machine in a line.
+// String describes the machine in one line.
 func (m Machine) String() string {
 	return fmt.Sprintf("%s, %d cores, %s, %s %s/%s", m.CPU, m.Cores, m.Kernel, m.Go, m.OS, m.Arch)
 }

@@ -10,7 +10,7 @@ import (
 
 func TestMain(m *testing.M) {
 	proc.Init()
-	// Under the race detector, a process sleeps for a second before it exits.
+	// Under the race detector, a process sleeps for a second before it exits unless told not to.
 	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	code := m.Run()
 	for p := range proc.Children() {

@@ -9,21 +9,21 @@ import (
 
 const pipeName = "pipe"
 
-// pipeCapacity is the size of a pipe's ring in bytes.
-func pipeCapacity(s Scenario) int { return min(max(s.room()*s.Size, 1<<19), memory) }
+// pipeCapacity returns the size of a pipe's ring in one direction, in bytes.
+func pipeCapacity(s Scenario) int { return min(max(s.slots()*s.Size, 1<<19), memory) }
 
 func pipeMemory(s Scenario) int { return 2*pipeCapacity(s) + 4096 }
 
-func layPipe(seg *shm.Segment, s Scenario) (*medium, error) {
+func createPipe(seg *shm.Segment, s Scenario) (*link, error) {
 	a, b, err := ring.NewPipe(seg, pipeName, &ring.PipeOptions{Capacity: pipeCapacity(s)})
 	if err != nil {
 		return nil, err
 	}
-	return &medium{ends: []io.Closer{a, b}}, nil
+	return &link{ends: []io.Closer{a, b}}, nil
 }
 
-func openConn(seg *shm.Segment, p part) (*ring.Conn, error) {
-	if p.first() {
+func openConn(seg *shm.Segment, r role) (*ring.Conn, error) {
+	if r.first() {
 		return ring.OpenPipe(seg, pipeName, ring.A)
 	}
 	return ring.OpenPipe(seg, pipeName, ring.B)
@@ -32,11 +32,11 @@ func openConn(seg *shm.Segment, p part) (*ring.Conn, error) {
 // A pipePort copies messages into a pipe and out of it.
 type pipePort struct {
 	conn *ring.Conn
-	buf  []byte // of a message's size
+	buf  []byte // as large as a message
 }
 
-func openPipe(seg *shm.Segment, s Scenario, p part) (port, error) {
-	c, err := openConn(seg, p)
+func openPipe(seg *shm.Segment, s Scenario, r role) (port, error) {
+	c, err := openConn(seg, r)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func openPipe(seg *shm.Segment, s Scenario, p part) (port, error) {
 func (p *pipePort) send(w number, n uint64) error {
 	for range n {
 		stamp(p.buf, w)
-		if err := p.conn.Send(forever, p.buf); err != nil {
+		if err := p.conn.Send(background, p.buf); err != nil {
 			return err
 		}
 		w += next
@@ -56,16 +56,16 @@ func (p *pipePort) send(w number, n uint64) error {
 
 func (p *pipePort) receive(t *tally, n uint64) (uint64, error) {
 	for i := range n {
-		k, err := p.conn.ReceiveInto(forever, p.buf)
+		k, err := p.conn.ReceiveInto(background, p.buf)
 		if err != nil {
 			return i, err
 		}
-		w, whole := stamped(p.buf)
-		if !whole || k != len(p.buf) {
-			return i, errDamaged(k, len(p.buf), w)
+		w, intact := stamped(p.buf)
+		if !intact || k != len(p.buf) {
+			return i, damaged(k, len(p.buf), w)
 		}
 		if !t.add(w) {
-			if err := t.addOdd(w); err != nil {
+			if err := t.addMarked(w); err != nil {
 				return i, err
 			}
 		}

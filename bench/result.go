@@ -2,7 +2,7 @@ package bench
 
 import "github.com/seed-2e7ecdea/mp/shm"
 
-// A Result is what a run has measured.
+// A Result holds what a run has measured.
 type Result struct {
 	Transport string `json:"transport"`
 	Measure   string `json:"measure"`
@@ -10,14 +10,14 @@ type Result struct {
 	Producers int    `json:"producers"`
 	Consumers int    `json:"consumers"`
 
-	// Wait is how the transport waited. The kernel's always block.
+	// Wait is how the transport waited. The kernel's transports always block.
 	Wait shm.WaitPolicy `json:"wait"`
 	Pin  []int          `json:"pin,omitempty"` // CPUs
 
-	Messages    uint64  `json:"messages"` // or round trips, in Seconds
-	Seconds     float64 `json:"seconds"`
-	MsgsPerSec  float64 `json:"msgs_per_sec"`
-	BytesPerSec float64 `json:"bytes_per_sec"` // of a round trip, one way
+	Messages    uint64  `json:"messages"`      // measured messages, or round trips
+	Seconds     float64 `json:"seconds"`       // how long they took
+	MsgsPerSec  float64 `json:"msgs_per_sec"`  // Messages / Seconds
+	BytesPerSec float64 `json:"bytes_per_sec"` // MsgsPerSec * Size: a round trip counts one way
 
 	// Percentiles and maximum of the round trips in nanoseconds; 0 for
 	// throughput.
@@ -27,8 +27,8 @@ type Result struct {
 	P999 int64 `json:"p999_ns,omitempty"`
 	Max  int64 `json:"max_ns,omitempty"`
 
-	// Verified says that every message was checked. It is always true: a run
-	// that finds a message wrong has no result.
+	// Verified reports whether every message was checked. It is always true: a run
+	// that finds a wrong message returns ErrVerify and no result.
 	Verified bool `json:"verified"`
 }
 

@@ -10,17 +10,20 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// work is the task of the processes of a run.
-var work = proc.Register("mp/bench", func(_ context.Context, j job) (account, error) { return j.do() })
+// work is the task that each process of a run executes.
+var work = proc.Register("mp/bench", func(_ context.Context, j job) (summary, error) { return j.run() })
 
-// Run measures. It starts the processes, and returns when all of them have
-// ended, nothing of them being left. It fails with ErrScenario, ErrVerify,
-// proc.ErrNoInit, ctx's error, or that of a process.
+// Run measures a scenario. It starts the processes, waits until all of them have
+// ended, and removes the shared memory. If ctx ends, Run kills the processes.
+//
+// It returns a *ScenarioError, which wraps ErrScenario, if s is not valid; ErrVerify if a message was
+// wrong; proc.ErrNoInit if the program has not called proc.Init; ctx's error; or the error of a process that failed.
+// Runs may go on concurrently, but they compete for the CPUs.
 func Run(ctx context.Context, s Scenario) (Result, error) {
 	if err := s.Validate(); err != nil {
 		return Result{}, err
 	}
-	s = s.whole()
+	s = s.withDefaults()
 	r, err := run(ctx, s)
 	if err != nil {
 		return Result{}, fmt.Errorf("bench: %s: %w", s, err)
@@ -30,87 +33,87 @@ func Run(ctx context.Context, s Scenario) (Result, error) {
 
 func run(ctx context.Context, s Scenario) (_ Result, err error) {
 	t := findTransport(s.Transport)
-	cast := s.cast()
+	roles := s.roles()
 	seg, err := shm.Anonymous(t.memory(s)+1<<16, nil)
 	if err != nil {
 		return Result{}, err
 	}
 	defer func() { err = errors.Join(err, seg.Close()) }()
-	ready, err := ring.NewQueue[signal](seg, readyName, len(cast), nil)
+	ready, err := ring.NewQueue[signal](seg, readyName, len(roles), nil)
 	if err != nil {
 		return Result{}, err
 	}
-	start, err := ring.NewQueue[signal](seg, startName, len(cast), nil)
+	start, err := ring.NewQueue[signal](seg, startName, len(roles), nil)
 	if err != nil {
 		return Result{}, err
 	}
-	m, err := t.lay(seg, s)
+	l, err := t.create(seg, s)
 	if err != nil {
 		return Result{}, err
 	}
-	defer func() { err = errors.Join(err, m.release()) }()
+	defer func() { err = errors.Join(err, l.release()) }()
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c := crew{cancel: cancel}
-	defer c.end()
-	for i, p := range cast {
-		j := job{Scenario: s, Part: p, Index: i, Process: i, Segment: seg}
-		if p == consumer {
+	ps := processes{cancel: cancel}
+	defer ps.end()
+	for i, r := range roles {
+		j := job{Scenario: s, Role: r, Index: i, Process: i, Segment: seg}
+		if r == consumer {
 			j.Index -= s.Producers
 		}
-		if err := c.start(ctx, j, &proc.Options{Name: fmt.Sprintf("%s %d", p, j.Index), Stdin: m.in[p], Stdout: m.out[p]}); err != nil {
+		if err := ps.start(ctx, j, &proc.Options{Name: fmt.Sprintf("%s %d", r, j.Index), Stdin: l.in[r], Stdout: l.out[r]}); err != nil {
 			return Result{}, err
 		}
 	}
-	for range cast {
+	for range roles {
 		if _, err := ready.Get(ctx); err != nil {
-			return Result{}, c.failure(ctx, err)
+			return Result{}, ps.failure(ctx, err)
 		}
 	}
-	if err := m.release(); err != nil {
+	if err := l.release(); err != nil {
 		return Result{}, err
 	}
-	for range cast {
+	for range roles {
 		if err := start.Put(ctx, 0); err != nil {
-			return Result{}, c.failure(ctx, err)
+			return Result{}, ps.failure(ctx, err)
 		}
 	}
-	var accounts []account
-	for i, call := range c.calls {
-		if cast[i] == consumer && cast[i-1] == producer && m.shutdown != nil {
-			if err := m.shutdown(); err != nil {
+	var summaries []summary
+	for i, call := range ps.calls {
+		if roles[i] == consumer && roles[i-1] == producer && l.shutdown != nil { // all producers have ended
+			if err := l.shutdown(); err != nil {
 				return Result{}, err
 			}
 		}
 		a, err := call.Result(ctx)
 		if err != nil {
-			return Result{}, c.failure(ctx, err)
+			return Result{}, ps.failure(ctx, err)
 		}
-		accounts = append(accounts, a)
+		summaries = append(summaries, a)
 	}
 	if s.Measure == Latency {
-		return trips(s, accounts)
+		return latencyOf(s, summaries)
 	}
-	return flow(s, accounts)
+	return throughputOf(s, summaries)
 }
 
-// trips makes a result of the accounts of a caller and a responder.
-func trips(s Scenario, accounts []account) (Result, error) {
-	a := accounts[0]
-	if answered, sent := accounts[1].Count, a.Count+s.warmTrips(); answered != sent {
-		return Result{}, fmt.Errorf("%w: %d of %d were answered", ErrVerify, answered, sent)
+// latencyOf makes a result of the summaries of a caller and a responder.
+func latencyOf(s Scenario, summaries []summary) (Result, error) {
+	a := summaries[0]
+	if answered, sent := summaries[1].Count, a.Count+s.warmTrips(); answered != sent {
+		return Result{}, fmt.Errorf("%w: %d of %d messages were answered", ErrVerify, answered, sent)
 	}
 	r := newResult(s, a.Count, a.End-a.Begin)
 	r.P50, r.P90, r.P99, r.P999, r.Max = a.P50, a.P90, a.P99, a.P999, a.Max
 	return r, nil
 }
 
-// flow makes a result of the accounts of producers and consumers.
-func flow(s Scenario, accounts []account) (Result, error) {
+// throughputOf makes a result of the summaries of producers and consumers.
+func throughputOf(s Scenario, summaries []summary) (Result, error) {
 	var sent, received, sum, wantSum uint64
 	var begin, end int64
-	for i, a := range accounts {
+	for i, a := range summaries {
 		if i < s.Producers {
 			sent += a.Count
 			wantSum += sumOf(i, a.Count)
@@ -124,10 +127,10 @@ func flow(s Scenario, accounts []account) (Result, error) {
 		end = max(end, a.End)
 	}
 	if received != sent || sum != wantSum {
-		return Result{}, fmt.Errorf("%w: %d were sent, %d received, their numbers differ by %d", ErrVerify, sent, received, int64(sum-wantSum))
+		return Result{}, fmt.Errorf("%w: %d were sent and %d received, and the sums of their numbers differ by %d", ErrVerify, sent, received, int64(sum-wantSum))
 	}
 	if begin == 0 || end == 0 {
-		return Result{}, fmt.Errorf("%w: none began or ended the measured part", ErrVerify)
+		return Result{}, fmt.Errorf("%w: none was marked as the first or the last one measured", ErrVerify)
 	}
 	return newResult(s, sent-uint64(s.Producers)*s.warmUp(), end-begin), nil
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// measured runs s and checks what any result must be.
+// measured runs s and checks what holds for every result.
 func measured(t *testing.T, s Scenario) Result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -21,7 +21,7 @@ func measured(t *testing.T, s Scenario) Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s = s.whole()
+	s = s.withDefaults()
 	if r.Transport != s.Transport || r.Measure != s.Measure || r.Size != s.Size ||
 		r.Producers != s.Producers || r.Consumers != s.Consumers || !r.Verified {
 		t.Errorf("result %+v of %+v", r, s)
@@ -113,7 +113,7 @@ func TestRunCancelled(t *testing.T) {
 				t.Errorf("error %v, want context.DeadlineExceeded", err)
 			}
 			if d := time.Since(begin); d > 10*time.Second {
-				t.Errorf("it ended after %s", d)
+				t.Errorf("Run returned after %s", d)
 			}
 			for p := range proc.Children() {
 				t.Errorf("child left: %s", p.Name())

@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -10,50 +11,48 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A Scenario is one thing to measure.
+// A Scenario says what Run measures.
 type Scenario struct {
 	Transport string // one of Transports
 	Measure   string // one of Measures
-	Size      int    // of a message in bytes, one of Sizes
+	Size      int    // of a message, in bytes: one of Sizes
 
-	// Producers and Consumers are how many processes send and receive, 1 to
-	// MaxSide. 0 means 1.
+	// Producers and Consumers are how many processes send and receive: 1 to
+	// MaxSide. 0 means 1. Only SharedTransports can have more than 1, and only for Throughput.
 	Producers, Consumers int
 
-	// Wait is how mp's transports wait. The kernel's ignore it.
+	// Wait is how the transports of mp wait. The kernel's transports ignore it.
 	Wait shm.WaitPolicy
 
-	// Pin lists the CPUs to which the processes are bound, in turn: the
-	// producers first, or the one that begins a round trip. Empty means none.
+	// Pin lists CPUs. The processes are bound to them in turn: first the producers, or the
+	// process that begins a round trip. If Pin is empty, the system chooses.
 	Pin []int
 
-	// Duration is how long to measure.
+	// Duration is how long to measure. Messages, if it is not 0, is how many messages or round trips
+	// to measure instead. One of them must be more than 0.
 	Duration time.Duration
-
-	// Messages, if it is not 0, is the number of messages or round trips to
-	// measure instead.
 	Messages int
 }
 
-// What is measured.
+// The measures.
 const (
-	Throughput = "throughput"
-	Latency    = "latency"
+	Throughput = "throughput" // messages per second
+	Latency    = "latency"    // time of a round trip
 )
 
-// MaxSide is the greatest number of producers, and of consumers.
+// MaxSide is the greatest number of producers, and the greatest number of consumers.
 const MaxSide = 64
 
-// Measures returns what can be measured.
+// Measures returns the values that Scenario.Measure can have.
 func Measures() []string { return []string{Throughput, Latency} }
 
-// Sizes returns the sizes that messages can have, in bytes.
+// Sizes returns the values that Scenario.Size can have, in bytes.
 func Sizes() []int { return []int{8, 64, 1024, 65536, 1048576} }
 
-// Transports returns the names of all transports.
+// Transports returns the values that Scenario.Transport can have.
 func Transports() []string { return names(func(*transport) bool { return true }) }
 
-// SharedTransports returns those that can have several producers and consumers.
+// SharedTransports returns the transports that can have several producers and consumers.
 func SharedTransports() []string { return names(func(t *transport) bool { return t.shared }) }
 
 func names(which func(*transport) bool) (list []string) {
@@ -65,9 +64,9 @@ func names(which func(*transport) bool) (list []string) {
 	return list
 }
 
-// String returns what is measured, in a few words.
+// String describes s in a few words, such as "latency of pipe, 64 bytes".
 func (s Scenario) String() string {
-	s = s.whole()
+	s = s.withDefaults()
 	text := fmt.Sprintf("%s of %s, %d bytes", s.Measure, s.Transport, s.Size)
 	if s.Producers > 1 || s.Consumers > 1 {
 		text += fmt.Sprintf(", %d to %d", s.Producers, s.Consumers)
@@ -75,29 +74,33 @@ func (s Scenario) String() string {
 	return text
 }
 
-// Validate fails with ErrScenario if there is no such scenario.
+// Validate returns a *ScenarioError, which wraps ErrScenario, if Run cannot measure s.
 func (s Scenario) Validate() error {
-	s = s.whole()
+	s = s.withDefaults()
 	t := findTransport(s.Transport)
+	among := "there are " + count(s.Producers, "producer") + " and " + count(s.Consumers, "consumer")
+	several := s.Producers > 1 || s.Consumers > 1
 	switch {
 	case t == nil:
-		return fmt.Errorf("%w: transport %q: there are %s", ErrScenario, s.Transport, strings.Join(Transports(), ", "))
+		return wrong("Transport", strconv.Quote(s.Transport), oneOf(Transports()))
 	case !slices.Contains(Measures(), s.Measure):
-		return fmt.Errorf("%w: measure %q: there are %s", ErrScenario, s.Measure, strings.Join(Measures(), ", "))
+		return wrong("Measure", strconv.Quote(s.Measure), oneOf(Measures()))
 	case !slices.Contains(Sizes(), s.Size):
-		return fmt.Errorf("%w: size %d: there are %s", ErrScenario, s.Size, list(Sizes()))
-	case s.Producers < 1 || s.Producers > MaxSide || s.Consumers < 1 || s.Consumers > MaxSide:
-		return fmt.Errorf("%w: %d producers, %d consumers: there are 1 to %d", ErrScenario, s.Producers, s.Consumers, MaxSide)
-	case s.Measure == Latency && s.Producers+s.Consumers > 2:
-		return fmt.Errorf("%w: %s with %d producers, %d consumers: %s is between one and one, %s among several",
-			ErrScenario, s.Measure, s.Producers, s.Consumers, Latency, Throughput)
-	case !t.shared && s.Producers+s.Consumers > 2:
-		return fmt.Errorf("%w: %s with %d producers, %d consumers: those with several are %s",
-			ErrScenario, s.Transport, s.Producers, s.Consumers, strings.Join(SharedTransports(), ", "))
+		return wrong("Size", s.Size, oneOf(Sizes())+" bytes")
+	case s.Producers < 1 || s.Producers > MaxSide:
+		return wrong("Producers", s.Producers, fmt.Sprintf("1 to %d", MaxSide))
+	case s.Consumers < 1 || s.Consumers > MaxSide:
+		return wrong("Consumers", s.Consumers, fmt.Sprintf("1 to %d", MaxSide))
+	case several && s.Measure == Latency:
+		return wrong("Measure", strconv.Quote(s.Measure), fmt.Sprintf("%s, or one producer and one consumer: %s", Throughput, among))
+	case several && !t.shared:
+		return wrong("Transport", strconv.Quote(s.Transport), fmt.Sprintf("%s, or one producer and one consumer: %s", oneOf(SharedTransports()), among))
 	case s.Wait > shm.WaitBlock:
-		return fmt.Errorf("%w: wait policy %d: there are %s, %s, %s", ErrScenario, s.Wait, shm.WaitSpin, shm.WaitAdaptive, shm.WaitBlock)
-	case s.Duration < 0 || s.Messages < 0 || s.Duration == 0 && s.Messages == 0:
-		return fmt.Errorf("%w: duration %s, %d messages: one of them is more than 0", ErrScenario, s.Duration, s.Messages)
+		return wrong("Wait", uint(s.Wait), oneOf([]shm.WaitPolicy{shm.WaitAdaptive, shm.WaitSpin, shm.WaitBlock}))
+	case s.Messages < 0:
+		return wrong("Messages", s.Messages, "a number of messages, or 0 to measure for a Duration")
+	case s.Duration < 0 || s.Duration == 0 && s.Messages == 0:
+		return wrong("Duration", s.Duration, "more than 0")
 	}
 	return s.validatePin()
 }
@@ -108,22 +111,39 @@ func (s Scenario) validatePin() error {
 	}
 	cpus, err := sys.CPUs()
 	if err != nil {
-		return fmt.Errorf("bench: CPUs to pin to: %w", err)
+		return fmt.Errorf("bench: list the CPUs that the process may use: %w", err)
 	}
 	for _, cpu := range s.Pin {
 		if !slices.Contains(cpus, cpu) {
-			return fmt.Errorf("%w: pin to CPU %d: there are %s", ErrScenario, cpu, list(cpus))
+			return wrong("Pin", cpu, oneOf(cpus)+", the CPUs that this process may use")
 		}
 	}
 	return nil
 }
 
-func list(numbers []int) string {
-	return strings.ReplaceAll(strings.Trim(fmt.Sprint(numbers), "[]"), " ", ", ")
+func wrong(field string, value any, want string) error {
+	return &ScenarioError{Field: field, Value: fmt.Sprint(value), Want: want}
 }
 
-// whole fills in what 0 stands for.
-func (s Scenario) whole() Scenario {
+// oneOf returns the text "one of a, b, c".
+func oneOf[T any](list []T) string {
+	text := make([]string, len(list))
+	for i, v := range list {
+		text[i] = fmt.Sprint(v)
+	}
+	return "one of " + strings.Join(text, ", ")
+}
+
+// count returns a number of things, such as "1 producer" or "2 producers".
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// withDefaults returns s with the defaults for the fields that are 0.
+func (s Scenario) withDefaults() Scenario {
 	if s.Producers == 0 {
 		s.Producers = 1
 	}
@@ -133,27 +153,26 @@ func (s Scenario) whole() Scenario {
 	return s
 }
 
-// room is about how many messages the shared memory has room for: for round trips
-// few, so that they stay in the caches.
-func (s Scenario) room() int {
+// slots returns how many messages, approximately, the transport's memory holds: few for round trips,
+// so that they stay in the caches.
+func (s Scenario) slots() int {
 	if s.Measure == Latency {
 		return min(memory/s.Size, 16)
 	}
 	return min(memory/s.Size, 1024)
 }
 
-// warmUp is how many messages each producer sends before the clock starts: at
-// least as many as fit into the transport's memory, so that all of that has been
-// touched.
+// warmUp returns how many messages each producer sends before the clock starts: at
+// least as many as the transport's memory holds, so that all of its pages have been touched.
 func (s Scenario) warmUp() uint64 { return uint64(min(max(memory/s.Size, 16), 2048)) }
 
-// warmTrips is how many round trips come before those that count.
+// warmTrips returns how many round trips come before those that are measured.
 func (s Scenario) warmTrips() uint64 { return max(s.warmUp()/8, 16) }
 
-// batch is how many messages a producer sends between two looks at the clock.
+// batch returns how many messages a producer sends before it reads the clock again.
 func (s Scenario) batch() uint64 { return uint64(min(max(1<<20/s.Size, 1), 256)) }
 
-// share is the number of messages of the i-th producer, 0 if the time decides.
+// share returns how many of the s.Messages measured messages producer i sends.
 func (s Scenario) share(i int) uint64 {
 	n := s.Messages / s.Producers
 	if i < s.Messages%s.Producers {
@@ -162,10 +181,10 @@ func (s Scenario) share(i int) uint64 {
 	return uint64(n)
 }
 
-// cast lists the parts to play, one for each process.
-func (s Scenario) cast() []part {
+// roles returns the role of each process.
+func (s Scenario) roles() []role {
 	if s.Measure == Latency {
-		return []part{caller, responder}
+		return []role{caller, responder}
 	}
-	return append(slices.Repeat([]part{producer}, s.Producers), slices.Repeat([]part{consumer}, s.Consumers)...)
+	return append(slices.Repeat([]role{producer}, s.Producers), slices.Repeat([]role{consumer}, s.Consumers)...)
 }

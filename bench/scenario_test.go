@@ -9,44 +9,51 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-func TestValidate(t *testing.T) {
+// TestErrorTable makes a good scenario wrong in each way: the error names the field, its value and what is allowed.
+func TestErrorTable(t *testing.T) {
+	const transports = "one of pipe, queue, shm, os-pipe, unix-socket"
+	const shared = "one of pipe, queue, shm, or one producer and one consumer: there are "
 	good := Scenario{Transport: "queue", Measure: Throughput, Size: 64, Duration: time.Second}
 	for _, c := range []struct {
-		name   string
-		change func(*Scenario)
-		says   string // in the error; empty: no error
+		change             func(*Scenario)
+		field, value, want string // of the error; empty: none
 	}{
-		{"good", func(*Scenario) {}, ""},
-		{"several", func(s *Scenario) { s.Producers, s.Consumers = 2, 3 }, ""},
-		{"messages", func(s *Scenario) { s.Duration, s.Messages = 0, 1 }, ""},
-		{"transport", func(s *Scenario) { s.Transport = "pigeon" }, "pipe, queue, shm, os-pipe, unix-socket"},
-		{"no transport", func(s *Scenario) { s.Transport = "" }, "pipe, queue, shm, os-pipe, unix-socket"},
-		{"measure", func(s *Scenario) { s.Measure = "joy" }, "throughput, latency"},
-		{"size", func(s *Scenario) { s.Size = 65 }, "8, 64, 1024, 65536, 1048576"},
-		{"negative producers", func(s *Scenario) { s.Producers = -1 }, "1 to 64"},
-		{"too many consumers", func(s *Scenario) { s.Consumers = MaxSide + 1 }, "1 to 64"},
-		{"latency among several", func(s *Scenario) { s.Measure, s.Producers = Latency, 2 }, "between one and one"},
-		{"os-pipe among several", func(s *Scenario) { s.Transport, s.Consumers = "os-pipe", 2 }, "pipe, queue, shm"},
-		{"unix-socket among several", func(s *Scenario) { s.Transport, s.Producers = "unix-socket", 2 }, "pipe, queue, shm"},
-		{"wait", func(s *Scenario) { s.Wait = shm.WaitBlock + 1 }, "spin, adaptive, block"},
-		{"no end", func(s *Scenario) { s.Duration = 0 }, "more than 0"},
-		{"negative messages", func(s *Scenario) { s.Messages = -1 }, "more than 0"},
+		{func(*Scenario) {}, "", "", ""},
+		{func(s *Scenario) { s.Producers, s.Consumers = 2, 3 }, "", "", ""},
+		{func(s *Scenario) { s.Duration, s.Messages = 0, 1 }, "", "", ""},
+		{func(s *Scenario) { s.Transport = "pigeon" }, "Transport", `"pigeon"`, transports},
+		{func(s *Scenario) { s.Transport = "" }, "Transport", `""`, transports},
+		{func(s *Scenario) { s.Measure = "joy" }, "Measure", `"joy"`, "one of throughput, latency"},
+		{func(s *Scenario) { s.Size = 65 }, "Size", "65", "one of 8, 64, 1024, 65536, 1048576 bytes"},
+		{func(s *Scenario) { s.Producers = -1 }, "Producers", "-1", "1 to 64"},
+		{func(s *Scenario) { s.Consumers = MaxSide + 1 }, "Consumers", "65", "1 to 64"},
+		{func(s *Scenario) { s.Measure, s.Producers = Latency, 2 }, "Measure", `"latency"`,
+			"throughput, or one producer and one consumer: there are 2 producers and 1 consumer"},
+		{func(s *Scenario) { s.Transport, s.Consumers = "os-pipe", 2 }, "Transport", `"os-pipe"`, shared + "1 producer and 2 consumers"},
+		{func(s *Scenario) { s.Transport, s.Producers = "unix-socket", 2 }, "Transport", `"unix-socket"`, shared + "2 producers and 1 consumer"},
+		{func(s *Scenario) { s.Wait = shm.WaitBlock + 1 }, "Wait", "3", "one of adaptive, spin, block"},
+		{func(s *Scenario) { s.Duration = 0 }, "Duration", "0s", "more than 0"},
+		{func(s *Scenario) { s.Duration = -time.Second }, "Duration", "-1s", "more than 0"},
+		{func(s *Scenario) { s.Messages = -1 }, "Messages", "-1", "0 to measure for a Duration"},
+		{func(s *Scenario) { s.Pin = []int{-1} }, "Pin", "-1", "the CPUs that this process may use"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
+		t.Run(c.field+c.value, func(t *testing.T) {
 			s := good
 			c.change(&s)
 			err := s.Validate()
-			if c.says == "" {
+			if c.field == "" {
 				if err != nil {
-					t.Errorf("Validate() = %v", err)
+					t.Errorf("Validate of %+v: %v", s, err)
 				}
 				return
 			}
-			if !errors.Is(err, ErrScenario) || !strings.Contains(err.Error(), c.says) {
-				t.Errorf("Validate() = %v, want ErrScenario with %q", err, c.says)
+			t.Logf("%v", err)
+			var wrong *ScenarioError
+			if !errors.Is(err, ErrScenario) || !errors.As(err, &wrong) || wrong.Field != c.field || wrong.Value != c.value || !strings.Contains(wrong.Want, c.want) {
+				t.Errorf("Validate: %v, want that %s is %s and should be %s", err, c.field, c.value, c.want)
 			}
-			if _, rerr := Run(t.Context(), s); !errors.Is(rerr, ErrScenario) {
-				t.Errorf("Run() = %v, want ErrScenario", rerr)
+			if _, rerr := Run(t.Context(), s); !errors.As(rerr, &wrong) || rerr.Error() != err.Error() {
+				t.Errorf("Run: %v, want %v", rerr, err)
 			}
 		})
 	}

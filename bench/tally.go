@@ -6,18 +6,18 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
-// A tally is a receiver's account of the messages that it received.
+// A tally counts and checks the messages that a receiver has received.
 type tally struct {
-	last [256]number // of each producer, without marks
-	sum  uint64      // of the numbers, without marks
+	last [256]number // the last number of each producer, without marks
+	sum  uint64      // sum of the numbers, without marks
 
-	// Moments of sys.Monotonic: of the earliest message marked first, and of
-	// the latest marked last. 0 if there was none.
+	// When the earliest message marked first and the latest marked last were received, by
+	// sys.Monotonic. 0 if there was none.
 	begin, end int64
 }
 
-// add enters a message. It does not, and returns false, if that is marked or out
-// of order: then addOdd is to be called.
+// add enters message w. If w is marked or out of order, add enters nothing and returns false: the caller then
+// calls addMarked.
 func (t *tally) add(w number) bool {
 	last := &t.last[uint8(w)]
 	if w-*last-1 >= markLast/2 { // w has a mark, or is not greater than *last
@@ -28,8 +28,8 @@ func (t *tally) add(w number) bool {
 	return true
 }
 
-// addOdd enters a marked message. It fails with ErrVerify if that is out of order.
-func (t *tally) addOdd(w number) error {
+// addMarked enters a message that may be marked. It returns ErrVerify if w is out of order.
+func (t *tally) addMarked(w number) error {
 	now, err := sys.Monotonic()
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func (t *tally) addOdd(w number) error {
 	w &^= marks
 	last := &t.last[uint8(w)]
 	if w <= *last {
-		return fmt.Errorf("%w: message %d of producer %d came after %d", ErrVerify, w/next, uint8(w), *last/next)
+		return fmt.Errorf("%w: message %d of producer %d arrived after message %d", ErrVerify, w/next, uint8(w), *last/next)
 	}
 	*last = w
 	t.sum += w

@@ -24,7 +24,7 @@ func TestTally(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		numbers []number
-		bad     bool // the last one is wrong
+		bad     bool // whether the last one is wrong
 	}{
 		{"in order", []number{a(1), a(2), b(1), a(3), b(2)}, false},
 		{"with gaps", []number{a(7), b(3), a(8), b(1 << 50)}, false},
@@ -44,7 +44,7 @@ func TestTally(t *testing.T) {
 					t.Fatalf("message %d: %v", i-1, err)
 				}
 				if !y.add(w) {
-					err = y.addOdd(w)
+					err = y.addMarked(w)
 				}
 			}
 			if c.bad != errors.Is(err, ErrVerify) || !c.bad && err != nil {
@@ -58,7 +58,7 @@ func TestTally(t *testing.T) {
 				t.Errorf("sum %d, want %d", y.sum, sum)
 			}
 			if marked := slices.ContainsFunc(c.numbers, func(w number) bool { return w&markLast != 0 }); !c.bad && marked != (y.end != 0) {
-				t.Errorf("end %d, a last one: %t", y.end, marked)
+				t.Errorf("end %d, want 0: %t", y.end, !marked)
 			}
 		})
 	}
@@ -69,47 +69,47 @@ func TestContent(t *testing.T) {
 		b := make([]byte, size)
 		w := numbered(3, 1<<40) | markFirst
 		stamp(b, w)
-		if got, whole := stamped(b); got != w || !whole {
-			t.Errorf("%d bytes: stamped() = %x, %t, want %x", size, got, whole, w)
+		if got, intact := stamped(b); got != w || !intact {
+			t.Errorf("%d bytes: stamped() = %x, %t, want %x", size, got, intact, w)
 		}
 		fill(b, w)
-		if got, whole := filled(b); got != w || !whole {
-			t.Errorf("%d bytes: filled() = %x, %t, want %x", size, got, whole, w)
+		if got, intact := filled(b); got != w || !intact {
+			t.Errorf("%d bytes: filled() = %x, %t, want %x", size, got, intact, w)
 		}
 		if size == 8 {
-			continue // any 8 bytes are a number
+			continue // any 8 bytes are a valid message
 		}
 		for at := 0; at < size; at += max(size/64, 1) {
 			b[at] ^= 0x10
-			if _, whole := filled(b); whole {
+			if _, intact := filled(b); intact {
 				t.Errorf("%d bytes: filled() does not see damage at %d", size, at)
 			}
 			b[at] ^= 0x10
 		}
 		b[size-1]++
-		if _, whole := stamped(b); whole {
+		if _, intact := stamped(b); intact {
 			t.Errorf("%d bytes: stamped() does not see damage at the end", size)
 		}
 	}
 }
 
-func TestFlow(t *testing.T) {
-	s := Scenario{Transport: "queue", Measure: Throughput, Size: 64, Messages: 1}.whole()
+func TestThroughputOf(t *testing.T) {
+	s := Scenario{Transport: "queue", Measure: Throughput, Size: 64, Messages: 1}.withDefaults()
 	n := s.warmUp() + 10
-	sent := account{Count: n}
-	good := account{Count: n, Sum: sumOf(0, n), Begin: 1e9, End: 3e9}
-	r, err := flow(s, []account{sent, good})
+	sent := summary{Count: n}
+	good := summary{Count: n, Sum: sumOf(0, n), Begin: 1e9, End: 3e9}
+	r, err := throughputOf(s, []summary{sent, good})
 	if err != nil || r.Messages != 10 || r.Seconds != 2 || r.MsgsPerSec != 5 || r.BytesPerSec != 320 || !r.Verified {
-		t.Errorf("flow() = %+v, %v", r, err)
+		t.Errorf("throughputOf() = %+v, %v", r, err)
 	}
 	lost, other, endless := good, good, good
 	lost.Count--
 	lost.Sum -= numbered(0, 7)
 	other.Sum++
 	endless.End = 0
-	for _, bad := range []account{lost, other, endless} {
-		if r, err := flow(s, []account{sent, bad}); !errors.Is(err, ErrVerify) {
-			t.Errorf("flow() = %+v, %v, want ErrVerify", r, err)
+	for _, bad := range []summary{lost, other, endless} {
+		if r, err := throughputOf(s, []summary{sent, bad}); !errors.Is(err, ErrVerify) {
+			t.Errorf("throughputOf() = %+v, %v, want ErrVerify", r, err)
 		}
 	}
 }

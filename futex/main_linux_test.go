@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/futex"
-	"github.com/seed-2e7ecdea/mp/internal/leak"
 	"github.com/seed-2e7ecdea/mp/internal/object"
+	"github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -22,7 +22,7 @@ const patience = time.Minute
 
 func TestMain(m *testing.M) {
 	proc.Init()
-	os.Exit(leak.Check(m))
+	os.Exit(testkit.Main(m))
 }
 
 // within returns a context that ends when a test has waited too long.

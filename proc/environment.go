@@ -1,18 +1,9 @@
 package proc
 
-import (
-	"strconv"
-	"strings"
-)
+import "strings"
 
-// childEnv marks the environment of a child. Its value is the number of segments
-// that it inherits.
-const childEnv = "MP_PROC_CHILD"
-
-// environment returns base with added, of which the last of a key counts, and
-// the mark of a child with so many segments.
-func environment(base, added []string, segments int) []string {
-	added = append(added[:len(added):len(added)], childEnv+"="+strconv.Itoa(segments))
+// environment returns base with added, of which the last of a key counts.
+func environment(base, added []string) []string {
 	last := make(map[string]int)
 	for i, kv := range added {
 		last[key(kv)] = i

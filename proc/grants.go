@@ -24,7 +24,7 @@ func grantAll(seen []sighting) (grants, error) {
 		if attached[id] == nil {
 			seg, ok := object.Find(id)
 			if !ok && s.object {
-				return nil, fmt.Errorf("a %v of the input: %w", s.handle.Kind, os.ErrClosed)
+				return nil, fmt.Errorf("a %v of the input was closed after New: %w", s.handle.Kind, os.ErrClosed)
 			}
 			if !ok {
 				continue
@@ -62,7 +62,7 @@ func distinct(list []shm.Handle) []shm.Handle {
 	return kept
 }
 
-// files returns what the child is to inherit, in order.
+// files returns what the child is to get, in order.
 func (g grants) files() []*os.File {
 	var list []*os.File
 	for _, one := range g {
@@ -72,15 +72,20 @@ func (g grants) files() []*os.File {
 }
 
 // started tells the segments that the child runs, as pid.
-func (g grants) started(pid int) error {
-	var errs []error
+func (g grants) started(pid int) {
 	for _, one := range g {
-		errs = append(errs, one.Started(pid))
+		one.Started(pid)
 	}
-	return errors.Join(errs...)
 }
 
-// cancel gives the parties back: the child was not started.
+// release says that the child has the files.
+func (g grants) release() {
+	for _, one := range g {
+		_ = one.Release() // the descriptor is gone even if closing it fails
+	}
+}
+
+// cancel gives the parties back: the child was not started, or did not live to get them.
 func (g grants) cancel() error {
 	var errs []error
 	for _, one := range g {
@@ -94,7 +99,7 @@ func (g grants) cancel() error {
 func adoptAll(files []*os.File) error {
 	for _, f := range files {
 		if _, err := object.Adopt(f); err != nil {
-			return fmt.Errorf("proc: segment of the input: %w", err)
+			return fmt.Errorf("segment of the input: %w", err)
 		}
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,14 +91,14 @@ func TestUnsendable(t *testing.T) {
 		name, where string
 		make        func() error
 	}{
-		{"chan", "(input).C is a chan", func() error {
+		{"chan", "(value).C is a chan", func() error {
 			_, err := echoChan.New(struct{ C chan int }{make(chan int)}, nil)
 			return err
 		}},
-		{"func", "(input) is a func", func() error { _, err := echoFunc.New(func() {}, nil); return err }},
-		{"map in itself", "(input)[self] refers to itself", func() error { _, err := echoAny.New(self, nil); return err }},
-		{"list in itself", "(input).Next.Next refers to itself", func() error { _, err := echoRecord.New(*list, nil); return err }},
-		{"slice in itself", "(input)[1] refers to itself", func() error { _, err := echoAny.New(slice, nil); return err }},
+		{"func", "(value) is a func", func() error { _, err := echoFunc.New(func() {}, nil); return err }},
+		{"map in itself", "(value)[self] refers to itself", func() error { _, err := echoAny.New(self, nil); return err }},
+		{"list in itself", "(value).Next.Next refers to itself", func() error { _, err := echoRecord.New(*list, nil); return err }},
+		{"slice in itself", "(value)[1] refers to itself", func() error { _, err := echoAny.New(slice, nil); return err }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := tt.make()
@@ -380,7 +381,7 @@ func TestError(t *testing.T) {
 			"mp's", "barrier is broken\nqueue is shut down\ntext is too large\ninvalid size",
 			[]error{psync.ErrBroken, ring.ErrShutdown, array.ErrTooLarge, shm.ErrSize}, []error{psync.ErrHeld},
 		},
-		{"not mine", "proc: closed", []error{proc.ErrClosed}, []error{fs.ErrClosed}},
+		{"closed", "file already closed", []error{proc.ErrClosed, fs.ErrClosed}, []error{fs.ErrExist}},
 		{"no file", "open /nonexistent/file: no such file or directory", []error{fs.ErrNotExist, syscall.ENOENT}, []error{fs.ErrExist}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -556,6 +557,12 @@ func TestInheritedFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
+	// As C code and careless Go code open files: without the close-on-exec mark.
+	careless, err := syscall.Open(mine, syscall.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(careless)
 	alone, err := start(t, files, struct{}{}, nil).Result(within(t))
 	if err != nil {
 		t.Fatal(err)
@@ -573,6 +580,71 @@ func TestInheritedFiles(t *testing.T) {
 	for fd, what := range among {
 		if what == mine {
 			t.Errorf("descriptor %s of the child is a file of its parent, %s", fd, what)
+		}
+	}
+}
+
+// TestReaped shows that a result counts though another part of the program, as PID 1 does, reaps all
+// children. Then only the exit code is unknown.
+func TestReaped(t *testing.T) {
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			var status syscall.WaitStatus
+			if pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil); pid <= 0 || err != nil {
+				time.Sleep(10 * time.Microsecond)
+			}
+		}
+	}()
+	defer func() { close(stop); <-stopped }()
+	lost := 0
+	for i := range 60 {
+		p := start(t, echoInt, i, nil)
+		if n, err := p.Result(within(t)); n != i || err != nil {
+			t.Errorf("Result = %d, %v, want %d", n, err, i)
+		}
+		code, exited := p.ExitCode()
+		if !exited || code != 0 && code != 255 {
+			t.Errorf("ExitCode() = %d, %t", code, exited)
+		}
+		if code == 255 {
+			lost++
+		}
+		var remote *proc.RemoteError
+		if err := start(t, fail, "wrapped", nil).Join(within(t)); !errors.As(err, &remote) {
+			t.Errorf("Join of a task that fails: %v, want its error", err)
+		}
+		q := start(t, exit, 0, nil)
+		await(t, q.Process)
+		if code, _ := q.ExitCode(); code == 255 {
+			if err := q.Join(within(t)); err == nil || !strings.Contains(err.Error(), "has reaped it") {
+				t.Errorf("Join of a process that was reaped without a result: %v", err)
+			}
+		}
+	}
+	t.Logf("%d of 60 exit codes were lost", lost)
+	if lost == 0 {
+		t.Error("no child was reaped by another part of the program: nothing is shown")
+	}
+}
+
+// TestStartWhileCollecting shows that the thread that starts children, whose descriptors are its own, can do all that
+// Go's runtime does on any thread: look at the netpoller when a collection has stopped the world.
+func TestStartWhileCollecting(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(1))
+	var env []string // copied by that thread: so collections begin there
+	for i := range 200 {
+		env = append(env, fmt.Sprintf("MP_TEST_%d=%s", i, strings.Repeat("x", 1000)))
+	}
+	for i := range 100 {
+		if n, err := start(t, echoInt, i, &proc.Options{Env: env}).Result(within(t)); n != i || err != nil {
+			t.Fatalf("Result = %d, %v, want %d", n, err, i)
 		}
 	}
 }
@@ -611,9 +683,13 @@ func TestStandardFiles(t *testing.T) {
 	t.Run("closed", func(t *testing.T) {
 		_, closed := pipe(t)
 		closed.Close()
-		p := start(t, nothing, struct{}{}, &proc.Options{Stdin: closed, Stdout: closed, Stderr: closed})
-		if err := p.Join(within(t)); err != nil {
-			t.Errorf("Join: %v", err)
+		for name, o := range map[string]*proc.Options{
+			"Stdin": {Stdin: closed}, "Stdout": {Stdout: closed}, "Stderr": {Stderr: closed},
+		} {
+			_, err := nothing.Start(within(t), struct{}{}, o)
+			if !errors.Is(err, os.ErrClosed) || !strings.Contains(err.Error(), name) {
+				t.Errorf("Start with a closed %s: %v, want ErrClosed", name, err)
+			}
 		}
 	})
 }
@@ -709,6 +785,37 @@ func TestBeforeTask(t *testing.T) {
 		}
 		wantExit(t, p.Process, 0)
 	})
+}
+
+// TestKilledBeforeInit shows that a child holds the objects of its input before it has called Init, and does so no
+// longer when it is killed there.
+func TestKilledBeforeInit(t *testing.T) {
+	seg, err := shm.Anonymous(1<<20, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer seg.Close()
+	ours, theirs, err := ring.NewPipe(seg, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, endOfPipe, theirs, &proc.Options{Env: []string{modeEnv + "=hang early"}})
+	if err := theirs.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if msg, err := ours.TryReceive(); !errors.Is(err, ring.ErrEmpty) {
+		t.Errorf("TryReceive while the child lives: %q, %v, want ErrEmpty", msg, err)
+	}
+	if n, err := seg.Parties(); n != 2 || err != nil {
+		t.Errorf("%d parties while the child lives, %v, want 2", n, err)
+	}
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if msg, err := ours.Receive(within(t)); err != io.EOF {
+		t.Errorf("Receive after the child's death: %q, %v, want EOF", msg, err)
+	}
+	wantExit(t, p.Process, -9)
 }
 
 // What a child starts by other means is not a child, though it is the same program.

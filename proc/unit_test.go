@@ -69,8 +69,8 @@ func TestFrame(t *testing.T) {
 }
 
 func TestEnvironment(t *testing.T) {
-	got := environment([]string{"A=1", "B=2", childEnv + "=7", "C"}, []string{"B=3", childEnv + "=8", "B=4", "D=", "C=5"}, 2)
-	want := []string{"A=1", "B=4", "D=", "C=5", childEnv + "=2"}
+	got := environment([]string{"A=1", "B=2", "C"}, []string{"B=3", "B=4", "D=", "C=5"})
+	want := []string{"A=1", "B=4", "D=", "C=5"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("environment (-want +got):\n%s", diff)
 	}

@@ -4,6 +4,7 @@ package ring_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"testing"
@@ -67,7 +68,7 @@ func benchmarkQueue[T any](b *testing.B) {
 		}
 	}
 	q.Shutdown()
-	if err := <-done; err != ring.ErrShutdown {
+	if err := <-done; !errors.Is(err, ring.ErrShutdown) {
 		b.Fatal(err)
 	}
 }

@@ -13,24 +13,23 @@ import (
 )
 
 // A Conn is one end of a pipe: it sends messages of bytes to the other end
-// and receives what is sent there, each direction in order.
+// and receives what is sent there. Each direction keeps the order of its messages.
 //
-// An end has holders: every process that has a Conn of it, and a child that was
-// given one from the moment at which it is started. When the last holder of an
-// end has closed it, or died, the other end receives what is still in the pipe,
+// A process holds an end while it has a Conn of it that is not closed. A child that gets a Conn in its
+// argument holds the end from the moment at which it is started. When the last holder of an
+// end has closed it or died, the other end receives what is still in the pipe,
 // then io.EOF, and its sends fail with ErrBrokenPipe.
 //
 // A Send that returned nil synchronizes before the Receive that returns its
-// message. Such a message is received once, whoever is killed, with one exception
-// for each process killed inside Receive: the message that it was about to return
-// may be missing. A process killed inside Send may have sent its message.
+// message. Any process may be killed at any instruction. A message whose Send returned nil is received exactly
+// once, with one exception: each process killed inside Receive may take along the message that it was about to
+// return. A process killed inside Send may have sent its message.
 //
 // All methods may be called from several goroutines at once, and several
-// processes may hold one end: they take turns. While each direction of an end has
-// but one goroutine that uses it, that costs nothing; from the first turn of a
-// second one on, each call takes a lock.
+// processes may hold one end: they take turns. As long as only one goroutine uses a direction of an end, turns
+// cost nothing. From the first call by a second one on, each call takes a lock.
 //
-// A Conn must not be copied. The zero Conn is closed.
+// A Conn must not be copied. The zero Conn is closed. After Close, methods that return an error return ErrClosed.
 type Conn struct {
 	core atomic.Pointer[connCore]
 }
@@ -46,30 +45,33 @@ func (c *Conn) use(k *connCore) {
 	if old := c.core.Swap(k); old != nil { // c was decoded into before
 		old.closeOnce()
 	}
-	// The net under Close: what is forgotten must not keep the pipe open.
+	// A Conn that is dropped without Close must not keep the pipe open.
 	runtime.AddCleanup(c, func(k *connCore) { k.closeOnce() }, k)
 }
 
-// TrySend sends msg, and never waits. It fails with ErrFull, ErrBusy (another
+// TrySend sends msg if there is space, and never blocks. It fails with ErrFull, ErrBusy (another goroutine or process
 // is just sending), ErrTooLarge, ErrBrokenPipe or ErrClosed.
 func (c *Conn) TrySend(msg []byte) error {
 	k := c.core.Load()
 	if k == nil {
-		return ErrClosed
+		return connClosed("TrySend")
 	}
 	err := busy(k.send(ended, msg))
 	if err == ErrFull {
-		k.table.Watch(k.epoch.Load()) // also who never waits learns of deaths
+		k.table.Watch(k.epoch.Load()) // a process that only polls learns of deaths, too
+	}
+	if err != nil {
+		err = k.fails.of("TrySend", err)
 	}
 	runtime.KeepAlive(c)
 	return err
 }
 
-// Send sends msg, copying it; an empty message is one, too. It blocks while
-// the pipe is full, until ctx ends (ctx's error; it tries once even if ctx has
-// ended already). It fails with ErrTooLarge, ErrBrokenPipe, or ErrClosed. An
-// error means that msg was not sent; ErrClosed, if Close came during the call,
-// that it may have been.
+// Send sends a copy of msg. An empty message is a message. Send blocks while
+// the pipe is full. It fails with ctx's error when ctx is done (it tries once even if ctx is
+// done already), with ErrTooLarge, ErrBrokenPipe, or ErrClosed. An
+// error means that msg was not sent, except that ErrClosed, if Close was called during Send, leaves that
+// open.
 func (c *Conn) Send(ctx context.Context, msg []byte) error {
 	if k := c.core.Load(); k != nil && k.epoch.Load() == k.seen.Load() && k.out.send(msg) && k.done() == nil {
 		runtime.KeepAlive(k)
@@ -82,11 +84,14 @@ func (c *Conn) Send(ctx context.Context, msg []byte) error {
 func (c *Conn) sendAll(ctx context.Context, msg []byte) error {
 	k := c.core.Load()
 	if k == nil {
-		return ErrClosed
+		return connClosed("Send")
 	}
 	err := k.send(ctx, msg)
 	if err == ErrFull {
 		err = c.sendBytesSlow(ctx, k, msg)
+	}
+	if err != nil {
+		err = k.fails.of("Send", err)
 	}
 	runtime.KeepAlive(k)
 	return err
@@ -105,24 +110,26 @@ func (c *Conn) sendSlow(ctx context.Context, k *connCore, attempt func() error) 
 	return k.room.Await(ctx, &k.sendSpin, &connWaiter{c: c, k: k, attempt: attempt})
 }
 
-// TryReceiveInto receives into buf, and never waits. It fails with ErrEmpty,
-// ErrBusy (another is just receiving), or as ReceiveInto does.
+// TryReceiveInto is ReceiveInto that never blocks. It also fails with ErrEmpty, and with
+// ErrBusy if another goroutine or process is just receiving.
 func (c *Conn) TryReceiveInto(buf []byte) (int, error) {
 	k := c.core.Load()
 	if k == nil {
-		return 0, ErrClosed
+		return 0, connClosed("TryReceiveInto")
 	}
 	n, err := k.receive(ended, buf)
-	err = busy(k.atEnd(err))
+	if err != nil {
+		err = k.fails.of("TryReceiveInto", busy(k.atEnd(err)))
+	}
 	runtime.KeepAlive(c)
 	return n, err
 }
 
 // ReceiveInto receives the oldest message into buf and returns its length. It
-// blocks while there is none, until ctx ends (ctx's error; it tries once even if
-// ctx has ended already). It fails with io.EOF at the end, io.ErrShortBuffer if
+// blocks while there is none. It fails with ctx's error when ctx is done (it tries once even if
+// ctx is done already), with io.EOF at the end of the messages, with io.ErrShortBuffer if
 // the message is longer than buf (then it returns the message's length, and the
-// message stays), or ErrClosed.
+// message stays), or with ErrClosed.
 func (c *Conn) ReceiveInto(ctx context.Context, buf []byte) (int, error) {
 	if k := c.core.Load(); k != nil {
 		if n, ok := k.in.receive(buf); ok && !k.room.Closed() {
@@ -137,11 +144,14 @@ func (c *Conn) ReceiveInto(ctx context.Context, buf []byte) (int, error) {
 func (c *Conn) receiveAll(ctx context.Context, buf []byte) (int, error) {
 	k := c.core.Load()
 	if k == nil {
-		return 0, ErrClosed
+		return 0, connClosed("ReceiveInto")
 	}
 	n, err := k.receive(ctx, buf)
 	if err == ErrEmpty {
 		n, err = c.receiveIntoSlow(ctx, k, buf)
+	}
+	if err != nil {
+		err = k.fails.of("ReceiveInto", err)
 	}
 	runtime.KeepAlive(k)
 	return n, err
@@ -165,15 +175,17 @@ func (c *Conn) receiveSlow(ctx context.Context, k *connCore, attempt func() erro
 	return k.room.Await(ctx, &k.recvSpin, &connWaiter{c: c, k: k, in: true, attempt: attempt})
 }
 
-// TryReceive receives a message into new memory, and never waits. It fails
-// with ErrEmpty, ErrBusy (another is just receiving), or as Receive does.
+// TryReceive is Receive that never blocks. It also fails with ErrEmpty, and with
+// ErrBusy if another goroutine or process is just receiving.
 func (c *Conn) TryReceive() ([]byte, error) {
 	k := c.core.Load()
 	if k == nil {
-		return nil, ErrClosed
+		return nil, connClosed("TryReceive")
 	}
 	msg, err := k.receiveNew(ended)
-	err = busy(k.atEnd(err))
+	if err != nil {
+		err = k.fails.of("TryReceive", busy(k.atEnd(err)))
+	}
 	runtime.KeepAlive(c)
 	return msg, err
 }
@@ -182,11 +194,14 @@ func (c *Conn) TryReceive() ([]byte, error) {
 func (c *Conn) Receive(ctx context.Context) ([]byte, error) {
 	k := c.core.Load()
 	if k == nil {
-		return nil, ErrClosed
+		return nil, connClosed("Receive")
 	}
 	msg, err := k.receiveNew(ctx)
 	if err == ErrEmpty {
 		msg, err = c.receiveNewSlow(ctx, k)
+	}
+	if err != nil {
+		err = k.fails.of("Receive", err)
 	}
 	runtime.KeepAlive(k)
 	return msg, err
@@ -215,8 +230,8 @@ func (c *Conn) Handle() shm.Handle {
 	return k.o.Handle(int(k.end))
 }
 
-// MarshalText encodes the end's handle. Who decodes it is a holder only when
-// it has done so; a child that is given the Conn as an argument is one before.
+// MarshalText encodes the end's handle. The process that decodes it holds the end from then on. A child that
+// gets the Conn in its argument holds the end from its start.
 func (c *Conn) MarshalText() ([]byte, error) { return c.Handle().MarshalText() }
 
 // UnmarshalText opens the end of an encoded handle.
@@ -247,11 +262,12 @@ func (c *Conn) MarshalBinary() ([]byte, error) { return c.MarshalText() }
 // UnmarshalBinary is UnmarshalText.
 func (c *Conn) UnmarshalBinary(data []byte) error { return c.UnmarshalText(data) }
 
-// Close ends this process's use of the end through c. Who waits through c
-// gets ErrClosed.
+// Close ends this process's use of the end through c. Calls that wait through c return ErrClosed.
 func (c *Conn) Close() error {
 	if k := c.core.Swap(nil); k != nil {
 		return k.closeOnce()
 	}
 	return nil
 }
+
+func connClosed(op string) error { return object.Closed("ring: "+op, shm.KindPipe) }

@@ -25,6 +25,7 @@ type connCore struct {
 	end    End
 	epoch  *atomic.Uint32
 	closed atomic.Bool
+	fails  failures
 
 	out, in  stream
 	seen     atomic.Uint32 // epoch at which somebody held the other end
@@ -60,6 +61,7 @@ func newConnCore(o *object.Object, end End) (*connCore, error) {
 	open := func() bool { return !k.closed.Load() }
 	toB.init(o, 128, ringA, open)
 	toA.init(o, 128+streamHead, ringB, open)
+	k.fails.o, k.fails.limit, k.fails.a, k.fails.b = o, "its ring holds %d bytes, and a message at most %d", int(size), int(size)/2-16
 	k.seen.Store(k.epoch.Load() - 1)
 	o.Hold(int(end))
 	return k, nil

@@ -101,7 +101,7 @@ func (s *crashScene) drain() []uint64 {
 	var all []uint64
 	for {
 		v, err := s.queue.TryGet()
-		if err == ring.ErrEmpty {
+		if errors.Is(err, ring.ErrEmpty) {
 			return all
 		}
 		if err != nil {
@@ -148,7 +148,7 @@ func (s *crashScene) whole() {
 				s.Fatalf("lap %d: put %d of %d: %v", lap, i, crashCapacity, err)
 			}
 		}
-		if err := s.queue.TryPut(0); err != ring.ErrFull {
+		if err := s.queue.TryPut(0); !errors.Is(err, ring.ErrFull) {
 			s.Fatalf("lap %d: put beyond the capacity: %v", lap, err)
 		}
 		if n := s.queue.Len(); n != crashCapacity {
@@ -179,7 +179,7 @@ func TestPutterDies(t *testing.T) {
 				p := StartToDie(s, crashPutter, in, point, n)
 				Killed(s, p)
 				acked := s.acked()
-				if err := s.queue.TryPut(7777); err != nil && err != ring.ErrFull {
+				if err := s.queue.TryPut(7777); err != nil && !errors.Is(err, ring.ErrFull) {
 					t.Fatal(err)
 				}
 				for !slices.Contains(got, 7777) {

@@ -4,6 +4,7 @@ package ring_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -46,7 +47,7 @@ func TestReceiverPastFiller(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Abort()
-		if _, err := rx.Receive(Expired); err != context.Canceled {
+		if _, err := rx.Receive(Expired); !errors.Is(err, context.Canceled) {
 			t.Fatalf("empty: %v", err)
 		}
 		// A lap: 56 of 72 bytes and one that fits into what is left.

@@ -3,14 +3,16 @@ package ring
 import (
 	"context"
 	"runtime"
+
+	"github.com/seed-2e7ecdea/mp/internal/object"
+	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A Reservation is room in a pipe for a message that is written in place.
+// A Reservation is space in a pipe for a message that is written in place.
 // From Reserve to Commit or Abort its goroutine has the sending side of the end
-// for itself: others wait for their turn, and so would it itself in another
-// Send.
+// for itself. Other goroutines and processes wait for their turn, and so would this goroutine in a call of Send.
 //
-// A Reservation that is forgotten blocks that side until the process ends.
+// A Reservation that is neither committed nor aborted blocks that side until the process ends.
 type Reservation struct {
 	c     *Conn // is not forgotten meanwhile
 	k     *connCore
@@ -19,7 +21,7 @@ type Reservation struct {
 	how   stay
 }
 
-// Reserve finds room for a message of n bytes. It blocks and fails as Send
+// Reserve finds space for a message of n bytes. It blocks and fails as Send
 // does.
 func (c *Conn) Reserve(ctx context.Context, n int) (Reservation, error) {
 	if k := c.core.Load(); k != nil && k.epoch.Load() == k.seen.Load() {
@@ -34,7 +36,7 @@ func (c *Conn) Reserve(ctx context.Context, n int) (Reservation, error) {
 func (c *Conn) reserveAll(ctx context.Context, n int) (Reservation, error) {
 	k := c.core.Load()
 	if k == nil {
-		return Reservation{}, ErrClosed
+		return Reservation{}, connClosed("Reserve")
 	}
 	v, err := k.reserve(ctx, n)
 	if err == ErrFull && k.glanceOut(n) {
@@ -47,7 +49,7 @@ func (c *Conn) reserveAll(ctx context.Context, n int) (Reservation, error) {
 		})
 	}
 	if err != nil {
-		return Reservation{}, err
+		return Reservation{}, k.fails.of("Reserve", err)
 	}
 	return Reservation{c, k, k.out.message(v.at, n), v.at, v.how}, nil
 }
@@ -56,8 +58,8 @@ func (c *Conn) reserveAll(ctx context.Context, n int) (Reservation, error) {
 // It is valid until Commit or Abort, or until the segment is closed.
 func (r *Reservation) Bytes() []byte { return r.bytes }
 
-// Commit sends the message. It fails with ErrClosed: as if the process had
-// died in it, or if Commit or Abort was called before.
+// Commit sends the message. It fails with ErrNothingReserved if Commit or Abort was called before. It fails with
+// ErrClosed if this process has closed the end or its segment: whether the message was sent is then open.
 func (r *Reservation) Commit() error {
 	k := r.k
 	if r.how == brief && k != nil {
@@ -73,7 +75,7 @@ func (r *Reservation) Commit() error {
 func (r *Reservation) commitSlow() error {
 	k, how := r.k, r.how
 	if k == nil || how == left {
-		return ErrClosed
+		return &object.Error{Op: "ring: Commit", Kind: shm.KindPipe, Err: ErrNothingReserved}
 	}
 	r.how = left
 	k.commitSlow(visit{r.at, len(r.bytes), how})
@@ -83,7 +85,7 @@ func (r *Reservation) commitSlow() error {
 	return err
 }
 
-// Abort gives the room back; nothing is sent. After Commit it does nothing.
+// Abort gives the space back, and sends nothing. After Commit or Abort it does nothing.
 func (r *Reservation) Abort() {
 	if k, how := r.k, r.how; k != nil && how != left {
 		r.how, r.bytes = left, nil
@@ -93,9 +95,8 @@ func (r *Reservation) Abort() {
 }
 
 // A Message is a message in a pipe, read in place. Until Release its
-// goroutine has the receiving side of the end for itself: others wait for their
-// turn. If the process dies before, the message is received by the end's next
-// receiver.
+// goroutine has the receiving side of the end for itself. Other goroutines and processes wait for their
+// turn. If the process dies before Release, the end's next receiver receives the message.
 type Message struct {
 	c     *Conn // is not forgotten meanwhile
 	k     *connCore
@@ -118,7 +119,7 @@ func (c *Conn) ReceiveInPlace(ctx context.Context) (Message, error) {
 func (c *Conn) receiveInPlaceAll(ctx context.Context) (Message, error) {
 	k := c.core.Load()
 	if k == nil {
-		return Message{}, ErrClosed
+		return Message{}, connClosed("ReceiveInPlace")
 	}
 	v, err := k.front(ctx)
 	if err == ErrEmpty && k.glance() {
@@ -131,7 +132,7 @@ func (c *Conn) receiveInPlaceAll(ctx context.Context) (Message, error) {
 		})
 	}
 	if err != nil {
-		return Message{}, err
+		return Message{}, k.fails.of("ReceiveInPlace", err)
 	}
 	return Message{c, k, k.in.message(v.at, v.n), v.how}, nil
 }
@@ -140,8 +141,8 @@ func (c *Conn) receiveInPlaceAll(ctx context.Context) (Message, error) {
 // is closed, and must not be written.
 func (m *Message) Bytes() []byte { return m.bytes }
 
-// Release gives the message's room back. It fails with ErrClosed: as if the
-// process had died before it, or if Release was called before.
+// Release gives the message's space back. It may be called more than once. It fails with ErrClosed
+// if this process has closed the segment: then the next receiver may receive the message again.
 func (m *Message) Release() error {
 	k := m.k
 	if m.how == brief && k != nil {
@@ -157,7 +158,7 @@ func (m *Message) Release() error {
 func (m *Message) releaseSlow() error {
 	k, how := m.k, m.how
 	if k == nil || how == left {
-		return ErrClosed
+		return nil
 	}
 	m.how = left
 	k.releaseSlow(visit{0, len(m.bytes), how})

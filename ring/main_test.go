@@ -6,7 +6,6 @@ import (
 	"os"
 	"testing"
 
-	"github.com/seed-2e7ecdea/mp/internal/leak"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/ring"
@@ -15,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) {
 	proc.Init()
-	os.Exit(leak.Check(m))
+	os.Exit(Main(m))
 }
 
 // A message says who sent it and how many that one sent before.

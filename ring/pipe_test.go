@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -83,7 +84,7 @@ func testLarge(t *testing.T, a, b *ring.Conn) {
 			WantError(t, "TrySend", a.TrySend(msg), ring.ErrTooLarge)
 			WantError(t, "Send", a.Send(t.Context(), msg), ring.ErrTooLarge)
 		}
-		if _, err := b.TryReceive(); err != ring.ErrEmpty {
+		if _, err := b.TryReceive(); !errors.Is(err, ring.ErrEmpty) {
 			t.Fatalf("something came of a message that is too large: %v", err)
 		}
 		WantNil(t, "TrySend", a.TrySend([]byte("next")))
@@ -113,10 +114,10 @@ func testShortBuffer(t *testing.T, a, b *ring.Conn) {
 		WantNil(t, "TrySend", a.TrySend(msg))
 		for _, n := range []int{0, 9} {
 			buf := make([]byte, n)
-			if got, err := b.TryReceiveInto(buf); err != io.ErrShortBuffer || got != 10 {
+			if got, err := b.TryReceiveInto(buf); !errors.Is(err, io.ErrShortBuffer) || got != 10 {
 				t.Fatalf("TryReceiveInto: %d, %v", got, err)
 			}
-			if got, err := b.ReceiveInto(t.Context(), buf); err != io.ErrShortBuffer || got != 10 {
+			if got, err := b.ReceiveInto(t.Context(), buf); !errors.Is(err, io.ErrShortBuffer) || got != 10 {
 				t.Fatalf("ReceiveInto: %d, %v", got, err)
 			}
 		}
@@ -368,7 +369,7 @@ func testPipeCancelled(t *testing.T, a, b *ring.Conn) {
 	}
 	for {
 		_, err := b.TryReceive()
-		if err == ring.ErrEmpty {
+		if errors.Is(err, ring.ErrEmpty) {
 			break
 		}
 		WantNil(t, "TryReceive", err)
@@ -708,10 +709,10 @@ func testHolderFromStart(t *testing.T) {
 		p := Start(t, holdTask, job{Conn: b, Cells: c})
 		WantNil(t, "Close", b.Close())
 		for c.At(0).Load() == 0 {
-			if err := a.TrySend([]byte("x")); err != nil && err != ring.ErrFull {
+			if err := a.TrySend([]byte("x")); err != nil && !errors.Is(err, ring.ErrFull) {
 				t.Fatalf("Send while the child starts: %v", err)
 			}
-			if _, err := a.TryReceive(); err != ring.ErrEmpty {
+			if _, err := a.TryReceive(); !errors.Is(err, ring.ErrEmpty) {
 				t.Fatalf("Receive while the child starts: %v", err)
 			}
 			if !p.Alive() {

@@ -18,20 +18,21 @@ import (
 // A Queue is a first-in, first-out queue of values of type T with a fixed
 // capacity, for any number of processes and goroutines.
 //
-// T holds no pointers: see shm.ErrType. Values are copied in and out.
+// A T has a fixed size and holds no pointers: see shm.ErrType. Values are copied in and out.
 //
 // A Put that returned nil synchronizes before the Get that returns its value.
-// The values of one goroutine's Puts are got in their order.
+// The values that one goroutine puts are got in the order of its calls.
 //
-// Whoever is killed at whatever instruction, nobody waits for it, and a value
-// whose Put returned is got once, with one exception for each process killed
-// inside Get: the value that it had taken, if it died between giving the slot
-// back and returning, is missing. Each process killed inside Put may account for
-// one value that is got although its Put never returned. A value that a dead
-// getter held is delivered later than its place was.
+// A process may be killed at any instruction, and no other process then waits for it. A value whose Put
+// returned nil is got exactly once, with these exceptions:
+//
+//   - Each process killed inside Get may take one value along: the one that Get was about to return.
+//   - Each process killed inside Put may have put its value, although Put did not return.
+//   - A value that a process had taken when it was killed inside Get is got later than its turn.
 //
 // A Queue must not be copied. The zero Queue is closed. All methods may be
-// called from several goroutines at once.
+// called from several goroutines at once. After Close, methods that return an error return ErrClosed, and Len
+// and Cap panic.
 type Queue[T any] struct {
 	core atomic.Pointer[queueCore[T]]
 }
@@ -47,14 +48,14 @@ var (
 type QueueOptions[T any] struct{}
 
 // NewQueue makes an empty queue for capacity values in seg, with an optional
-// name. It takes capacity times (8 bytes and T's size, rounded up to 8) and 640
-// bytes. It fails with shm.ErrType, shm.ErrSize, or as shm.Segment.NewObject
-// does.
+// name. The queue takes 640 bytes, and for each value 8 bytes and T's size rounded up to 8. NewQueue
+// fails with shm.ErrType, naming the part of T that can't be shared, with shm.ErrSize, or as every New function
+// does: see package shm.
 func NewQueue[T any](seg *shm.Segment, name string, capacity int, _ *QueueOptions[T]) (*Queue[T], error) {
 	return newQueueAt[T](seg, name, capacity, 0)
 }
 
-// newQueueAt starts the queue in a lap of choice.
+// newQueueAt is NewQueue for a queue whose first value has the lap that a test wants.
 func newQueueAt[T any](seg *shm.Segment, name string, capacity int, lap uint32) (*Queue[T], error) {
 	l, err := layout.Of[T]()
 	if err != nil {
@@ -91,8 +92,8 @@ func newQueueAt[T any](seg *shm.Segment, name string, capacity int, lap uint32) 
 // maxObject keeps sizes within an int of 32 bits.
 const maxObject = 1<<31 - 1<<20
 
-// OpenQueue opens the queue of that name. It fails as shm.Segment.OpenObject
-// does: shm.ErrMismatch if it is a queue of another type.
+// OpenQueue opens the queue of that name. It fails with shm.ErrMismatch if that is a queue of another type, or as
+// every Open function does: see package shm.
 func OpenQueue[T any](seg *shm.Segment, name string) (*Queue[T], error) {
 	l, err := layout.Of[T]()
 	if err != nil {
@@ -122,27 +123,45 @@ func (q *Queue[T]) use(o *object.Object) error {
 	return nil
 }
 
-// TryPut appends v, and never waits. It fails with ErrFull, ErrShutdown or
-// ErrClosed. The queue is full as long as others are just putting or getting
-// values in all of its places: a value that is being got still has its place.
+// TryPut appends v if there is space, and never blocks. It fails with ErrFull, ErrShutdown or
+// ErrClosed. A slot from which a Get is just copying still counts as full.
 func (q *Queue[T]) TryPut(v T) error {
 	k := q.core.Load()
 	if k == nil {
-		return ErrClosed
+		return closed("TryPut")
 	}
 	err := k.put(&v)
+	if err != nil {
+		err = k.fails.of("TryPut", err)
+	}
 	runtime.KeepAlive(k)
 	return err
 }
 
-// Put appends v. It blocks while the queue is full, until ctx ends (ctx's
-// error; it tries once even if ctx has ended already), the queue is shut down
-// (ErrShutdown) or closed in this process (ErrClosed). An error means that v was
-// not put; ErrClosed, if Close came during the call, that it may have been.
+// TryPutFrom is TryPut of *v, for values that are too large to be passed around: it
+// copies *v once, into the queue.
+func (q *Queue[T]) TryPutFrom(v *T) error {
+	_ = *v // a panic here does not leave a claimed slot behind
+	k := q.core.Load()
+	if k == nil {
+		return closed("TryPutFrom")
+	}
+	err := k.put(v)
+	if err != nil {
+		err = k.fails.of("TryPutFrom", err)
+	}
+	runtime.KeepAlive(k)
+	return err
+}
+
+// Put appends v. It blocks while the queue is full. It fails with ctx's error when ctx is done (it tries
+// once even if ctx is done already), with ErrShutdown, or with ErrClosed when this process closes the
+// queue. An error means that v was not put, except that ErrClosed, if Close
+// was called during Put, leaves that open.
 func (q *Queue[T]) Put(ctx context.Context, v T) error {
 	k := q.core.Load()
 	if k == nil {
-		return ErrClosed
+		return closed("Put")
 	}
 	word, pos, err := k.begin()
 	if err == nil {
@@ -150,6 +169,9 @@ func (q *Queue[T]) Put(ctx context.Context, v T) error {
 		err = k.publish(word, pos)
 	} else if err == ErrFull {
 		err = q.putCopy(ctx, k, v)
+	}
+	if err != nil {
+		err = k.fails.of("Put", err)
 	}
 	runtime.KeepAlive(k)
 	return err
@@ -166,16 +188,19 @@ func (q *Queue[T]) putCopy(ctx context.Context, k *queueCore[T], v T) error {
 // PutFrom is Put of *v, for values that are too large to be passed around: it
 // copies *v once, into the queue.
 func (q *Queue[T]) PutFrom(ctx context.Context, v *T) error {
-	_ = *v // panic here, not with a slot in hand
+	_ = *v // a panic here does not leave a claimed slot behind
 	k := q.core.Load()
 	if k == nil {
-		return ErrClosed
+		return closed("PutFrom")
 	}
 	err := k.put(v)
 	if err == ErrFull {
 		if err = k.putSoon(v); err == ErrFull {
 			err = q.putSlow(ctx, k, v)
 		}
+	}
+	if err != nil {
+		err = k.fails.of("PutFrom", err)
 	}
 	runtime.KeepAlive(k)
 	return err
@@ -185,32 +210,48 @@ func (q *Queue[T]) putSlow(ctx context.Context, k *queueCore[T], v *T) error {
 	return k.room.Await(ctx, &k.putSpin, &putter[T]{k: k, v: v, open: func() bool { return q.core.Load() == k }})
 }
 
-// TryGet takes the oldest value, and never waits. It fails with ErrEmpty,
-// ErrShutdown when the queue was shut down and is drained, ErrClosed, or ErrBusy
-// if a value is there but an earlier one is just being put.
+// TryGet takes the oldest value, and never blocks. It fails with ErrEmpty, ErrClosed, ErrShutdown if the
+// queue was shut down and is empty, or ErrBusy if a value is there but an earlier one is just being
+// put.
 func (q *Queue[T]) TryGet() (T, error) {
 	var v T
 	k := q.core.Load()
 	if k == nil {
-		return v, ErrClosed
+		return v, closed("TryGet")
 	}
 	if err := k.getReady(&v); err != nil {
 		var zero T
-		return zero, err
+		return zero, k.fails.of("TryGet", err)
 	}
 	runtime.KeepAlive(k)
 	return v, nil
 }
 
-// Get takes the oldest value. It blocks while the queue is empty, until ctx
-// ends (ctx's error; it tries once even if ctx has ended already), the queue is
-// shut down and drained (ErrShutdown) or closed in this process (ErrClosed). An
-// error means that nothing was taken; ErrClosed, if Close came during the call,
-// that it is as if the process had died in it.
+// TryGetInto is TryGet into *v, for values that are too large to be passed around:
+// it copies the value once, out of the queue. If it fails, *v is not defined.
+func (q *Queue[T]) TryGetInto(v *T) error {
+	_ = *v // a panic here does not leave a claimed slot behind
+	k := q.core.Load()
+	if k == nil {
+		return closed("TryGetInto")
+	}
+	err := k.getReady(v)
+	if err != nil {
+		err = k.fails.of("TryGetInto", err)
+	}
+	runtime.KeepAlive(k)
+	return err
+}
+
+// Get takes the oldest value. It blocks while the queue is empty. It fails with ctx's error when ctx is done (it tries
+// once even if ctx is done already), with ErrShutdown when the queue was
+// shut down and is empty, or with ErrClosed when this process closes the queue. An
+// error means that nothing was taken, except that with ErrClosed, if Close was called during Get, a value may be lost, as
+// if the process had been killed in Get.
 func (q *Queue[T]) Get(ctx context.Context) (v T, err error) {
 	k := q.core.Load()
 	if k == nil {
-		return v, ErrClosed
+		return v, closed("Get")
 	}
 	word, lap, err := k.take()
 	if err != nil {
@@ -219,7 +260,7 @@ func (q *Queue[T]) Get(ctx context.Context) (v T, err error) {
 	v = *k.slots.message(word)
 	if err = k.free(word, lap); err != nil {
 		var zero T
-		v = zero
+		v, err = zero, k.fails.of("Get", err)
 	}
 	runtime.KeepAlive(k)
 	return v, err
@@ -235,24 +276,27 @@ func (q *Queue[T]) getNew(ctx context.Context, k *queueCore[T], err error) (v T,
 	runtime.KeepAlive(k)
 	if err != nil {
 		var zero T
-		return zero, err
+		return zero, k.fails.of("Get", err)
 	}
 	return v, nil
 }
 
 // GetInto is Get into *v, for values that are too large to be passed around:
-// it copies the value once, out of the queue. If it fails *v is not defined.
+// it copies the value once, out of the queue. If it fails, *v is not defined.
 func (q *Queue[T]) GetInto(ctx context.Context, v *T) error {
-	_ = *v // panic here, not with a slot in hand
+	_ = *v // a panic here does not leave a claimed slot behind
 	k := q.core.Load()
 	if k == nil {
-		return ErrClosed
+		return closed("GetInto")
 	}
 	err := k.get(v)
 	if err == ErrEmpty || err == ErrBusy {
 		if err = k.getSoon(v); err == ErrEmpty {
 			err = q.getSlow(ctx, k, v)
 		}
+	}
+	if err != nil {
+		err = k.fails.of("GetInto", err)
 	}
 	runtime.KeepAlive(k)
 	return err
@@ -279,46 +323,50 @@ func (q *Queue[T]) All(ctx context.Context) iter.Seq2[T, error] {
 	}
 }
 
-// Len returns the number of values in the queue, 0 if it is closed. While
-// others put and get it is a number that was true of each slot at some moment;
-// when nobody does, it is exact. It looks at every slot.
+// Len returns the number of values in the queue. While other goroutines put and get, it is a number to which each
+// slot contributed what was true of it at some moment of the call; otherwise it is exact. It looks at every
+// slot. It panics if the queue is closed.
 func (q *Queue[T]) Len() int {
 	k := q.core.Load()
 	if k == nil {
-		return 0
+		panic(closed("Len"))
 	}
 	n := k.length()
+	if k.room.Closed() {
+		panic(closed("Len"))
+	}
 	runtime.KeepAlive(k)
 	return n
 }
 
-// Cap returns the number of values that fit, 0 if the queue is closed.
+// Cap returns the number of values that fit. It panics if the queue is closed.
 func (q *Queue[T]) Cap() int {
 	k := q.core.Load()
 	if k == nil {
-		return 0
+		panic(closed("Cap"))
 	}
 	return int(k.slots.count)
 }
 
-// Shutdown ends the queue for all processes: Put fails with ErrShutdown from
-// now on, Get when it has drained the queue. It may be called more than once. It
-// fails with ErrClosed.
+// Shutdown ends the queue for all processes: from now on Put fails with ErrShutdown, and so does Get when the
+// queue is empty. It may be called more than once. It fails with ErrClosed.
 func (q *Queue[T]) Shutdown() error {
 	k := q.core.Load()
 	if k == nil {
-		return ErrClosed
+		return closed("Shutdown")
 	}
 	k.w.shut.Store(1)
 	k.w.items.NotifyAll()
 	k.w.space.NotifyAll()
-	closed := k.room.Closed()
+	ended := k.room.Closed()
 	runtime.KeepAlive(k)
-	if closed {
-		return ErrClosed
+	if ended {
+		return closed("Shutdown")
 	}
 	return nil
 }
+
+func closed(op string) error { return object.Closed("ring: "+op, shm.KindQueue) }
 
 // Handle returns the queue's handle, the zero Handle if it is closed.
 func (q *Queue[T]) Handle() shm.Handle {
@@ -355,8 +403,8 @@ func (q *Queue[T]) MarshalBinary() ([]byte, error) { return q.MarshalText() }
 // UnmarshalBinary is UnmarshalText.
 func (q *Queue[T]) UnmarshalBinary(data []byte) error { return q.UnmarshalText(data) }
 
-// Close ends the use of the queue through q; others are not concerned. Who
-// waits through q gets ErrClosed.
+// Close ends the use of the queue through q. Calls that wait through q return ErrClosed. Other handles and other
+// processes are not concerned.
 func (q *Queue[T]) Close() error {
 	k := q.core.Swap(nil)
 	if k == nil {

@@ -78,6 +78,7 @@ type queueCore[T any] struct {
 	table *party.Table
 	slots slots[T]
 	me    party.ID
+	fails failures
 
 	putSpin, getSpin wait.Spinner
 	swept            atomic.Uint32 // epoch at which no message of a dead getter was left, +1
@@ -104,6 +105,7 @@ func newQueueCore[T any](o *object.Object) (*queueCore[T], error) {
 	}
 	k := &queueCore[T]{o: o, w: w, room: o.Room(), table: o.Table(), me: o.Me()}
 	k.slots.set(mem[queueHead:], count)
+	k.fails.o, k.fails.limit, k.fails.a, k.fails.b = o, "it holds %d values of %d bytes", int(count), sizeOf[T]()
 	k.puts.Store(uint64(k.place(w.tail.Load())))
 	k.gets.Store(uint64(k.place(w.head.Load())))
 	k.swept.Store(k.table.Epoch().Load()) // not yet at this epoch
@@ -210,7 +212,7 @@ func (k *queueCore[T]) claimFree(pos position) (*atomic.Uint64, position, error)
 			return nil, 0, k.unlessClosed(ErrFull)
 		}
 	}
-	return nil, 0, fmt.Errorf("ring: queue: %w: no position to put at", k.unlessClosed(ErrCorrupt))
+	return nil, 0, k.unlessClosed(fmt.Errorf("%w: there is no position to put at", ErrCorrupt))
 }
 
 // unlessClosed is the error of what was seen in the slots: after the
@@ -324,7 +326,7 @@ func (k *queueCore[T]) claimReady(pos position) (*atomic.Uint64, position, error
 			return k.nothing(pos, b == 0 && s.is() == writing)
 		}
 	}
-	return nil, 0, fmt.Errorf("ring: queue: %w: no position to get from", k.unlessClosed(ErrCorrupt))
+	return nil, 0, k.unlessClosed(fmt.Errorf("%w: there is no position to get from", ErrCorrupt))
 }
 
 // nothing is what there is at pos, the first position without a message to

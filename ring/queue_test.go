@@ -63,7 +63,7 @@ func testFull(t *testing.T, seg *shm.Segment) {
 		for lap := range 3 {
 			fill(t, q)
 			for range 3 {
-				if err := q.TryPut(message{}); err != ring.ErrFull {
+				if err := q.TryPut(message{}); !errors.Is(err, ring.ErrFull) {
 					t.Fatalf("put %d of %d: %v, want ErrFull", capacity+1, capacity, err)
 				}
 			}
@@ -95,7 +95,7 @@ func testFull(t *testing.T, seg *shm.Segment) {
 func testEmpty(t *testing.T, seg *shm.Segment) {
 	q := newQueue[message](t, seg, 6)
 	for range 20 {
-		if v, err := q.TryGet(); err != ring.ErrEmpty || v != (message{}) {
+		if v, err := q.TryGet(); !errors.Is(err, ring.ErrEmpty) || v != (message{}) {
 			t.Fatalf("TryGet: %v, %v, want ErrEmpty", v, err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
@@ -200,8 +200,13 @@ func testClosed(t *testing.T, seg *shm.Segment) {
 	q.TryPut(message{1, 2})
 	WantNil(t, "Close", q.Close())
 	allFail(t, q)
-	if q.Len() != 0 || q.Cap() != 0 || q.Handle() != (shm.Handle{}) {
-		t.Errorf("a closed queue has Len %d, Cap %d, Handle %v", q.Len(), q.Cap(), q.Handle())
+	for name, f := range map[string]func(){"Len": func() { q.Len() }, "Cap": func() { q.Cap() }} {
+		if err, ok := PanicOf(f).(error); !ok || !errors.Is(err, ring.ErrClosed) {
+			t.Errorf("%s of a closed queue: panic %v, want ErrClosed", name, err)
+		}
+	}
+	if q.Handle() != (shm.Handle{}) {
+		t.Errorf("a closed queue has the handle %v", q.Handle())
 	}
 	for i := range uint32(2) {
 		if v, err := other.TryGet(); err != nil || v != (message{1, i + 1}) {
@@ -259,7 +264,7 @@ func testShutdownOften(t *testing.T, seg *shm.Segment) {
 		}
 		WantNil(t, "Shutdown", q.Shutdown())
 		for i := range 3000 {
-			if err := q.TryPut(message{}); err != ring.ErrShutdown {
+			if err := q.TryPut(message{}); !errors.Is(err, ring.ErrShutdown) {
 				t.Fatalf("capacity %d: TryPut %d after the shutdown: %v", capacity, i, err)
 			}
 		}
@@ -268,7 +273,7 @@ func testShutdownOften(t *testing.T, seg *shm.Segment) {
 				t.Errorf("TryGet: %v, %v", v, err)
 			}
 		}
-		if _, err := q.TryGet(); err != ring.ErrShutdown {
+		if _, err := q.TryGet(); !errors.Is(err, ring.ErrShutdown) {
 			t.Errorf("capacity %d: TryGet: %v, want ErrShutdown", capacity, err)
 		}
 	}
@@ -422,7 +427,7 @@ func getAll(ctx context.Context, q *ring.Queue[message], tally func(m message)) 
 		switch {
 		case err == nil:
 			tally(m)
-		case err == ring.ErrShutdown:
+		case errors.Is(err, ring.ErrShutdown):
 			return nil
 		case short.Err() == nil || ctx.Err() != nil:
 			return fmt.Errorf("get: %w", err)
@@ -549,7 +554,7 @@ func TestQueueHandle(t *testing.T) {
 			t.Errorf("got %v, %v", v, err)
 		}
 		WantNil(t, "Close", same.Close())
-		if _, err := q.TryGet(); err != ring.ErrEmpty {
+		if _, err := q.TryGet(); !errors.Is(err, ring.ErrEmpty) {
 			t.Errorf("after Close of the other: %v", err)
 		}
 	})
@@ -678,7 +683,7 @@ func testOrderOfProcesses(t *testing.T) {
 	for _, p := range children {
 		Result(t, p)
 	}
-	if _, err := q.TryGet(); err != ring.ErrEmpty {
+	if _, err := q.TryGet(); !errors.Is(err, ring.ErrEmpty) {
 		t.Errorf("one more: %v", err)
 	}
 }
@@ -710,9 +715,9 @@ func testPutIsSeen(t *testing.T) {
 			switch _, err := q.TryGet(); {
 			case err == nil:
 				got++
-			case err == ring.ErrEmpty && put > got:
+			case errors.Is(err, ring.ErrEmpty) && put > got:
 				t.Fatalf("capacity %d: %d were put, %d got, and TryGet says ErrEmpty", capacity, put, got)
-			case err != ring.ErrEmpty && err != ring.ErrBusy:
+			case !errors.Is(err, ring.ErrEmpty) && !errors.Is(err, ring.ErrBusy):
 				t.Fatal(err)
 			case time.Now().After(deadline):
 				Stuck(t, fmt.Sprintf("got %d of %d", got, putters*each))
@@ -750,7 +755,7 @@ func testCancelProcesses(t *testing.T) {
 var blockedPutTask = Task("blocked put", func(ctx context.Context, j job) (int, error) {
 	j.Cells.Add(0)
 	err := j.Queue.Put(ctx, message{})
-	if err != ring.ErrShutdown {
+	if !errors.Is(err, ring.ErrShutdown) {
 		return 0, fmt.Errorf("Put: %w, want ErrShutdown", err)
 	}
 	return 0, nil
@@ -758,7 +763,7 @@ var blockedPutTask = Task("blocked put", func(ctx context.Context, j job) (int, 
 
 var blockedGetTask = Task("blocked get", func(ctx context.Context, j job) (int, error) {
 	j.Cells.Add(0)
-	if _, err := j.Queue.Get(ctx); err != ring.ErrShutdown {
+	if _, err := j.Queue.Get(ctx); !errors.Is(err, ring.ErrShutdown) {
 		return 0, fmt.Errorf("Get: %w, want ErrShutdown", err)
 	}
 	return 0, nil

@@ -12,14 +12,13 @@ import (
 
 // A Receiver has the receiving side of a pipe's end for itself, from
 // Conn.Receiver until Close, and reads messages where they lie in the ring. It is
-// the fastest way to receive: what the other ways do for each message, it does
-// once.
+// the fastest way to receive, since it does once what Receive does for each message.
 //
-// Others who want to receive from that end wait until Close. If the process
-// dies, the side is free, and the message in hand is received by another.
+// Other goroutines and processes that receive from that end wait until Close. If the process
+// dies, the side is free, and the end's next receiver receives the message that this one had in hand.
 //
-// A Receiver is for one goroutine at a time. One that is forgotten blocks that
-// side until the process ends.
+// A Receiver is for one goroutine at a time. A Receiver that is not closed blocks that
+// side until the process ends. After Close its methods return ErrClosed.
 type Receiver struct {
 	ring   unsafe.Pointer
 	places uint64
@@ -39,16 +38,16 @@ type Receiver struct {
 
 const never = 1 << 32 // not an epoch
 
-// Receiver takes the receiving side for itself. It blocks while another has it,
-// until ctx ends. It fails with ErrClosed.
+// Receiver takes the receiving side. It blocks while another goroutine or process has it. It fails with ctx's error
+// when ctx is done, or with ErrClosed.
 func (c *Conn) Receiver(ctx context.Context) (*Receiver, error) {
 	k := c.core.Load()
 	if k == nil {
-		return nil, ErrClosed
+		return nil, connClosed("Receiver")
 	}
 	how, err := k.in.rx.enterSlow(ctx)
 	if err != nil {
-		return nil, err
+		return nil, k.fails.of("Receiver", err)
 	}
 	if crash.Enabled {
 		crash.At(crash.PipeReceiveEntered)
@@ -61,16 +60,16 @@ func (c *Conn) Receiver(ctx context.Context) (*Receiver, error) {
 	return x, nil
 }
 
-// Receive gives back the message in hand, which is received by that, and
-// returns the next one, which is valid until the next Receive, Release or Close,
-// and must not be written. It blocks while there is none, until ctx ends (ctx's
-// error; it tries once even if ctx has ended already). It fails with io.EOF at
-// the end, or ErrClosed.
+// Receive gives back the message in hand, which counts as received from then on, and
+// returns the next one. That is valid until the next call of Receive, Release or Close,
+// and must not be written. Receive blocks while there is none. It fails with ctx's
+// error when ctx is done (it tries once even if ctx is done already), with io.EOF at
+// the end of the messages, or with ErrClosed.
 func (x *Receiver) Receive(ctx context.Context) ([]byte, error) {
 	if uint64(x.epoch.Load()) != x.seen {
 		return x.receiveSlow(ctx)
 	}
-	w := x.w // release, which is too large to be inlined
+	w := x.w // what follows is release, which is too large to be inlined
 	if crash.Enabled && w.head.Load() != x.next {
 		crash.At(crash.PipeReceiveCopied) // the message stays for the next receiver
 	}
@@ -102,7 +101,7 @@ func (x *Receiver) expect(h uint64) bool {
 func (x *Receiver) receiveSlow(ctx context.Context) ([]byte, error) {
 	k := x.k
 	if x.how == left {
-		return nil, ErrClosed
+		return nil, k.fails.of("Receiver.Receive", ErrClosed)
 	}
 	x.release()
 	if k.in.empty() && k.room.Glances(&k.recvSpin) > 0 {
@@ -127,7 +126,7 @@ func (x *Receiver) receiveSlow(ctx context.Context) ([]byte, error) {
 	}
 	x.next = k.in.w.head.Load() // also if there is none: a filler may have been passed
 	if err != nil {
-		return nil, k.unlessClosed(err)
+		return nil, k.fails.of("Receiver.Receive", k.unlessClosed(err))
 	}
 	x.expect(recordHeader(n))
 	x.next += x.need
@@ -135,17 +134,17 @@ func (x *Receiver) receiveSlow(ctx context.Context) ([]byte, error) {
 	if fence.Ready() {
 		x.seen = uint64(seen)
 	}
-	return k.in.message(at, n), k.unlessClosed(nil)
+	return k.in.message(at, n), k.fails.of("Receiver.Receive", k.unlessClosed(nil))
 }
 
-// Release gives back the message in hand, which is received by that. It fails
-// with ErrClosed. Without one in hand it does nothing.
+// Release gives back the message in hand, which counts as received from then on. Without one in hand it does nothing.
+// It fails with ErrClosed.
 func (x *Receiver) Release() error {
 	if x.how == left {
-		return ErrClosed
+		return x.k.fails.of("Receiver.Release", ErrClosed)
 	}
 	x.release()
-	return x.k.unlessClosed(nil)
+	return x.k.fails.of("Receiver.Release", x.k.unlessClosed(nil))
 }
 
 // release gives back the message in hand, if there is one.
@@ -161,8 +160,7 @@ func (x *Receiver) release() {
 	w.writable.Notify()
 }
 
-// Close lets others receive. A message in hand stays for them. Closing twice is
-// fine.
+// Close lets others receive. A message in hand stays for them. Close may be called more than once.
 func (x *Receiver) Close() error {
 	if x.how == left {
 		return nil

@@ -13,15 +13,15 @@ import (
 
 // A Sender has the sending side of a pipe's end for itself, from Conn.Sender
 // until Close, and writes messages where they lie in the ring. It is the fastest
-// way to send: what the other ways do for each message, it does once. Reserve and
-// Commit send a message as soon as it is written; Next, for who writes one after
-// the other, is both in one.
+// way to send, since it does once what Send does for each message. Reserve and
+// Commit send a message as soon as it is written. Next does both in one call, for a goroutine that writes one message
+// after the other.
 //
-// Others who want to send through that end wait until Close. If the process dies,
-// the side is free, and what was committed is received.
+// Other goroutines and processes that send through that end wait until Close. If the process dies,
+// the side is free, and the messages that were committed are received.
 //
-// A Sender is for one goroutine at a time. One that is forgotten blocks that side
-// until the process ends.
+// A Sender is for one goroutine at a time. A Sender that is not closed blocks that side
+// until the process ends. After Close its methods return ErrClosed.
 type Sender struct {
 	ring   unsafe.Pointer
 	places uint64
@@ -37,24 +37,24 @@ type Sender struct {
 	c      *Conn // is not forgotten meanwhile
 }
 
-// Sender takes the sending side for itself. It blocks while another has it,
-// until ctx ends. It fails with ErrBrokenPipe or ErrClosed.
+// Sender takes the sending side. It blocks while another goroutine or process has it. It fails with ctx's error when
+// ctx is done, with ErrBrokenPipe, or with ErrClosed.
 func (c *Conn) Sender(ctx context.Context) (*Sender, error) {
 	k := c.core.Load()
 	if k == nil {
-		return nil, ErrClosed
+		return nil, connClosed("Sender")
 	}
 	if k.gone() {
-		return nil, k.unlessClosed(ErrBrokenPipe)
+		return nil, k.fails.of("Sender", k.unlessClosed(ErrBrokenPipe))
 	}
 	how, err := k.out.tx.enterSlow(ctx)
 	if err != nil {
-		return nil, err
+		return nil, k.fails.of("Sender", err)
 	}
 	if crash.Enabled {
 		crash.At(crash.PipeSendEntered)
 	}
-	// Nothing is known of the ring yet: the first Reserve takes the long way.
+	// Nothing is known of the ring yet: the first Reserve finds it out.
 	return &Sender{
 		ring: k.out.ring, places: k.out.places, n: -1,
 		epoch: k.epoch, how: how, w: k.out.w, k: k, c: c,
@@ -62,9 +62,9 @@ func (c *Conn) Sender(ctx context.Context) (*Sender, error) {
 }
 
 // Reserve returns the memory for a message of n bytes. What it holds at first
-// is not defined; it is valid until Commit or the next Reserve, which gives it
-// back. It blocks while the pipe is full, until ctx ends (ctx's error; it tries
-// once even if ctx has ended already). It fails with ErrTooLarge, ErrBrokenPipe
+// is not defined. It is valid until Commit, Next or Close; another Reserve gives it
+// back unsent. Reserve blocks while the pipe is full. It fails with ctx's error when ctx is done (it tries
+// once even if ctx is done already), with ErrTooLarge, ErrBrokenPipe
 // or ErrClosed.
 func (x *Sender) Reserve(ctx context.Context, n int) ([]byte, error) {
 	need := recordSize(n)
@@ -84,7 +84,7 @@ func (x *Sender) reserve(n int, need uint64) []byte {
 
 func (x *Sender) reserveSlow(ctx context.Context, n int) ([]byte, error) {
 	if x.how == left {
-		return nil, ErrClosed
+		return nil, x.k.fails.of("Sender.Reserve", ErrClosed)
 	}
 	x.n, x.edge = -1, x.tail
 	need := recordSize(n)
@@ -110,7 +110,7 @@ func (x *Sender) reserveSlow(ctx context.Context, n int) ([]byte, error) {
 // ahead is how many bytes of the ring a Sender fetches at a time.
 const ahead = 1024
 
-// reserveAnew looks how matters stand, and reserves a message.
+// reserveAnew reserves a message after a look at the receiver's cursor, the holders of the other end, and Close.
 func (x *Sender) reserveAnew(ctx context.Context, n int) ([]byte, error) {
 	k := x.k
 	x.reach = x.tail
@@ -137,7 +137,7 @@ func (x *Sender) reserveAnew(ctx context.Context, n int) ([]byte, error) {
 		err = k.done()
 	}
 	if err != nil {
-		return nil, k.unlessClosed(err)
+		return nil, k.fails.of("Sender.Reserve", k.unlessClosed(err))
 	}
 	x.tail, x.seen, x.n = x.w.tail.Load(), seen, n
 	x.reach = x.tail
@@ -154,8 +154,8 @@ func (x *Sender) reserveAnew(ctx context.Context, n int) ([]byte, error) {
 
 // Next is Commit, if a message is reserved, and Reserve, in one: it sends the
 // message that was reserved and returns the memory for one of n bytes. If it
-// fails nothing is reserved, and what was reserved has been sent, except after
-// ErrClosed: then it may have been sent.
+// fails, nothing is reserved. The message that was reserved has been sent then, except that ErrClosed leaves that
+// open.
 func (x *Sender) Next(ctx context.Context, n int) ([]byte, error) {
 	need, next := recordSize(n), x.tail+recordSize(x.n)
 	if x.n < 0 || n < 0 || need > x.edge-next {
@@ -190,8 +190,8 @@ func (x *Sender) nextSlow(ctx context.Context, n int) ([]byte, error) {
 	return x.Reserve(ctx, n)
 }
 
-// Commit sends the message that was reserved. It fails with ErrClosed: then
-// it may have been sent; or with ErrNothingReserved.
+// Commit sends the message that was reserved. It fails with ErrNothingReserved, or with ErrClosed, which leaves open
+// whether the message was sent.
 func (x *Sender) Commit() error {
 	n, w := x.n, x.w
 	if n < 0 || !fence.Ready() {
@@ -213,26 +213,29 @@ func (x *Sender) Commit() error {
 	}
 	w.readable.Notify()
 	if x.epoch.Load() != x.seen {
-		return x.k.done()
+		return x.committed()
 	}
 	return nil
 }
 
+// committed says whether this process has closed the end or its segment.
+func (x *Sender) committed() error { return x.k.fails.of("Sender.Commit", x.k.done()) }
+
 func (x *Sender) commitSlow() error {
 	switch {
 	case x.how == left:
-		return ErrClosed
+		return x.k.fails.of("Sender.Commit", ErrClosed)
 	case x.n < 0:
-		return ErrNothingReserved
+		return x.k.fails.of("Sender.Commit", ErrNothingReserved)
 	}
 	x.k.out.publish(x.tail&x.places, x.n)
 	x.tail, x.n = x.tail+recordSize(x.n), -1
 	x.w.readable.Notify()
-	return x.k.done()
+	return x.committed()
 }
 
-// Close lets others send. What is reserved and not committed is given back.
-// Closing twice is fine.
+// Close lets others send. A message that is reserved and not committed is given back unsent.
+// Close may be called more than once.
 func (x *Sender) Close() error {
 	if x.how == left {
 		return nil

@@ -39,9 +39,12 @@ func (r *slots[T]) set(mem []byte, count uint32) {
 }
 
 // strideOf returns the bytes from one slot to the next.
-func strideOf[T any]() int {
+func strideOf[T any]() int { return slotHead + (sizeOf[T]()+7)&^7 }
+
+// sizeOf returns the bytes of a T.
+func sizeOf[T any]() int {
 	var t T
-	return slotHead + (int(unsafe.Sizeof(t))+7)&^7
+	return int(unsafe.Sizeof(t))
 }
 
 // base returns where data begins.

@@ -2,6 +2,7 @@ package ring_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -96,7 +97,7 @@ var stormGetter = proc.Register("storm getter", func(ctx context.Context, in sto
 	next := map[uint32]uint32{}
 	for n := 0; ; n++ {
 		m, err := in.Queue.Get(ctx)
-		if err == ring.ErrShutdown {
+		if errors.Is(err, ring.ErrShutdown) {
 			return n, nil
 		}
 		if err != nil {

@@ -5,6 +5,7 @@ package ring_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"testing"
@@ -127,7 +128,7 @@ func testTurnStream(t *testing.T, a, b *ring.Conn) {
 					return err
 				}
 			}
-			if err := s.Commit(); err != nil && err != ring.ErrNothingReserved {
+			if err := s.Commit(); err != nil && !errors.Is(err, ring.ErrNothingReserved) {
 				return err
 			}
 			if err := s.Close(); err != nil {
@@ -146,7 +147,7 @@ func testTurnStream(t *testing.T, a, b *ring.Conn) {
 		WantNil(t, "Close", r.Close())
 	}
 	WantNil(t, "sender", Await(t, sent, "sender"))
-	if msg, err := b.TryReceive(); err != ring.ErrEmpty {
+	if msg, err := b.TryReceive(); !errors.Is(err, ring.ErrEmpty) {
 		t.Errorf("%q, %v is left", msg, err)
 	}
 }

@@ -3,6 +3,7 @@
 package ring_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"testing"
@@ -29,7 +30,7 @@ func TestQueueWrap(t *testing.T) {
 func testQueueWrap(t *testing.T, seg *shm.Segment, capacity int, lap uint32) {
 	q := Closing(t, Must(ring.NewQueueAt[message](seg, "q", capacity, lap))(t))
 	late := Closing(t, Must(ring.OpenQueue[message](Attach(t, seg), "q"))(t)) // knows only where it began
-	if _, err := q.TryGet(); err != ring.ErrEmpty || q.Len() != 0 {
+	if _, err := q.TryGet(); !errors.Is(err, ring.ErrEmpty) || q.Len() != 0 {
 		t.Fatalf("new queue: Len %d, TryGet: %v", q.Len(), err)
 	}
 	n := uint32(0)
@@ -186,7 +187,7 @@ func TestEpochWrap(t *testing.T) {
 		WantNil(t, "TrySend", a.TrySend([]byte("x")))
 		WantNil(t, "Close", a.Close())
 		receive(t, b, []byte("x"))
-		if _, err := b.TryReceive(); err == nil || err == ring.ErrEmpty {
+		if _, err := b.TryReceive(); err == nil || errors.Is(err, ring.ErrEmpty) {
 			t.Errorf("epoch %d: end of the pipe: %v", epoch, err)
 		}
 	}

@@ -8,13 +8,12 @@ import (
 
 	"github.com/seed-2e7ecdea/mp/internal/fence"
 	"github.com/seed-2e7ecdea/mp/internal/party"
-	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
 // A Grant is a party of a segment for a process that is about to be started.
 // From its making on the party is alive, and holds what it was given, until
-// the last descriptor of its file is closed: that of the child, as soon as this
-// process has closed its own. So a child counts before it runs, whoever of the
+// the last descriptor of its file is closed. This process holds the first until
+// the child has one of its own. So a child counts before it runs, whichever of the
 // two is killed when.
 type Grant struct {
 	a    *attachment
@@ -23,7 +22,7 @@ type Grant struct {
 }
 
 // Grant claims a party for a process to be started, which is to hold the
-// named objects of the segment. The child inherits File and calls Adopt. It
+// named objects of the segment. The child gets File and calls Adopt. It
 // fails with ErrParties, ErrClosed, or fs.ErrNotExist if an object is gone.
 func (s *Segment) Grant(holds ...Handle) (*Grant, error) {
 	a, err := s.attached()
@@ -90,25 +89,30 @@ func (a *attachment) holdFor(id party.ID, h Handle) error {
 	return nil
 }
 
-// File returns the file for the child to inherit. It is the grant's: do not
+// File returns the file for the child to get. It is the grant's: do not
 // close it.
 func (g *Grant) File() *os.File { return g.file }
 
-// Started says that the child runs as process pid of this PID namespace, and
-// closes this process's descriptor of the party.
-func (g *Grant) Started(pid int) error {
-	g.a.table.Started(g.id, pid)
-	return g.file.Close()
+// Started says that the child runs as process pid of this PID namespace.
+func (g *Grant) Started(pid int) { g.a.table.Started(g.id, pid) }
+
+// Release says that the child has a descriptor of File, and closes this process's.
+func (g *Grant) Release() error {
+	err := g.file.Close()
+	// If the child has ended meanwhile, other parties found the line locked when they
+	// saw its end. They look again.
+	g.a.table.Wake()
+	return err
 }
 
-// Cancel says that no child was started, and ends the party.
+// Cancel says that no child was started, or that it never had the file, and ends the party.
 func (g *Grant) Cancel() error {
 	g.a.table.Leave(g.id)
 	return g.file.Close()
 }
 
-// Adopt attaches the process that inherited f to the segment, as the party of
-// the grant. It owns f, which is not inherited further.
+// Adopt attaches the process that got f to the segment, as the party of
+// the grant. It owns f.
 func Adopt(f *os.File) (*Segment, error) {
 	s, err := adopt(f)
 	if err != nil {
@@ -118,9 +122,6 @@ func Adopt(f *os.File) (*Segment, error) {
 }
 
 func adopt(f *os.File) (*Segment, error) {
-	if err := sys.CloseOnExec(f, true); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
 	s, id, err := readHeader(f)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())

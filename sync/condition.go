@@ -25,6 +25,11 @@ import (
 // deaths or failures at once one may wake too many: it looks again whether there
 // is something for it, as WaitFor does.
 //
+// A waiter that is notified and does not come back for some seconds, because its
+// process is stopped or starved, keeps its notification. Then the others that
+// waited at the time also return from Wait, as if notified, so that what has changed
+// does not wait for that process.
+//
 // Waiters that were killed count for nothing, and nobody waits for them: a
 // notifier waits for nobody at all. One that is killed inside Notify has
 // notified some, and the lock has a dead owner. Then Wait fails with

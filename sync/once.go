@@ -114,10 +114,15 @@ func (o *Once) Do(ctx context.Context, f func() error) error {
 	if c.w.done.Load() != 0 {
 		return c.Done(nil)
 	}
-	if _, err := c.mutex.TakeOver(ctx, o.ref.Wanted(c)); err != nil {
-		return c.Done(err)
+	wanted := o.ref.Wanted(c)
+	_, err := c.mutex.TakeOver(ctx, func() bool { return wanted() && c.w.done.Load() == 0 })
+	switch {
+	case err == nil:
+		err = c.run(f)
+	case c.w.done.Load() != 0: // the lock is of no use, and may be that of one who is stopped
+		err = nil
 	}
-	return c.Done(c.run(f))
+	return c.Done(err)
 }
 
 // run calls f under the lock, and gives the lock back even if f panics.

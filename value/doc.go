@@ -16,7 +16,7 @@
 // A value can be passed to other processes: as the argument of a task, as a field of one, in a
 // message, or as the text of its handle. The receiver opens the value by decoding it.
 //
-// Programs in other languages can read and write a value in the segment's file at Offset. DESIGN.md
+// Programs in other languages can read and write a value in the segment's file at Offset. docs/design/values.md
 // describes the layout.
 //
 // # Use after Close

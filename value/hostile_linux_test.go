@@ -21,7 +21,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/value"
 )
 
-// The offsets of a value's fields, as in DESIGN.md.
+// The offsets of a value's fields, as in docs/design/values.md.
 const (
 	atFormat = 0
 	atCopies = 4
@@ -40,7 +40,7 @@ func bytesOf[T any](t *testing.T, seg *shm.Segment, name string) *object.Object 
 	return Must(object.Open(seg, shm.KindValue, name, l.Fingerprint))(t)
 }
 
-// A value has the layout that DESIGN.md describes for programs in other languages.
+// A value has the layout that docs/design/values.md describes for programs in other languages.
 func TestLayout(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		word := func(b []byte, off int) uint64 { return binary.NativeEndian.Uint64(b[off:]) }

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-2e7ecdea/mp/internal/leak"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -35,7 +34,7 @@ func shortened[T int | time.Duration](v T) T {
 
 func TestMain(m *testing.M) {
 	proc.Init()
-	os.Exit(leak.Check(m))
+	os.Exit(Main(m))
 }
 
 const segmentSize = 1 << 20 // of the tests, in bytes

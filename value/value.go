@@ -298,7 +298,7 @@ func (v *Value[T]) Lock() *psync.Lock {
 
 // Offset returns the offset in the segment, and so in the segment's file, of the value's word, for
 // programs in other languages. The word is T if T has at most 8 bytes. Otherwise it is the number
-// of the latest copy; DESIGN.md describes the layout. Offset panics with an error that wraps
+// of the latest copy; docs/design/values.md describes the layout. Offset panics with an error that wraps
 // ErrClosed if the value is closed.
 func (v *Value[T]) Offset() int {
 	const op = "value: Offset of value"

@@ -19,7 +19,7 @@ import (
 // then ctx's error.
 //
 // A program in another language that writes the value does not wake the watchers, unless it follows
-// the protocol in DESIGN.md.
+// the protocol in docs/design/values.md.
 func (v *Value[T]) Watch(ctx context.Context) iter.Seq2[T, error] {
 	const watch = "value: Watch"
 	return func(yield func(T, error) bool) {

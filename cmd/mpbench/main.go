@@ -1,14 +1,19 @@
-// Mpbench measures how fast messages go from process to process through mp's
-// transports and the kernel's.
+// Mpbench measures how fast messages travel from process to process through the transports of mp
+// and those of the kernel.
 //
-//	mpbench                                          compares all, in less than 30 s
+//	mpbench                                          compares everything, in less than 30 s
 //	mpbench -transports queue -producers 2 -consumers 2
 //	mpbench -transports pipe,shm -sizes 64 -measure latency -wait spin -pin 0,1
 //	mpbench -json results.json
 //
-// The exit status is 0 if all went well, 1 if a run failed, 2 if there is
-// nothing of what was asked for, and 130 if it was interrupted (Ctrl-C); what had
-// been measured until then is printed in any case but the third.
+// The exit status is
+//
+//	0    if all runs succeeded
+//	1    if a run failed, or the JSON file could not be written
+//	2    if a flag has a value that is not allowed
+//	130  if mpbench was interrupted (Ctrl-C)
+//
+// If a run fails or mpbench is interrupted, it still prints the results that it has.
 package main
 
 import (
@@ -51,7 +56,7 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 	}
 	out, err := openOutput(p.json, stdout)
 	if err != nil {
-		fmt.Fprintln(stderr, "mpbench:", err)
+		fmt.Fprintln(stderr, "mpbench: -json:", err)
 		return exitFailed
 	}
 	if p.json != "-" {
@@ -78,7 +83,7 @@ var errInterrupted = errors.New("interrupted")
 // slack is how much longer than its duration a run may take.
 const slack = time.Minute
 
-// measure runs the scenarios up to the first that fails.
+// measure runs the scenarios, until one fails.
 func measure(ctx context.Context, scenarios []bench.Scenario, p *progress) ([]bench.Result, error) {
 	defer p.clear()
 	var results []bench.Result
@@ -98,8 +103,8 @@ func measure(ctx context.Context, scenarios []bench.Scenario, p *progress) ([]be
 	return results, nil
 }
 
-// interrupted tells whether err came of an interrupt. A terminal sends it to the
-// processes of a run, too, and they may have ended of it before it has got to ctx.
+// interrupted reports whether err is the consequence of an interrupt. A terminal sends the signal to the
+// processes of a run, too, and they may end by it before ctx does: then interrupted waits for ctx, but not for long.
 func interrupted(ctx context.Context, err error) bool {
 	var exit *proc.ExitError
 	if errors.As(err, &exit) && exit.Code == -int(syscall.SIGINT) {

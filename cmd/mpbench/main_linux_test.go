@@ -19,7 +19,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/bench"
 )
 
-// program is the path of mpbench.
+// program is the path of the mpbench that the tests run.
 var program string
 
 func TestMain(m *testing.M) { os.Exit(build(m)) }
@@ -39,7 +39,7 @@ func build(m *testing.M) int {
 	return m.Run()
 }
 
-// mpbench runs the program in a directory of its own.
+// mpbench runs the program in directory dir.
 func mpbench(t *testing.T, dir string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -102,7 +102,7 @@ func TestReport(t *testing.T) {
 		t.Errorf("%d results, want %d", len(r.Results), want)
 	}
 	if !strings.HasPrefix(stdout, r.Machine.String()+"\n") {
-		t.Errorf("it does not begin with the machine:\n%s", stdout)
+		t.Errorf("standard output does not begin with the machine:\n%s", stdout)
 	}
 }
 
@@ -117,7 +117,7 @@ func TestKeys(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Results) != 1 { // several processes have throughput only
+	if len(r.Results) != 1 { // only throughput can be measured with several producers
 		t.Fatalf("results %v", r.Results)
 	}
 	for key, want := range map[string]any{
@@ -135,20 +135,51 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// TestErrorTable gives the program each wrong flag: the error names the flag, its value and what is allowed.
+func TestErrorTable(t *testing.T) {
+	const (
+		transports = "one or more of pipe,queue,shm,os-pipe,unix-socket"
+		sizes      = "one or more of 8,64,1024,65536,1048576"
+		measures   = "one or more of throughput,latency"
+		duration   = "more than 0 and at most 24h0m0s, such as 300ms or 2s"
+	)
+	for _, c := range []struct{ args, flag, value, want string }{
+		{"-transports pipe,pigeon", "transports", "pigeon", transports},
+		{"-transports ,", "transports", ",", transports},
+		{"-sizes 9", "sizes", "9", sizes},
+		{"-sizes 8,-1", "sizes", "-1", sizes},
+		{"-sizes many", "sizes", "many", sizes},
+		{"-measure joy", "measure", "joy", measures},
+		{"-wait long", "wait", "long", "adaptive, spin or block"},
+		{"-producers 0", "producers", "0", "1 to 64"},
+		{"-producers many", "producers", "many", "1 to 64"},
+		{"-consumers 65", "consumers", "65", "1 to 64"},
+		{"-producers 2 -transports queue,os-pipe", "transports", "os-pipe",
+			"one of pipe, queue, shm, or one producer and one consumer: there are 2 producers and 1 consumer"},
+		{"-producers 2 -measure latency", "measure", "latency",
+			"throughput, or one producer and one consumer: there are 2 producers and 1 consumer"},
+		{"-duration -1s", "duration", "-1s", duration},
+		{"-duration 0", "duration", "0", duration},
+		{"-duration 25h", "duration", "25h", duration},
+		{"-duration long", "duration", "long", duration},
+		{"-pin 0,4096", "pin", "4096", "the CPUs that this process may use"},
+		{"-pin -1", "pin", "-1", "the CPUs that this process may use"},
+		{"-pin x", "pin", "x", "numbers of CPUs, such as 0,1"},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			stdout, stderr, code := mpbench(t, "", strings.Fields(c.args)...)
+			t.Logf("%-40s %s", c.args, strings.TrimSpace(stderr))
+			begin := fmt.Sprintf("mpbench: invalid value %q for flag -%s: want ", c.value, c.flag)
+			if code != exitUsage || stdout != "" || !strings.HasPrefix(stderr, begin) || !strings.HasSuffix(stderr, c.want+"\n") || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("exit status %d, standard output %q, standard error %q; want status %d, and to standard error %q and %q",
+					code, stdout, stderr, exitUsage, begin, c.want)
+			}
+		})
+	}
+}
+
 func TestUsage(t *testing.T) {
 	for _, c := range []struct{ args, says string }{
-		{"-transports pipe,pigeon", "pipe, queue, shm, os-pipe, unix-socket"},
-		{"-transports ,", "-transports"},
-		{"-sizes 9", "8, 64, 1024, 65536, 1048576"},
-		{"-sizes many", "8,64,1024,65536,1048576"},
-		{"-measure joy", "throughput, latency"},
-		{"-wait long", "adaptive, spin and block"},
-		{"-producers 0", "1 to 64"},
-		{"-producers 2 -transports os-pipe", "pipe, queue, shm"},
-		{"-producers 2 -measure latency", "between one and one"},
-		{"-duration -1s", "more than 0"},
-		{"-pin 4096", "there are "},
-		{"-pin x", "not a number"},
 		{"-json", "-help"},
 		{"-pigeons 3", "-help"},
 		{"pigeons", "-help"},
@@ -162,7 +193,15 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// TestInterrupt interrupts the program as a terminal does: all its processes.
+// TestOutput gives a path at which no file can be made.
+func TestOutput(t *testing.T) {
+	stdout, stderr, code := mpbench(t, "", "-json", "/nonexistent/out.json")
+	if code != exitFailed || stdout != "" || stderr != "mpbench: -json: open /nonexistent/out.json: no such file or directory\n" {
+		t.Errorf("exit status %d, standard output %q, standard error %q", code, stdout, stderr)
+	}
+}
+
+// TestInterrupt interrupts the program alone, and all its processes, as a terminal does.
 func TestInterrupt(t *testing.T) {
 	for _, all := range []bool{true, false} {
 		t.Run(fmt.Sprintf("all=%t", all), func(t *testing.T) {
@@ -179,7 +218,7 @@ func TestInterrupt(t *testing.T) {
 			}
 			group := c.Process.Pid
 			var earlier []int
-			for range 2 { // up to the second scenario
+			for range 2 { // until the second scenario runs
 				awaitGroup(t, ctx, group, 3, earlier)
 				earlier = slices.DeleteFunc(members(t, group), func(pid int) bool { return pid == group })
 			}
@@ -217,8 +256,7 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// awaitGroup waits until a process group has n members, none of them an earlier
-// one.
+// awaitGroup waits until a process group has n members, of which none is among earlier.
 func awaitGroup(t *testing.T, ctx context.Context, group, n int, earlier []int) {
 	t.Helper()
 	for {
@@ -243,7 +281,7 @@ func members(t *testing.T, group int) (pids []int) {
 	for _, path := range stats {
 		data, err := os.ReadFile(path)
 		if err != nil {
-			continue // it has ended
+			continue // the process has ended
 		}
 		// pid (name) state ppid pgrp
 		fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))

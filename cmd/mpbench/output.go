@@ -9,14 +9,14 @@ import (
 	"github.com/seed-2e7ecdea/mp/bench"
 )
 
-// An output is where the JSON goes.
+// An output is where the JSON is written.
 type output struct {
 	to   io.Writer // nil: nowhere
 	file *os.File  // to be closed, or nil
 }
 
-// openOutput makes the file before anything is measured for it. The path "" is
-// none, and "-" is stdout.
+// openOutput creates the file at path. It is called before anything is measured, so that a
+// wrong path costs no time. The path "" stands for no output, and "-" for stdout.
 func openOutput(path string, stdout io.Writer) (output, error) {
 	switch path {
 	case "":

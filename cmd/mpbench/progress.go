@@ -7,13 +7,13 @@ import (
 	"github.com/seed-2e7ecdea/mp/bench"
 )
 
-// A progress is a line on a terminal, and nothing elsewhere.
+// A progress shows on a terminal what is being measured. It writes nothing to a file or a pipe.
 type progress struct {
 	to    *os.File
-	total int
+	total int // number of scenarios
 }
 
-// show says what is being measured.
+// show replaces the line by that of scenario i.
 func (p *progress) show(i int, s bench.Scenario) {
 	if p.terminal() {
 		fmt.Fprintf(p.to, "\r\x1b[K[%d/%d] %s", i+1, p.total, s)

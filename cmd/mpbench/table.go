@@ -13,7 +13,7 @@ import (
 // reference is the transport to which the others are compared.
 const reference = "os-pipe"
 
-// A row is what was measured of one transport and size.
+// A row is a line of the table: the results of one transport and size.
 type row struct {
 	size                 int
 	transport            string
@@ -21,7 +21,7 @@ type row struct {
 	throughput, latency  *bench.Result // nil: not measured
 }
 
-// name is the transport's, with the number of processes if those are many.
+// name returns the transport's name, followed by the numbers of producers and consumers if one of them is more than 1.
 func (r *row) name() string {
 	if r.producers > 1 || r.consumers > 1 {
 		return fmt.Sprintf("%s %d:%d", r.transport, r.producers, r.consumers)
@@ -29,7 +29,7 @@ func (r *row) name() string {
 	return r.transport
 }
 
-// rows puts together what belongs in one row, in the order of results.
+// rows groups results by size and transport, in their order.
 func rows(results []bench.Result) []*row {
 	var list []*row
 	for i := range results {
@@ -51,9 +51,9 @@ func rows(results []bench.Result) []*row {
 	return list
 }
 
-// writeTable prints results. The ratios say how many times as fast as the
-// reference, where that was measured, a transport is: by messages per second, and
-// by the median round trip.
+// writeTable prints results as a table. The ratios say how many times as fast as the
+// reference a transport is, by messages per second and by the median round trip. They are missing where the reference
+// was not measured.
 func writeTable(to io.Writer, results []bench.Result) error {
 	list := rows(results)
 	if len(list) == 0 {
@@ -97,10 +97,10 @@ func writeTable(to io.Writer, results []bench.Result) error {
 	return err
 }
 
-// format is that of a line of the table.
+// format is the format of a line of the table.
 const format = "%8s %-16s %10s %8s %7s %9s %9s %7s"
 
-// count writes a number per second with three digits.
+// count returns a number per second with three digits.
 func count(x float64) string {
 	switch {
 	case x >= 1e6:
@@ -111,7 +111,7 @@ func count(x float64) string {
 	return digits(x)
 }
 
-// span writes nanoseconds with three digits.
+// span returns a time in nanoseconds with three digits and a unit.
 func span(ns int64) string {
 	x := float64(ns)
 	switch d := time.Duration(ns); {
@@ -125,7 +125,7 @@ func span(ns int64) string {
 	return digits(x) + " ns"
 }
 
-// digits writes x with three digits, or all of those before the point.
+// digits returns x with three digits, or with all digits before the point if those are more.
 func digits(x float64) string {
 	decimals := 0
 	switch {

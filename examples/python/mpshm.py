@@ -4,7 +4,7 @@
     points = segment.array("points", Point)   # a ctypes array, in place
     n = segment.value("n", ctypes.c_int64)    # a ctypes object, in place
 
-What is in a segment, and where, is in mp's DESIGN.md. Python does not attach:
+What is in a segment, and where, is in mp's docs/design. Python does not attach:
 it takes no locks, wakes nobody, and a name must not be removed while Python
 uses it. A value of up to 8 bytes is one word; larger ones are read by read().
 """

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log"
 	"os"
-	"syscall"
 
 	"github.com/seed-2e7ecdea/mp"
 )
@@ -29,7 +28,8 @@ var move = mp.Register("move", func(ctx context.Context, b bank) (mp.None, error
 		check(acquire(ctx, b))
 		accounts[0]--
 		if b.Victim && i == 50 {
-			check(syscall.Kill(os.Getpid(), syscall.SIGKILL))
+			self, err := os.FindProcess(os.Getpid())
+			check(errors.Join(err, self.Kill()))
 		}
 		accounts[1]++
 		check(lock.Release())

@@ -10,7 +10,9 @@
 //
 // In such a binary MP_CRASH=name or name:n in the environment makes the
 // process kill itself with SIGKILL when it passes the point for the nth time
-// (the first without a number). MP_CRASH is read once, at the first point.
+// (the first without a number). With stop: before the name it stops itself by
+// SIGSTOP instead, and goes on after SIGCONT. MP_CRASH is read once, at the first
+// point.
 package crash
 
 // A Point is a step of a protocol. The state of shared memory at each is
@@ -111,6 +113,14 @@ const (
 	WaitGroupCounted // total written, log not empty
 	WaitGroupCleared // log empty, nobody woken
 	WaitGroupWaiting // the gate says that somebody waits
+	StartBorn        // the child exists, its parent does not await it yet
+	StartAwaited     // the child is awaited
+	StartAccepted    // the child's connection is taken, nothing was sent
+	StartSent        // the files were sent, the parent's descriptors of the parties are open
+	StartReleased    // these are closed, the request was not sent
+	InitConnected    // the child is connected, nothing was received
+	InitReceived     // the child has its files, and is attached to no segment
+	InitAdopted      // the child is attached, its task does not run yet
 	numPoints
 )
 
@@ -132,10 +142,16 @@ var names = [numPoints]string{
 	"BarrierSeated", "BarrierFull", "BarrierActing", "BarrierActed", "BarrierPassed", "BarrierBroke", "BarrierLeft", "BarrierReset", "BarrierWaiting",
 	"RWLockJoined", "RWLockQueued", "RWLockLeft", "RWLockOwned", "RWLockStalled", "RWLockWanted", "RWLockDraining", "RWLockWriting", "RWLockFreed", "RWLockTold",
 	"WaitGroupLogged", "WaitGroupHalf", "WaitGroupApplied", "WaitGroupCounted", "WaitGroupCleared", "WaitGroupWaiting",
+	"StartBorn", "StartAwaited", "StartAccepted", "StartSent", "StartReleased",
+	"InitConnected", "InitReceived", "InitAdopted",
 }
 
-// Env is the environment variable that names the point to die at.
-const Env = "MP_CRASH"
+// Env is the environment variable that names the point to die at, and Stop what
+// comes before the name of a point to stop at.
+const (
+	Env  = "MP_CRASH"
+	Stop = "stop:"
+)
 
 func (p Point) String() string { return names[p] }
 

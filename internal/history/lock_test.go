@@ -149,7 +149,7 @@ func lockSteps(h *history) (list []step) {
 type lockState struct {
 	owner   int8 // place + 1; 0: nobody
 	former  int8 // dead owner, while repair runs
-	granted bool // handed over to a process that has not found out
+	granted bool // handed over to a process that has not taken note
 	dead    uint16
 	queued  [maxPlaces]int8 // how many of each place wait for long
 }
@@ -163,7 +163,8 @@ func (s lockState) to(owner int8) lockState {
 
 // freed are the states after a release: the lock is free, or handed over to a
 // process in which one waits for long. It holds the lock from then on, although
-// none of its goroutines knows: the first that waits takes it.
+// none of its goroutines knows: the first that waits takes it, unless another process
+// takes it back before.
 func (s lockState) freed() []lockState {
 	list := []lockState{s.to(0)}
 	for place, n := range s.queued {
@@ -194,7 +195,7 @@ func lockModel(ignoresDeaths bool) porcupine.Model {
 			// For one that was killed inside, every result is possible.
 			switch takes := at.maybe || at.result == ok; {
 			case takes && s.owner == 0,
-				takes && s.owner == me && s.granted && at.kind != tryAcquire,
+				takes && s.granted, // by the heir, or by another because that is late
 				takes && s.ownerDead() && ignoresDeaths && at.kind != recover_:
 				return []lockState{s.to(me)}
 			case (at.maybe || at.result == repairs) && s.ownerDead() && at.kind == recover_:

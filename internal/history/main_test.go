@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-2e7ecdea/mp/internal/leak"
+	"github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 )
 
@@ -21,7 +21,7 @@ var duration = flag.Duration("history.for", 600*time.Millisecond, "how long to r
 
 func TestMain(m *testing.M) {
 	proc.Init()
-	os.Exit(leak.Check(m))
+	os.Exit(testkit.Main(m))
 }
 
 // within returns a context that ends when a test has waited too long.

@@ -11,6 +11,7 @@
 //   - Whatever is exported has a doc comment, and so has each package.
 //   - No file speaks of paths of the machine that it was written on.
 //   - The Go programs in README.md are those in examples.
+//   - What documents link to exists, and so do the tests and files that they name.
 //
 // They look at all files, whatever system they are built for.
 package lint

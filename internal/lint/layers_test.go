@@ -25,13 +25,16 @@ type layer struct {
 var layers = []layer{
 	{"cmd/mpbench", []string{"bench", "proc", "shm"}},
 	{"bench", []string{"proc", "ring", "sync", "shm", "futex", "internal/sys"}},
+	{"examples/frompython/*", []string{"."}},
 	{"examples/*", []string{".", "proc", "ring", "array", "value", "sync", "shm", "futex"}},
 	{".", []string{"proc", "ring", "array", "value", "sync"}},
 	{"internal/mixed", []string{"ring", "array", "value", "sync", "shm"}},
+	{"internal/early", []string{"internal/early/aaa", "proc", "sync"}},
+	{"internal/early/aaa", nil},
 	{"internal/testkit", []string{
-		"proc", "shm", "internal/object", "futex", "internal/sys", "internal/crash", "internal/view",
+		"proc", "shm", "internal/object", "futex", "internal/sys", "internal/crash", "internal/view", "internal/leak",
 	}},
-	{"proc", []string{"shm", "internal/object", "internal/known", "internal/sys"}},
+	{"proc", []string{"shm", "internal/object", "internal/known", "internal/sys", "internal/crash"}},
 	{"ring", []string{
 		"shm", "internal/object", "internal/known", "internal/robust", "internal/party", "internal/wait", "futex", "internal/fence",
 		"internal/cpu", "internal/crash", "internal/layout", "internal/view",

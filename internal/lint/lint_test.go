@@ -91,6 +91,7 @@ func walk(t *testing.T, f func(name string)) {
 			return err
 		case name == ".git" && d.IsDir():
 			return fs.SkipDir
+		case name == ".git": // of a git worktree
 		case d.Type().IsRegular():
 			f(name)
 		}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -69,7 +70,7 @@ func run(name string) error {
 	}
 	for {
 		r, err := o.to.Get(ctx)
-		if err == ring.ErrShutdown {
+		if errors.Is(err, ring.ErrShutdown) {
 			return nil
 		}
 		if err != nil {

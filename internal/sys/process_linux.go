@@ -2,15 +2,20 @@ package sys
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
+	"math"
 	"os"
+	"slices"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// ControlPair makes the two ends of a stream socket: one for this process, in
-// the netpoller, and one for a child to inherit.
-func ControlPair() (parent, child *os.File, err error) {
+// ControlPair makes a pair of connected stream sockets. The first is in the netpoller,
+// the second blocks.
+func ControlPair() (polled, blocking *os.File, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socketpair", err)
@@ -24,21 +29,13 @@ func ControlPair() (parent, child *os.File, err error) {
 }
 
 // ShutdownRead makes readers of the socket f drain what has arrived and then
-// find the end, whoever else still holds the other end.
+// find the end, even if another process still holds the other end.
 func ShutdownRead(f *os.File) error {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var failed error
-	err = raw.Control(func(fd uintptr) {
-		failed = os.NewSyscallError("shutdown", unix.Shutdown(int(fd), unix.SHUT_RD))
-	})
-	return errors.Join(err, failed)
+	return os.NewSyscallError("shutdown", control(f, func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RD) }))
 }
 
-// CrashFile makes an unnamed file in memory, for a child to write the text of
-// its crash to.
+// CrashFile makes an unnamed file in memory, to which the Go runtime of a child writes
+// the text of a crash.
 func CrashFile() (*os.File, error) {
 	fd, err := unix.MemfdCreate("mp-crash", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -47,78 +44,267 @@ func CrashFile() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "crash"), nil
 }
 
-// InheritedSocket takes over a socket that this process was started with, and
-// puts it into the netpoller. What this process starts does not inherit it.
-func InheritedSocket(fd int) (*os.File, error) {
-	if _, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
-		return nil, os.NewSyscallError("getsockopt", err)
-	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	return InheritedFile(fd)
+// OnMainThread reports whether the caller runs on the process's first thread.
+func OnMainThread() bool { return unix.Gettid() == unix.Getpid() }
+
+// A Starter starts children from one OS thread. The thread has a table of descriptors of its own, which holds nothing
+// but what a child is to inherit and what the thread itself needs. So descriptors of the process that lack the
+// close-on-exec mark do not reach the child. They do where the kernel (before Linux 5.9) or a seccomp filter refuses
+// such a table, or where /proc is not mounted.
+type Starter struct {
+	private bool
+	conn    int // by which files come into the private table, and pidfds out of it
 }
 
-// InheritedFile takes over a file that this process was started with. What
-// this process starts does not inherit it.
-func InheritedFile(fd int) (*os.File, error) {
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, unix.FD_CLOEXEC); err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
+// NewStarter makes the calling thread a starter's. It must not be the main thread, whose table /proc/self/fd
+// shows, and it must last as long as the children are to live: the kernel kills a child when the
+// thread that started it ends (golang/go#27505). conn is the end of a ControlPair at which the thread exchanges
+// files with the process. It stays open in the thread's table when the process closes it. The netpoller must have
+// been used.
+func NewStarter(conn *os.File) *Starter {
+	s := &Starter{conn: int(conn.Fd())}
+	keep := poller()
+	if keep == nil {
+		return s
 	}
-	return os.NewFile(uintptr(fd), "inherited"), nil
-}
-
-// A Child is a process started by StartChild. Signal may be called at any time
-// by any goroutine, Wait by one.
-type Child struct {
-	process *os.Process
-	pidfd   *os.File // readable once the process has ended; nil if there is none
-}
-
-// StartChild runs the executable of this process again. The child is killed
-// when the OS thread that called StartChild ends (golang/go#27505): call it
-// from a thread that lasts.
-func StartChild(argv []string, attr *os.ProcAttr) (*Child, error) {
-	a := *attr
-	a.Sys = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	process, err := os.StartProcess("/proc/self/exe", argv, &a)
+	null, err := ignoringEINTR(func() (int, error) { return unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0) })
 	if err != nil {
-		return nil, err
+		return s
 	}
-	c := &Child{process: process}
-	// A pidfd of our own, since it is to be non-blocking and that one of
-	// os.Process must block. The pid is still the child's: nobody has waited.
-	// Should there be no pidfd, Wait holds a thread.
-	c.pidfd, _ = PidfdOpen(process.Pid)
-	return c, nil
+	const beyond = 1 << 30 // no descriptor is there: the call closes none
+	if unix.CloseRange(beyond, math.MaxUint32, unix.CLOSE_RANGE_UNSHARE) != nil {
+		unix.Close(null)
+		return s
+	}
+	s.private = true
+	// The table would keep a pipe's write end open that the process has closed. Only 2 stays: Go's runtime
+	// writes there, on any thread, why a program crashes.
+	for fd := range 2 {
+		_ = unix.Dup3(null, fd, unix.O_CLOEXEC) // it can't fail: the table has room for 0 and 1
+	}
+	next := uint(3)
+	keep = append(keep, s.conn)
+	slices.Sort(keep)
+	for _, fd := range keep {
+		if uint(fd) > next {
+			_ = unix.CloseRange(next, uint(fd)-1, 0) // it works where the first call did
+		}
+		next = max(next, uint(fd)+1)
+	}
+	_ = unix.CloseRange(next, math.MaxUint32, 0)
+	return s
+}
+
+// poller returns the descriptors that may be those of Go's netpoller, which the runtime uses on every thread: epoll
+// and eventfd, with the close-on-exec mark. It returns nil if it does not find both.
+func poller() (fds []int) {
+	const dir = "/proc/self/fd/"
+	found := make(map[string]bool)
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		what, err := os.Readlink(dir + e.Name())
+		if err != nil || what != "anon_inode:[eventpoll]" && what != "anon_inode:[eventfd]" {
+			continue
+		}
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC != 0 {
+			found[what] = true
+			fds = append(fds, fd)
+		}
+	}
+	if len(found) < 2 {
+		return nil
+	}
+	return fds
+}
+
+// Private reports whether the thread has a table of its own.
+func (s *Starter) Private() bool { return s.private }
+
+// A Birth is a process that a Starter has just started.
+type Birth struct {
+	pid   int
+	pidfd int  // of the table that the process shares; -1 if there is none
+	sent  bool // the pidfd is in conn
+}
+
+// Start runs the executable of this process again, with the three standard files. It must be called on the starter's
+// thread. If the starter is private, the caller must have sent the files by SendFiles to the other end of conn, and
+// NewChild must follow a success.
+func (s *Starter) Start(argv, env []string, dir string, files [3]*os.File) (b Birth, err error) {
+	var fds []int
+	if s.private {
+		fds, err = receiveRights(func(kind, oob []byte) (n, oobn, flags int, err error) {
+			n, oobn, flags, _, err = unix.Recvmsg(s.conn, kind, oob, unix.MSG_CMSG_CLOEXEC)
+			return n, oobn, flags, err
+		})
+		if err != nil {
+			return b, err
+		}
+		defer func() {
+			for _, fd := range fds {
+				unix.Close(fd)
+			}
+		}()
+	} else {
+		for _, f := range files {
+			fds = append(fds, int(f.Fd()))
+		}
+	}
+	if b.pid, b.pidfd, err = fork(argv, env, dir, fds); err != nil {
+		return b, explain(err, dir)
+	}
+	if s.private {
+		s.handOut(&b)
+	}
+	return b, nil
+}
+
+// fork runs the executable of this process again. It returns the pidfd with which the process was born, -1 if the
+// kernel has none.
+func fork(argv, env []string, dir string, fds []int) (pid, pidfd int, err error) {
+	pidfd = -1
+	attr := &syscall.ProcAttr{Dir: dir, Env: env, Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, PidFD: &pidfd}}
+	for _, fd := range fds {
+		attr.Files = append(attr.Files, uintptr(fd))
+	}
+	pid, err = syscall.ForkExec(executable, argv, attr)
+	if err == syscall.EINVAL { // emulators and old kernels do not know CLONE_PIDFD
+		pidfd, attr.Sys.PidFD = -1, nil
+		pid, err = syscall.ForkExec(executable, argv, attr)
+	}
+	return pid, pidfd, err
+}
+
+// handOut sends the pidfd of b from the private table to the process's: see NewChild, which opens another if that fails.
+func (s *Starter) handOut(b *Birth) {
+	if b.pidfd >= 0 {
+		b.sent = sendRights(s.conn, []byte{lastRights}, b.pidfd) == nil
+		unix.Close(b.pidfd)
+		b.pidfd = -1
+	}
+}
+
+const executable = "/proc/self/exe"
+
+// explain returns an error that names the cause of a failed start. The kernel's own error
+// does not distinguish the working directory from the executable.
+func explain(err error, dir string) error {
+	if dir != "" {
+		if info, serr := os.Stat(dir); serr != nil {
+			return fmt.Errorf("working directory: %w", serr)
+		} else if !info.IsDir() {
+			return fmt.Errorf("working directory: %w", &fs.PathError{Op: "chdir", Path: dir, Err: syscall.ENOTDIR})
+		}
+	}
+	if _, serr := os.Lstat(executable); serr != nil {
+		return fmt.Errorf("the executable can't be found, since /proc is not mounted: %w", serr)
+	}
+	return &fs.PathError{Op: "fork/exec", Path: executable, Err: err}
+}
+
+// A Child is a process started by a Starter. Signal and Ended may be called at any time by any goroutine, AwaitExit
+// and after it Reap by one.
+type Child struct {
+	pid     int
+	pidfd   *os.File    // nil if the kernel has none; closed by Reap
+	process *os.Process // in place of pidfd
+}
+
+// NewChild returns the child that a Starter has started. conn is the process's end of the starter's ControlPair.
+func NewChild(b Birth, conn *os.File) *Child {
+	c := &Child{pid: b.pid}
+	if b.sent {
+		if files, err := ReceiveFiles(conn); err == nil && len(files) == 1 {
+			b.pidfd = take(files[0])
+		}
+	}
+	if b.pidfd >= 0 && unix.SetNonblock(b.pidfd, true) == nil {
+		c.pidfd = os.NewFile(uintptr(b.pidfd), "pidfd")
+		return c
+	}
+	if c.pidfd, _ = PidfdOpen(b.pid); c.pidfd == nil {
+		c.process, _ = os.FindProcess(b.pid) // it never fails
+	}
+	return c
+}
+
+// take returns a descriptor of f's own and closes f.
+func take(f *os.File) int {
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return -1
+	}
+	return fd
 }
 
 // PID returns the child's process id.
-func (c *Child) PID() int { return c.process.Pid }
+func (c *Child) PID() int { return c.pid }
 
-// Signal sends sig, or does nothing if the child has ended. It never reaches
-// another process that got the same pid.
+// Signal sends sig, or does nothing if the child has ended. It never reaches another process that got the same pid.
 func (c *Child) Signal(sig syscall.Signal) error {
-	if err := c.process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
+	if c.pidfd == nil {
+		if err := c.process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return err
+		}
+		return nil
 	}
-	return nil
+	err := control(c.pidfd, func(fd int) error { return unix.PidfdSendSignal(fd, sig, nil, 0) })
+	if err == nil || errors.Is(err, unix.ESRCH) || errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return os.NewSyscallError("pidfd_send_signal", err)
 }
 
-// Wait waits for the end of the child, without holding an OS thread, and reaps
-// it. It returns the exit code, or -N if signal N ended the child.
-func (c *Child) Wait() (code int, err error) {
-	if c.pidfd != nil {
-		_ = AwaitExit(c.pidfd) // an error: the wait below blocks instead
-		c.pidfd.Close()
+// AwaitExit waits until the child has ended. Unless another part of the program has reaped it, it is a zombie then,
+// and its pid is still its own. Where the kernel has pidfds, AwaitExit holds no OS thread.
+func (c *Child) AwaitExit() {
+	if c.pidfd != nil && AwaitExit(c.pidfd) == nil {
+		return
 	}
-	state, err := c.process.Wait()
-	if err != nil {
-		return 0, err
+	// ECHILD means that it has been reaped.
+	_, _ = ignoringEINTR(func() (int, error) {
+		return 0, unix.Waitid(unix.P_PID, c.pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+	})
+}
+
+// Ended reports whether the child is known to have ended. It never is where the kernel has no pidfd.
+func (c *Child) Ended() bool {
+	if c.pidfd == nil {
+		return false
 	}
-	status := state.Sys().(syscall.WaitStatus)
-	if status.Signaled() {
-		return -int(status.Signal()), nil
+	ended := false
+	err := control(c.pidfd, func(fd int) error {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(p, 0)
+		ended = n == 1
+		return err
+	})
+	return ended || errors.Is(err, os.ErrClosed)
+}
+
+// Reap reaps the child, which has ended. It returns the exit code, or -N if signal N ended the child. It fails if
+// another part of the program has reaped the child, and never reaps another process.
+func (c *Child) Reap() (code int, err error) {
+	if c.pidfd == nil {
+		state, err := c.process.Wait()
+		if err != nil {
+			return 0, err
+		}
+		status := state.Sys().(syscall.WaitStatus)
+		if status.Signaled() {
+			return -int(status.Signal()), nil
+		}
+		return status.ExitStatus(), nil
 	}
-	return status.ExitStatus(), nil
+	defer c.pidfd.Close()
+	err = control(c.pidfd, func(fd int) error {
+		code, err = waitPidfd(fd)
+		return err
+	})
+	return code, os.NewSyscallError("waitid", err)
 }

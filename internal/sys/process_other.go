@@ -3,36 +3,46 @@
 package sys
 
 import (
+	"errors"
 	"os"
 	"syscall"
 )
 
-// ControlPair fails with errors.ErrUnsupported.
+var ErrRefused = errors.New("refused")
+
+type Listener struct{}
+
+func ListenForChildren() (*Listener, error)      { return nil, errUnsupported }
+func (*Listener) Refresh() error                 { return errUnsupported }
+func (*Listener) Accept() (*os.File, int, error) { return nil, 0, errUnsupported }
+func (*Listener) Close() error                   { return errUnsupported }
+
+func ConnectToParent(bool) *os.File                    { return nil }
+func DeathSignal() syscall.Signal                      { return 0 }
+func Refuse(*os.File) error                            { return errUnsupported }
+func SendFiles(*os.File, ...*os.File) error            { return errUnsupported }
+func ReceiveFiles(*os.File) ([]*os.File, error)        { return nil, errUnsupported }
+func IsGone(error) bool                                { return false }
 func ControlPair() (parent, child *os.File, err error) { return nil, nil, errUnsupported }
+func ShutdownRead(*os.File) error                      { return errUnsupported }
+func CrashFile() (*os.File, error)                     { return nil, errUnsupported }
+func OnMainThread() bool                               { return false }
 
-// ShutdownRead fails with errors.ErrUnsupported.
-func ShutdownRead(*os.File) error { return errUnsupported }
+type Starter struct{}
 
-// CrashFile fails with errors.ErrUnsupported.
-func CrashFile() (*os.File, error) { return nil, errUnsupported }
+func NewStarter(*os.File) *Starter { return nil }
+func (*Starter) Private() bool     { return false }
+func (*Starter) Start([]string, []string, string, [3]*os.File) (Birth, error) {
+	return Birth{}, errUnsupported
+}
 
-// InheritedSocket fails with errors.ErrUnsupported.
-func InheritedSocket(int) (*os.File, error) { return nil, errUnsupported }
+type Birth struct{}
 
-// InheritedFile fails with errors.ErrUnsupported.
-func InheritedFile(int) (*os.File, error) { return nil, errUnsupported }
-
-// A Child is a process that can't be started here.
 type Child struct{}
 
-// StartChild fails with errors.ErrUnsupported.
-func StartChild([]string, *os.ProcAttr) (*Child, error) { return nil, errUnsupported }
-
-// PID returns 0.
-func (*Child) PID() int { return 0 }
-
-// Signal fails with errors.ErrUnsupported.
+func NewChild(Birth, *os.File) *Child      { return nil }
+func (*Child) PID() int                    { return 0 }
 func (*Child) Signal(syscall.Signal) error { return errUnsupported }
-
-// Wait fails with errors.ErrUnsupported.
-func (*Child) Wait() (code int, err error) { return 0, errUnsupported }
+func (*Child) AwaitExit()                  {}
+func (*Child) Ended() bool                 { return true }
+func (*Child) Reap() (code int, err error) { return 0, errUnsupported }

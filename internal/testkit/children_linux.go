@@ -13,10 +13,26 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
+	"github.com/seed-2e7ecdea/mp/internal/leak"
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
+
+var nothing = proc.Register("nothing", func(context.Context, proc.None) (proc.None, error) { return proc.None{}, nil })
+
+// Main runs the tests of m and returns the exit code for TestMain: not 0 if a test failed, or if the tests left something
+// behind. What a program that uses mp keeps until its end it makes before: the way to start children, and its own
+// segment.
+func Main(m *testing.M) int {
+	g := proc.NewGroup(context.Background())
+	g.Go(nothing.With(proc.None{}))
+	var own *shm.Segment
+	if _, err := own.ID(); errors.Join(g.Wait(), err) != nil {
+		panic(err)
+	}
+	return leak.Check(m)
+}
 
 // Anonymous returns a mapped segment with so much room.
 func Anonymous(t testing.TB, size int) *shm.Segment {
@@ -59,6 +75,13 @@ func StartToDie[Job, Out any](t testing.TB, task *proc.Task[Job, Out], j Job, p 
 	return StartWith(t, task, j, &proc.Options{Env: []string{fmt.Sprintf("%s=%v:%d", crash.Env, p, n)}})
 }
 
+// StartToStop starts a child that stops itself when it passes the point for the
+// nth time.
+func StartToStop[Job, Out any](t testing.TB, task *proc.Task[Job, Out], j Job, p crash.Point, n int) *proc.Call[Out] {
+	t.Helper()
+	return StartWith(t, task, j, &proc.Options{Env: []string{fmt.Sprintf("%s=%s%v:%d", crash.Env, crash.Stop, p, n)}})
+}
+
 // StartWith is Start with options.
 func StartWith[Job, Out any](t testing.TB, task *proc.Task[Job, Out], j Job, o *proc.Options) *proc.Call[Out] {
 	t.Helper()
@@ -86,6 +109,12 @@ func Kill[Out any](t testing.TB, p *proc.Call[Out]) {
 func Stop[Out any](t testing.TB, p *proc.Call[Out]) {
 	t.Helper()
 	WantNil(t, "SIGSTOP", syscall.Kill(p.PID(), syscall.SIGSTOP))
+	AwaitStopped(t, p)
+}
+
+// AwaitStopped waits until each thread of a child has stopped.
+func AwaitStopped[Out any](t testing.TB, p *proc.Call[Out]) {
+	t.Helper()
 	Eventually(t, p.Name()+" stops", func() bool {
 		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.PID()))
 		for _, name := range threads {
@@ -98,6 +127,12 @@ func Stop[Out any](t testing.TB, p *proc.Call[Out]) {
 		}
 		return len(threads) > 0
 	})
+}
+
+// Continue lets a child go on that was stopped.
+func Continue[Out any](t testing.TB, p *proc.Call[Out]) {
+	t.Helper()
+	WantNil(t, "SIGCONT", syscall.Kill(p.PID(), syscall.SIGCONT))
 }
 
 // Result waits until the child has ended well, and returns its result.

@@ -187,7 +187,7 @@ func CloseWhileBusy(t testing.TB, seg *shm.Segment, fine []error, ops ...func() 
 			switch {
 			case errors.Is(err, shm.ErrClosed):
 				return nil
-			case err != nil && !slices.Contains(fine, err):
+			case err != nil && !slices.ContainsFunc(fine, func(f error) bool { return errors.Is(err, f) }):
 				return fmt.Errorf("operation %d: %w", i, err)
 			case time.Now().After(deadline):
 				return fmt.Errorf("operation %d does not see that the segment is closed: %v", i, err)

@@ -1,0 +1,13 @@
+package bench
+
+// A summary is what a process of a run reports when it has finished.
+type summary struct {
+	Count uint64 // messages, or round trips
+	Sum   uint64 // sum of the numbers of the messages received
+
+	// When the measured part of the run began and ended, in nanoseconds of a
+	// clock that all processes share. 0 if it did not begin or end here.
+	Begin, End int64
+
+	P50, P90, P99, P999, Max int64 // of the round trips, in nanoseconds
+}
