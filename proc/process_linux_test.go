@@ -378,7 +378,7 @@ func TestError(t *testing.T) {
 		{"wrapped", "outer: inner: custom error of the test", []error{errCustom}, []error{io.EOF}},
 		{"joined", "context canceled\ncontext deadline exceeded", []error{context.Canceled, context.DeadlineExceeded}, nil},
 		{
-			"mp's", "barrier is broken\nqueue is shut down\ntext is too large\ninvalid size",
+			"mp's", errors.Join(psync.ErrBroken, ring.ErrShutdown, array.ErrTooLarge, shm.ErrSize).Error(),
 			[]error{psync.ErrBroken, ring.ErrShutdown, array.ErrTooLarge, shm.ErrSize}, []error{psync.ErrHeld},
 		},
 		{"closed", "file already closed", []error{proc.ErrClosed, fs.ErrClosed}, []error{fs.ErrExist}},

@@ -103,6 +103,8 @@ const (
 	maxWaiters     = 1 << 20
 )
 
+var errLockClosed = &reworded{"this process has closed its lock", ErrClosed}
+
 // A guard is the lock of a condition, in the hands of one caller.
 type guard interface {
 	// held tells whether the caller holds the lock.
@@ -131,20 +133,20 @@ func newCondition[C any, P object.Core[C]](r *object.Ref[C, P], seg *shm.Segment
 		waiters = o.Waiters
 	}
 	if waiters < 0 || waiters > maxWaiters {
-		return fmt.Errorf("new condition %q: %w: %d waiters", name, ErrInvalid, waiters)
+		return fmt.Errorf("psync: new condition %q: %w: %d waiters, want 0 to %d", name, ErrInvalid, waiters, maxWaiters)
 	}
 	if seg == nil {
 		seg, _ = object.Find(h.Segment)
 	}
 	id, err := seg.ID()
 	if err != nil {
-		return fmt.Errorf("new condition %q: %w", name, err)
+		return fmt.Errorf("psync: new condition %q: %w", name, err)
 	}
 	switch {
 	case h == shm.Handle{}:
-		return fmt.Errorf("new condition %q: its lock: %w", name, ErrClosed)
+		return fmt.Errorf("psync: new condition %q: %w", name, errLockClosed)
 	case h.Segment != id:
-		return fmt.Errorf("new condition %q: %w: its lock is in another segment", name, shm.ErrMismatch)
+		return fmt.Errorf("psync: new condition %q: %w: its lock is in another segment", name, shm.ErrMismatch)
 	}
 	return r.New(seg, name, placesAt+waiters*placeSize, func(mem []byte) error {
 		view.At[conditionWords](mem, 0).link.Set(h)
@@ -267,7 +269,7 @@ func (w *waiter) enqueue() error {
 		}
 	}
 	if len(used) == len(c.places) {
-		return ErrWaiters
+		return fmt.Errorf("%w: it has room for %d: make it with more ConditionOptions.Waiters", ErrWaiters, len(c.places))
 	}
 	c.words.used.Store(uint32(len(used) + 1))
 	p := &c.places[len(used)]

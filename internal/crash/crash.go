@@ -1,118 +1,115 @@
-// Package crash numbers the steps of the protocols, so that a test can kill a
-// process exactly there.
+// Package crash lets a test kill a process at a chosen step of a protocol.
 //
-// The points exist only in binaries built with the tag crashpoints; elsewhere
-// Enabled is the constant false and every call is compiled away:
+// Each such step is a Point. The points exist only in binaries built with the tag crashpoints. In all others,
+// Enabled is the constant false, and the compiler removes every call:
 //
 //	if crash.Enabled {
 //		crash.At(crash.QueuePutClaimed)
 //	}
 //
-// In such a binary MP_CRASH=name or name:n in the environment makes the
-// process kill itself with SIGKILL when it passes the point for the nth time
-// (the first without a number). With stop: before the name it stops itself by
-// SIGSTOP instead, and goes on after SIGCONT. MP_CRASH is read once, at the first
-// point.
+// In a binary with crash points, a process reads MP_CRASH from its environment when it first passes a point. If it is
+// "name" or "name:n", the process kills itself with SIGKILL when it passes the point of that name for the first, or
+// for the nth, time. With "stop:" before the name the process stops itself by SIGSTOP instead, and
+// goes on after SIGCONT.
 package crash
 
-// A Point is a step of a protocol. The state of shared memory at each is
-// described where it is passed.
+// A Point is a step of a protocol. The comment of each says what is in shared memory when a process passes it.
 type Point uint8
 
 const (
 	LockTaken          Point = iota // the word names the owner
-	LockWaiting                     // the gate says that somebody waits; not asleep yet
-	LockWoken                       // woken, not yet taken
-	LockFreed                       // the word is free, nobody woken yet
-	LockClaimed                     // the word names the heir; not asleep yet
-	LockHanded                      // the word names the heir as owner, nobody woken yet
-	QueuePutClaimed                 // slot WRITING, tail not moved
-	QueuePutHelped                  // slot WRITING, tail moved
-	QueuePutCopied                  // message copied, slot WRITING
-	QueuePutReady                   // slot READY, nobody woken
-	QueuePutWaiting                 // full, the gate says that somebody waits
-	QueueGetClaimed                 // slot READING, head not moved
-	QueueGetHelped                  // slot READING, head moved
-	QueueGetCopied                  // message copied out, slot READING
-	QueueGetFreed                   // slot FREE, nobody woken
-	QueueGetWaiting                 // empty, the gate says that somebody waits
-	PipeSendEntered                 // inside, nothing written
-	PipeSendCopied                  // message copied, header still 0
-	PipeSendPublished               // header written, tail not moved
-	PipeSendMoved                   // tail moved, still inside
-	PipeSendLeft                    // outside, nobody woken
-	PipeReceiveEntered              // inside
-	PipeReceiveCopied               // message copied out, head not moved
-	PipeReceiveMoved                // head moved, still inside
-	PipeReceiveLeft                 // outside, nobody woken
-	SegmentSized                    // file has its size, no header
-	SegmentWritten                  // header written, not attached
-	SegmentAttached                 // attached, no name yet
-	SegmentLinked                   // has its name
-	AttachLocked                    // party lock held, line not written
-	AttachWritten                   // line written, nobody told
+	LockWaiting                     // the gate says that there is a waiter; it does not sleep yet
+	LockWoken                       // the waiter was woken, and does not hold the lock yet
+	LockFreed                       // the word is free; no waiter is woken yet
+	LockClaimed                     // the word names the heir, a waiter to which the lock will be handed over; it does not sleep yet
+	LockHanded                      // the word names the heir as the owner; the heir is not woken yet
+	QueuePutClaimed                 // slot WRITING; tail not advanced
+	QueuePutHelped                  // slot WRITING; tail advanced
+	QueuePutCopied                  // slot WRITING; message copied
+	QueuePutReady                   // slot READY; no getter is woken yet
+	QueuePutWaiting                 // queue full; the gate says that there is a waiter
+	QueueGetClaimed                 // slot READING; head not advanced
+	QueueGetHelped                  // slot READING; head advanced
+	QueueGetCopied                  // slot READING; message copied out
+	QueueGetFreed                   // slot FREE; no putter is woken yet
+	QueueGetWaiting                 // queue empty; the gate says that there is a waiter
+	PipeSendEntered                 // the sender holds its end; nothing is written
+	PipeSendCopied                  // message copied; header still 0
+	PipeSendPublished               // header written; tail not advanced
+	PipeSendMoved                   // tail advanced; the sender still holds its end
+	PipeSendLeft                    // the end is free; no receiver is woken yet
+	PipeReceiveEntered              // the receiver holds its end
+	PipeReceiveCopied               // message copied out; head not advanced
+	PipeReceiveMoved                // head advanced; the receiver still holds its end
+	PipeReceiveLeft                 // the end is free; no sender is woken yet
+	SegmentSized                    // the file has its size, and no header
+	SegmentWritten                  // header written; not attached
+	SegmentAttached                 // attached; the file has no name yet
+	SegmentLinked                   // the file has its name
+	AttachLocked                    // lock of the party held; its line is not written
+	AttachWritten                   // line written; no other party is told yet
 	ObjectClaimed                   // entry MAKING
-	ObjectReserved                  // memory reserved and zeroed
-	ObjectFilled                    // contents made, entry MAKING
-	ObjectReady                     // entry READY, directory lock held
-	ObjectRemoving                  // entry REMOVED, space not free yet
-	AnnounceDead                    // line says DEAD, nobody told
-	AnnounceMoved                   // epoch moved, nobody woken
+	ObjectReserved                  // entry MAKING; memory reserved and zeroed
+	ObjectFilled                    // entry MAKING; contents written
+	ObjectReady                     // entry READY; directory lock held
+	ObjectRemoving                  // entry REMOVED; its memory is not free yet
+	AnnounceDead                    // the line says DEAD; no party is told yet
+	AnnounceMoved                   // epoch advanced; no waiter is woken yet
 
-	ConditionEnqueued   // waits in its place, holds the lock
-	ConditionReleased   // the lock is free, not asleep yet
-	ConditionWoken      // notified, without the lock
-	ConditionReacquired // notified, holds the lock
-	ConditionLeft       // cancelled, has no place, without the lock
-	ConditionTakenOver  // in the place of one who left a notification, its own not given up
-	ConditionHandedOn   // left a notification behind, nobody told
-	ConditionNotifying  // notifier holds the lock, nobody notified yet
-	ConditionNotified   // a waiter's word says notified, nobody woken
+	ConditionEnqueued   // the waiter is in its slot, and holds the lock
+	ConditionReleased   // the lock is free; the waiter does not sleep yet
+	ConditionWoken      // the waiter was notified, and does not hold the lock
+	ConditionReacquired // the waiter was notified, and holds the lock
+	ConditionLeft       // the wait was cancelled: the waiter has no slot and does not hold the lock
+	ConditionTakenOver  // the waiter is in the slot of one that left a notification behind, and still in its own
+	ConditionHandedOn   // the waiter left a notification behind; no other waiter is told yet
+	ConditionNotifying  // the notifier holds the lock; no waiter is notified yet
+	ConditionNotified   // the word of a waiter says that it is notified; it is not woken yet
 
-	SemaphoreTaken    // count is one less
-	SemaphoreWaiting  // the gate of any semaphore says that somebody waits; not asleep yet
-	SemaphoreWoken    // woken, a permit is there, not yet taken
-	SemaphoreReleased // count is more, nobody woken yet
-	BoundedTaken      // the permit names the holder
-	BoundedFreed      // the permit is free, nobody woken yet
-	EventSet          // set, nobody woken yet
-	EventWaiting      // the gate says that somebody waits; not asleep yet
-	EventWoken        // woken, the set seen
-	OnceRun           // has the lock, f not called yet
-	OnceRan           // f has succeeded, not noted
-	OnceDone          // noted, the lock still held
-	ValueUpdating     // f has run, nothing is published
-	ValueStored       // the word is stored, nobody woken
-	ValueWriting      // writers' lock held, half of the next copy written
-	ValueCopied       // the next copy is whole, the number not moved
-	ValuePublished    // number moved, writers' lock held
-	ValueReleased     // writers' lock free, nobody woken
+	SemaphoreTaken    // the count is one less
+	SemaphoreWaiting  // the gate of any semaphore says that there is a waiter; it does not sleep yet
+	SemaphoreWoken    // the waiter was woken; there is a permit, which it has not taken yet
+	SemaphoreReleased // the count is more; no waiter is woken yet
+	BoundedTaken      // the permit names its holder
+	BoundedFreed      // the permit is free; no waiter is woken yet
+	EventSet          // the event is set; no waiter is woken yet
+	EventWaiting      // the gate says that there is a waiter; it does not sleep yet
+	EventWoken        // the waiter was woken, and saw the set
+	OnceRun           // the lock is held; f is not called yet
+	OnceRan           // f has succeeded; that is not recorded yet
+	OnceDone          // the success is recorded; the lock is still held
+	ValueUpdating     // f has returned; nothing is published
+	ValueStored       // the word is stored; no waiter is woken yet
+	ValueWriting      // lock of the writers held; half of the next copy is written
+	ValueCopied       // the next copy is complete; the word still names the copy before it
+	ValuePublished    // the word names the new copy; lock of the writers held
+	ValueReleased     // lock of the writers free; no waiter is woken yet
 
-	BarrierSeated    // seat taken, nothing looked at
-	BarrierFull      // all seats seen taken, round open
-	BarrierActing    // round ACTING, action not run
-	BarrierActed     // action run, round ACTING
-	BarrierPassed    // next round open, nobody woken
-	BarrierBroke     // round BROKEN, nobody woken
-	BarrierLeft      // seat free, nobody woken
-	BarrierReset     // next round open, those of the last have not passed, nobody woken
-	BarrierWaiting   // seated, the gate says that somebody waits
-	RWLockJoined     // reader counted, phase not looked at again
-	RWLockQueued     // reader counted behind a writer, the gate says that somebody waits
-	RWLockLeft       // reader not counted any more, nobody woken
-	RWLockOwned      // writers' word taken, phase FREE
-	RWLockStalled    // phase STALLED, readers from before the last writer are inside
-	RWLockWanted     // phase WANTED, readers may be inside
-	RWLockDraining   // phase WANTED, the gate says that the writer waits
+	BarrierSeated    // slot taken; the other slots are not looked at yet
+	BarrierFull      // all slots are taken; the round is OPEN
+	BarrierActing    // the round is ACTING; the action has not run
+	BarrierActed     // the round is ACTING; the action has run
+	BarrierPassed    // the next round is OPEN; no waiter is woken yet
+	BarrierBroke     // the round is BROKEN; no waiter is woken yet
+	BarrierLeft      // slot free; no waiter is woken yet
+	BarrierReset     // the next round is OPEN; the parties of the last one have not passed, and no waiter is woken yet
+	BarrierWaiting   // slot taken; the gate says that there is a waiter
+	RWLockJoined     // the reader is counted; it has not read the phase again
+	RWLockQueued     // the reader is counted as one behind a writer; the gate says that there is a waiter
+	RWLockLeft       // the reader is not counted any more; no waiter is woken yet
+	RWLockOwned      // the writers' word is taken; phase FREE
+	RWLockStalled    // phase STALLED; readers from before the last writer hold the lock
+	RWLockWanted     // phase WANTED; readers may hold the lock
+	RWLockDraining   // phase WANTED; the gate says that the writer waits
 	RWLockWriting    // phase WRITING
-	RWLockFreed      // phase FREE, nobody woken, writers' word held
-	RWLockTold       // readers woken, writers' word held
-	WaitGroupLogged  // change in the log, nothing done
-	WaitGroupHalf    // first share written
-	WaitGroupApplied // shares written, total as it was
-	WaitGroupCounted // total written, log not empty
-	WaitGroupCleared // log empty, nobody woken
-	WaitGroupWaiting // the gate says that somebody waits
+	RWLockFreed      // phase FREE; the writers' word is held; no waiter is woken yet
+	RWLockTold       // the readers are woken; the writers' word is held
+	WaitGroupLogged  // the change is in the log, and not applied
+	WaitGroupHalf    // the first share is written
+	WaitGroupApplied // the shares are written; the total is as before
+	WaitGroupCounted // the total is written; the log is not empty
+	WaitGroupCleared // the log is empty; no waiter is woken yet
+	WaitGroupWaiting // the gate says that there is a waiter
 	StartBorn        // the child exists, its parent does not await it yet
 	StartAwaited     // the child is awaited
 	StartAccepted    // the child's connection is taken, nothing was sent

@@ -2,8 +2,8 @@
 
 package crash
 
-// Enabled tells whether this binary was built with crash points.
+// Enabled reports whether this binary was built with crash points.
 const Enabled = false
 
-// At does nothing.
+// At does nothing in a binary without crash points.
 func At(Point) {}

@@ -11,12 +11,12 @@ import (
 	"syscall"
 )
 
-// Enabled tells whether this binary was built with crash points.
+// Enabled reports whether this binary was built with crash points.
 const Enabled = true
 
 var passed atomic.Int64
 
-// wanted reads the point, how often it is to be passed, and what happens then.
+// wanted reads from the environment the name of a point, and at which of its passages the process is to die.
 var wanted = sync.OnceValues(func() (string, where) {
 	name, stops := strings.CutPrefix(os.Getenv(Env), Stop)
 	name, count, ok := strings.Cut(name, ":")
@@ -25,7 +25,7 @@ var wanted = sync.OnceValues(func() (string, where) {
 	}
 	n, err := strconv.ParseInt(count, 10, 64)
 	if err != nil {
-		panic("crash: " + Env + ": " + err.Error())
+		panic("crash: " + Env + ": want a point or point:n: " + err.Error())
 	}
 	return name, where{n, stops}
 })

@@ -20,61 +20,62 @@ type bounded interface {
 	Value() (int, error)
 }
 
-// boundeds is the subject of a bounded semaphore, which wrap breaks.
-func boundeds(wrap func(h *hand, s bounded) bounded) *subject {
+// boundeds returns the subject of a bounded semaphore. wrap returns the object that a client uses: the semaphore itself, or a
+// broken one.
+func boundeds(wrap func(c *client, s bounded) bounded) *subject {
 	s := &subject{
 		make: func(seg *shm.Segment, in *assignment) (err error) {
 			in.Bounded, err = psync.NewBoundedSemaphore(seg, "", permits)
 			return err
 		},
-		work:  func(h *hand, in *assignment) error { return useBounded(h, wrap(h, in.Bounded)) },
-		rest:  func(h *hand, in *assignment) (int, error) { return 0, h.value(wrap(h, in.Bounded).Value) },
-		model: func(int) porcupine.Model { return boundedModel() },
-		steps: mortal,
-		kills: true,
+		work:   func(c *client, in *assignment) error { return useBounded(c, wrap(c, in.Bounded)) },
+		settle: func(c *client, in *assignment) (int, error) { return 0, c.value(wrap(c, in.Bounded).Value) },
+		model:  func(int) porcupine.Model { return boundedModel() },
+		steps:  stepsWithDeaths,
+		kills:  true,
 	}
 	s.dieAt = []crash.Point{crash.SemaphoreWaiting, crash.SemaphoreWoken, crash.BoundedTaken, crash.BoundedFreed}
 	return s
 }
 
-func useBounded(h *hand, s bounded) error {
+func useBounded(c *client, s bounded) error {
 	mine := 0
-	for h.room(2 + mine) {
+	for c.canRecord(2 + mine) {
 		var err error
 		var res result
-		switch n := h.rand.IntN(16); {
+		switch n := c.rand.IntN(16); {
 		case n == 0:
-			err = h.value(s.Value)
+			err = c.value(s.Value)
 		case n == 1:
-			_, err = h.do(release, 1, s.Release) // another's of this process, or nobody's
+			_, err = c.do(release, 1, s.Release) // a permit of the other client of this process, or none
 		case n < 9 && mine > 0:
-			_, err = h.do(release, 1, s.Release)
+			_, err = c.do(release, 1, s.Release)
 			mine--
 		case n < 12:
-			res, err = h.do(tryAcquire, 0, s.TryAcquire)
+			res, err = c.do(tryAcquire, 0, s.TryAcquire)
 			mine += taken(res)
 		default:
-			res, err = h.wait(acquire, 0, s.Acquire)
+			res, err = c.wait(acquire, 0, s.Acquire)
 			mine += taken(res)
 		}
 		if err != nil {
 			return err
 		}
-		h.linger()
+		c.pause()
 	}
 	for ; mine > 0; mine-- {
-		if _, err := h.do(release, 1, s.Release); err != nil {
+		if _, err := c.do(release, 1, s.Release); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// boundedModel: the state is how many permits each process holds. Those of the
-// dead are free.
+// boundedModel is a model whose state is how many permits each process holds. When a process dies, its permits are
+// free.
 func boundedModel() porcupine.Model {
 	type state struct {
-		held [maxPlaces]int8
+		held [maxProcesses]int8
 		dead uint16
 	}
 	return modelOf(state{}, func(s state, at step) []state {
@@ -82,8 +83,8 @@ func boundedModel() porcupine.Model {
 		for _, n := range s.held {
 			free -= int(n)
 		}
-		mine := &s.held[at.place]
-		if s.dead>>at.place&1 != 0 {
+		mine := &s.held[at.process]
+		if s.dead>>at.process&1 != 0 {
 			return nil
 		}
 		switch at.kind {
@@ -102,8 +103,8 @@ func boundedModel() porcupine.Model {
 				*mine--
 				return []state{s}
 			case (at.result == notHeld || at.result == overRelease) && *mine == 0:
-				// Which of the two is found out a moment later, when this process
-				// may have taken a permit.
+				// Release decides between the two errors a moment after it has failed, when the other client of
+				// this process may have taken a permit.
 				return []state{s}
 			}
 		case count:
@@ -111,7 +112,7 @@ func boundedModel() porcupine.Model {
 				return []state{s}
 			}
 		case die:
-			s.dead |= 1 << at.place
+			s.dead |= 1 << at.process
 			*mine = 0
 			return []state{s}
 		}

@@ -10,30 +10,30 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// Objects that are broken, each in one way: what a worker calls is wrapped.
+// The objects of this file are broken, each in one way: each wraps an object and falsifies some of its results.
 
 func init() {
 	for name, s := range map[string]*subject{
-		"lock: TryAcquire of a held one":        locks(nil, func(h *hand, l locker) locker { return &grabbingLock{l, h, false} }),
-		"lock: a death is hidden":               locks(nil, func(_ *hand, l locker) locker { return hidingLock{l} }),
-		"lock: Acquire does not try":            locks(nil, func(_ *hand, l locker) locker { return impatientLock{l} }),
-		"semaphore: a permit too many":          semaphores(func(h *hand, s semaphore) semaphore { return generousSemaphore{s, h} }),
-		"semaphore: Release does nothing":       semaphores(func(h *hand, s semaphore) semaphore { return keepingSemaphore{s, h} }),
-		"bounded: a permit too many":            boundeds(func(h *hand, s bounded) bounded { return generousBounded{s, h} }),
-		"bounded: no permit though one is free": boundeds(func(h *hand, s bounded) bounded { return meanBounded{s, h} }),
-		"event: IsSet is stale":                 events(func(_ *hand, e event) event { return &staleEvent{event: e} }),
-		"event: Wait ends before Set":           events(func(h *hand, e event) event { return hastyEvent{e, h} }),
-		"event: Set does nothing":               events(func(h *hand, e event) event { return deafEvent{e, h} }),
-		"queue: a message twice":                queues(3, func(h *hand, q queue) queue { return &repeatingQueue{queue: q, h: h} }),
-		"queue: two messages swapped":           queues(3, func(h *hand, q queue) queue { return &swappingQueue{queue: q} }),
-		"queue: a message lost":                 queues(3, func(h *hand, q queue) queue { return losingQueue{q, h} }),
-		"queue: empty though it is not":         queues(3, func(h *hand, q queue) queue { return lazyQueue{q, h} }),
-		"queue: full though it is not":          queues(3, func(h *hand, q queue) queue { return pickyQueue{q, h} }),
-		"queue: a message more than fit":        queues(3, func(h *hand, q queue) queue { return &hoardingQueue{queue: q} }),
-		"value: Load is stale":                  words(func(_ *hand, v register) register { return &staleValue{register: v} }),
-		"value: Store does nothing":             wides(func(h *hand, v register) register { return deafValue{v, h} }),
-		"value: Update is Load and Store":       wides(func(h *hand, v register) register { return forgetfulValue{v, h} }),
-		"value: Swap is Load and Store":         words(func(h *hand, v register) register { return swappedValue{v, h} }),
+		"lock: TryAcquire of a held one":        locks(nil, func(c *client, l locker) locker { return &grabbingLock{l, c, false} }),
+		"lock: a death is hidden":               locks(nil, func(_ *client, l locker) locker { return hidingLock{l} }),
+		"lock: Acquire does not try":            locks(nil, func(_ *client, l locker) locker { return impatientLock{l} }),
+		"semaphore: a permit too many":          semaphores(func(c *client, s semaphore) semaphore { return generousSemaphore{s, c} }),
+		"semaphore: Release does nothing":       semaphores(func(c *client, s semaphore) semaphore { return keepingSemaphore{s, c} }),
+		"bounded: a permit too many":            boundeds(func(c *client, s bounded) bounded { return generousBounded{s, c} }),
+		"bounded: no permit though one is free": boundeds(func(c *client, s bounded) bounded { return meanBounded{s, c} }),
+		"event: IsSet is stale":                 events(func(_ *client, e event) event { return &staleEvent{event: e} }),
+		"event: Wait ends before Set":           events(func(c *client, e event) event { return hastyEvent{e, c} }),
+		"event: Set does nothing":               events(func(c *client, e event) event { return deafEvent{e, c} }),
+		"queue: a message twice":                queues(3, func(c *client, q queue) queue { return &repeatingQueue{queue: q, c: c} }),
+		"queue: two messages swapped":           queues(3, func(c *client, q queue) queue { return &swappingQueue{queue: q} }),
+		"queue: a message lost":                 queues(3, func(c *client, q queue) queue { return losingQueue{q, c} }),
+		"queue: empty though it is not":         queues(3, func(c *client, q queue) queue { return lazyQueue{q, c} }),
+		"queue: full though it is not":          queues(3, func(c *client, q queue) queue { return pickyQueue{q, c} }),
+		"queue: a message more than fit":        queues(3, func(c *client, q queue) queue { return &hoardingQueue{queue: q} }),
+		"value: Load is stale":                  words(func(_ *client, v register) register { return &staleValue{register: v} }),
+		"value: Store does nothing":             wides(func(c *client, v register) register { return deafValue{v, c} }),
+		"value: Update is Load and Store":       wides(func(c *client, v register) register { return forgetfulValue{v, c} }),
+		"value: Swap is Load and Store":         words(func(c *client, v register) register { return swappedValue{v, c} }),
 	} {
 		broken = append(broken, name)
 		subjects[name] = s
@@ -43,16 +43,16 @@ func init() {
 // broken are the names of the broken subjects.
 var broken []string
 
-// A grabbingLock says at times that it was taken though another has it.
+// A grabbingLock sometimes reports that TryAcquire succeeded although another client holds the lock.
 type grabbingLock struct {
 	locker
-	h         *hand
+	c         *client
 	pretended bool
 }
 
 func (l *grabbingLock) TryAcquire() error {
 	err := l.locker.TryAcquire()
-	l.pretended = errors.Is(err, psync.ErrHeld) && l.h.chance(4)
+	l.pretended = errors.Is(err, psync.ErrHeld) && l.c.chance(4)
 	if l.pretended {
 		return nil
 	}
@@ -67,7 +67,7 @@ func (l *grabbingLock) Release() error {
 	return l.locker.Release()
 }
 
-// A hidingLock calls a dead owner alive, and waits for it.
+// A hidingLock treats a dead owner as a live one, and waits for it.
 type hidingLock struct{ locker }
 
 func (l hidingLock) TryAcquire() error {
@@ -87,7 +87,7 @@ func (l hidingLock) Acquire(ctx context.Context) error {
 	return err
 }
 
-// An impatientLock does not try once if the context has ended.
+// An impatientLock does not try to acquire a free lock if the context has ended.
 type impatientLock struct{ locker }
 
 func (l impatientLock) Acquire(ctx context.Context) error {
@@ -97,61 +97,61 @@ func (l impatientLock) Acquire(ctx context.Context) error {
 	return l.locker.Acquire(ctx)
 }
 
-// A generousSemaphore gives a permit where there is none.
+// A generousSemaphore sometimes gives a permit although there is none.
 type generousSemaphore struct {
 	semaphore
-	h *hand
+	c *client
 }
 
 func (s generousSemaphore) TryAcquire() error {
 	err := s.semaphore.TryAcquire()
-	if errors.Is(err, psync.ErrNoPermit) && s.h.chance(4) {
+	if errors.Is(err, psync.ErrNoPermit) && s.c.chance(4) {
 		return nil
 	}
 	return err
 }
 
-// A keepingSemaphore loses permits.
+// A keepingSemaphore sometimes does not release the permit.
 type keepingSemaphore struct {
 	semaphore
-	h *hand
+	c *client
 }
 
 func (s keepingSemaphore) Release() error {
-	if s.h.chance(8) {
+	if s.c.chance(8) {
 		return nil
 	}
 	return s.semaphore.Release()
 }
 
-// A generousBounded gives a permit where there is none.
+// A generousBounded sometimes gives a permit although there is none.
 type generousBounded struct {
 	bounded
-	h *hand
+	c *client
 }
 
 func (s generousBounded) TryAcquire() error {
 	err := s.bounded.TryAcquire()
-	if errors.Is(err, psync.ErrNoPermit) && s.h.chance(4) {
+	if errors.Is(err, psync.ErrNoPermit) && s.c.chance(4) {
 		return nil
 	}
 	return err
 }
 
-// A meanBounded has no permit without having looked.
+// A meanBounded sometimes reports that there is no permit without a look.
 type meanBounded struct {
 	bounded
-	h *hand
+	c *client
 }
 
 func (s meanBounded) TryAcquire() error {
-	if s.h.chance(4) {
+	if s.c.chance(4) {
 		return psync.ErrNoPermit
 	}
 	return s.bounded.TryAcquire()
 }
 
-// A staleEvent says what was true when it was asked last.
+// A staleEvent returns from IsSet what was true at the call before.
 type staleEvent struct {
 	event
 	last bool
@@ -163,42 +163,42 @@ func (e *staleEvent) IsSet() bool {
 	return said
 }
 
-// A hastyEvent wakes those who wait for nothing.
+// A hastyEvent sometimes returns from Wait although the event was not set.
 type hastyEvent struct {
 	event
-	h *hand
+	c *client
 }
 
 func (e hastyEvent) Wait(ctx context.Context) error {
 	err := e.event.Wait(ctx)
-	if err != nil && e.h.chance(4) {
+	if err != nil && e.c.chance(4) {
 		return nil
 	}
 	return err
 }
 
-// A deafEvent is at times not set.
+// A deafEvent sometimes ignores Set.
 type deafEvent struct {
 	event
-	h *hand
+	c *client
 }
 
 func (e deafEvent) Set() error {
-	if e.h.chance(4) {
+	if e.c.chance(4) {
 		return nil
 	}
 	return e.event.Set()
 }
 
-// A repeatingQueue delivers at times what it has delivered before.
+// A repeatingQueue sometimes delivers a message again.
 type repeatingQueue struct {
 	queue
-	h    *hand
+	c    *client
 	last message
 }
 
 func (q *repeatingQueue) TryGet() (m message, err error) {
-	if q.last[0] != 0 && q.h.chance(8) {
+	if q.last[0] != 0 && q.c.chance(8) {
 		return q.last, nil
 	}
 	m, err = q.queue.TryGet()
@@ -232,48 +232,47 @@ func (q *swappingQueue) TryGet() (message, error) {
 	return second, nil
 }
 
-// A losingQueue throws a message away at times.
+// A losingQueue sometimes drops a message.
 type losingQueue struct {
 	queue
-	h *hand
+	c *client
 }
 
 func (q losingQueue) TryGet() (message, error) {
 	m, err := q.queue.TryGet()
-	if err == nil && q.h.chance(8) {
+	if err == nil && q.c.chance(8) {
 		return q.queue.TryGet()
 	}
 	return m, err
 }
 
-// A lazyQueue is empty without having looked.
+// A lazyQueue sometimes reports that it is empty without a look.
 type lazyQueue struct {
 	queue
-	h *hand
+	c *client
 }
 
 func (q lazyQueue) TryGet() (m message, err error) {
-	if q.h.chance(8) {
+	if q.c.chance(8) {
 		return m, ring.ErrEmpty
 	}
 	return q.queue.TryGet()
 }
 
-// A pickyQueue is full without having looked.
+// A pickyQueue sometimes reports that it is full without a look.
 type pickyQueue struct {
 	queue
-	h *hand
+	c *client
 }
 
 func (q pickyQueue) TryPut(m message) error {
-	if q.h.chance(8) {
+	if q.c.chance(8) {
 		return ring.ErrFull
 	}
 	return q.queue.TryPut(m)
 }
 
-// A hoardingQueue takes a message for which there is no room, and puts it
-// later.
+// A hoardingQueue takes a message although it is full, and puts it later.
 type hoardingQueue struct {
 	queue
 	more *message
@@ -294,7 +293,7 @@ func (q *hoardingQueue) TryPut(m message) error {
 	return err
 }
 
-// A staleValue says what was true when it was asked last.
+// A staleValue returns from Load the number that was there at the Load before.
 type staleValue struct {
 	register
 	last uint32
@@ -306,40 +305,40 @@ func (v *staleValue) Load() uint32 {
 	return said
 }
 
-// A deafValue is at times not stored to.
+// A deafValue sometimes ignores Store.
 type deafValue struct {
 	register
-	h *hand
+	c *client
 }
 
 func (v deafValue) Store(x uint32) {
-	if !v.h.chance(4) {
+	if !v.c.chance(4) {
 		v.register.Store(x)
 	}
 }
 
-// A forgetfulValue loses what others write during an Update.
+// A forgetfulValue loses numbers that other clients write during an Update.
 type forgetfulValue struct {
 	register
-	h *hand
+	c *client
 }
 
 func (v forgetfulValue) Update(_ context.Context, f func(x uint32) uint32) error {
 	x := v.Load()
-	v.h.nap()
+	v.c.nap()
 	v.Store(f(x))
 	return nil
 }
 
-// A swappedValue loses what others write during a Swap.
+// A swappedValue loses numbers that other clients write during a Swap.
 type swappedValue struct {
 	register
-	h *hand
+	c *client
 }
 
 func (v swappedValue) Swap(x uint32) uint32 {
 	old := v.Load()
-	v.h.nap()
+	v.c.nap()
 	v.Store(x)
 	return old
 }

@@ -12,59 +12,58 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// A step is a moment at which an operation, or a part of it, happens in a
-// model.
+// A step is a transition of a model: an operation, a part of one, or a death. It happens at a moment between from and to.
 type step struct {
 	kind       kind
-	place      int // whose
-	op         int // which: the parts of one operation have the same
+	process    int // whose
+	op         int // index of the operation: its parts have the same
 	arg, value uint32
 	result     result
-	maybe      bool // it may also never happen: its process was killed
+	maybe      bool // the process was killed: the step may also never happen
 	from, to   uint64
 }
 
-// step returns the moment at which o happens.
+// step returns the step that is all of o, the operation with index i.
 func (o op) step(i int) step {
 	return step{
-		kind: o.kind, place: o.place, op: i, arg: o.arg, value: o.value, result: o.result, maybe: o.pending,
+		kind: o.kind, process: o.process, op: i, arg: o.arg, value: o.value, result: o.result, maybe: o.pending,
 		from: o.called, to: o.returned,
 	}
 }
 
-// part returns another moment of the same operation.
+// part returns another step of the same operation.
 func (s step) part(k kind) step {
 	s.kind = k
 	return s
 }
 
 func (s step) String() string {
-	text := fmt.Sprintf("%5d %5d  %4d: place %d  %v(%#x)", s.from, s.to, s.op, s.place, s.kind, s.arg)
+	text := fmt.Sprintf("%5d %5d  %4d: process %d  %v(%#x)", s.from, s.to, s.op, s.process, s.kind, s.arg)
 	if s.maybe {
 		return text + " maybe"
 	}
 	return fmt.Sprintf("%s = %v %#x", text, s.result, s.value)
 }
 
-// plain steps: each operation is one, and deaths are none.
-func plain(h *history) (list []step) {
+// plainSteps returns one step for each operation, and none for deaths.
+func plainSteps(h *history) (list []step) {
 	for i, o := range h.ops {
 		list = append(list, o.step(i))
 	}
 	return list
 }
 
-// mortal steps: each operation is one, and each death.
-func mortal(h *history) []step {
-	list := plain(h)
+// stepsWithDeaths returns one step for each operation and one for each death.
+func stepsWithDeaths(h *history) []step {
+	list := plainSteps(h)
 	for _, d := range h.deaths {
-		list = append(list, step{kind: die, place: d.place, from: d.from, to: d.known})
+		list = append(list, step{kind: die, process: d.process, from: d.from, to: d.known})
 	}
 	return list
 }
 
-// modelOf makes a model of the possible next states of each step, none if the
-// step can't be. A step that maybe happens may leave the state as it is.
+// modelOf makes a model. next returns the states that can follow s by a step, or none if the
+// step is impossible in s. A step that may never happen can also leave the state as it is.
 func modelOf[S comparable](begin S, next func(s S, at step) []S) porcupine.Model {
 	seed := maphash.MakeSeed()
 	m := porcupine.NondeterministicModel{
@@ -85,19 +84,19 @@ func modelOf[S comparable](begin S, next func(s S, at step) []S) porcupine.Model
 	return m.ToModel()
 }
 
-// check checks a history.
+// check reports whether a history is linearizable.
 func (s *subject) check(h *history) porcupine.CheckResult {
 	return porcupine.CheckOperationsTimeout(s.model(h.begin), operations(s.steps(h)), patience)
 }
 
 func operations(steps []step) (list []porcupine.Operation) {
 	for _, at := range steps {
-		list = append(list, porcupine.Operation{ClientId: at.place, Input: at, Call: int64(at.from), Return: int64(at.to)})
+		list = append(list, porcupine.Operation{ClientId: at.process, Input: at, Call: int64(at.from), Return: int64(at.to)})
 	}
 	return list
 }
 
-// explain tells how far the order of a history can be found.
+// explain describes the longest part of a history that can be ordered, and the steps that cannot follow it.
 func (s *subject) explain(h *history) string {
 	m := s.model(h.begin)
 	steps := s.steps(h)

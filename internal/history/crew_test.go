@@ -19,70 +19,70 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A subject is a kind of object whose histories are recorded.
+// A subject is an object under test: how to use it, and how its operations must behave.
 type subject struct {
 	// make makes the object.
 	make func(seg *shm.Segment, in *assignment) error
-	// work is what a goroutine of a worker does in a round: it fills its log,
-	// and has nothing of the object's at the end.
-	work func(h *hand, in *assignment) error
-	// rest is what the test does when all the others rest. It returns how the
-	// next round begins.
-	rest func(h *hand, in *assignment) (begin int, err error)
-	// model is the sequential object.
+	// work executes a round in a client: it fills the client's log with operations. When it returns, the client holds
+	// nothing of the object.
+	work func(c *client, in *assignment) error
+	// settle brings the object into the state in which a round begins, and returns that state. The test calls it between
+	// rounds, when all clients have returned.
+	settle func(c *client, in *assignment) (begin int, err error)
+	// model returns the sequential model of the object.
 	model func(begin int) porcupine.Model
-	// steps are the moments of the model at which each operation happens.
+	// steps returns the steps of the model that the operations and deaths of a history consist of.
 	steps func(h *history) []step
-	begin int           // how the first round begins
-	kills bool          // whether workers are killed
-	dieAt []crash.Point // in binaries with crash points
+	begin int           // state in which the first round begins
+	kills bool          // whether the test kills workers
+	dieAt []crash.Point // where workers may die, in binaries with crash points
 }
 
-// A history is what happened in a round.
+// A history records a round.
 type history struct {
-	begin  int
+	begin  int // state in which the round begins
 	ops    []op
 	deaths []death
 }
 
-// A death is that of the process at a place, at a moment between from and
-// known, at which everyone knew it.
+// A death is the death of a process at a moment between from and known. At known, all parties of the segment know of
+// the death.
 type death struct {
-	place       int
+	process     int
 	from, known uint64
 }
 
-// A crew is the processes that work on an object.
+// A crew is the processes that use an object.
 type crew struct {
 	t       *testing.T
 	ctx     context.Context
 	seg     *shm.Segment
-	board   *board
+	journal *journal
 	subject *subject
 	in      assignment
 	rand    *rand.Rand
-	members [maxPlaces]*member
+	members [maxProcesses]*member
 	round   uint32
-	next    int // how the next round begins
+	next    int // state in which the next round begins
 
 	rounds, ops, killed int
 }
 
-// A member is the process at a place.
+// A member is a process of a crew.
 type member struct {
 	*proc.Call[int]
-	words  *placeWords
-	killed uint64 // tick; 0: the test has not killed it
+	words  *processWords
+	killed uint64 // tick at which the test killed it; 0: it did not
 
-	over  chan struct{} // closed when it has ended and the rest is known
+	over  chan struct{} // closed when the process has ended and the following fields are set
 	ended uint64        // tick after its end
-	known uint64        // tick after everyone knew
+	known uint64        // tick after all parties knew of its end
 	err   error
 }
 
 const (
-	crewSize  = 5 // some of which wait to take the place of the dead
-	roundSize = 3 // who begin a round, at least
+	crewSize  = 5 // processes; those that do not begin a round replace processes that are killed
+	roundSize = 3 // processes that begin a round, at least
 )
 
 func newCrew(t *testing.T, name string) *crew {
@@ -90,24 +90,24 @@ func newCrew(t *testing.T, name string) *crew {
 	t.Logf("seed %#x", seed)
 	seg := closing(t, must(shm.Anonymous(1<<20, nil))(t))
 	c := &crew{
-		t: t, ctx: within(t), seg: seg, board: must(newBoard(seg))(t),
+		t: t, ctx: within(t), seg: seg, journal: must(newJournal(seg))(t),
 		subject: subjects[name], rand: rand.New(rand.NewPCG(seed, 0)),
 	}
-	c.in = assignment{Subject: name, Board: c.board, Hands: 1}
+	c.in = assignment{Subject: name, Journal: c.journal, Clients: 1}
 	c.next = c.subject.begin
 	wantNil(t, "make "+name, c.subject.make(seg, &c.in))
-	for place := 1; place <= crewSize; place++ {
-		c.start(place)
+	for process := 1; process <= crewSize; process++ {
+		c.start(process)
 	}
 	t.Cleanup(c.stop)
 	return c
 }
 
-// start starts a process at a place.
-func (c *crew) start(place int) {
+// start starts a process with a number.
+func (c *crew) start(process int) {
 	in := c.in
-	in.Place, in.Hands, in.Seed = place, 1+c.rand.IntN(maxHands), c.rand.Uint64()
-	m := &member{words: &c.board.places[place], over: make(chan struct{})}
+	in.Process, in.Clients, in.Seed = process, 1+c.rand.IntN(maxClients), c.rand.Uint64()
+	m := &member{words: &c.journal.processes[process], over: make(chan struct{})}
 	m.words.begin.Store(0)
 	m.words.done.Store(0)
 	m.words.party.Store(0)
@@ -118,22 +118,22 @@ func (c *crew) start(place int) {
 	}
 	m.Call = must(worker.New(in, &o))(c.t)
 	wantNil(c.t, "Start", m.Start(c.ctx))
-	c.members[place] = m
+	c.members[process] = m
 	go func() {
 		<-m.Done()
-		m.ended = c.board.tick()
+		m.ended = c.journal.tick()
 		m.err = c.announce(m)
-		m.known = c.board.tick()
+		m.known = c.journal.tick()
 		close(m.over)
 		tell(&m.words.done, gone)
 	}()
 }
 
-// announce sees to it that everyone knows that a process has ended.
+// announce makes sure that all parties of the segment know that a process has ended.
 func (c *crew) announce(m *member) error {
 	id := party.ID(m.words.party.Load())
-	table := c.board.object.Table()
-	for begin := time.Now(); !table.Dead(id); { // another announcer may be in the midst of it
+	table := c.journal.object.Table()
+	for begin := time.Now(); !table.Dead(id); { // another party may be announcing the death at this moment
 		if _, err := c.seg.Parties(); err != nil {
 			return err
 		}
@@ -141,11 +141,11 @@ func (c *crew) announce(m *member) error {
 			return errors.New("the death is not announced")
 		}
 	}
-	table.Wake() // the announcer may be dead
+	table.Wake() // a party that announced the death may have died before it woke the waiters
 	return nil
 }
 
-// stop ends the crew.
+// stop ends all processes.
 func (c *crew) stop() {
 	for _, m := range c.members {
 		if m == nil {
@@ -167,14 +167,14 @@ func (c *crew) stop() {
 	}
 }
 
-// work is one round.
+// work executes a round and returns its history.
 func (c *crew) work() *history {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c.ctx = ctx
 	c.round++
-	c.board.clear()
+	c.journal.clear()
 	h := &history{begin: c.next}
 	crowd := c.rand.Perm(crewSize)
 	n := roundSize + c.rand.IntN(2)
@@ -193,7 +193,7 @@ func (c *crew) work() *history {
 	for _, i := range called {
 		c.finish(h, i+1)
 	}
-	c.rest(h)
+	c.settle(h)
 	c.rounds++
 	c.ops += len(h.ops)
 	c.killed += len(h.deaths)
@@ -202,57 +202,57 @@ func (c *crew) work() *history {
 
 func (c *crew) member(i int) *member { return c.members[i+1] }
 
-// ticksOfRound is about how many ticks a round takes.
+// ticksOfRound is the approximate number of ticks that a round takes.
 const ticksOfRound = 2 * logLength * 5
 
-// kill kills one of those who work, at a random moment of the round, unless
-// it has been killed before.
+// kill kills one of the processes that execute the round, at a random moment. It returns false if that process
+// has been killed before.
 func (c *crew) kill(called []int) bool {
-	at := c.board.clock.Load() + uint64(c.rand.IntN(ticksOfRound))
+	at := c.journal.clock.Load() + uint64(c.rand.IntN(ticksOfRound))
 	working := func(i int) bool {
 		done := c.member(i).words.done.Load()
 		return done != c.round && done != gone
 	}
-	for c.board.clock.Load() < at && slices.ContainsFunc(called, working) && c.ctx.Err() == nil {
+	for c.journal.clock.Load() < at && slices.ContainsFunc(called, working) && c.ctx.Err() == nil {
 		time.Sleep(20 * time.Microsecond)
 	}
 	m := c.member(called[c.rand.IntN(len(called))])
 	if m.killed != 0 {
 		return false
 	}
-	m.killed = c.board.tick()
+	m.killed = c.journal.tick()
 	wantNil(c.t, "Kill", m.Kill())
 	return true
 }
 
-// finish waits until a place is done with the round, or dead: then a new
-// process gets the place for the next one.
-func (c *crew) finish(h *history, place int) {
+// finish waits until a process has finished the round or is dead. In place of a dead process, it starts a new one with the
+// same number for the next round.
+func (c *crew) finish(h *history, process int) {
 	c.t.Helper()
-	m := c.members[place]
+	m := c.members[process]
 	done, err := until(c.ctx, &m.words.done, func(v uint32) bool {
 		return v == gone || v == c.round && m.killed == 0
 	})
-	wantNil(c.t, fmt.Sprintf("end of round %d at place %d", c.round, place), err)
-	ops, last := c.board.ops(place)
+	wantNil(c.t, fmt.Sprintf("end of round %d at process %d", c.round, process), err)
+	ops, last := c.journal.ops(process)
 	if done == gone {
 		<-m.over
 		c.mustBeKilled(m)
-		if !crash.Enabled { // else it may have died before it was killed
+		if !crash.Enabled { // with crash points, the process may have died before it was killed
 			last = max(last, m.killed)
 		}
-		h.deaths = append(h.deaths, death{place, last, m.known})
+		h.deaths = append(h.deaths, death{process, last, m.known})
 		for i := range ops {
 			if ops[i].pending {
 				ops[i].returned = m.ended
 			}
 		}
-		c.start(place)
+		c.start(process)
 	}
 	h.ops = append(h.ops, ops...)
 }
 
-// mustBeKilled fails the test if a process has ended otherwise.
+// mustBeKilled fails the test if a process has ended otherwise than by SIGKILL.
 func (c *crew) mustBeKilled(m *member) {
 	c.t.Helper()
 	var exit *proc.ExitError
@@ -263,12 +263,12 @@ func (c *crew) mustBeKilled(m *member) {
 	}
 }
 
-// rest brings the object to where the next round begins.
-func (c *crew) rest(h *history) {
+// settle brings the object into the state in which the next round begins.
+func (c *crew) settle(h *history) {
 	c.t.Helper()
 	var err error
-	c.next, err = c.subject.rest(newHand(&c.in, 0, c.round), &c.in)
+	c.next, err = c.subject.settle(newClient(&c.in, 0, c.round), &c.in)
 	wantNil(c.t, "rest", err)
-	ops, _ := c.board.ops(0)
+	ops, _ := c.journal.ops(0)
 	h.ops = append(h.ops, ops...)
 }

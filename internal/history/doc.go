@@ -1,17 +1,15 @@
-// Package history is a test: what several processes do with one object is
-// recorded while some of them are killed, and the history must be linearizable,
-// which porcupine decides: there is an order of the operations, each at a moment
-// between its call and its return, in which a sequential model gives the same
-// results.
+// Package history tests that objects are linearizable, also while processes are killed.
 //
-// The time of calls and returns is a counter in shared memory, that is, a total
-// order. Moving it is a locked instruction, and so a fence before and after
-// each operation: what a store buffer might show to those who compare clocks
-// without one is not seen here.
+// Several processes use one object and record each operation, and the test kills some of them. Then
+// porcupine checks the recorded history: it must be possible to order the operations, each at a moment
+// between its call and its return, so that a sequential model gives the same results.
+//
+// The time of calls and returns is a counter in shared memory, so all of them are in one total
+// order. Each increment is an atomic instruction, and so a full fence before and after
+// each operation. These histories therefore cannot show effects of a store buffer that a full fence hides.
 //
 //	go test ./internal/history -v                     some seconds
 //	go test ./internal/history -v -history.for 60s    a minute for each kind of object
 //
-// A binary with -tags crashpoints kills workers at the steps of the protocols
-// too.
+// If the test is built with -tags crashpoints, processes also die at chosen steps of the protocols: see package crash.
 package history

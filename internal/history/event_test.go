@@ -20,20 +20,20 @@ type event interface {
 	Wait(ctx context.Context) error
 }
 
-// events is the subject of an event, which wrap breaks.
-func events(wrap func(h *hand, e event) event) *subject {
+// events returns the subject of an event. wrap returns the object that a client uses: the event itself, or a broken one.
+func events(wrap func(c *client, e event) event) *subject {
 	s := &subject{
 		make: func(seg *shm.Segment, in *assignment) (err error) {
 			in.Event, err = psync.NewEvent(seg, "")
 			return err
 		},
-		work: func(h *hand, in *assignment) error { return useEvent(h, wrap(h, in.Event)) },
-		rest: func(h *hand, in *assignment) (int, error) {
-			isSet, err := h.isSet(in.Event)
+		work: func(c *client, in *assignment) error { return useEvent(c, wrap(c, in.Event)) },
+		settle: func(c *client, in *assignment) (int, error) {
+			isSet, err := c.isSet(in.Event)
 			return int(isSet), err
 		},
 		model: eventModel,
-		steps: plain,
+		steps: plainSteps,
 		kills: true,
 	}
 	for p := range crash.Points(crash.EventSet, crash.EventWoken) {
@@ -42,41 +42,40 @@ func events(wrap func(h *hand, e event) event) *subject {
 	return s
 }
 
-func useEvent(h *hand, e event) error {
-	for h.room(1) {
+func useEvent(c *client, e event) error {
+	for c.canRecord(1) {
 		var err error
-		switch n := h.rand.IntN(16); {
+		switch n := c.rand.IntN(16); {
 		case n < 3:
-			_, err = h.do(set, 0, e.Set)
+			_, err = c.do(set, 0, e.Set)
 		case n < 6:
-			_, err = h.do(clear_, 0, e.Clear)
+			_, err = c.do(clear_, 0, e.Clear)
 		case n < 11:
-			_, err = h.isSet(e)
+			_, err = c.isSet(e)
 		default:
-			_, err = h.wait(wait, 0, e.Wait)
+			_, err = c.wait(wait, 0, e.Wait)
 		}
 		if err != nil {
 			return err
 		}
-		h.linger()
+		c.pause()
 	}
 	return nil
 }
 
-// isSet records a call of IsSet.
-func (h *hand) isSet(e event) (uint32, error) {
-	r := h.begin(isSet, 0)
+// isSet calls IsSet and records the operation.
+func (c *client) isSet(e event) (uint32, error) {
+	r := c.begin(isSet, 0)
 	flag := uint32(0)
 	if e.IsSet() {
 		flag = 1
 	}
-	_, err := h.end(r, nil, flag)
+	_, err := c.end(r, nil, flag)
 	return flag, err
 }
 
-// eventModel: the state is 1 if the event is set. That a Wait returns if the
-// event was set since its call, though it is not any more, needs nothing: there
-// was a moment between call and return at which it was set.
+// eventModel is a model whose state is 1 if the event is set, and 0 if not. A Wait may return after the event was set and
+// cleared again: the model needs no state for that, as the event was set at a moment between its call and its return.
 func eventModel(begin int) porcupine.Model {
 	return modelOf(uint32(begin), func(flag uint32, at step) []uint32 {
 		switch {

@@ -11,15 +11,15 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// A kind is what an operation does.
+// A kind is the kind of an operation.
 type kind uint32
 
 const (
 	tryAcquire kind = iota
 	acquire
 	release  // arg: how many permits
-	recover_ // up to the call of repair, or all of it if that was not called
-	repaired // from the return of repair on; arg not 0: that was an error
+	recover_ // up to the call of repair, or all of Recover if it does not call repair
+	repaired // from the return of repair on; arg not 0: repair failed
 	count
 	set
 	clear_
@@ -32,16 +32,16 @@ const (
 	load
 	store
 	swap
-	compareAndSwap // arg: the old in the upper half, the new in the lower; value not 0: it was swapped
+	compareAndSwap // arg: the old number in the upper half, the new one in the lower; value not 0: it was swapped
 	update         // to the next number
 
-	// Further moments of operations, and deaths: these are in models only.
-	queueUp   // of an Acquire: from then on the lock may be handed over to its process
-	leave     // of an Acquire: from then on no more
-	publish   // of a Put: its value is there
-	giveBack  // of a Get: its place is free
-	giveUp    // of a Put: its process is dead
-	redeliver // of a Get: its process is dead
+	// Further steps of operations, and deaths. They are not recorded, but derived from the history for the models.
+	queueUp   // of an Acquire: from now on, the lock may be handed over to its process
+	leave     // of an Acquire: from now on, the lock is not handed over to its process
+	publish   // of a Put: its message can be got
+	giveBack  // of a Get: its slot is free
+	giveUp    // of a Put whose process died: its slot is free if the message was not published
+	redeliver // of a Get whose process died: its message can be got again if its slot was not freed
 	die       // of a process
 )
 
@@ -59,9 +59,9 @@ type result uint32
 
 const (
 	ok      result = iota
-	repairs        // repair was called
-	ended          // the context
-	failed         // repair
+	repairs        // Recover called repair
+	ended          // the context ended
+	failed         // repair failed
 	ownerDied
 	held
 	notHeld
@@ -74,7 +74,7 @@ const (
 
 var errRepair = errors.New("repair failed")
 
-// results are the errors that an operation may end with.
+// results are the errors that an operation may return.
 var results = map[result]error{
 	ended: context.DeadlineExceeded, failed: errRepair,
 	ownerDied: psync.ErrOwnerDied, held: psync.ErrHeld, notHeld: psync.ErrNotHeld,

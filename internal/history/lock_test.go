@@ -20,18 +20,18 @@ type locker interface {
 	Recover(ctx context.Context, repair func() error) error
 }
 
-// locks is the subject of a lock, which wrap breaks.
-func locks(o *psync.Options, wrap func(h *hand, l locker) locker) *subject {
+// locks returns the subject of a lock. wrap returns the object that a client uses: the lock itself, or a broken one.
+func locks(o *psync.Options, wrap func(c *client, l locker) locker) *subject {
 	s := &subject{
 		make: func(seg *shm.Segment, in *assignment) (err error) {
 			in.Lock, err = psync.NewLock(seg, "", o)
 			return err
 		},
-		work:  func(h *hand, in *assignment) error { return useLock(h, wrap(h, in.Lock)) },
-		rest:  func(h *hand, in *assignment) (int, error) { return 0, restLock(h, in.Lock) },
-		model: func(int) porcupine.Model { return lockModel(o != nil && o.IgnoreDeaths) },
-		steps: lockSteps,
-		kills: true,
+		work:   func(c *client, in *assignment) error { return useLock(c, wrap(c, in.Lock)) },
+		settle: func(c *client, in *assignment) (int, error) { return 0, settleLock(c, in.Lock) },
+		model:  func(int) porcupine.Model { return lockModel(o != nil && o.IgnoreDeaths) },
+		steps:  lockSteps,
+		kills:  true,
 	}
 	for p := range crash.Points(crash.LockTaken, crash.LockHanded) {
 		s.dieAt = append(s.dieAt, p)
@@ -39,89 +39,92 @@ func locks(o *psync.Options, wrap func(h *hand, l locker) locker) *subject {
 	return s
 }
 
-func useLock(h *hand, l locker) error {
-	for h.room(4) {
+func useLock(c *client, l locker) error {
+	for c.canRecord(4) {
 		var res result
 		var err error
-		switch h.rand.IntN(8) {
+		switch c.rand.IntN(8) {
 		case 0:
-			res = ownerDied // say
+			res = ownerDied // as if: a Recover must also work when the owner has not died
 		case 1, 2, 3:
-			res, err = h.do(tryAcquire, 0, l.TryAcquire)
+			res, err = c.do(tryAcquire, 0, l.TryAcquire)
 		default:
-			res, err = h.wait(acquire, 0, l.Acquire)
+			res, err = c.wait(acquire, 0, l.Acquire)
 		}
 		if err != nil {
 			return err
 		}
 		switch {
 		case res == ok:
-			h.linger()
-			_, err = h.do(release, 0, l.Release)
+			c.pause()
+			_, err = c.do(release, 0, l.Release)
 		case res == ownerDied:
-			err = h.recoverSoon(l)
-		case h.alone && h.chance(8):
-			// Not held: several goroutines must not do that, as they would not
-			// know whose hold they end.
-			_, err = h.do(release, 0, l.Release)
+			err = c.recoverSoon(l)
+		case c.alone && c.chance(8):
+			// Release a lock that this process does not hold. If the process has two clients, they must not do that: one could
+			// release the lock that the other holds.
+			_, err = c.do(release, 0, l.Release)
 		}
 		if err != nil {
 			return err
 		}
-		h.linger()
+		c.pause()
 	}
 	return nil
 }
 
-// recover records a Recover whose repair has the result end: up to the call of
-// repair, and from its return on.
-func (h *hand) recover(ctx context.Context, l locker, end error) error {
-	before := h.begin(recover_, 0)
+// recover calls Recover with a repair that returns end. It records the part up to the call of repair and
+// the part from the return of repair on as two operations.
+func (c *client) recover(ctx context.Context, l locker, end error) error {
+	before := c.begin(recover_, 0)
 	var after *record
 	err := l.Recover(ctx, func() error {
-		h.board.end(before, repairs, 0)
-		h.linger()
+		c.journal.end(before, repairs, 0)
+		c.pause()
 		fails := uint32(0)
 		if end != nil {
 			fails = 1
 		}
-		after = h.begin(repaired, fails)
+		after = c.begin(repaired, fails)
 		return end
 	})
 	if after == nil {
 		after = before
 	}
-	_, err = h.end(after, err, 0)
+	_, err = c.end(after, err, 0)
 	return err
 }
 
-// recoverSoon records a Recover that may be cancelled, and whose repair may
-// fail.
-func (h *hand) recoverSoon(l locker) error {
-	ctx, cancel := h.soon()
+// recoverSoon calls a Recover that may be cancelled, and whose repair may fail.
+func (c *client) recoverSoon(l locker) error {
+	ctx, cancel := c.shortContext()
 	defer cancel()
-	if h.chance(4) {
-		return h.recover(ctx, l, errRepair)
+	if c.chance(4) {
+		return c.recover(ctx, l, errRepair)
 	}
-	return h.recover(ctx, l, nil)
+	return c.recover(ctx, l, nil)
 }
 
-// restLock frees a lock that a dead process holds.
-func restLock(h *hand, l *psync.Lock) error {
-	if _, err := h.do(tryAcquire, 0, l.TryAcquire); err != nil {
+// settleLock frees a lock that a dead process holds.
+func settleLock(c *client, l *psync.Lock) error {
+	if _, err := c.do(tryAcquire, 0, l.TryAcquire); err != nil {
 		return err
 	}
-	if _, err := h.do(release, 0, l.Release); err != nil {
+	if _, err := c.do(release, 0, l.Release); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return h.recover(ctx, l, nil)
+	return c.recover(ctx, l, nil)
 }
 
-// lockSteps: a Recover that does not call repair takes the lock and releases
-// it. Who waits for long is in the queue from its call to its return: see
-// lockState.freed.
+// lockSteps returns the steps of a history of a lock:
+//
+//   - each operation;
+//   - release, of a Recover that did not call repair: it takes the lock and releases it;
+//   - queueUp at the call and leave at the return of an operation that waited for long, of a Recover, and of an
+//     Acquire whose process was killed in it: see lockState.freed;
+//   - each death.
 func lockSteps(h *history) (list []step) {
 	for i, o := range h.ops {
 		at := o.step(i)
@@ -140,18 +143,18 @@ func lockSteps(h *history) (list []step) {
 		}
 	}
 	for _, d := range h.deaths {
-		list = append(list, step{kind: die, place: d.place, from: d.from, to: d.known})
+		list = append(list, step{kind: die, process: d.process, from: d.from, to: d.known})
 	}
 	return list
 }
 
-// A lockState is who holds a lock. Who is dead goes on holding it.
+// A lockState names the owner of a lock. A process that dies as the owner remains the owner.
 type lockState struct {
-	owner   int8 // place + 1; 0: nobody
-	former  int8 // dead owner, while repair runs
-	granted bool // handed over to a process that has not taken note
-	dead    uint16
-	queued  [maxPlaces]int8 // how many of each place wait for long
+	owner   int8               // process + 1; 0: the lock is free
+	former  int8               // the dead owner, while repair runs
+	granted bool               // the lock was handed over to the owner, and no operation of it has returned with it yet
+	dead    uint16             // bit process + 1
+	queued  [maxProcesses]int8 // how many operations of each process wait for long
 }
 
 func (s lockState) ownerDead() bool { return s.dead>>s.owner&1 != 0 }
@@ -161,15 +164,15 @@ func (s lockState) to(owner int8) lockState {
 	return s
 }
 
-// freed are the states after a release: the lock is free, or handed over to a
-// process in which one waits for long. It holds the lock from then on, although
-// none of its goroutines knows: the first that waits takes it, unless another process
+// freed returns the states that can follow a release: the lock is free, or it was handed over to a
+// process in which an operation waits for long. From then on that process owns the lock, although
+// none of its operations has returned yet: the first of those that wait takes it, unless another process
 // takes it back before.
 func (s lockState) freed() []lockState {
 	list := []lockState{s.to(0)}
-	for place, n := range s.queued {
+	for process, n := range s.queued {
 		if n > 0 {
-			heir := s.to(int8(place + 1))
+			heir := s.to(int8(process + 1))
 			heir.granted = true
 			list = append(list, heir)
 		}
@@ -179,20 +182,20 @@ func (s lockState) freed() []lockState {
 
 func lockModel(ignoresDeaths bool) porcupine.Model {
 	return modelOf(lockState{}, func(s lockState, at step) []lockState {
-		me := int8(at.place + 1)
+		me := int8(at.process + 1)
 		if s.dead>>me&1 != 0 {
 			return nil
 		}
 		same := []lockState{s}
 		switch at.kind {
 		case queueUp:
-			s.queued[at.place]++
+			s.queued[at.process]++
 			return []lockState{s}
 		case leave:
-			s.queued[at.place]--
+			s.queued[at.process]--
 			return []lockState{s}
 		case tryAcquire, acquire, recover_:
-			// For one that was killed inside, every result is possible.
+			// An operation whose process was killed in it may have had any result.
 			switch takes := at.maybe || at.result == ok; {
 			case takes && s.owner == 0,
 				takes && s.granted, // by the heir, or by another because that is late
@@ -223,7 +226,7 @@ func lockModel(ignoresDeaths bool) porcupine.Model {
 			}
 		case die:
 			s.dead |= 1 << me
-			s.queued[at.place] = 0
+			s.queued[at.process] = 0
 			if s.owner == me && s.granted {
 				s = s.to(0)
 			}

@@ -14,7 +14,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/proc"
 )
 
-// patience bounds every wait of the tests, and every check of a history.
+// patience is the longest that a wait of the tests, or a check of a history, may take.
 const patience = 30 * time.Second
 
 var duration = flag.Duration("history.for", 600*time.Millisecond, "how long to record histories of each kind of object")

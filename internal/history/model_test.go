@@ -9,10 +9,10 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// did is an operation of a place between two ticks. n is what a Put puts and a
-// Release gives, or what a Get, Value or IsSet returns.
-func did(place int, from, to uint64, k kind, r result, n uint32) op {
-	o := op{place: place, called: from, returned: to, kind: k, result: r}
+// did returns an operation of a process, called and returned at two ticks. n is the argument of a Put or Release, or the
+// result of a Get, Value, Load or IsSet.
+func did(process int, from, to uint64, k kind, r result, n uint32) op {
+	o := op{process: process, called: from, returned: to, kind: k, result: r}
 	switch k {
 	case tryGet, get, count, load, isSet:
 		o.value = n
@@ -22,20 +22,20 @@ func did(place int, from, to uint64, k kind, r result, n uint32) op {
 	return o
 }
 
-// dead is an operation that was killed inside.
-func dead(place int, from, to uint64, k kind, n uint32) op {
-	o := did(place, from, to, k, ok, 0)
+// dead returns an operation whose process was killed in it.
+func dead(process int, from, to uint64, k kind, n uint32) op {
+	o := did(process, from, to, k, ok, 0)
 	o.arg, o.pending = n, true
 	return o
 }
 
-// long is o that waited for long.
+// long returns o, marked as one that waited for longer than hasWaited.
 func long(o op) op {
 	o.waited = true
 	return o
 }
 
-// TestModels shows what the models make of deaths and of operations at once.
+// TestModels checks which histories with deaths and concurrent operations the models accept.
 func TestModels(t *testing.T) {
 	const accepted, rejected = porcupine.Ok, porcupine.Illegal
 	for _, test := range []struct {
@@ -60,7 +60,7 @@ func TestModels(t *testing.T) {
 			[]death{{1, 3, 8}}, rejected},
 		{"lock_that_ignores_deaths", "owner killed, taken", []op{did(1, 1, 2, acquire, ok, 0), did(2, 9, 10, tryAcquire, ok, 0)},
 			[]death{{1, 3, 8}}, accepted},
-		{"lock", "owner lives, said to be dead", []op{did(1, 1, 2, acquire, ok, 0), did(2, 3, 4, tryAcquire, ownerDied, 0)},
+		{"lock", "owner lives, reported dead", []op{did(1, 1, 2, acquire, ok, 0), did(2, 3, 4, tryAcquire, ownerDied, 0)},
 			[]death{{1, 5, 8}}, rejected},
 		{"lock", "repaired", []op{
 			did(1, 1, 2, acquire, ok, 0), did(2, 9, 10, recover_, repairs, 0), did(2, 11, 12, repaired, ok, 0), did(3, 13, 14, tryAcquire, ok, 0),
@@ -68,10 +68,10 @@ func TestModels(t *testing.T) {
 		{"lock", "not repaired", []op{
 			did(1, 1, 2, acquire, ok, 0), did(2, 9, 10, recover_, repairs, 0), did(2, 11, 12, repaired, failed, 1), did(3, 13, 14, tryAcquire, ok, 0),
 		}, []death{{1, 3, 8}}, rejected},
-		{"lock", "handed over to a process that does not know", []op{
+		{"lock", "handed over to a process that has not noticed", []op{
 			did(1, 1, 4, acquire, ok, 0), long(did(2, 3, 9, acquire, ok, 0)), did(1, 5, 6, release, ok, 0), did(3, 7, 8, tryAcquire, held, 0),
 		}, nil, accepted},
-		{"lock", "held by nobody", []op{
+		{"lock", "free, reported held", []op{
 			did(1, 1, 4, acquire, ok, 0), did(1, 5, 6, release, ok, 0), did(3, 7, 8, tryAcquire, held, 0), did(2, 9, 10, acquire, ok, 0),
 		}, nil, rejected},
 
@@ -95,7 +95,7 @@ func TestModels(t *testing.T) {
 		{"event", "cleared before the wait", []op{did(2, 2, 3, set, ok, 0), did(2, 4, 5, clear_, ok, 0), did(1, 6, 8, wait, ok, 0)},
 			nil, rejected},
 		{"event", "killed inside Set", []op{dead(1, 1, 5, set, 0), did(2, 2, 3, isSet, ok, 0), did(2, 6, 7, isSet, ok, 1)}, nil, accepted},
-		{"event", "set by one who is dead", []op{dead(1, 1, 5, set, 0), did(2, 6, 7, isSet, ok, 0), did(2, 8, 9, isSet, ok, 1)}, nil, rejected},
+		{"event", "set after the death of its process", []op{dead(1, 1, 5, set, 0), did(2, 6, 7, isSet, ok, 0), did(2, 8, 9, isSet, ok, 1)}, nil, rejected},
 
 		{"queue_of_3", "in order", []op{did(1, 1, 2, put, ok, 7), did(1, 3, 4, put, ok, 8), did(2, 5, 6, get, ok, 7), did(2, 7, 8, get, ok, 8)},
 			nil, accepted},
@@ -118,22 +118,22 @@ func TestModels(t *testing.T) {
 		{"queue_of_3", "killed inside Get: twice", []op{
 			did(1, 1, 2, put, ok, 7), dead(3, 5, 7, get, 0), did(2, 11, 12, tryGet, ok, 7), did(2, 13, 14, tryGet, ok, 7),
 		}, []death{{3, 6, 9}}, rejected},
-		{"queue_of_3", "killed inside Put: there", []op{dead(3, 5, 7, put, 7), did(2, 11, 12, tryGet, ok, 7), did(2, 13, 14, tryGet, empty, 0)},
+		{"queue_of_3", "killed inside Put: delivered", []op{dead(3, 5, 7, put, 7), did(2, 11, 12, tryGet, ok, 7), did(2, 13, 14, tryGet, empty, 0)},
 			[]death{{3, 6, 9}}, accepted},
 		{"queue_of_3", "killed inside Put: twice", []op{dead(3, 5, 7, put, 7), did(2, 11, 12, tryGet, ok, 7), did(2, 13, 14, tryGet, ok, 7)},
 			[]death{{3, 6, 9}}, rejected},
-		{"queue_of_3", "killed inside Put: there at last", []op{dead(3, 5, 7, put, 7), did(2, 11, 12, tryGet, empty, 0), did(2, 13, 14, tryGet, ok, 7)},
+		{"queue_of_3", "killed inside Put: delivered after it was missing", []op{dead(3, 5, 7, put, 7), did(2, 11, 12, tryGet, empty, 0), did(2, 13, 14, tryGet, ok, 7)},
 			[]death{{3, 6, 9}}, rejected},
-		{"queue_of_1", "killed inside Put: its place is taken until the death", []op{
+		{"queue_of_1", "killed inside Put: its slot is taken until the death", []op{
 			dead(3, 1, 7, put, 7), did(2, 2, 3, tryPut, full, 8), did(2, 4, 5, tryGet, empty, 0), did(2, 11, 12, tryPut, ok, 9),
 		}, []death{{3, 6, 9}}, accepted},
-		{"queue_of_1", "killed inside Put: its place is taken for ever", []op{
+		{"queue_of_1", "killed inside Put: its slot is taken for ever", []op{
 			dead(3, 1, 7, put, 7), did(2, 11, 12, tryPut, full, 8), did(2, 13, 14, tryGet, empty, 0),
 		}, []death{{3, 6, 9}}, rejected},
-		{"queue_of_3", "busy while one puts", []op{did(1, 1, 8, put, ok, 7), did(2, 2, 3, put, ok, 8), did(3, 4, 5, tryGet, busy, 0)}, nil, accepted},
-		{"queue_of_3", "busy while nobody puts", []op{did(1, 1, 2, put, ok, 7), did(3, 4, 5, tryGet, busy, 0)}, nil, rejected},
-		{"queue_of_1", "no room while one gets", []op{did(1, 1, 2, put, ok, 7), did(2, 3, 8, get, ok, 7), did(1, 4, 5, tryPut, full, 8)}, nil, accepted},
-		{"queue_of_1", "no room", []op{did(1, 1, 2, put, ok, 7), did(2, 3, 4, get, ok, 7), did(1, 5, 6, tryPut, full, 8)}, nil, rejected},
+		{"queue_of_3", "busy during a Put", []op{did(1, 1, 8, put, ok, 7), did(2, 2, 3, put, ok, 8), did(3, 4, 5, tryGet, busy, 0)}, nil, accepted},
+		{"queue_of_3", "busy without a Put", []op{did(1, 1, 2, put, ok, 7), did(3, 4, 5, tryGet, busy, 0)}, nil, rejected},
+		{"queue_of_1", "full during a Get", []op{did(1, 1, 2, put, ok, 7), did(2, 3, 8, get, ok, 7), did(1, 4, 5, tryPut, full, 8)}, nil, accepted},
+		{"queue_of_1", "full after a Get", []op{did(1, 1, 2, put, ok, 7), did(2, 3, 4, get, ok, 7), did(1, 5, 6, tryPut, full, 8)}, nil, rejected},
 
 		{"value_of_copies", "killed inside Store, or not", []op{
 			dead(1, 1, 5, store, 7), did(2, 2, 3, load, ok, 0), did(2, 6, 7, load, ok, 7), did(2, 8, 9, load, ok, 7),
@@ -141,7 +141,7 @@ func TestModels(t *testing.T) {
 		{"value_of_copies", "killed inside Store, after its end", []op{dead(1, 1, 5, store, 7), did(2, 6, 7, load, ok, 0), did(2, 8, 9, load, ok, 7)},
 			nil, rejected},
 		{"value_of_copies", "back again", []op{did(1, 1, 8, store, ok, 7), did(2, 2, 3, load, ok, 7), did(2, 4, 5, load, ok, 0)}, nil, rejected},
-		{"value_of_copies", "what nobody has stored", []op{did(1, 1, 4, store, ok, 7), did(2, 2, 3, load, ok, 3)}, nil, rejected},
+		{"value_of_copies", "a number that was not stored", []op{did(1, 1, 4, store, ok, 7), did(2, 2, 3, load, ok, 3)}, nil, rejected},
 		{"value_of_copies", "updated once, killed", []op{dead(1, 1, 5, update, 0), did(2, 6, 7, load, ok, 2)}, nil, rejected},
 	} {
 		t.Run(strings.ReplaceAll(test.subject+": "+test.name, " ", "_"), func(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A message is the same number over and over, so that half a message is seen.
+// A message repeats one number, so that a message that is only partly written is detected.
 type message [16]uint32
 
 func messageOf(n uint32) (m message) {
@@ -31,18 +31,18 @@ type queue interface {
 	Get(ctx context.Context) (message, error)
 }
 
-// queues is the subject of a queue, which wrap breaks.
-func queues(capacity int, wrap func(h *hand, q queue) queue) *subject {
+// queues returns the subject of a queue. wrap returns the object that a client uses: the queue itself, or a broken one.
+func queues(capacity int, wrap func(c *client, q queue) queue) *subject {
 	s := &subject{
 		make: func(seg *shm.Segment, in *assignment) (err error) {
 			in.Queue, err = ring.NewQueue[message](seg, "", capacity, nil)
 			return err
 		},
-		work:  func(h *hand, in *assignment) error { return useQueue(h, wrap(h, in.Queue)) },
-		rest:  func(h *hand, in *assignment) (int, error) { return 0, drainQueue(h, in.Queue) },
-		model: func(int) porcupine.Model { return queueModel(capacity) },
-		steps: queueSteps,
-		kills: true,
+		work:   func(c *client, in *assignment) error { return useQueue(c, wrap(c, in.Queue)) },
+		settle: func(c *client, in *assignment) (int, error) { return 0, drainQueue(c, in.Queue) },
+		model:  func(int) porcupine.Model { return queueModel(capacity) },
+		steps:  queueSteps,
+		kills:  true,
 	}
 	for p := range crash.Points(crash.QueuePutClaimed, crash.QueueGetWaiting) {
 		s.dieAt = append(s.dieAt, p)
@@ -50,57 +50,60 @@ func queues(capacity int, wrap func(h *hand, q queue) queue) *subject {
 	return s
 }
 
-func useQueue(h *hand, q queue) error {
-	for h.room(1) {
-		n := h.round<<12 | uint32(h.place)<<8 | uint32(h.number)<<7 | uint32(h.used) // used once
+func useQueue(c *client, q queue) error {
+	for c.canRecord(1) {
+		n := c.round<<12 | uint32(c.process)<<8 | uint32(c.number)<<7 | uint32(c.used) // unique in the test
 		var err error
-		switch h.rand.IntN(4) {
+		switch c.rand.IntN(4) {
 		case 0:
-			_, err = h.do(tryPut, n, func() error { return q.TryPut(messageOf(n)) })
+			_, err = c.do(tryPut, n, func() error { return q.TryPut(messageOf(n)) })
 		case 1:
-			_, err = h.wait(put, n, func(ctx context.Context) error { return q.Put(ctx, messageOf(n)) })
+			_, err = c.wait(put, n, func(ctx context.Context) error { return q.Put(ctx, messageOf(n)) })
 		case 2:
-			_, err = h.get(tryGet, func(context.Context) (message, error) { return q.TryGet() })
+			_, err = c.get(tryGet, func(context.Context) (message, error) { return q.TryGet() })
 		case 3:
-			_, err = h.get(get, q.Get)
+			_, err = c.get(get, q.Get)
 		}
 		if err != nil {
 			return err
 		}
-		h.linger()
+		c.pause()
 	}
 	return nil
 }
 
-// get records a call of f, which gets a message.
-func (h *hand) get(k kind, f func(ctx context.Context) (message, error)) (result, error) {
-	ctx, cancel := h.soon()
+// get calls f, which gets a message, and records the operation.
+func (c *client) get(k kind, f func(ctx context.Context) (message, error)) (result, error) {
+	ctx, cancel := c.shortContext()
 	defer cancel()
-	r := h.begin(k, 0)
+	r := c.begin(k, 0)
 	m, err := f(ctx)
 	if err == nil && m != messageOf(m[0]) {
 		return 0, fmt.Errorf("half a message: %x", m)
 	}
-	return h.end(r, err, m[0])
+	return c.end(r, err, m[0])
 }
 
-// drainQueue gets what is there.
-func drainQueue(h *hand, q *ring.Queue[message]) error {
+// drainQueue gets all messages.
+func drainQueue(c *client, q *ring.Queue[message]) error {
 	for {
-		res, err := h.get(tryGet, func(context.Context) (message, error) { return q.TryGet() })
+		res, err := c.get(tryGet, func(context.Context) (message, error) { return q.TryGet() })
 		if err != nil || res == empty {
 			return err
 		}
 	}
 }
 
-// queueSteps: a Put takes a place, and then its message is there. A Get takes
-// a message, and then its place is free. Of one killed in between, the place is
-// given up, or the message delivered again.
+// queueSteps returns the steps of a history of a queue:
+//
+//   - A Put takes a slot (its own step), then publishes the message.
+//   - A Get takes a message (its own step), then gives the slot back.
+//   - When a process dies in a Put between the two, the slot is given up. When it dies in a Get, the message is
+//     delivered again.
 func queueSteps(h *history) (list []step) {
 	deaths := make(map[int]death)
 	for _, d := range h.deaths {
-		deaths[d.place] = d
+		deaths[d.process] = d
 	}
 	for i, o := range h.ops {
 		at := o.step(i)
@@ -116,52 +119,52 @@ func queueSteps(h *history) (list []step) {
 		if o.pending {
 			end := at.part(third)
 			end.maybe = false
-			end.from, end.to = deaths[o.place].from, deaths[o.place].known
+			end.from, end.to = deaths[o.process].from, deaths[o.process].known
 			list = append(list, end)
 		}
 	}
 	return list
 }
 
-// A queueState is the places from the oldest that is taken on.
+// A queueState holds the slots of a queue, from the oldest that is not free.
 type queueState struct {
-	n      int8
-	places [maxCapacity]queuePlace
-	dead   uint16
+	n     int8
+	slots [maxCapacity]queueSlot
+	dead  uint16
 }
 
 const maxCapacity = 5
 
-type queuePlace struct {
-	state   placeState
+type queueSlot struct {
+	state   slotState
 	op      int16 // the Get that takes the message
 	message uint32
 }
 
-type placeState uint8
+type slotState uint8
 
 const (
-	free    placeState = iota
-	written            // is being written
-	there              // the message is there
-	taken_             // by op, and its place not free
-	late               // taken by op, whose process is dead: to be delivered again
+	free    slotState = iota
+	written           // a Put writes the message
+	there             // the message can be got
+	taken_            // op has got the message; the slot is not free yet
+	late              // op had got the message, but its process died: the message can be got again
 )
 
-// with returns s after place i has changed.
-func (s queueState) with(i int, p queuePlace) []queueState {
-	s.places[i] = p
-	for s.n > 0 && s.places[0].state == free {
-		copy(s.places[:], s.places[1:])
-		s.places[maxCapacity-1] = queuePlace{}
+// with returns s after slot i has become p.
+func (s queueState) with(i int, p queueSlot) []queueState {
+	s.slots[i] = p
+	for s.n > 0 && s.slots[0].state == free {
+		copy(s.slots[:], s.slots[1:])
+		s.slots[maxCapacity-1] = queueSlot{}
 		s.n--
 	}
 	return []queueState{s}
 }
 
-// find returns the place for which f holds, -1 if there is none.
-func (s queueState) find(f func(p queuePlace) bool) int {
-	for i, p := range s.places[:s.n] {
+// find returns the first slot for which f returns true, or -1.
+func (s queueState) find(f func(p queueSlot) bool) int {
+	for i, p := range s.slots[:s.n] {
 		if f(p) {
 			return i
 		}
@@ -169,20 +172,20 @@ func (s queueState) find(f func(p queuePlace) bool) int {
 	return -1
 }
 
-func (s queueState) has(state placeState) bool {
-	return s.find(func(p queuePlace) bool { return p.state == state }) >= 0
+func (s queueState) has(state slotState) bool {
+	return s.find(func(p queueSlot) bool { return p.state == state }) >= 0
 }
 
-// queueModel is the queue as package ring describes it.
+// queueModel is a model of a queue as package ring specifies it.
 func queueModel(capacity int) porcupine.Model {
 	return modelOf(queueState{}, func(s queueState, at step) []queueState {
 		same := []queueState{s}
 		end := at.kind == giveUp || at.kind == redeliver
-		if s.dead>>at.place&1 != 0 && !end {
+		if s.dead>>at.process&1 != 0 && !end {
 			return nil
 		}
-		mine := func(state placeState) int {
-			return s.find(func(p queuePlace) bool {
+		mine := func(state slotState) int {
+			return s.find(func(p queueSlot) bool {
 				return p.state == state && (p.message == at.arg && state == written || p.op == int16(at.op) && state == taken_)
 			})
 		}
@@ -191,19 +194,19 @@ func queueModel(capacity int) porcupine.Model {
 			switch isFull := int(s.n) == capacity; {
 			case (at.maybe || at.result == ok) && !isFull:
 				s.n++
-				return s.with(int(s.n)-1, queuePlace{written, 0, at.arg})
+				return s.with(int(s.n)-1, queueSlot{written, 0, at.arg})
 			case at.result == full && isFull && at.kind == tryPut,
 				at.result == ended && isFull && at.kind == put:
 				return same
 			}
 		case publish:
 			if i := mine(written); i >= 0 {
-				return s.with(i, queuePlace{there, 0, at.arg})
+				return s.with(i, queueSlot{there, 0, at.arg})
 			}
 		case giveUp:
-			s.dead |= 1 << at.place
+			s.dead |= 1 << at.process
 			if i := mine(written); i >= 0 {
-				return s.with(i, queuePlace{})
+				return s.with(i, queueSlot{})
 			}
 			return []queueState{s}
 		case tryGet, get:
@@ -218,12 +221,12 @@ func queueModel(capacity int) porcupine.Model {
 			}
 		case giveBack:
 			if i := mine(taken_); i >= 0 {
-				return s.with(i, queuePlace{})
+				return s.with(i, queueSlot{})
 			}
 		case redeliver:
-			s.dead |= 1 << at.place
+			s.dead |= 1 << at.process
 			if i := mine(taken_); i >= 0 {
-				return s.with(i, queuePlace{late, 0, s.places[i].message})
+				return s.with(i, queueSlot{late, 0, s.slots[i].message})
 			}
 			return []queueState{s}
 		}
@@ -231,13 +234,13 @@ func queueModel(capacity int) porcupine.Model {
 	})
 }
 
-// take lets a Get have the oldest message, or one that is late: whichever it
-// may have been of one that was killed.
+// take returns the states that can follow a Get: it takes the oldest message, or one that is late. If the process was killed
+// in the Get, it may have been any of these.
 func (s queueState) take(at step) (list []queueState) {
-	first := s.find(func(p queuePlace) bool { return p.state == written || p.state == there })
-	for i, p := range s.places[:s.n] {
+	first := s.find(func(p queueSlot) bool { return p.state == written || p.state == there })
+	for i, p := range s.slots[:s.n] {
 		if (i == first && p.state == there || p.state == late) && (at.maybe || p.message == at.value) {
-			list = append(list, s.with(i, queuePlace{taken_, int16(at.op), p.message})...)
+			list = append(list, s.with(i, queueSlot{taken_, int16(at.op), p.message})...)
 		}
 	}
 	return list

@@ -12,7 +12,7 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// permits is how many permits a round begins with.
+// permits is the number of permits with which a round begins.
 const permits = 3
 
 // A semaphore is a psync.Semaphore, or a broken one.
@@ -24,19 +24,20 @@ type semaphore interface {
 	Value() (int, error)
 }
 
-// semaphores is the subject of a semaphore, which wrap breaks.
-func semaphores(wrap func(h *hand, s semaphore) semaphore) *subject {
+// semaphores returns the subject of a semaphore. wrap returns the object that a client uses: the semaphore itself, or a broken
+// one.
+func semaphores(wrap func(c *client, s semaphore) semaphore) *subject {
 	s := &subject{
 		make: func(seg *shm.Segment, in *assignment) (err error) {
 			in.Semaphore, err = psync.NewSemaphore(seg, "", permits)
 			return err
 		},
-		work:  func(h *hand, in *assignment) error { return useSemaphore(h, wrap(h, in.Semaphore)) },
-		rest:  func(h *hand, in *assignment) (int, error) { return permits, restSemaphore(h, in.Semaphore) },
-		model: semaphoreModel,
-		steps: plain,
-		begin: permits,
-		kills: true,
+		work:   func(c *client, in *assignment) error { return useSemaphore(c, wrap(c, in.Semaphore)) },
+		settle: func(c *client, in *assignment) (int, error) { return permits, settleSemaphore(c, in.Semaphore) },
+		model:  semaphoreModel,
+		steps:  plainSteps,
+		begin:  permits,
+		kills:  true,
 	}
 	for p := range crash.Points(crash.SemaphoreTaken, crash.SemaphoreReleased) {
 		s.dieAt = append(s.dieAt, p)
@@ -44,36 +45,36 @@ func semaphores(wrap func(h *hand, s semaphore) semaphore) *subject {
 	return s
 }
 
-func useSemaphore(h *hand, s semaphore) error {
+func useSemaphore(c *client, s semaphore) error {
 	mine := 0
-	for h.room(2) {
+	for c.canRecord(2) {
 		var err error
 		var res result
-		switch n := h.rand.IntN(16); {
+		switch n := c.rand.IntN(16); {
 		case n == 0:
-			err = h.value(s.Value)
+			err = c.value(s.Value)
 		case n == 1:
-			_, err = h.do(release, 2, func() error { return s.ReleaseN(2) })
+			_, err = c.do(release, 2, func() error { return s.ReleaseN(2) })
 			mine -= 2
 		case n < 9 && mine > 0:
-			_, err = h.do(release, 1, s.Release)
+			_, err = c.do(release, 1, s.Release)
 			mine--
 		case n < 12:
-			res, err = h.do(tryAcquire, 0, s.TryAcquire)
+			res, err = c.do(tryAcquire, 0, s.TryAcquire)
 			mine += taken(res)
 		default:
-			res, err = h.wait(acquire, 0, s.Acquire)
+			res, err = c.wait(acquire, 0, s.Acquire)
 			mine += taken(res)
 		}
 		if err != nil {
 			return err
 		}
-		h.linger()
+		c.pause()
 	}
 	return nil
 }
 
-// taken is how many permits an Acquire with this result has taken.
+// taken returns how many permits an Acquire with this result has taken.
 func taken(res result) int {
 	if res == ok {
 		return 1
@@ -81,34 +82,34 @@ func taken(res result) int {
 	return 0
 }
 
-// value records a call of Value.
-func (h *hand) value(f func() (int, error)) error {
-	r := h.begin(count, 0)
+// value calls Value and records the operation.
+func (c *client) value(f func() (int, error)) error {
+	r := c.begin(count, 0)
 	n, err := f()
-	_, err = h.end(r, err, uint32(n))
+	_, err = c.end(r, err, uint32(n))
 	return err
 }
 
-// restSemaphore makes it as many permits as before.
-func restSemaphore(h *hand, s *psync.Semaphore) error {
-	if err := h.value(s.Value); err != nil {
+// settleSemaphore acquires or releases permits until there are as many as at the begin of a round.
+func settleSemaphore(c *client, s *psync.Semaphore) error {
+	if err := c.value(s.Value); err != nil {
 		return err
 	}
 	n, err := s.Value()
-	for ; err == nil && n > permits && h.room(1); n-- {
-		_, err = h.do(tryAcquire, 0, s.TryAcquire)
+	for ; err == nil && n > permits && c.canRecord(1); n-- {
+		_, err = c.do(tryAcquire, 0, s.TryAcquire)
 	}
 	for ; err == nil && n > permits; n-- {
 		err = s.TryAcquire()
 	}
 	if err == nil && n < permits {
-		_, err = h.do(release, uint32(permits-n), func() error { return s.ReleaseN(permits - n) })
+		_, err = c.do(release, uint32(permits-n), func() error { return s.ReleaseN(permits - n) })
 	}
 	return err
 }
 
-// semaphoreModel: the state is how many permits there are. Those that a dead
-// process has taken are gone.
+// semaphoreModel is a model whose state is the number of permits. When a process dies, the permits that it has taken are
+// lost.
 func semaphoreModel(begin int) porcupine.Model {
 	return modelOf(begin, func(n int, at step) []int {
 		switch at.kind {

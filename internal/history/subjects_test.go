@@ -13,20 +13,20 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// subjects are the kinds of objects by name: as they are, and broken.
+// subjects are the objects under test by name. The broken objects of broken_test.go are added to them.
 var subjects = map[string]*subject{
-	"lock":                     locks(nil, asIs[locker]),
-	"lock_that_ignores_deaths": locks(&psync.Options{IgnoreDeaths: true}, asIs[locker]),
-	"semaphore":                semaphores(asIs[semaphore]),
-	"bounded_semaphore":        boundeds(asIs[bounded]),
-	"event":                    events(asIs[event]),
-	"queue_of_1":               queues(1, asIs[queue]),
-	"queue_of_3":               queues(3, asIs[queue]),
-	"value_of_a_word":          words(asIs[register]),
-	"value_of_copies":          wides(asIs[register]),
+	"lock":                     locks(nil, unwrapped[locker]),
+	"lock_that_ignores_deaths": locks(&psync.Options{IgnoreDeaths: true}, unwrapped[locker]),
+	"semaphore":                semaphores(unwrapped[semaphore]),
+	"bounded_semaphore":        boundeds(unwrapped[bounded]),
+	"event":                    events(unwrapped[event]),
+	"queue_of_1":               queues(1, unwrapped[queue]),
+	"queue_of_3":               queues(3, unwrapped[queue]),
+	"value_of_a_word":          words(unwrapped[register]),
+	"value_of_copies":          wides(unwrapped[register]),
 }
 
-func asIs[T any](_ *hand, object T) T { return object }
+func unwrapped[T any](_ *client, object T) T { return object }
 
 func TestLinearizable(t *testing.T) {
 	for _, name := range []string{
@@ -49,8 +49,7 @@ func TestLinearizable(t *testing.T) {
 	}
 }
 
-// roundsUntilRejected is in how many rounds a broken object must be found
-// out.
+// roundsUntilRejected is the number of rounds within which a history of a broken object must be rejected.
 const roundsUntilRejected = 300
 
 // TestBroken shows that the histories of broken objects are rejected.

@@ -14,8 +14,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/value"
 )
 
-// A register is a value.Value, or a broken one. What it holds is a number
-// below numbers.
+// A register is a value.Value, or a broken one. It holds a number below numbers.
 type register interface {
 	Load() uint32
 	Store(x uint32)
@@ -26,9 +25,10 @@ type register interface {
 
 const numbers = 1 << 16
 
-// words is the subject of a value that is one word, which wrap breaks.
-func words(wrap func(h *hand, v register) register) *subject {
-	s := registers(func(h *hand, in *assignment) register { return wrap(h, word{in.Word}) }, crash.ValueUpdating, crash.ValueStored)
+// words returns the subject of a value that is one word. wrap returns the object that a client uses: the value itself, or
+// a broken one.
+func words(wrap func(c *client, v register) register) *subject {
+	s := registers(func(c *client, in *assignment) register { return wrap(c, word{in.Word}) }, crash.ValueUpdating, crash.ValueStored)
 	s.make = func(seg *shm.Segment, in *assignment) (err error) {
 		in.Word, err = value.New(seg, "", uint32(0), nil)
 		return err
@@ -36,9 +36,9 @@ func words(wrap func(h *hand, v register) register) *subject {
 	return s
 }
 
-// wides is the subject of a value that has copies, which wrap breaks.
-func wides(wrap func(h *hand, v register) register) *subject {
-	s := registers(func(h *hand, in *assignment) register { return wrap(h, manyWords{in.Wide}) }, crash.ValueUpdating, crash.ValueReleased)
+// wides returns the subject of a value that has copies, as words does.
+func wides(wrap func(c *client, v register) register) *subject {
+	s := registers(func(c *client, in *assignment) register { return wrap(c, manyWords{in.Wide}) }, crash.ValueUpdating, crash.ValueReleased)
 	s.make = func(seg *shm.Segment, in *assignment) (err error) {
 		in.Wide, err = value.New(seg, "", wide{}, nil)
 		return err
@@ -46,76 +46,76 @@ func wides(wrap func(h *hand, v register) register) *subject {
 	return s
 }
 
-func registers(of func(h *hand, in *assignment) register, first, last crash.Point) *subject {
+func registers(of func(c *client, in *assignment) register, first, last crash.Point) *subject {
 	return &subject{
-		work: func(h *hand, in *assignment) error { return useRegister(h, of(h, in)) },
-		rest: func(h *hand, in *assignment) (int, error) {
-			x, err := h.load(of(h, in))
+		work: func(c *client, in *assignment) error { return useRegister(c, of(c, in)) },
+		settle: func(c *client, in *assignment) (int, error) {
+			x, err := c.load(of(c, in))
 			return int(x), err
 		},
 		model: registerModel,
-		steps: plain,
+		steps: plainSteps,
 		kills: true,
 		dieAt: slices.Collect(crash.Points(first, last)),
 	}
 }
 
-func useRegister(h *hand, v register) error {
+func useRegister(c *client, v register) error {
 	last := uint32(0)
-	for h.room(1) {
+	for c.canRecord(1) {
 		var err error
-		x := h.rand.Uint32N(numbers)
-		switch n := h.rand.IntN(16); {
+		x := c.rand.Uint32N(numbers)
+		switch n := c.rand.IntN(16); {
 		case n < 6:
-			last, err = h.load(v)
+			last, err = c.load(v)
 		case n < 9:
-			_, err = h.do(store, x, func() error { v.Store(x); return nil })
+			_, err = c.do(store, x, func() error { v.Store(x); return nil })
 		case n < 11:
-			r := h.begin(swap, x)
-			_, err = h.end(r, nil, v.Swap(x))
+			r := c.begin(swap, x)
+			_, err = c.end(r, nil, v.Swap(x))
 		case n < 13:
-			r := h.begin(compareAndSwap, last*numbers+x)
+			r := c.begin(compareAndSwap, last*numbers+x)
 			swapped := uint32(0)
 			if v.CompareAndSwap(last, x) {
 				swapped = 1
 			}
-			_, err = h.end(r, nil, swapped)
+			_, err = c.end(r, nil, swapped)
 		default:
-			err = h.update(v)
+			err = c.update(v)
 		}
 		if err != nil {
 			return err
 		}
-		h.linger()
+		c.pause()
 	}
 	return nil
 }
 
-// load records a call of Load.
-func (h *hand) load(v register) (uint32, error) {
-	r := h.begin(load, 0)
+// load calls Load and records the operation.
+func (c *client) load(v register) (uint32, error) {
+	r := c.begin(load, 0)
 	x := v.Load()
-	_, err := h.end(r, nil, x)
+	_, err := c.end(r, nil, x)
 	return x, err
 }
 
 func next(x uint32) uint32 { return (x + 1) % numbers }
 
-// update records a call of Update.
-func (h *hand) update(v register) error {
-	ctx, cancel := h.soon()
+// update calls Update and records the operation.
+func (c *client) update(v register) error {
+	ctx, cancel := c.shortContext()
 	defer cancel()
-	r := h.begin(update, 0)
+	r := c.begin(update, 0)
 	made := uint32(0)
 	err := v.Update(ctx, func(x uint32) uint32 {
 		made = next(x)
 		return made
 	})
-	_, err = h.end(r, err, made)
+	_, err = c.end(r, err, made)
 	return err
 }
 
-// registerModel: the state is the number.
+// registerModel is a model whose state is the number.
 func registerModel(begin int) porcupine.Model {
 	return modelOf(uint32(begin), func(x uint32, at step) []uint32 {
 		switch at.kind {
@@ -149,7 +149,7 @@ func registerModel(begin int) porcupine.Model {
 	})
 }
 
-// A word is a value that is one word.
+// A word is a register in a value that is one word.
 type word struct{ v *value.Value[uint32] }
 
 func (w word) Load() uint32                      { return w.v.Load() }
@@ -160,7 +160,7 @@ func (w word) Update(ctx context.Context, f func(x uint32) uint32) error {
 	return w.v.Update(ctx, func(x *uint32) { *x = f(*x) })
 }
 
-// A wide is a number many times over.
+// A wide repeats a number, so that a torn value is detected.
 type wide [33]uint32
 
 func widen(x uint32) (w wide) {
@@ -177,7 +177,7 @@ func (w wide) number() uint32 {
 	return w[0]
 }
 
-// manyWords are a value that has copies.
+// A manyWords is a register in a value that has copies.
 type manyWords struct{ v *value.Value[wide] }
 
 func (m manyWords) Load() uint32         { return m.v.Load().number() }

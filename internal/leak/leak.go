@@ -1,5 +1,5 @@
 // Package leak fails a test program that leaves something behind: open
-// files, children, names in /dev/shm, mappings of shared memory.
+// files, child processes, names in /dev/shm or mappings of shared memory.
 package leak
 
 import (
@@ -16,22 +16,22 @@ import (
 	"time"
 )
 
-// patience is how long what is about to go away may take: children that are
-// being reaped, memory that waits for the garbage collector.
+// patience is how long Check waits for things that are about to go away: children that are
+// being reaped, and memory that the garbage collector will unmap.
 const patience = 10 * time.Second
 
-// Check runs the tests of m and returns the exit code for TestMain: not 0 if
-// a test failed or, Linux only, if the tests left something behind.
+// Check runs the tests of m and returns the exit code for TestMain. It is not 0 if a test failed or, on Linux, if the
+// tests left something behind. Check prints what is left, and removes names that are left in /dev/shm.
 func Check(m *testing.M) int {
 	if runtime.GOOS != "linux" {
 		return m.Run()
 	}
-	// Under the race detector, a process sleeps for a second before it exits.
+	// Under the race detector, a process sleeps for a second before it exits unless told not to.
 	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
-	before, mapped := files(), mappings() // the program's own segment may be there
+	before, mapped := files(), mappings() // of the program's own segment, for example
 	code := m.Run()
-	// What the garbage collector closes counts as left behind, too: it is asked
-	// for the mappings only.
+	// A file that only the garbage collector would close counts as left behind. A mapping does not: programs
+	// may leave it to the garbage collector.
 	left := awaitNone(func() []string { return slices.Concat(newFiles(before), children(), names()) })
 	left = append(left, awaitNone(func() []string {
 		runtime.GC()
@@ -47,7 +47,7 @@ func Check(m *testing.M) int {
 	return code
 }
 
-// awaitNone calls list until it returns nothing or patience ends.
+// awaitNone calls list until it returns nothing, or patience has passed. It returns what list returned last.
 func awaitNone(list func() []string) []string {
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		if left := list(); len(left) == 0 || time.Now().After(deadline) {
@@ -58,11 +58,11 @@ func awaitNone(list func() []string) []string {
 
 var last atomic.Uint32
 
-// prefix begins the names that this process's tests make in /dev/shm.
+// prefix returns the prefix of the names that the tests of this process make in /dev/shm.
 func prefix() string { return fmt.Sprintf("mptest-%d-", os.Getpid()) }
 
-// Name returns a name for /dev/shm that nobody else uses. The test removes
-// it: one that is left when all tests have run is a leak.
+// Name returns a unique name for a segment in /dev/shm. The test must unlink the segment: a name
+// that is left when all tests have run is a leak.
 func Name(what string) string { return fmt.Sprintf("%s%s-%d", prefix(), what, last.Add(1)) }
 
 func names() []string {
@@ -70,8 +70,8 @@ func names() []string {
 	return all
 }
 
-// files returns the descriptors of this process and what they are. Those of
-// the runtime's poller, which stay for good, it passes over.
+// files returns the file descriptors of this process and what they refer to. It leaves out those of
+// the Go runtime's poller, which are never closed.
 func files() map[string]string {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -97,7 +97,7 @@ func newFiles(before map[string]string) []string {
 	return list
 }
 
-// children returns the child processes, zombies among them.
+// children returns the child processes of this process, including zombies.
 func children() []string {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	var list []string
@@ -112,7 +112,7 @@ func children() []string {
 	return list
 }
 
-// mappings returns the mappings of segments and blocks.
+// mappings returns the mappings of segments and blocks in this process.
 func mappings() []string {
 	text, _ := os.ReadFile("/proc/self/maps")
 	var list []string

@@ -1,17 +1,15 @@
-// Package lint holds the repository's own rules, as tests:
+// Package lint tests that the repository keeps its own rules:
 //
-//   - An import of one of mp's packages goes downwards, along an edge that
-//     layers_test.go lists.
-//   - Package unsafe is imported in files named *_unsafe.go and
-//     *_unsafe_test.go only, golang.org/x/sys/unix in internal/sys only, C
-//     nowhere.
-//   - Other modules are imported, and required, only as modules_test.go lists
+//   - A package of mp imports only packages of lower layers that layers_test.go lists for it.
+//   - Only files named *_unsafe.go and *_unsafe_test.go import package unsafe, only
+//     internal/sys imports golang.org/x/sys/unix, and no file imports C.
+//   - Other modules are imported, and required in go.mod, only as modules_test.go lists
 //     them.
-//   - mp's sync is imported as psync.
-//   - Whatever is exported has a doc comment, and so has each package.
-//   - No file speaks of paths of the machine that it was written on.
-//   - The Go programs in README.md are those in examples.
-//   - What documents link to exists, and so do the tests and files that they name.
+//   - The package sync of mp is imported as psync.
+//   - All exported names and all packages have a doc comment.
+//   - No file contains paths of the machine on which it was written.
+//   - The Go programs in README.md and in the package comment of mp are programs in examples.
+//   - All links in documents lead somewhere, and all tests and files that documents name exist.
 //
-// They look at all files, whatever system they are built for.
+// The rules apply to all files, whichever system they are built for.
 package lint

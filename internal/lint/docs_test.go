@@ -10,14 +10,13 @@ import (
 	"unicode/utf8"
 )
 
-// undocumented are files of stubs: what they stand for is documented in the
-// Linux files beside them.
+// undocumented are files with stubs of functions whose doc comments are in the Linux files beside them.
 var undocumented = []string{
 	"internal/sys/unsupported.go",
 	"internal/sys/process_other.go",
 }
 
-// checkDocs wants a doc comment for whatever is exported.
+// checkDocs reports exported names that have no doc comment.
 func checkDocs(f *file) (problems []string) {
 	if f.test() || f.ast.Name.Name == "main" || slices.Contains(undocumented, f.path) {
 		return nil
@@ -48,7 +47,7 @@ func checkSpec(d *ast.GenDecl, spec ast.Spec, missing func(ast.Node, string)) {
 			missing(s, s.Name.Name)
 		}
 	case *ast.ValueSpec:
-		// A comment above a group is for all that is in it.
+		// A comment above a group documents all names of the group.
 		if s.Doc != nil || s.Comment != nil || d.Doc != nil {
 			return
 		}
@@ -60,8 +59,8 @@ func checkSpec(d *ast.GenDecl, spec ast.Spec, missing func(ast.Node, string)) {
 	}
 }
 
-// selfEvident tells whether a method may do without a comment: it is one of
-// an unexported type, or a short one of an interface that everyone knows.
+// selfEvident reports whether a method needs no doc comment: it is a method of
+// an unexported type, or a short String, Error or Unwrap.
 func selfEvident(d *ast.FuncDecl) bool {
 	if d.Recv == nil {
 		return false
@@ -90,7 +89,7 @@ func receiver(t ast.Expr) string {
 	return ""
 }
 
-// checkPackageDocs wants one package comment for each package.
+// checkPackageDocs reports packages that do not have exactly one package comment.
 func checkPackageDocs(files []*file) (problems []string) {
 	count := make(map[string]int)
 	for _, f := range files {
@@ -110,11 +109,11 @@ func checkPackageDocs(files []*file) (problems []string) {
 	return problems
 }
 
-// machinePaths stand in files only by mistake. They are put together here so
-// that this file has none.
+// machinePaths are parts of paths that are in a file only by mistake. Each is split here, so
+// that this file does not contain it.
 var machinePaths = []string{"/" + "work/", "/" + "root/"}
 
-// checkPaths looks at any text.
+// checkPaths reports the lines of a text file that contain one of machinePaths.
 func checkPaths(name string, text []byte) (problems []string) {
 	if !utf8.Valid(text) {
 		return nil
@@ -124,14 +123,14 @@ func checkPaths(name string, text []byte) (problems []string) {
 		n++
 		for _, p := range machinePaths {
 			if bytes.Contains(line, []byte(p)) {
-				problems = append(problems, fmt.Sprintf("%s:%d: speaks of %s…", name, n, p))
+				problems = append(problems, fmt.Sprintf("%s:%d: contains %s, a path of one machine", name, n, p))
 			}
 		}
 	}
 	return problems
 }
 
-// commentPrograms returns the programs in a file's comments as Markdown has them.
+// commentPrograms returns the programs in the comments of a Go file, as Markdown.
 func commentPrograms(source string) string {
 	var text strings.Builder
 	inside := false
@@ -153,8 +152,8 @@ func commentPrograms(source string) string {
 	return strings.ReplaceAll(text.String(), "\n\n```", "\n```")
 }
 
-// checkPrograms wants each Go program in a text to be one of the examples, which are
-// compiled and run by their tests, from the package clause on.
+// checkPrograms reports Go programs in a text that are not the programs, from the package clause on, of examples. The
+// tests of the examples compile and run those.
 func checkPrograms(name, text string, examples map[string]string) (problems []string) {
 	const fence = "```"
 	programs := 0

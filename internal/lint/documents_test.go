@@ -10,11 +10,11 @@ import (
 	"testing"
 )
 
-// A tree is what documents may speak of.
+// A tree lists what documents may name or link to.
 type tree struct {
-	files map[string]bool     // and directories, relative to the module
-	tests map[string]bool     // "ring.TestQueue": the directory and the function
-	docs  map[string]string   // text of the documents
+	files map[string]bool     // files and directories, relative to the module
+	tests map[string]bool     // such as "ring.TestQueue": the directory and the function
+	docs  map[string]string   // texts of the documents
 	heads map[string][]string // anchors of the documents' headings
 }
 
@@ -28,7 +28,7 @@ var (
 	fencePattern  = regexp.MustCompile("(?ms)^```.*?^```$")
 )
 
-// anchors returns how GitHub names the headings of a document in links.
+// anchors returns the names that GitHub gives to the headings of a document in links.
 func anchors(text string) (names []string) {
 	for _, m := range headPattern.FindAllStringSubmatch(fencePattern.ReplaceAllString(text, ""), -1) {
 		name := notInAnchors.ReplaceAllString(strings.ToLower(m[1]), "")
@@ -37,8 +37,8 @@ func anchors(text string) (names []string) {
 	return names
 }
 
-// checkDocument wants each link of a document to lead somewhere, and each test and source
-// file that it names in `code` to exist.
+// checkDocument reports links of a document that lead nowhere, and tests and source
+// files that it names in `code` and that do not exist.
 func checkDocument(name string, t *tree) (problems []string) {
 	text := fencePattern.ReplaceAllString(t.docs[name], "")
 	for _, m := range linkPattern.FindAllStringSubmatch(codePattern.ReplaceAllString(text, "code"), -1) {

@@ -9,19 +9,17 @@ import (
 
 const module = "github.com/seed-2e7ecdea/mp"
 
-// A layer is a package and the packages of mp that it may import. The name may
-// be a pattern of path.Match.
+// A layer names a package, or several by a pattern of path.Match, and lists the packages of mp that it may import.
 type layer struct {
 	name    string
 	imports []string
 }
 
-// layers lists the packages from the top to the bottom. A package imports
-// only what stands below it, and of that only what is named here. To add an edge
-// deliberately, add it here.
+// layers lists the packages from the top to the bottom. A package may import
+// only packages below it, and of these only those that are listed for it. To allow another import,
+// add it here.
 //
-// A test in its package (package p) is bound like the package, but for
-// helpers; a test from outside (package p_test) may import anything.
+// A test in package p may import what p may import, and helpers. A test in package p_test may import anything.
 var layers = []layer{
 	{"cmd/mpbench", []string{"bench", "proc", "shm"}},
 	{"bench", []string{"proc", "ring", "sync", "shm", "futex", "internal/sys"}},
@@ -73,7 +71,7 @@ var layers = []layer{
 	{"internal/model", nil},
 }
 
-// helpers are packages for tests: any test may import them, and nothing else.
+// helpers are packages that every test may import. No other file may import them unless its layer lists them.
 var helpers = []string{"internal/leak", "internal/testkit"}
 
 // layerOf returns the index of the layer of a package, -1 if there is none.
@@ -84,8 +82,8 @@ func layerOf(layers []layer, pkg string) int {
 	})
 }
 
-// ownImport returns the package of mp that p is the path of, relative to the
-// module: "." for the root.
+// ownImport returns the path of a package of mp relative to the
+// module, "." for the root. It returns false if p is not a package of mp.
 func ownImport(p string) (string, bool) {
 	if p == module {
 		return ".", true
@@ -93,7 +91,7 @@ func ownImport(p string) (string, bool) {
 	return strings.CutPrefix(p, module+"/")
 }
 
-// checkLayers checks the list itself: edges go down.
+// checkLayers reports imports in the list that do not lead to a lower layer.
 func checkLayers(layers []layer) (problems []string) {
 	for i, l := range layers {
 		for _, to := range l.imports {
@@ -101,14 +99,14 @@ func checkLayers(layers []layer) (problems []string) {
 			case j < 0:
 				problems = append(problems, fmt.Sprintf("layers_test.go: %s may import %s, which is not listed", l.name, to))
 			case j <= i:
-				problems = append(problems, fmt.Sprintf("layers_test.go: %s may import %s, which does not stand below it", l.name, to))
+				problems = append(problems, fmt.Sprintf("layers_test.go: %s may import %s, which is not below it", l.name, to))
 			}
 		}
 	}
 	return problems
 }
 
-// checkEdges is the rule for mp's own packages.
+// checkEdges reports imports of packages of mp that layers does not list.
 func checkEdges(f *file) (problems []string) {
 	if f.external() {
 		return nil
@@ -121,7 +119,7 @@ func checkEdges(f *file) (problems []string) {
 		to, ok := ownImport(imp.path)
 		if ok && !slices.Contains(layers[i].imports, to) && !(f.test() && slices.Contains(helpers, to)) {
 			problems = append(problems, fmt.Sprintf(
-				"%s: %s imports %s: a new edge; if it should be, add it to layers in internal/lint/layers_test.go",
+				"%s: %s imports %s, which is not listed for it: to allow that, add it to layers in internal/lint/layers_test.go",
 				f.at(imp.spec), f.pkg(), to))
 		}
 	}

@@ -17,7 +17,7 @@ import (
 // root is the module's directory.
 var root = filepath.Join("..", "..")
 
-// A file is one Go file of the module.
+// A file is a Go file of the module.
 type file struct {
 	path string // relative to the module, with slashes
 	fset *token.FileSet
@@ -38,14 +38,14 @@ func (f *file) pkg() string { return path.Dir(f.path) }
 
 func (f *file) test() bool { return strings.HasSuffix(f.path, "_test.go") }
 
-// external tells whether the file is a test from outside its package.
+// external reports whether the file is a test in a package of its own, such as p_test.
 func (f *file) external() bool { return f.test() && strings.HasSuffix(f.ast.Name.Name, "_test") }
 
 func (f *file) at(n ast.Node) string {
 	return fmt.Sprintf("%s:%d", f.path, f.fset.Position(n.Pos()).Line)
 }
 
-// An imported is one import: its name is empty if it was not renamed.
+// An imported is an import. Its name is empty unless the import names the package itself.
 type imported struct {
 	path, name string
 	spec       *ast.ImportSpec
@@ -66,7 +66,7 @@ func (f *file) imports() (list []imported) {
 	return list
 }
 
-// A rule finds what is wrong with a single Go file.
+// A rule checks a Go file. Its function returns the problems that it finds.
 type rule struct {
 	name  string
 	check func(*file) []string

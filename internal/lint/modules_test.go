@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// requirements are the modules that go.mod requires directly.
+// requirements are the modules that go.mod may, and must, require directly.
 var requirements = []string{
 	"github.com/HdrHistogram/hdrhistogram-go",
 	"github.com/anishathalye/porcupine",
@@ -16,7 +16,7 @@ var requirements = []string{
 	"golang.org/x/sys",
 }
 
-// mayUse tells whether a file may import a package of the required module.
+// mayUse reports whether a file may import packages of a required module.
 func mayUse(f *file, module string) bool {
 	switch module {
 	case "golang.org/x/sys", "github.com/edsrzf/mmap-go":
@@ -31,7 +31,7 @@ func mayUse(f *file, module string) bool {
 	return false
 }
 
-// checkModules is the rule for packages of others.
+// checkModules reports imports of packages of other modules that are not allowed.
 func checkModules(f *file) (problems []string) {
 	for _, imp := range f.imports() {
 		first, _, _ := strings.Cut(imp.path, "/")
@@ -43,13 +43,13 @@ func checkModules(f *file) (problems []string) {
 		})
 		if i < 0 || !mayUse(f, requirements[i]) {
 			problems = append(problems, fmt.Sprintf(
-				"%s: %s: not to be imported here; what may be is in internal/lint/modules_test.go", f.at(imp.spec), imp.path))
+				"%s: %s may not be imported here: internal/lint/modules_test.go says what may", f.at(imp.spec), imp.path))
 		}
 	}
 	return problems
 }
 
-// checkRequirements is the rule for go.mod.
+// checkRequirements reports differences between the modules that go.mod requires directly and requirements.
 func checkRequirements(mod string) (problems []string) {
 	var direct []string
 	block := false
@@ -84,7 +84,7 @@ func checkRequirements(mod string) (problems []string) {
 	return problems
 }
 
-// checkUnsafe keeps unsafe to files that say so in their name.
+// checkUnsafe reports imports of unsafe in files whose name does not say so.
 func checkUnsafe(f *file) (problems []string) {
 	name := path.Base(f.path)
 	if strings.HasSuffix(name, "_unsafe.go") || strings.HasSuffix(name, "_unsafe_test.go") {
@@ -98,7 +98,7 @@ func checkUnsafe(f *file) (problems []string) {
 	return problems
 }
 
-// checkUnix keeps golang.org/x/sys/unix to one package.
+// checkUnix reports imports of golang.org/x/sys/unix outside internal/sys.
 func checkUnix(f *file) (problems []string) {
 	for _, imp := range f.imports() {
 		if imp.path == "golang.org/x/sys/unix" && f.pkg() != "internal/sys" {
@@ -108,7 +108,7 @@ func checkUnix(f *file) (problems []string) {
 	return problems
 }
 
-// checkCgo forbids cgo.
+// checkCgo reports uses of cgo.
 func checkCgo(f *file) (problems []string) {
 	for _, imp := range f.imports() {
 		if imp.path == "C" {
@@ -118,7 +118,7 @@ func checkCgo(f *file) (problems []string) {
 	return problems
 }
 
-// checkPsync keeps the name sync for the standard library's.
+// checkPsync reports imports of mp's sync under another name than psync: in mp, sync is the standard library's.
 func checkPsync(f *file) (problems []string) {
 	for _, imp := range f.imports() {
 		if imp.path == module+"/sync" && imp.name != "psync" {

@@ -49,6 +49,8 @@ type Core struct {
 	Mutex robust.Mutex
 
 	ignoresDeaths bool
+	// Held is the error of a TryAcquire that found the lock held.
+	Held object.Polled
 }
 
 // Type implements object.Core.

@@ -1,5 +1,5 @@
-// Command mixed uses the objects of a segment beside the test of this package,
-// whose program has 64 bits if this one has 32, or the other way round.
+// Command mixed uses the objects of a segment together with the test of this package. The test builds mixed for 32 bits if
+// the test has 64, and for 64 bits if the test has 32.
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/value"
 )
 
-// A record has one layout in both.
+// A record has the same layout in 32 and in 64 bits.
 type record struct {
 	X, Y float64
 	N    int64
@@ -23,7 +23,7 @@ type record struct {
 	K    uint32
 }
 
-// objects are what both use, by their names in the segment.
+// objects are the objects that both programs use. Each has the name of its field in the segment.
 type objects struct {
 	lock   *psync.Lock
 	ready  *psync.Event
@@ -40,8 +40,13 @@ func main() {
 	}
 }
 
-// run opens everything, doubles what it finds, waits for the lock, doubles what
-// comes through a queue until that is shut down, and dies with the lock.
+// run does the following, as the test expects:
+//
+//  1. It opens all objects, and doubles the numbers in them.
+//  2. It reports that it is ready, and waits for the lock, which the test holds.
+//  3. It doubles each record that it gets from one queue and puts it into the other, until the first is shut
+//     down.
+//  4. It returns, and so ends the program, as the owner of the lock.
 func run(name string) error {
 	ctx := context.Background()
 	seg, err := shm.Open(name, nil)
@@ -59,7 +64,7 @@ func run(name string) error {
 	for i := range o.list.Slice() {
 		double(&o.list.Slice()[i])
 	}
-	if err := o.lock.TryAcquire(); err != psync.ErrHeld {
+	if err := o.lock.TryAcquire(); !errors.Is(err, psync.ErrHeld) {
 		return fmt.Errorf("TryAcquire: %v, want ErrHeld", err)
 	}
 	if err := o.ready.Set(); err != nil {

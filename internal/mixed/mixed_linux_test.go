@@ -21,15 +21,15 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(leak.Check(m)) }
 
-// Processes of 32 and of 64 bits share a segment: values, arrays, queues, locks
-// and who waits for them, and deaths.
+// TestMixed lets a process of 32 bits and one of 64 share values, arrays, queues and a lock. Each waits for
+// the other, and one sees that the other dies as the owner of the lock.
 func TestMixed(t *testing.T) {
 	other := map[string]string{"amd64": "386", "386": "amd64"}[runtime.GOARCH]
 	if other == "" {
 		t.Skip("needs x86")
 	}
 	program := filepath.Join(t.TempDir(), "mixed")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".") // all of the library, at first
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".") // the first time, that compiles the library
 	build.Env = append(os.Environ(), "GOARCH="+other, "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build for %s: %v\n%s", other, err, out)

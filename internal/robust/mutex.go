@@ -66,13 +66,13 @@ import (
 )
 
 // ErrHeld means that somebody alive holds the lock.
-var ErrHeld = errors.New("lock is held")
+var ErrHeld = errors.New("it is held: try again later")
 
 // ErrOwnerDied means that the lock's owner died holding it.
-var ErrOwnerDied = errors.New("owner of the lock died holding it")
+var ErrOwnerDied = errors.New("its owner died holding it: repair what it guards in Recover")
 
 // ErrNotHeld means that the caller's process does not hold the lock.
-var ErrNotHeld = errors.New("lock is not held")
+var ErrNotHeld = errors.New("the caller does not hold it")
 
 // patience is how long a waiter lets others overtake it.
 const patience = time.Millisecond

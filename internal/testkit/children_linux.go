@@ -21,9 +21,9 @@ import (
 
 var nothing = proc.Register("nothing", func(context.Context, proc.None) (proc.None, error) { return proc.None{}, nil })
 
-// Main runs the tests of m and returns the exit code for TestMain: not 0 if a test failed, or if the tests left something
-// behind. What a program that uses mp keeps until its end it makes before: the way to start children, and its own
-// segment.
+// Main runs the tests of m and returns the exit code for TestMain. It is not 0 if a test failed or if the tests left something
+// behind: see package leak. Before the tests, Main makes what a program that uses mp keeps until it exits, so that it does not
+// count as left behind: what it needs to start children, and its own segment.
 func Main(m *testing.M) int {
 	g := proc.NewGroup(context.Background())
 	g.Go(nothing.With(proc.None{}))
@@ -34,26 +34,25 @@ func Main(m *testing.M) int {
 	return leak.Check(m)
 }
 
-// Anonymous returns a mapped segment with so much room.
+// Anonymous returns a mapped segment of size bytes, which is closed after the test.
 func Anonymous(t testing.TB, size int) *shm.Segment {
 	t.Helper()
 	return Closing(t, Must(shm.Anonymous(size, nil))(t))
 }
 
-// OnBoth runs f on a mapped segment and on one that the race detector sees.
+// OnBoth runs f as two subtests: on a mapped segment, and on one in the Go heap, whose accesses the race detector sees.
 func OnBoth(t *testing.T, size int, f func(t *testing.T, seg *shm.Segment)) {
 	t.Run("mapped", func(t *testing.T) { f(t, Anonymous(t, size)) })
 	t.Run("heap", func(t *testing.T) { f(t, Heap(t, size)) })
 }
 
-// Blocking returns a mapped segment whose waiters sleep at once.
+// Blocking returns a mapped segment of size bytes whose waiters sleep at once. It is closed after the test.
 func Blocking(t testing.TB, size int) *shm.Segment {
 	t.Helper()
 	return Closing(t, Must(shm.Anonymous(size, &shm.Options{Wait: shm.WaitBlock}))(t))
 }
 
-// Task registers what a child does with a job. All that it waits for is
-// bounded.
+// Task registers f as a task of children. The context that f gets ends after Patience, so that no child waits longer.
 func Task[Job, Out any](name string, f func(ctx context.Context, j Job) (Out, error)) *proc.Task[Job, Out] {
 	return proc.Register(name, func(ctx context.Context, j Job) (Out, error) {
 		ctx, cancel := context.WithTimeout(ctx, Patience)
@@ -62,14 +61,13 @@ func Task[Job, Out any](name string, f func(ctx context.Context, j Job) (Out, er
 	})
 }
 
-// Start starts a child. It is killed at the end of the test if it runs then.
+// Start starts a child. If the child still runs at the end of the test, it is killed.
 func Start[Job, Out any](t testing.TB, task *proc.Task[Job, Out], j Job) *proc.Call[Out] {
 	t.Helper()
 	return StartWith(t, task, j, nil)
 }
 
-// StartToDie starts a child that kills itself when it passes the point for
-// the nth time.
+// StartToDie starts a child that kills itself when it passes p for the nth time. The binary must have crash points.
 func StartToDie[Job, Out any](t testing.TB, task *proc.Task[Job, Out], j Job, p crash.Point, n int) *proc.Call[Out] {
 	t.Helper()
 	return StartWith(t, task, j, &proc.Options{Env: []string{fmt.Sprintf("%s=%v:%d", crash.Env, p, n)}})
@@ -96,7 +94,7 @@ func StartWith[Job, Out any](t testing.TB, task *proc.Task[Job, Out], j Job, o *
 	return p
 }
 
-// Kill ends a child by SIGKILL and waits until it has ended.
+// Kill kills a child with SIGKILL and waits until it has ended.
 func Kill[Out any](t testing.TB, p *proc.Call[Out]) {
 	t.Helper()
 	if err := p.Kill(); err != nil && !errors.Is(err, proc.ErrClosed) {
@@ -105,7 +103,7 @@ func Kill[Out any](t testing.TB, p *proc.Call[Out]) {
 	Await(t, p.Done(), "end of "+p.Name())
 }
 
-// Stop stops a child by SIGSTOP and waits until each of its threads has stopped.
+// Stop stops a child with SIGSTOP and waits until each of its threads has stopped.
 func Stop[Out any](t testing.TB, p *proc.Call[Out]) {
 	t.Helper()
 	WantNil(t, "SIGSTOP", syscall.Kill(p.PID(), syscall.SIGSTOP))
@@ -119,7 +117,7 @@ func AwaitStopped[Out any](t testing.TB, p *proc.Call[Out]) {
 		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.PID()))
 		for _, name := range threads {
 			stat, _ := os.ReadFile(name)
-			// "ID (NAME) STATE ...", and the name may have anything in it
+			// "ID (NAME) STATE ...": NAME may contain any character, parentheses too
 			_, after, _ := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
 			if !strings.HasPrefix(after, "T") {
 				return false
@@ -135,7 +133,7 @@ func Continue[Out any](t testing.TB, p *proc.Call[Out]) {
 	WantNil(t, "SIGCONT", syscall.Kill(p.PID(), syscall.SIGCONT))
 }
 
-// Result waits until the child has ended well, and returns its result.
+// Result waits until the child has ended, and returns its result. It fails the test if the child failed.
 func Result[Out any](t testing.TB, p *proc.Call[Out]) Out {
 	t.Helper()
 	out, err := p.Result(Within(t))
@@ -145,7 +143,7 @@ func Result[Out any](t testing.TB, p *proc.Call[Out]) Out {
 	return out
 }
 
-// Killed waits until the child has ended by SIGKILL.
+// Killed waits until the child has ended. It fails the test if the child did not die by SIGKILL.
 func Killed[Out any](t testing.TB, p *proc.Call[Out]) {
 	t.Helper()
 	Await(t, p.Done(), "death of "+p.Name())
@@ -155,7 +153,7 @@ func Killed[Out any](t testing.TB, p *proc.Call[Out]) {
 	}
 }
 
-// NeedCrashPoints skips the test if the binary has none.
+// NeedCrashPoints skips the test if the binary has no crash points.
 func NeedCrashPoints(t testing.TB) {
 	t.Helper()
 	if !crash.Enabled {
@@ -163,12 +161,12 @@ func NeedCrashPoints(t testing.TB) {
 	}
 }
 
-// AwaitAsleep waits until n goroutines of a process sleep in mp: they are in
-// the system call futex_waitv, which Go's runtime does not use.
+// AwaitAsleep waits until at least n goroutines of a process sleep in mp. It recognizes them by
+// the system call futex_waitv, which Go's runtime does not use. On a system without this call, it only gives them time.
 func AwaitAsleep(t testing.TB, pid, n int) {
 	t.Helper()
 	if !sys.HasFutexWaitv() {
-		time.Sleep(50 * time.Millisecond) // they wait otherwise, which can't be seen
+		time.Sleep(50 * time.Millisecond)
 		return
 	}
 	const futexWaitv = "449 "

@@ -1,6 +1,6 @@
-// Package testkit is what the tests of mp's packages have in common: bounded
-// waits that say what was stuck, segments that are closed after the test, and, on
-// Linux, children and words in shared memory by which they talk.
+// Package testkit has helpers for the tests of mp's packages: bounded
+// waits that report what was stuck, segments that are closed after the test, and, on
+// Linux, child processes and words in shared memory by which they talk.
 package testkit
 
 import (
@@ -19,11 +19,11 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// Patience bounds every wait of the tests. A TestMain may set it before the
-// first.
+// Patience is the longest that a wait of a test may take. A TestMain may set it before the
+// tests run.
 var Patience = 30 * time.Second
 
-// Within returns a context that ends when a test has waited too long.
+// Within returns a context that ends after Patience, or after the test.
 func Within(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), Patience, errors.New("the test has waited too long"))
 	t.Cleanup(cancel)
@@ -37,14 +37,14 @@ var Expired = func() context.Context {
 	return ctx
 }()
 
-// Stuck fails the test with what all goroutines do.
+// Stuck fails the test at once and prints what was stuck and the stacks of all goroutines.
 func Stuck(t testing.TB, what string) {
 	t.Helper()
 	buf := make([]byte, 1<<20)
 	t.Fatalf("stuck: %s\n%s", what, buf[:runtime.Stack(buf, true)])
 }
 
-// Await waits for a value of c.
+// Await waits until c delivers a value or is closed. It fails the test if that takes longer than Patience.
 func Await[T any](t testing.TB, c <-chan T, what string) (v T) {
 	t.Helper()
 	select {
@@ -55,7 +55,8 @@ func Await[T any](t testing.TB, c <-chan T, what string) (v T) {
 	return v
 }
 
-// Eventually waits until f, which nothing can be waited on for, is true.
+// Eventually polls f until it returns true. It is for conditions without an event that a test could wait for. It fails
+// the test if that takes longer than Patience.
 func Eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(Patience); !f(); time.Sleep(100 * time.Microsecond) {
@@ -65,15 +66,15 @@ func Eventually(t testing.TB, what string, f func() bool) {
 	}
 }
 
-// Async runs f in a goroutine of its own.
+// Async runs f in a goroutine of its own. The channel delivers what f returns.
 func Async[T any](f func() T) <-chan T {
 	c := make(chan T, 1)
 	go func() { c <- f() }()
 	return c
 }
 
-// All runs f(0) to f(n-1) at once and waits for them. Their errors fail the
-// test.
+// All runs f(0) to f(n-1) concurrently and waits until all have returned. The test fails if one returns an error, or if they
+// take longer than Patience.
 func All(t testing.TB, what string, n int, f func(i int) error) {
 	t.Helper()
 	done := make(chan error, n)
@@ -98,10 +99,10 @@ func Must[T any](v T, err error) func(t testing.TB) T {
 	}
 }
 
-// Second returns the error of a pair.
+// Second returns the error of a call that returns a value and an error.
 func Second[T any](_ T, err error) error { return err }
 
-// WantError fails the test if err is not want.
+// WantError fails the test if err does not wrap want.
 func WantError(t testing.TB, what string, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {
@@ -125,14 +126,14 @@ func Want[T comparable](t testing.TB, what string, got, want T) {
 	}
 }
 
-// PanicOf returns what f panics with, nil if it does not.
+// PanicOf calls f and returns the value with which f panics, or nil if it does not.
 func PanicOf(f func()) (v any) {
 	defer func() { v = recover() }()
 	f()
 	return nil
 }
 
-// Closing closes c after the test.
+// Closing closes c after the test, and returns c.
 func Closing[T io.Closer](t testing.TB, c T) T {
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
@@ -142,28 +143,28 @@ func Closing[T io.Closer](t testing.TB, c T) T {
 	return c
 }
 
-// Heap returns a segment that the race detector sees, with so much room.
+// Heap returns a segment of size bytes in the Go heap, whose accesses the race detector sees. It is closed after the test.
 func Heap(t testing.TB, size int) *shm.Segment {
 	t.Helper()
 	return Closing(t, Must(shm.Heap(size))(t))
 }
 
-// Attach returns a further party of the segment.
+// Attach attaches another party to the segment, as another process would be. It is closed after the test.
 func Attach(t testing.TB, seg *shm.Segment) *shm.Segment {
 	t.Helper()
 	return Closing(t, Must(object.Attach(seg))(t))
 }
 
-// Dies makes party a dead one, as seg's party sees it.
+// Dies makes party dead, and lets seg announce the death.
 func Dies(t testing.TB, seg, party *shm.Segment) {
 	t.Helper()
 	WantNil(t, "Announce", object.Announce(seg, Must(object.Drop(party))(t)))
 }
 
-// CloseWhileBusy closes the segment at some moment under calls of each of the
-// operations, of which each has come to an end once before. They do what they may,
-// or return one of the errors that are fine, until they return, or panic with,
-// ErrClosed; and nothing faults.
+// CloseWhileBusy closes the segment while each of the operations is called again and again, each in a goroutine of its own. It
+// closes the segment at a random moment after each operation has returned once. An operation may succeed or
+// return one of the errors in fine, until it returns ErrClosed or panics with it. The test fails if an operation
+// fails otherwise, or if it does not report ErrClosed in the end.
 func CloseWhileBusy(t testing.TB, seg *shm.Segment, fine []error, ops ...func() error) {
 	t.Helper()
 	var busy sync.WaitGroup
