@@ -19,7 +19,7 @@ import (
 // concurrently.
 //
 // Methods that return no error panic with an error that wraps ErrClosed if the array is closed. An
-// Array must not be copied. The zero Array is closed; Unmarshal opens it.
+// Array must not be copied. The zero Array is closed; UnmarshalText opens it.
 type Array[T any] struct {
 	handle[core[T], *core[T]]
 }

@@ -184,7 +184,7 @@ func testLocks(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "TryAcquire", strict.Lock().TryAcquire())
 	WantNil(t, "TryAcquire", Closing(t, Must(array.Open[int8](seg, "ignoring"))(t)).Lock().TryAcquire())
 
-	other := Closing(t, Must(psync.NewLock(Heap(t, room), "", nil))(t))
+	other := Closing(t, Must(psync.NewLock(Heap(t, segmentSize), "", nil))(t))
 	for what, lock := range map[string]*psync.Lock{"another segment's": other, "another array's": own.Lock()} {
 		o := &array.Options{Lock: lock}
 		WantError(t, what+" lock", Second(array.New[int8](seg, "x", 1, o)), shm.ErrMismatch)
@@ -243,7 +243,7 @@ func testSizes(t *testing.T, seg *shm.Segment) {
 	for _, n := range []int{-1, math.MaxInt, math.MaxInt - 127} {
 		WantError(t, fmt.Sprint(n), Second(array.NewBytes(seg, "x", n, nil)), shm.ErrSize)
 	}
-	WantError(t, "too large", Second(array.New[uint64](seg, "x", room/8, nil)), shm.ErrNoSpace)
+	WantError(t, "too large", Second(array.New[uint64](seg, "x", segmentSize/8, nil)), shm.ErrNoSpace)
 	WantError(t, "too large", Second(array.New[[1 << 18]uint64](seg, "x", 1, nil)), shm.ErrNoSpace)
 	WantError(t, "too large", Second(array.New[[1 << 20]uint64](seg, "x", math.MaxInt>>22, nil)), shm.ErrSize)
 }
@@ -417,7 +417,7 @@ func testClosed(t *testing.T, seg *shm.Segment) {
 // If the segment is closed concurrently, methods fail with ErrClosed, and none faults.
 func TestCloseUnderUse(t *testing.T) {
 	for range 20 {
-		seg := Must(shm.Anonymous(room, nil))(t)
+		seg := Must(shm.Anonymous(segmentSize, nil))(t)
 		a := Must(array.New[int64](seg, "", 1000, nil))(t)
 		b := Must(array.NewBytes(seg, "", 1000, nil))(t)
 		a.Fill(1)
@@ -649,7 +649,7 @@ var dieTask = task("die", func(ctx context.Context, j job) (int, error) {
 
 func TestProcesses(t *testing.T) {
 	t.Run("V04_child_computes", func(t *testing.T) {
-		seg := Anonymous(t, room)
+		seg := Anonymous(t, segmentSize)
 		for _, o := range []*array.Options{nil, {NoLock: true}} {
 			j := job{
 				Array: Closing(t, Must(array.NewFrom(seg, "", []int32{680, 626, 934, 821, 150, 233, 548, 982, 714, 831}, o))(t)),
@@ -666,7 +666,7 @@ func TestProcesses(t *testing.T) {
 		}
 	})
 	t.Run("killed_half_way", func(t *testing.T) {
-		seg := Anonymous(t, room)
+		seg := Anonymous(t, segmentSize)
 		j := job{Array: newArray[int32](t, seg, 10), Text: Closing(t, Must(array.NewBytes(seg, "", 1, nil))(t)), Cells: NewCells(t, seg, 2)}
 		child := Start(t, dieTask, j)
 		j.Cells.Await(t, 0, 1)

@@ -10,7 +10,7 @@ import (
 )
 
 func BenchmarkAt(b *testing.B) {
-	a := newArray[int64](b, Anonymous(b, room), 64)
+	a := newArray[int64](b, Anonymous(b, segmentSize), 64)
 	i := 0
 	for b.Loop() {
 		a.Set(i&63, a.At(i&63)+1)
@@ -32,7 +32,7 @@ func TestSpeed(t *testing.T) {
 		t.Skip("needs -rounds")
 	}
 	const n = 4096
-	a := newArray[int64](t, Anonymous(t, room), n)
+	a := newArray[int64](t, Anonymous(t, segmentSize), n)
 	plain := make([]int64, n)
 	sum := func(s []int64) (sum int64) {
 		for _, x := range s {

@@ -15,7 +15,7 @@ import (
 //
 // Its methods do not synchronize and do not block, as those of Array. Methods that return no error
 // panic with an error that wraps ErrClosed if the byte string is closed. A Bytes must not be
-// copied. The zero Bytes is closed; Unmarshal opens it.
+// copied. The zero Bytes is closed; UnmarshalText opens it.
 type Bytes struct {
 	handle[bytesCore, *bytesCore]
 }

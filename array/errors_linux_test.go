@@ -15,12 +15,12 @@ import (
 
 // TestErrorTable provokes each error of the package.
 func TestErrorTable(t *testing.T) {
-	seg := Anonymous(t, room)
+	seg := Anonymous(t, segmentSize)
 	a := Closing(t, Must(array.New[int32](seg, "taken", 3, nil))(t))
 	b := Closing(t, Must(array.NewBytes(seg, "b", 3, nil))(t))
-	gone := Must(shm.Anonymous(room, nil))(t)
+	gone := Must(shm.Anonymous(segmentSize, nil))(t)
 	WantNil(t, "Close", gone.Close())
-	alien := Closing(t, Must(psync.NewLock(Heap(t, room), "", nil))(t))
+	alien := Closing(t, Must(psync.NewLock(Heap(t, segmentSize), "", nil))(t))
 	removed := Closing(t, Must(psync.NewLock(seg, "removed", nil))(t))
 	Closing(t, Must(array.New[int32](seg, "a", 1, &array.Options{Lock: removed}))(t))
 	WantNil(t, "Remove", seg.Remove("removed"))
@@ -45,7 +45,7 @@ func TestErrorTable(t *testing.T) {
 		Fails("new", `array "x"`, shm.ErrType, func() error { return Second(array.New[string](seg, "x", 1, nil)) }),
 		Fails("new", `array "x"`, shm.ErrSize, func() error { return Second(array.New[int32](seg, "x", -1, nil)) }),
 		Fails("new", `byte string "x"`, shm.ErrSize, func() error { return Second(array.NewBytes(seg, "x", -1, nil)) }),
-		Fails("new", `array "x"`, shm.ErrNoSpace, func() error { return Second(array.New[int32](seg, "x", room, nil)) }),
+		Fails("new", `array "x"`, shm.ErrNoSpace, func() error { return Second(array.New[int32](seg, "x", segmentSize, nil)) }),
 		Fails("new", `array "taken"`, fs.ErrExist, func() error { return Second(array.New[int32](seg, "taken", 1, nil)) }),
 		Fails("new", `array "x"`, array.ErrClosed, func() error { return Second(array.New[int32](gone, "x", 1, nil)) }),
 		Fails("new", `array "x"`, array.ErrClosed, with(new(psync.Lock))),

@@ -16,9 +16,9 @@ func TestMain(m *testing.M) {
 	os.Exit(Main(m))
 }
 
-const room = 1 << 20 // the size of the tests' segments in bytes
+const segmentSize = 1 << 20 // of the tests, in bytes
 
-func onBoth(t *testing.T, f func(t *testing.T, seg *shm.Segment)) { OnBoth(t, room, f) }
+func onBoth(t *testing.T, f func(t *testing.T, seg *shm.Segment)) { OnBoth(t, segmentSize, f) }
 
 // A job is the argument of a child.
 type job struct {

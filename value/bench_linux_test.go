@@ -24,7 +24,7 @@ var sink uint64
 
 func benchLoad[T any](b *testing.B) {
 	var x T
-	v := newValue(b, Anonymous(b, room), x)
+	v := newValue(b, Anonymous(b, segmentSize), x)
 	for b.Loop() {
 		x = v.Load()
 	}
@@ -33,7 +33,7 @@ func benchLoad[T any](b *testing.B) {
 
 func benchStore[T any](b *testing.B) {
 	var x T
-	v := newValue(b, Anonymous(b, room), x)
+	v := newValue(b, Anonymous(b, segmentSize), x)
 	for b.Loop() {
 		v.Store(x)
 	}
@@ -47,7 +47,7 @@ func BenchmarkLoad(b *testing.B) {
 		}
 	})
 	b.Run("of=Uint64", func(b *testing.B) {
-		v := Closing(b, Must(value.NewUint64(Anonymous(b, room), "", 1, nil))(b))
+		v := Closing(b, Must(value.NewUint64(Anonymous(b, segmentSize), "", 1, nil))(b))
 		for b.Loop() {
 			sink += v.Load()
 		}
@@ -72,7 +72,7 @@ func BenchmarkStore(b *testing.B) {
 
 func BenchmarkUpdate(b *testing.B) {
 	ctx := context.Background()
-	seg := Anonymous(b, room)
+	seg := Anonymous(b, segmentSize)
 	v := newValue(b, seg, int64(0))
 	w := newValue(b, seg, newBig(0))
 	n := Closing(b, Must(value.NewInt64(seg, "", 0, nil))(b))
@@ -160,7 +160,7 @@ func TestSpeed(t *testing.T) {
 		t.Fatalf("cc: %v\n%s", err, out)
 	}
 	name := leak.Name("speed")
-	seg := Closing(t, Must(shm.Create(name, room, nil))(t))
+	seg := Closing(t, Must(shm.Create(name, segmentSize, nil))(t))
 	t.Cleanup(func() { shm.Unlink(name) })
 	word := Closing(t, Must(value.NewUint64(seg, "", 1, nil))(t))
 	plain := newValue(t, seg, uint64(1))

@@ -66,7 +66,7 @@ func TestCrash(t *testing.T) {
 			name += "_in_Update"
 		}
 		t.Run(name, func(t *testing.T) {
-			seg := Anonymous(t, room)
+			seg := Anonymous(t, segmentSize)
 			party := Attach(t, seg)
 			j := job{N: 10 * nth}
 			if test.update {
@@ -148,7 +148,7 @@ func TestCrashWithSharedLock(t *testing.T) {
 	NeedCrashPoints(t)
 	for point := range crash.Points(crash.ValueUpdating, crash.ValueReleased) {
 		t.Run(point.String(), func(t *testing.T) {
-			seg := Anonymous(t, room)
+			seg := Anonymous(t, segmentSize)
 			lock := Closing(t, Must(psync.NewLock(seg, "", nil))(t))
 			o := &value.Options{Lock: lock}
 			j := job{N: 10, How: 1}

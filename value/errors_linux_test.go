@@ -16,7 +16,7 @@ import (
 // TestErrorTable provokes each error of the package.
 func TestErrorTable(t *testing.T) {
 	ctx := Within(t)
-	seg := Anonymous(t, room)
+	seg := Anonymous(t, segmentSize)
 	closed := Must(value.NewInt64(seg, "", 0, nil))(t)
 	WantNil(t, "Close", closed.Close())
 	big := Closing(t, Must(value.New(seg, "taken", newBig(1), nil))(t))
@@ -35,8 +35,8 @@ func TestErrorTable(t *testing.T) {
 	WantNil(t, "Remove", seg.Remove("removed"))
 	held := Closing(t, Must(value.New(seg, "held", 1.0, nil))(t))
 	WantNil(t, "TryAcquire", held.Lock().TryAcquire())
-	alien := Closing(t, Must(psync.NewLock(Heap(t, room), "", nil))(t))
-	gone := Must(shm.Anonymous(room, nil))(t)
+	alien := Closing(t, Must(psync.NewLock(Heap(t, segmentSize), "", nil))(t))
+	gone := Must(shm.Anonymous(segmentSize, nil))(t)
 	WantNil(t, "Close", gone.Close())
 
 	// Values whose memory is not as this version of mp writes it.
@@ -67,7 +67,7 @@ func TestErrorTable(t *testing.T) {
 
 	CheckFailures(t,
 		Fails("new", `value "x"`, shm.ErrType, func() error { return Second(value.New(seg, "x", "text", nil)) }),
-		Fails("new", `value "x"`, shm.ErrNoSpace, func() error { return Second(value.New(seg, "x", [room]byte{}, nil)) }),
+		Fails("new", `value "x"`, shm.ErrNoSpace, func() error { return Second(value.New(seg, "x", [segmentSize]byte{}, nil)) }),
 		Fails("new", `value "taken"`, fs.ErrExist, func() error { return Second(value.New(seg, "taken", 1.0, nil)) }),
 		Fails("new", `value "x"`, value.ErrClosed, func() error { return Second(value.New(gone, "x", 1.0, nil)) }),
 		Fails("new", `value "x"`, value.ErrClosed, with(new(psync.Lock))),

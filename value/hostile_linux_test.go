@@ -119,7 +119,7 @@ func TestVersionAndSize(t *testing.T) {
 
 func TestTruncated(t *testing.T) {
 	name := leak.Name("value")
-	seg := Closing(t, Must(shm.Create(name, room, nil))(t))
+	seg := Closing(t, Must(shm.Create(name, segmentSize, nil))(t))
 	t.Cleanup(func() { shm.Unlink(name) })
 	Closing(t, Must(value.New(seg, "v", newBig(1), nil))(t))
 	copied := leak.Name("copy")
@@ -209,7 +209,7 @@ func testHostile[T comparable](t *testing.T, seg *shm.Segment, init T) {
 // Open returns ErrNotExist if another object has the directory entry that the value's shared lock
 // had.
 func TestSharedLockReplaced(t *testing.T) {
-	seg := Anonymous(t, room)
+	seg := Anonymous(t, segmentSize)
 	lock := Must(psync.NewLock(seg, "lock", nil))(t)
 	Closing(t, Must(value.New(seg, "v", 1.0, &value.Options{Lock: lock}))(t))
 	mem := bytesOf[float64](t, seg, "v").Bytes()

@@ -23,9 +23,9 @@ var (
 	counting   = flag.Duration("counting", time.Second, "how long to count while processes are killed")
 )
 
-// brief returns v, the value of a flag, or a tenth of it in short tests and under the race
+// shortened returns v, the value of a flag, or a tenth of it in short tests and under the race
 // detector, which can't check what other processes do.
-func brief[T int | time.Duration](v T) T {
+func shortened[T int | time.Duration](v T) T {
 	if testing.Short() || underRace {
 		return v / 10
 	}
@@ -37,9 +37,9 @@ func TestMain(m *testing.M) {
 	os.Exit(Main(m))
 }
 
-const room = 1 << 20 // the size of the tests' segments in bytes
+const segmentSize = 1 << 20 // of the tests, in bytes
 
-func onBoth(t *testing.T, f func(t *testing.T, seg *shm.Segment)) { OnBoth(t, room, f) }
+func onBoth(t *testing.T, f func(t *testing.T, seg *shm.Segment)) { OnBoth(t, segmentSize, f) }
 
 // big is a T of 4 KiB. It is whole if all of its words are equal.
 type big [512]uint64

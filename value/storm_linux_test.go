@@ -97,8 +97,8 @@ var countTask = task("count", func(ctx context.Context, j job) (int, error) {
 func TestV03_Increments(t *testing.T) {
 	for how, name := range wayNames {
 		t.Run(name, func(t *testing.T) {
-			j := newCounter(t, Anonymous(t, room), how, 2)
-			j.N = brief(*increments)
+			j := newCounter(t, Anonymous(t, segmentSize), how, 2)
+			j.N = shortened(*increments)
 			if how == byUpdateBig {
 				j.N /= 10 // 4 KiB each
 			}
@@ -146,9 +146,9 @@ func TestV03_IncrementsUnderDeaths(t *testing.T) {
 	const every = 50 * time.Millisecond
 	for how, name := range wayNames {
 		t.Run(name, func(t *testing.T) {
-			deaths := int(brief(*counting) / every)
+			deaths := int(shortened(*counting) / every)
 			lives := deaths + processes
-			j := newCounter(t, Anonymous(t, room), how, cellLives+lives)
+			j := newCounter(t, Anonymous(t, segmentSize), how, cellLives+lives)
 			life := 0
 			begin := func() *proc.Call[int] {
 				j.N = cellLives + life
@@ -255,7 +255,7 @@ const lastOfAll = 1 << 40
 
 // One process writes a value of 4 KiB and three read it. Each value read is whole.
 func TestTornReads(t *testing.T) {
-	seg := Anonymous(t, room)
+	seg := Anonymous(t, segmentSize)
 	j := job{Big: newValue(t, seg, big{}), Cells: NewCells(t, seg, tornCells)}
 	var readers []*proc.Call[int]
 	for range 3 {
@@ -264,7 +264,7 @@ func TestTornReads(t *testing.T) {
 	writer := Start(t, writeTask, j)
 	watcher := Start(t, watchTask, j)
 	j.Cells.Await(t, tornBegun, 5)
-	time.Sleep(brief(*torn))
+	time.Sleep(shortened(*torn))
 	j.Cells.Set(tornStop, 1)
 	written := Result(t, writer)
 	j.Big.Store(newBig(lastOfAll))
@@ -281,7 +281,7 @@ func TestTornReads(t *testing.T) {
 // As TestTornReads, while the writer is killed at random and replaced. Each leaves the last value
 // whose Store has returned, or the next one.
 func TestTornReadsUnderDeaths(t *testing.T) {
-	seg := Anonymous(t, room)
+	seg := Anonymous(t, segmentSize)
 	j := job{Big: newValue(t, seg, big{}), Cells: NewCells(t, seg, tornCells)}
 	var readers []*proc.Call[int]
 	for range 3 {
@@ -290,7 +290,7 @@ func TestTornReadsUnderDeaths(t *testing.T) {
 	watcher := Start(t, watchTask, j)
 	between := 0
 	begun := uint32(4)
-	for range brief(*kills) {
+	for range shortened(*kills) {
 		begun++
 		writer := Start(t, writeTask, j)
 		j.Cells.Await(t, tornBegun, begun)
@@ -318,5 +318,5 @@ func TestTornReadsUnderDeaths(t *testing.T) {
 		reads += n
 	}
 	t.Logf("%d reads, %d values watched, %d of %d writers died between publication and return",
-		reads, Result(t, watcher), between, brief(*kills))
+		reads, Result(t, watcher), between, shortened(*kills))
 }

@@ -32,7 +32,7 @@ import (
 // methods do not take it.
 //
 // All methods may be called concurrently. A Value must not be copied. The zero Value is closed;
-// Unmarshal opens it.
+// UnmarshalText opens it.
 type Value[T any] struct {
 	handle[core[T], *core[T]]
 }

@@ -135,7 +135,7 @@ var setTask = Task("set values", func(_ context.Context, c codes) (int, error) {
 
 // A child sees the values that its parent made, and the parent sees those that the child sets.
 func TestV01_ChildSets(t *testing.T) {
-	seg := Anonymous(t, room)
+	seg := Anonymous(t, segmentSize)
 	for _, o := range []*value.Options{nil, {NoLock: true}} {
 		c := codes{
 			Closing(t, Must(value.New(seg, "", int32(4343), o))(t)), Closing(t, Must(value.New(seg, "", 3.625, o))(t)),
@@ -221,7 +221,7 @@ func testOwnerDied(t *testing.T, seg *shm.Segment) {
 }
 
 func testForeignLocks(t *testing.T, seg *shm.Segment) {
-	other := Closing(t, Must(psync.NewLock(Heap(t, room), "", nil))(t))
+	other := Closing(t, Must(psync.NewLock(Heap(t, segmentSize), "", nil))(t))
 	WantError(t, "lock of another segment", Second(value.New(seg, "x", 1.0, &value.Options{Lock: other})), shm.ErrMismatch)
 	v := newValue(t, seg, 1.0)
 	WantError(t, "lock of another value", Second(value.New(seg, "x", 1.0, &value.Options{Lock: v.Lock()})), shm.ErrMismatch)
@@ -412,7 +412,7 @@ func testCloseWhileWaiting(t *testing.T, seg *shm.Segment) {
 
 // An Update in whose f the value is closed releases the lock.
 func TestCloseInUpdate(t *testing.T) {
-	seg := Anonymous(t, room)
+	seg := Anonymous(t, segmentSize)
 	v := Must(value.New(seg, "v", newBig(1), nil))(t)
 	other := Closing(t, Must(value.Open[big](seg, "v"))(t))
 	v.Update(t.Context(), func(x *big) {
@@ -435,7 +435,7 @@ func TestCloseInUpdate(t *testing.T) {
 
 // If the segment is closed concurrently, Open succeeds or returns ErrClosed.
 func TestOpenUnderClose(t *testing.T) {
-	seg := Anonymous(t, room)
+	seg := Anonymous(t, segmentSize)
 	Closing(t, Must(value.New(seg, "v", newBig(7), nil))(t))
 	opened := 0
 	for range 100 {
@@ -459,7 +459,7 @@ func TestOpenUnderClose(t *testing.T) {
 // a value that was never stored.
 func TestCloseUnderUse(t *testing.T) {
 	for range 20 {
-		seg := Must(shm.Anonymous(room, nil))(t)
+		seg := Must(shm.Anonymous(segmentSize, nil))(t)
 		b := Must(value.New(seg, "b", newBig(7), nil))(t)
 		i := Must(value.NewInt64(seg, "i", 7, nil))(t)
 		CloseWhileBusy(t, seg, nil,
@@ -656,7 +656,7 @@ func testOpen(t *testing.T, seg *shm.Segment) {
 	WantError(t, "lock of that name", Second(psync.OpenLock(seg, "v")), shm.ErrMismatch)
 	var other value.Value[int64]
 	WantError(t, "handle of another T", other.UnmarshalText(Must(v.MarshalText())(t)), shm.ErrMismatch)
-	WantError(t, "too large", Second(value.New(seg, "x", [room / 4]byte{}, nil)), shm.ErrNoSpace)
+	WantError(t, "too large", Second(value.New(seg, "x", [segmentSize / 4]byte{}, nil)), shm.ErrNoSpace)
 }
 
 func refused[T any](t *testing.T, seg *shm.Segment, path string) {
