@@ -1,39 +1,39 @@
 package array
 
 import (
-	"fmt"
 	"iter"
 
 	"github.com/seed-2e7ecdea/mp/internal/lock"
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/shm"
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// An Array is a fixed number of Ts that processes share. T holds fixed-size
-// kinds without pointers only; its layout is C's.
+// An Array is a fixed number of elements of type T that processes share. T consists of kinds of a
+// fixed size, without pointers. The elements are laid out as in C.
 //
-// Methods that get at elements take no lock: two of them that run at once, in
-// whatever processes, must be kept apart by Lock if one of them writes what the
-// other reads or writes, as with a slice. The methods that return no error panic
-// if the array is closed, with an error that wraps ErrClosed.
+// No method blocks, and no method takes the array's lock. As with a slice, two accesses to one
+// element, at least one of which is a write, must not be concurrent, in this process or in
+// different ones: separate them by Lock. All methods that access no elements may be called
+// concurrently.
 //
-// An Array must not be copied. The zero Array is closed.
+// Methods that return no error panic with an error that wraps ErrClosed if the array is closed. An
+// Array must not be copied. The zero Array is closed; Unmarshal opens it.
 type Array[T any] struct {
 	handle[core[T], *core[T]]
 }
 
-// Options are the choices at making an array or byte string. Nil means all
-// defaults.
+// Options are the options of New and NewBytes. The nil *Options means all defaults.
 type Options struct {
-	// Lock is the array's lock, of the same segment, made by psync.NewLock, so
-	// that several objects share one. It must not be removed as long as the array
-	// is to be opened. The default is a lock of the array's own.
+	// Lock is the array's lock. It is a lock of the same segment that psync.NewLock made, and
+	// several objects may share it. It must not be removed as long as processes are to open the
+	// array. By default the array has a lock of its own.
 	Lock *psync.Lock
-	// NoLock makes the array without a lock of its own; it is nothing beside Lock.
+	// NoLock makes an array without a lock. It is ignored if Lock is set.
 	NoLock bool
-	// IgnoreDeaths makes the array's own lock ignore deaths, see
-	// psync.Options: for data that is whole at each moment.
+	// IgnoreDeaths makes the array's own lock ignore deaths (see psync.Options), for elements that
+	// are valid at every moment. It is ignored if the array has no lock of its own.
 	IgnoreDeaths bool
 }
 
@@ -48,29 +48,32 @@ func (o *Options) guard() lock.Options {
 	return g
 }
 
-// New makes an array of n zero Ts in seg, with an optional name. It fails with
-// shm.ErrType, naming the part of T that can't be shared, with shm.ErrSize if n is
-// negative or too large, with shm.ErrMismatch, ErrClosed or fs.ErrNotExist for a
-// lock of another segment or object, a closed one or one that was removed, and as
-// shm.Segment.NewObject does.
+// New makes an array of n zero elements in seg, and opens it. n may be 0. An array with an empty
+// name can be opened by its handle only. New fails as every New function does: see package shm. In
+// addition it returns
+//
+//   - shm.ErrType if T can't be shared; the error names the offending part of T,
+//   - shm.ErrSize if n is negative, or so large that the array can't be addressed,
+//   - shm.ErrMismatch if o.Lock lies in another segment or is the own lock of another object,
+//   - ErrClosed if o.Lock is closed, and fs.ErrNotExist if it has been removed.
 func New[T any](seg *shm.Segment, name string, n int, o *Options) (*Array[T], error) {
-	return newArray[T](seg, name, n, nil, o.guard())
+	return newArray[T](seg, name, n, nil, o)
 }
 
-// NewFrom is New for an array of as many elements as from has, which are copied
-// before the array exists.
+// NewFrom is New for an array with a copy of the elements of from. Other processes can't open the
+// array before they have been copied.
 func NewFrom[T any](seg *shm.Segment, name string, from []T, o *Options) (*Array[T], error) {
-	return newArray(seg, name, len(from), from, o.guard())
+	return newArray(seg, name, len(from), from, o)
 }
 
-// NewRaw is New with NoLock.
+// NewRaw is New for an array without a lock.
 func NewRaw[T any](seg *shm.Segment, name string, n int) (*Array[T], error) {
 	return New[T](seg, name, n, &Options{NoLock: true})
 }
 
-// Open opens the array of that name. It fails as shm.Segment.OpenObject does,
-// with shm.ErrMismatch if it is of another T, and with shm.ErrVersion if a newer
-// version of mp made it.
+// Open opens the array with that name in seg. It fails as every Open function does: see package
+// shm. It returns shm.ErrMismatch if the elements have another layout, shm.ErrVersion if a newer
+// version of mp made the array, and fs.ErrNotExist also if its Options.Lock has been removed.
 func Open[T any](seg *shm.Segment, name string) (*Array[T], error) {
 	a := new(Array[T])
 	if err := a.ref.Open(seg, name); err != nil {
@@ -79,105 +82,126 @@ func Open[T any](seg *shm.Segment, name string) (*Array[T], error) {
 	return a, nil
 }
 
-func newArray[T any](seg *shm.Segment, name string, n int, from []T, g lock.Options) (*Array[T], error) {
+func newArray[T any](seg *shm.Segment, name string, n int, from []T, o *Options) (*Array[T], error) {
 	a := new(Array[T])
-	init, total, err := prepare(seg, n, from, g)
-	if err != nil {
-		return nil, fmt.Errorf("array: new %q: %w", name, err)
-	}
-	if err := a.ref.New(seg, name, total, init); err != nil {
+	if err := makeIn(&a.ref, seg, name, n, from, o); err != nil {
 		return nil, err
 	}
 	return a, nil
 }
 
-// prepare returns what makes an array of n Ts of zero memory, and how much of
-// it.
-func prepare[T any](seg *shm.Segment, n int, from []T, g lock.Options) (init func([]byte) error, total int, err error) {
+// makeIn makes an array or byte string of n elements, the first of which are copies of those of
+// from, and makes r refer to it.
+func makeIn[C any, P object.Core[C], T any](r *object.Ref[C, P], seg *shm.Segment, name string, n int, from []T, o *Options) error {
 	elem, total, err := sizeOf[T](n)
-	if err != nil {
-		return nil, 0, err
+	var guard func(mem []byte, off int)
+	if err == nil {
+		guard, err = lock.NewGuard(seg, o.guard())
 	}
-	guard, err := lock.NewGuard(seg, g)
 	if err != nil {
-		return nil, 0, err
+		kind, _, _ := P(nil).Type()
+		return object.NewFailed(kind, name, err)
 	}
-	return func(mem []byte) error {
-		fill(mem, elem, n)
+	return r.New(seg, name, total, func(mem []byte) error {
+		fillHeader(mem, elem, n)
 		guard(mem, guardOffset)
 		copy(view.Slice[T](mem, dataOffset, n), from)
 		return nil
-	}, total, nil
+	})
 }
 
 // Len returns the number of elements.
-func (a *Array[T]) Len() int { return len(a.open("Len").elements) }
+func (a *Array[T]) Len() int {
+	const op = "array: Len of array"
+	return len(a.ref.Must(op).slice(op))
+}
 
-// At returns element i. It panics if i is out of range, as indexing a slice
-// does.
+// At returns element i. If i is out of range it panics as indexing a slice does.
 func (a *Array[T]) At(i int) T { // small enough to be inlined
 	if c := a.ref.Load(); c != nil {
 		if x := c.elements[i]; !c.Closed.Load() {
 			return x
 		}
 	}
-	panic(closed("At"))
+	panic(object.ClosedCall("array: At of array"))
 }
 
-// Set makes element i x. It panics if i is out of range, as indexing a slice
-// does.
+// Set sets element i to x. If i is out of range it panics as indexing a slice does.
 func (a *Array[T]) Set(i int, x T) { // small enough to be inlined
 	if c := a.ref.Load(); c != nil {
 		if c.elements[i] = x; !c.Closed.Load() {
 			return
 		}
 	}
-	panic(closed("Set"))
+	panic(object.ClosedCall("array: Set of array"))
 }
 
-// Slice returns the elements themselves, not a copy. The slice is valid until
-// Close of the array or its segment, and while the Array can be reached: what is
-// read or written through it later is not the array's any more, and may crash the
-// process.
-func (a *Array[T]) Slice() []T { return a.open("Slice").elements }
+// Slice returns the elements themselves, not a copy. The slice is valid until the array or its
+// segment is closed, and while a is reachable (see runtime.KeepAlive). Later accesses do not go to
+// the array, and may crash the process.
+func (a *Array[T]) Slice() []T {
+	const op = "array: Slice of array"
+	return a.ref.Must(op).slice(op)
+}
 
-// All iterates over the indexes and elements, each read when its turn comes.
+// All returns an iterator over the indexes and elements. It reads each element when the loop asks
+// for it. The iteration ends early, without an error, if the array is closed.
 func (a *Array[T]) All() iter.Seq2[int, T] {
 	return func(yield func(int, T) bool) {
-		c := a.use("All")
+		c := a.ref.Load()
+		if c == nil {
+			return
+		}
 		for i := range c.elements {
 			x := c.elements[i]
-			c.check("All")
-			if !yield(i, x) {
+			if c.Closed.Load() || !yield(i, x) {
 				return
 			}
 		}
 	}
 }
 
-// Fill makes all elements x.
+// Fill sets all elements to x.
 func (a *Array[T]) Fill(x T) {
-	c := a.use("Fill")
+	const op = "array: Fill of array"
+	c := a.ref.Must(op)
 	for i := range c.elements {
 		c.elements[i] = x
 	}
-	c.check("Fill")
+	c.Check(op)
 }
 
-// CopyTo copies elements to dst, as many as fit or are there, and returns how
-// many.
+// CopyTo copies the first elements to dst. It returns how many it has copied: the smaller of Len
+// and the length of dst.
 func (a *Array[T]) CopyTo(dst []T) int {
-	c := a.use("CopyTo")
+	const op = "array: CopyTo of array"
+	c := a.ref.Must(op)
 	n := copy(dst, c.elements)
-	c.check("CopyTo")
+	c.Check(op)
 	return n
 }
 
-// CopyFrom copies src to the elements, as many as fit or are there, and returns
-// how many.
+// CopyFrom copies src to the first elements. It returns how many it has copied: the smaller of Len
+// and the length of src.
 func (a *Array[T]) CopyFrom(src []T) int {
-	c := a.use("CopyFrom")
+	const op = "array: CopyFrom of array"
+	c := a.ref.Must(op)
 	n := copy(c.elements, src)
-	c.check("CopyFrom")
+	c.Check(op)
 	return n
+}
+
+// Lock returns the array's lock, or nil if the array has none. All calls of Lock on a return the
+// same *psync.Lock, so closing that closes it for all of them. The handle of an array's own lock is
+// that of the array: other processes get the lock by opening the array.
+func (a *Array[T]) Lock() *psync.Lock {
+	const op = "array: Lock of array"
+	return a.ref.Must(op).lock(op)
+}
+
+// Offset returns the offset of element 0 in the segment, and so in the segment's file, for programs
+// in other languages.
+func (a *Array[T]) Offset() int {
+	const op = "array: Offset of array"
+	return a.ref.Must(op).offset(op)
 }

@@ -193,7 +193,7 @@ func testLocks(t *testing.T, seg *shm.Segment) {
 	WantError(t, "closed lock", Second(array.New[int8](seg, "x", 1, &array.Options{Lock: new(psync.Lock)})), array.ErrClosed)
 }
 
-// Memory that is used again is zero: what was before is not seen.
+// The memory of a new array is zero, also if another array used it before.
 func testZeroAgain(t *testing.T, seg *shm.Segment) {
 	for _, n := range []int{1, 100, 1000, 70_000, 200_000} {
 		for round := range 3 {
@@ -223,7 +223,7 @@ func testBounds(t *testing.T, seg *shm.Segment) {
 	a := newArray[int32](t, seg, 3)
 	for _, i := range []int{3, 4, math.MaxInt, -1, math.MinInt} {
 		for what, f := range map[string]func(){"At": func() { a.At(i) }, "Set": func() { a.Set(i, 1) }} {
-			want := PanicOf(func() { _ = make([]int32, 3)[i] }) // as a slice does
+			want := PanicOf(func() { _ = make([]int32, 3)[i] })
 			got, ok := PanicOf(f).(runtime.Error)
 			if !ok || got.Error() != want.(error).Error() {
 				t.Errorf("%s(%d) of 3: panic %v, want %v", what, i, got, want)
@@ -262,7 +262,7 @@ func testBytes(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Set", b.Set("hello"))
 	check("hello", "hello")
 	for _, s := range []string{"hello!", "\x00\x00\x00\x00\x00\x00", strings.Repeat("x", 1000)} {
-		WantError(t, "Set of what is too long", b.Set(s), array.ErrTooLong)
+		WantError(t, "Set of a text that is too large", b.Set(s), array.ErrTooLarge)
 		check("hello", "hello")
 	}
 	WantNil(t, "Set", b.Set("go"))
@@ -278,7 +278,7 @@ func testBytes(t *testing.T, seg *shm.Segment) {
 	Want(t, "Cap", from.Cap(), 11)
 	empty := Closing(t, Must(array.NewBytes(seg, "", 0, nil))(t))
 	WantNil(t, "Set", empty.Set(""))
-	WantError(t, "Set", empty.Set("x"), array.ErrTooLong)
+	WantError(t, "Set", empty.Set("x"), array.ErrTooLarge)
 	Want(t, "String", empty.String(), "")
 	WantError(t, "Open as an array", Second(array.Open[byte](seg, "b")), shm.ErrMismatch)
 }
@@ -294,7 +294,7 @@ func testIndependent(t *testing.T, seg *shm.Segment) {
 	Want(t, "the copy after the element was changed", p, point{3, 2})
 }
 
-// testRecords does with an array what a ShareableList is for.
+// testRecords does with an array what Python's ShareableList does.
 func testRecords(t *testing.T, seg *shm.Segment) {
 	type record struct {
 		Name  [8]byte
@@ -309,17 +309,17 @@ func testRecords(t *testing.T, seg *shm.Segment) {
 		r.Count = count
 		return r
 	}
-	// One is set, and its neighbours stay.
+	// Set changes one record and not its neighbours.
 	long := named("12345678", -1)
 	a.Set(1, long)
-	Want(t, "the one before", far.At(0), record{})
-	Want(t, "the one set", far.At(1), long)
-	Want(t, "the one after", far.At(2), record{})
-	// Index, count and copy are those of slices.
+	Want(t, "record before", far.At(0), record{})
+	Want(t, "record that was set", far.At(1), long)
+	Want(t, "record after", far.At(2), record{})
+	// Finding, counting and copying are done by package slices.
 	far.Set(2, long)
 	s := a.Slice()
 	Want(t, "Index", slices.Index(s, long), 1)
-	Want(t, "Index of what is not there", slices.Index(s, named("x", 0)), -1)
+	Want(t, "Index of a record that is not there", slices.Index(s, named("x", 0)), -1)
 	count := 0
 	for _, r := range a.All() {
 		if r == long {
@@ -329,7 +329,7 @@ func testRecords(t *testing.T, seg *shm.Segment) {
 	Want(t, "count", count, 2)
 	independent := slices.Clone(s)
 	independent[1] = named("copy", 1)
-	Want(t, "copied one", a.At(1), long)
+	Want(t, "record that was copied", a.At(1), long)
 	for _, i := range []int{-1, 3} {
 		for what, f := range map[string]func(){"At": func() { a.At(i) }, "Set": func() { a.Set(i, long) }} {
 			if PanicOf(f) == nil {
@@ -337,12 +337,12 @@ func testRecords(t *testing.T, seg *shm.Segment) {
 			}
 		}
 	}
-	// A text that is too long changes nothing, here or beside.
+	// Set of a text that is too large changes nothing, in this byte string or in the next.
 	b := Closing(t, Must(array.NewBytesFrom(seg, "", "abc", nil))(t))
 	beside := Closing(t, Must(array.NewBytesFrom(seg, "", "def", nil))(t))
-	WantError(t, "Set", b.Set("too long"), array.ErrTooLong)
+	WantError(t, "Set", b.Set("too long"), array.ErrTooLarge)
 	Want(t, "text", b.String(), "abc")
-	Want(t, "text beside", beside.String(), "def")
+	Want(t, "text of the next byte string", beside.String(), "def")
 	none := newArray[record](t, seg, 0)
 	Want(t, "Len of an empty one", none.Len(), 0)
 	for range none.All() {
@@ -350,7 +350,7 @@ func testRecords(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-// What fills a record, zeros at its end among it, comes back whole.
+// Zeros at the end of a record are kept, unlike in Python's ShareableList.
 func testTrailing(t *testing.T, seg *shm.Segment) {
 	a := newArray[[8]byte](t, seg, 3)
 	for i, text := range []string{"abc\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x00\x00\x00\x00", "abcdefg\x00"} {
@@ -359,7 +359,7 @@ func testTrailing(t *testing.T, seg *shm.Segment) {
 	x := a.At(0)
 	Want(t, "record", string(x[:]), "abc\x00\x00\x00\x00\x00")
 	x = a.At(2)
-	Want(t, "record beside a full one", string(x[:]), "abcdefg\x00")
+	Want(t, "record after a full one", string(x[:]), "abcdefg\x00")
 	b := Closing(t, Must(array.NewBytesFrom(seg, "", "ab\x00\x00", nil))(t))
 	Want(t, "Raw", string(b.Raw()), "ab\x00\x00")
 }
@@ -380,41 +380,41 @@ func testClosed(t *testing.T, seg *shm.Segment) {
 			"At": func() { a.At(0) }, "Set": func() { a.Set(0, 1) }, "Slice": func() { a.Slice() },
 			"Fill": func() { a.Fill(1) }, "CopyTo": func() { a.CopyTo(make([]int32, 1)) },
 			"CopyFrom": func() { a.CopyFrom(make([]int32, 1)) },
-			"All": func() {
-				for range a.All() {
-					t.Error("a closed array has an element")
-				}
-			},
+			"Lock":     func() { a.Lock() }, "Bytes.Lock": func() { b.Lock() },
 			"Len": func() { a.Len() }, "Offset": func() { a.Offset() }, "Cap": func() { b.Cap() }, "Bytes.Offset": func() { b.Offset() },
 			"String": func() { _ = b.String() }, "Bytes.Len": func() { b.Len() }, "Raw": func() { b.Raw() },
 		} {
 			wantClosed(t, what, f)
 		}
 		WantError(t, "Set", b.Set("x"), array.ErrClosed)
-		WantError(t, "Set of what is too long", b.Set("xxxx"), array.ErrClosed)
-		WantError(t, "lock", a.Lock().TryAcquire(), array.ErrClosed)
-		WantError(t, "lock", b.Lock().TryAcquire(), array.ErrClosed)
+		WantError(t, "Set of a text that is too large", b.Set("xxxx"), array.ErrClosed)
+		for range a.All() {
+			t.Error("a closed array has an element")
+		}
+		Want(t, "Handle", a.Handle(), shm.Handle{})
+		WantError(t, "MarshalText", Second(b.MarshalText()), array.ErrClosed)
 	}
 	for range 3 {
 		WantNil(t, "Close", a.Close())
 		WantNil(t, "Close", b.Close())
 	}
 	allFail(a, b)
-	Want(t, "Handle", a.Handle(), shm.Handle{})
 	allFail(new(array.Array[int32]), new(array.Bytes))
 	other.Set(0, 7)
 	Want(t, "the other", other.At(0), 7)
 
 	party := Must(object.Attach(seg))(t)
 	far, farB := Must(array.Open[int32](party, "a"))(t), Must(array.OpenBytes(party, "b"))(t)
+	turns := 0
 	for range far.All() {
+		turns++
 		WantNil(t, "Close of the segment", party.Close())
-		break
 	}
+	Want(t, "turns of All before Close of the segment", turns, 1)
 	allFail(far, farB)
 }
 
-// Close of the segment during calls is an error for them, and never a fault.
+// If the segment is closed concurrently, methods fail with ErrClosed, and none faults.
 func TestCloseUnderUse(t *testing.T) {
 	for range 20 {
 		seg := Must(shm.Anonymous(room, nil))(t)
@@ -479,7 +479,8 @@ func testAtomic(t *testing.T, seg *shm.Segment) {
 	Want(t, "count", a.Slice()[1].Load(), users*each)
 }
 
-// Several parties with one lock; the race detector looks on, on the heap.
+// Several parties change one array under its lock. On the heap segment the race detector checks
+// them.
 func testHammer(t *testing.T, seg *shm.Segment) {
 	const users, each = 4, 300
 	a := Closing(t, Must(array.New[int32](seg, "a", 64, nil))(t))
@@ -509,7 +510,7 @@ func testHammer(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Release", a.Lock().Release())
 }
 
-// docs/design/values.md tells programs in other languages where things are.
+// An array has the layout that docs/design/values.md describes for programs in other languages.
 func testLayout(t *testing.T, seg *shm.Segment) {
 	a := Closing(t, Must(array.NewFrom(seg, "a", []uint16{1, 2, 3}, nil))(t))
 	o := Must(object.Open(seg, shm.KindArray, "a", Must(layout.Of[uint16]())(t).Fingerprint))(t)
@@ -558,8 +559,8 @@ func testVersion(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-// Whatever stands in an array's header, opening it is an error or an array all
-// of whose elements can be used.
+// Whatever an array's header contains, Open fails, or it returns an array whose elements can all be
+// accessed.
 func testHostile(t *testing.T, seg *shm.Segment) {
 	Closing(t, Must(array.New[[3]uint64](seg, "a", 20, nil))(t))
 	mem := Must(object.Open(seg, shm.KindArray, "a", Must(layout.Of[[3]uint64]())(t).Fingerprint))(t).Bytes()
@@ -619,7 +620,7 @@ func TestV10_Refused(t *testing.T) {
 	refused[struct{ M sync.Mutex }](t, seg, ".M")
 }
 
-// sumTask makes prefix sums, and upper case of the text.
+// sumTask replaces the elements by their prefix sums, and the text by upper case.
 var sumTask = task("sum", func(ctx context.Context, j job) (int, error) {
 	if l := j.Array.Lock(); l != nil {
 		if err := l.Acquire(ctx); err != nil {
@@ -634,7 +635,7 @@ var sumTask = task("sum", func(ctx context.Context, j job) (int, error) {
 	return len(s), j.Text.Set(strings.ToUpper(j.Text.String()))
 })
 
-// dieTask takes the array's lock, changes half of it and waits for its end.
+// dieTask acquires the array's lock, changes half of the elements, and waits to be killed.
 var dieTask = task("die", func(ctx context.Context, j job) (int, error) {
 	if err := j.Array.Lock().Acquire(ctx); err != nil {
 		return 0, err

@@ -24,12 +24,12 @@ var (
 	sink   int64
 )
 
-// TestSpeed compares an array with a slice, in alternating rounds:
+// TestSpeed compares the speed of an array with that of a slice:
 //
 //	go test ./array -run TestSpeed -v -rounds=11
 func TestSpeed(t *testing.T) {
 	if *rounds == 0 {
-		t.Skip("asked for by -rounds")
+		t.Skip("needs -rounds")
 	}
 	const n = 4096
 	a := newArray[int64](t, Anonymous(t, room), n)

@@ -14,14 +14,14 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// header is the beginning of an array in shared memory. All but the lock is
-// written when the array is made.
+// header is the beginning of an array in shared memory. Format, size and length are written once,
+// when the array is made.
 //
 //	0     format  1
 //	8     size    of an element in bytes
 //	16    length  number of elements
-//	32    guard   the array's lock; written by who takes it
-//	128   element 0, and the others behind it as in C
+//	32    guard   the array's lock
+//	128   element 0, followed by the others as in C
 type header struct {
 	_      structs.HostLayout
 	format atomic.Uint32
@@ -37,27 +37,28 @@ const (
 	format = 1
 )
 
-// core is the process's part of an array.
+// core is this process's part of an array.
 type core[T any] struct {
 	object.Base
 	elements []T
-	lock     *psync.Lock // nil: the array has none
+	guard    *psync.Lock // nil if the array has no lock
 }
 
-// sizeOf returns how large an array of n Ts is.
+// sizeOf returns the size of a T and of an array of n Ts, in bytes. It returns shm.ErrSize if n is
+// negative or the size is more than an int holds.
 func sizeOf[T any](n int) (elem, total int, err error) {
 	l, err := layout.Of[T]()
 	if err != nil {
 		return 0, 0, err
 	}
-	if n < 0 || n > (math.MaxInt-dataOffset)/l.Size {
-		return 0, 0, fmt.Errorf("%w: %d elements of %d bytes", shm.ErrSize, n, l.Size)
+	if most := (math.MaxInt - dataOffset) / l.Size; n < 0 || n > most {
+		return 0, 0, fmt.Errorf("%w: %d elements of %d bytes, want 0 to %d", shm.ErrSize, n, l.Size, most)
 	}
 	return l.Size, dataOffset + n*l.Size, nil
 }
 
-// fill makes mem, whose rest is zero, an array.
-func fill(mem []byte, elem, n int) {
+// fillHeader makes of mem an array of n zero elements, except for its lock.
+func fillHeader(mem []byte, elem, n int) {
 	h := view.At[header](mem, 0)
 	h.format.Store(format)
 	h.size.Store(uint64(elem))
@@ -80,32 +81,33 @@ func (c *core[T]) Use(o *object.Object) error {
 	mem := o.Bytes()
 	h := view.At[header](mem, 0)
 	if f := h.format.Load(); f != format {
-		return fmt.Errorf("array of format %d: %w", f, shm.ErrVersion)
+		return fmt.Errorf("%w: the array has format %d, this program knows %d", shm.ErrVersion, f, format)
 	}
-	n := h.length.Load() // once: it may change, being anybody's
+	n := h.length.Load() // only once: a faulty process may write to it at any time
 	if size := h.size.Load(); size != uint64(l.Size) || n > uint64((len(mem)-dataOffset)/l.Size) {
-		return fmt.Errorf("array of %d elements of %d bytes in %d bytes: %w", n, size, len(mem), shm.ErrCorrupt)
+		return fmt.Errorf("%w: %d elements of %d bytes in %d bytes of memory", shm.ErrCorrupt, n, size, len(mem))
 	}
 	c.elements = view.Slice[T](mem, dataOffset, int(n))
 	guard, err := lock.OpenGuard(o, guardOffset)
-	if err != nil {
-		return fmt.Errorf("array: %w", err)
+	if err == nil && guard != nil {
+		c.guard = guard.Lock().(*psync.Lock)
 	}
-	if guard != nil {
-		c.lock = guard.Lock().(*psync.Lock)
-	}
-	return nil
+	return err
 }
 
-// check ends a method that used the memory.
-func (c *core[T]) check(method string) {
-	if c.Closed.Load() {
-		panic(closed(method))
-	}
+// lock and offset are the Lock and Offset methods of Array and Bytes, whose name op has.
+func (c *core[T]) lock(op string) *psync.Lock {
+	c.Check(op)
+	return c.guard
 }
 
-// guarding returns the lock, nil if there is none.
-func (c *core[T]) guarding() *psync.Lock { return c.lock }
+func (c *core[T]) offset(op string) int {
+	c.Check(op)
+	return c.Object().Offset() + dataOffset
+}
 
-// offset returns where in the segment the elements begin.
-func (c *core[T]) offset() int { return c.Object().Offset() + dataOffset }
+// slice returns the elements for the method op, which does not access them.
+func (c *core[T]) slice(op string) []T {
+	c.Check(op)
+	return c.elements
+}

@@ -38,8 +38,7 @@ var modify = proc.Register("modify", func(ctx context.Context, d shared) (int, e
 	return 0, d.S.Set(strings.ToUpper(d.S.String()))
 })
 
-// The program of conformance row V08: a child changes what its parent shares,
-// under one lock.
+// A child changes two values, a byte string and an array of its parent under one lock.
 func Example_pointV08() {
 	// TestMain has called proc.Init.
 	ctx := context.Background()

@@ -16,11 +16,11 @@ func TestMain(m *testing.M) {
 	os.Exit(Main(m))
 }
 
-const room = 1 << 20 // of the tests' segments
+const room = 1 << 20 // the size of the tests' segments in bytes
 
 func onBoth(t *testing.T, f func(t *testing.T, seg *shm.Segment)) { OnBoth(t, room, f) }
 
-// A job is what a child is given.
+// A job is the argument of a child.
 type job struct {
 	Array *array.Array[int32]
 	Text  *array.Bytes

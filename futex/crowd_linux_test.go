@@ -24,7 +24,7 @@ func (k ticket) Pass(woken, done bool) {
 	}
 }
 
-// More goroutines wait, at several words, than may sleep themselves.
+// More goroutines wait on several words than may each sleep on a thread of their own.
 func TestCrowd(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		const perGate, rounds = 60, 5

@@ -1,11 +1,11 @@
 package futex
 
-// WithoutWaitv makes the package believe that futex_waitv is not there, and
-// returns what undoes that.
+// WithoutWaitv makes the package work as if the kernel had no futex_waitv, and returns a function
+// that undoes that.
 func WithoutWaitv() (undo func()) {
 	withoutWaitv.Store(true)
 	return func() { withoutWaitv.Store(false) }
 }
 
-// HasWaitv tells whether futex_waitv is used.
+// HasWaitv reports whether futex_waitv is used.
 func HasWaitv() bool { return hasWaitv() }

@@ -1,8 +1,8 @@
-// Package futex waits and wakes on 32-bit words in memory that processes
-// share: the kernel's futexes, without the PRIVATE flag, with contexts.
+// Package futex blocks on 32-bit words in memory that processes share, and wakes the waiters. It is
+// a thin layer over the kernel's futexes (without FUTEX_PRIVATE_FLAG) which adds contexts.
 //
-// A word is any *atomic.Uint32 that lies in shared mapped memory, or on the
-// heap if only one process uses it; never on a stack. The usual use is
+// A word is any *atomic.Uint32 in memory that is mapped shared, or on the heap if only one process
+// uses it. It must not lie on a stack. A waiter usually does
 //
 //	for {
 //		v := word.Load()
@@ -14,16 +14,23 @@
 //		}
 //	}
 //
-// and on the other side a change of the word, then Wake. A goroutine that
-// sleeps here holds an OS thread.
+// and another goroutine or process changes the word and then calls Wake. If the word changes before
+// the waiter sleeps, Wait returns at once, so no wakeup is lost. All functions may be called
+// concurrently. A change of the word by an atomic operation synchronizes as package sync/atomic
+// says; Wake adds nothing to that.
 //
-// Cancellation wakes only the waiter whose context ended. A waiter that is
-// cancelled may have been counted by a Wake: if it leaves, it should wake
-// another in its place.
+// Each goroutine that blocks here occupies an OS thread.
+//
+// The end of a context wakes only the waiter that has this context. A Wake may have counted that
+// waiter among those that it woke. A waiter that gives up should therefore wake another one in its
+// place.
+//
+// All errors are wrapped: compare them by errors.Is.
 package futex
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"runtime"
 	"sync"
@@ -33,67 +40,74 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
-// All, as Wake's n, wakes everyone.
+// All is the n with which Wake wakes all waiters.
 const All = math.MaxInt32
 
-// MaxWords is the number of words that WaitAny takes.
+// MaxWords is the largest number of words for WaitAny and WaitAnyFor.
 const MaxWords = sys.MaxWaitv - 1
 
-// A Word is one word to wait on and the value that it had.
+// A Word is a word to wait on, and the value that the caller has read from it.
 type Word struct {
 	Addr *atomic.Uint32
 	Val  uint32
 }
 
-// Wait blocks while *addr is val, until it is woken, or ctx ends. It returns
-// nil when it was woken, when the word had another value at once, and also for
-// no reason: the caller looks again. It returns ctx's error only if the word
-// still had the value.
+// Wait blocks while *addr is val, until a Wake wakes it or ctx is done. It returns nil if it was
+// woken, or if *addr is not val. It may also return nil for no reason (a spurious wakeup), so the
+// caller checks the word again. It returns ctx's error if ctx is done and *addr is still val.
 func Wait(ctx context.Context, addr *atomic.Uint32, val uint32) error {
 	_, err := waitAny(ctx, []Word{{addr, val}}, 0)
-	return err
+	return failed("Wait", err)
 }
 
-// WaitAny blocks while every word has its value, until one of them is woken,
-// or ctx ends. It returns the index of a word whose value has changed, or -1
-// if none has: it may have been woken all the same, and the caller looks
-// again. Like Wait it prefers a change to ctx's error. It takes at most
-// MaxWords words.
+// WaitAny blocks while every word has its value, until a Wake wakes it through one of the words or
+// ctx is done. It returns the index of the first word whose value has changed. It returns -1 and
+// nil if none has changed, because it was woken without a change or for no reason. It returns ctx's
+// error if ctx is done and no word has changed. It panics unless it gets 1 to MaxWords words.
 //
-// Without futex_waitv (before Linux 5.16, and in some sandboxes) it waits on
-// the first word alone and looks at the others from time to time: after 1 ms at
-// first, later every 32 ms.
+// Where the kernel has no futex_waitv (before Linux 5.16, and in some sandboxes), WaitAny sleeps on
+// the first word and polls the others, at intervals that grow from 1 ms to 32 ms.
 func WaitAny(ctx context.Context, words ...Word) (int, error) {
-	return waitAny(ctx, words, 0)
+	i, err := waitAny(ctx, words, 0)
+	return i, failed("WaitAny", err)
 }
 
-// WaitAnyFor is WaitAny that also returns -1 and nil when d has passed, if d
-// is positive.
+// WaitAnyFor is WaitAny with a time limit: it returns -1 and nil after d, if d is positive. It
+// returns ctx's error unwrapped, since it is meant for packages that name their own operations.
 func WaitAnyFor(ctx context.Context, d time.Duration, words ...Word) (int, error) {
 	return waitAny(ctx, words, d)
 }
 
-// Wake wakes up to n of those who wait on addr, All for everyone, and returns
-// how many it woke. That number proves nothing about who will act: a woken
-// process may be killed, or its context may have ended.
+// Wake wakes up to n goroutines, in whatever process, that wait on addr. It returns how many it has
+// woken. That does not say how many will act on it: a woken process may be killed, and a woken
+// waiter's context may be done. Wake does not block.
 func Wake(addr *atomic.Uint32, n int) (int, error) {
-	return sys.FutexWake(addr, n, false)
+	woken, err := sys.FutexWake(addr, n, false)
+	return woken, failed("Wake", err)
 }
 
-// The slices of a wait that can't watch all of its words at once.
+func failed(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("futex: %s: %w", op, err)
+}
+
+// How long a wait without futex_waitv sleeps between two looks at all of its words, at first and at
+// most.
 const (
 	firstSlice = time.Millisecond
 	lastSlice  = 32 * time.Millisecond
 )
 
-// withoutWaitv is set by tests.
+// withoutWaitv makes hasWaitv return false, for tests.
 var withoutWaitv atomic.Bool
 
 func hasWaitv() bool { return sys.HasFutexWaitv() && !withoutWaitv.Load() }
 
 func waitAny(ctx context.Context, words []Word, limit time.Duration) (int, error) {
 	if len(words) == 0 || len(words) > MaxWords {
-		panic("futex: WaitAny takes 1 to 127 words")
+		panic(fmt.Sprintf("futex: WaitAny of %d words: want 1 to %d", len(words), MaxWords))
 	}
 	if i := changed(words); i >= 0 {
 		return i, nil
@@ -109,6 +123,7 @@ func waitAny(ctx context.Context, words []Word, limit time.Duration) (int, error
 	return -1, ctx.Err()
 }
 
+// changed returns the index of the first word whose value has changed, -1 if none has.
 func changed(words []Word) int {
 	for i, w := range words {
 		if w.Addr.Load() != w.Val {
@@ -118,6 +133,8 @@ func changed(words []Word) int {
 	return -1
 }
 
+// sleep makes one sleep on the words. It returns early for no reason, and only errors of the
+// kernel.
 func sleep(ctx context.Context, words []Word, limit time.Duration) error {
 	if len(words) == 1 && ctx.Done() == nil {
 		return sys.FutexWait(words[0].Addr, words[0].Val, limit)
@@ -138,7 +155,8 @@ func sleep(ctx context.Context, words []Word, limit time.Duration) error {
 	return err
 }
 
-// A sleeper holds the arguments of one futex_waitv off the stack.
+// A sleeper has the arguments of one futex_waitv. Sleepers are pooled because they are too large
+// for the stack of each waiter.
 type sleeper struct {
 	cancelled *atomic.Uint32
 	words     [sys.MaxWaitv]sys.FutexWord
@@ -146,7 +164,8 @@ type sleeper struct {
 
 var sleepers = sync.Pool{New: func() any { return new(sleeper) }}
 
-// cancel returns the function that wakes this sleep and no later one.
+// cancel returns a function that wakes this sleep. If the function is called after the sleep has
+// ended, it does not wake a later sleep of s.
 func (s *sleeper) cancel() func() {
 	word := s.cancelled
 	return func() {
@@ -176,6 +195,7 @@ func (s *sleeper) sleep(words []Word, limit time.Duration) error {
 	return err
 }
 
+// sleepInSlices is sleep without futex_waitv.
 func sleepInSlices(ctx context.Context, words []Word, limit time.Duration) error {
 	begin := time.Now()
 	for slice := firstSlice; ; slice = min(2*slice, lastSlice) {

@@ -15,7 +15,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// eachWay runs a test with futex_waitv and without.
+// eachWay runs a test with futex_waitv and without it.
 func eachWay(t *testing.T, f func(t *testing.T)) {
 	t.Run("waitv", func(t *testing.T) {
 		if !futex.HasWaitv() {
@@ -65,7 +65,7 @@ func TestWakeNobody(t *testing.T) {
 	}
 }
 
-// Waiters loop, as the package's documentation says.
+// waitUntil waits in a loop, as the package comment shows.
 func waitUntil(ctx context.Context, w *atomic.Uint32, want uint32) error {
 	for {
 		v := w.Load()
@@ -106,7 +106,7 @@ func TestWakeGoroutines(t *testing.T) {
 	})
 }
 
-// Wake(1) wakes one.
+// Wake of one wakes one waiter.
 func TestWakeOne(t *testing.T) {
 	w := new(atomic.Uint32)
 	const n = 3
@@ -190,7 +190,7 @@ func TestWaitAnyFor(t *testing.T) {
 	})
 }
 
-// An ended context: a change is still found, and nothing is waited for.
+// With a context that is done, a wait finds a change of the word and does not block.
 func TestEndedContext(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		cancelled, cancel := context.WithCancel(t.Context())
@@ -231,14 +231,14 @@ func TestDeadlineDuringWait(t *testing.T) {
 	})
 }
 
-// Cancellation reaches only the waiter whose context ended.
+// Cancellation wakes only the waiter whose context is done.
 func TestCancelOne(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		w := new(atomic.Uint32)
 		const n = 4
 		var done [n]chan error
 		var cancel [n]context.CancelFunc
-		var returns atomic.Int32 // of Wait, for whatever reason
+		var returns atomic.Int32 // how often Wait has returned
 		for i := range n {
 			var ctx context.Context
 			ctx, cancel[i] = context.WithCancel(within(t))
@@ -289,7 +289,7 @@ func TestCancelOne(t *testing.T) {
 	})
 }
 
-// A cancellation that comes just when the wait ends wakes no later wait.
+// A cancellation at the moment when a wait ends does not wake a later wait.
 func TestLateCancel(t *testing.T) {
 	w := new(atomic.Uint32)
 	for range 2000 {
@@ -308,15 +308,15 @@ func TestLateCancel(t *testing.T) {
 		}
 		<-stored
 		w.Store(0)
-		// What is left of the cancellation would hit this one.
+		// A late cancellation of the wait before would end this one.
 		if i, err := futex.WaitAnyFor(within(t), time.Nanosecond, futex.Word{Addr: w, Val: 0}); i != -1 || err != nil {
 			t.Fatalf("the next wait: %d, %v", i, err)
 		}
 	}
 }
 
-// turns passes a ball: the word counts the strokes, and who has the parity
-// plays the next.
+// turns plays ball with another player. The word counts the strokes; the player whose number is the
+// word's parity makes the next one.
 func turns(ctx context.Context, w *atomic.Uint32, mine uint32, n uint32) error {
 	for {
 		v := w.Load()
@@ -354,7 +354,7 @@ var play = proc.Register("play", func(ctx context.Context, r rally) (struct{}, e
 	if err := turns(ctx, r.Words.at(0), 1, r.Strokes); err != nil || !r.Signals {
 		return struct{}{}, err
 	}
-	return struct{}{}, waitUntil(ctx, r.Words.at(1), 2) // no more signals come
+	return struct{}{}, waitUntil(ctx, r.Words.at(1), 2) // the parent sends no more signals
 })
 
 func startPlay(t *testing.T, r rally) *proc.Call[struct{}] {
@@ -407,7 +407,7 @@ func TestProcesses(t *testing.T) {
 	})
 }
 
-// Signals that interrupt the sleep end no wait.
+// A signal that interrupts the sleep does not end the wait.
 func TestSignals(t *testing.T) {
 	t.Run("another process", func(t *testing.T) {
 		const n = 500
@@ -470,7 +470,7 @@ func TestSignals(t *testing.T) {
 	})
 }
 
-// hammer: many tickets, many waiters on several words; none is lost.
+// Many waiters wait on two words each while both are changed often. No wakeup is lost.
 func TestHammer(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		const waiters, rounds = 8, 300

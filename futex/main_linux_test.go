@@ -45,8 +45,8 @@ func await[T any](t testing.TB, c <-chan T, what string) T {
 	}
 }
 
-// awaitSleeper waits until somebody sleeps on word, by waking it: a wait may
-// return for no reason.
+// awaitSleeper waits until n goroutines have slept on word. It finds them by waking them, to which
+// they must be indifferent.
 func awaitSleeper(t testing.TB, word *atomic.Uint32, n int) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); n > 0; {
@@ -56,7 +56,7 @@ func awaitSleeper(t testing.TB, word *atomic.Uint32, n int) {
 		}
 		n -= woken
 		if time.Now().After(deadline) {
-			t.Fatal("stuck: nobody sleeps")
+			t.Fatal("stuck: too few waiters sleep")
 		}
 		time.Sleep(100 * time.Microsecond)
 	}

@@ -1,9 +1,6 @@
 package proc
 
-import (
-	"context"
-	"fmt"
-)
+import "context"
 
 // A Call is a process that will give a result.
 type Call[Out any] struct{ *Process }
@@ -17,11 +14,11 @@ func (c *Call[Out]) Result(ctx context.Context) (Out, error) {
 		return none, err
 	}
 	if !c.outcome.returned {
-		return none, fmt.Errorf("%w: %s", ErrNoResult, c.name)
+		return none, failed("Result", c.name, ErrNoResult)
 	}
 	out, err := decode[Out](c.outcome.result)
 	if err != nil {
-		return none, fmt.Errorf("proc: %s: result: %w", c.name, err)
+		return none, failed("Result", c.name, err)
 	}
 	return out, nil
 }

@@ -9,23 +9,40 @@ import (
 	"os"
 	"runtime/debug"
 	"sync/atomic"
+	"syscall"
+
+	"github.com/seed-2e7ecdea/mp/internal/crash"
+	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
-// initCalled: this program calls Init, so that its children can.
+// initCalled is true once this program has called Init: then its children do, too.
 var initCalled atomic.Bool
 
-// self is who this process is, in a child. It is set before the task runs.
+// self is this process's part in the tree of processes, in a child. It is set
+// before the task runs.
 var self struct{ name, identity string }
 
+// deathSignal is the signal that this process gets when the thread that started it
+// ends. It is read on the main thread.
+var deathSignal = sys.DeathSignal()
+
+// deathOfChild is the deathSignal of a child.
+const deathOfChild = syscall.SIGKILL
+
 // Init must be the first thing that main does, and TestMain. In a child, it runs
-// the task and does not return. In any other process it only notes that it was
-// called; without it Start fails with ErrNoInit and starts nothing.
+// the task and does not return. In any other process it returns at once; without it
+// Start fails with ErrNoInit and starts nothing.
 //
-// A process is a child if its parent says so, which Init asks: nothing in its environment or among its
-// descriptors makes it one.
+// A process is a child if its parent is a process of this package that has started
+// it and listens. Neither its environment nor its files say so: what packages do
+// before main, and the programs that they start, get nothing that is the child's.
+// The child must be in the network namespace and the PID namespace of its parent
+// when it calls Init, and have /proc if its parent has.
 func Init() {
-	initCalled.Store(true)
-	if h := inherit(); h != nil {
+	if initCalled.Swap(true) {
+		return
+	}
+	if h := connect(); h != nil {
 		os.Exit(h.run())
 	}
 }
@@ -42,68 +59,57 @@ type heritage struct {
 	err     error // why it did not get all
 }
 
-// run is what a child does; the result is its exit code.
+// run reads the request and runs the task. It returns the exit code.
 func (h *heritage) run() int {
-	if err := h.tell(frameHello, nil); err != nil {
-		return 1 // the parent is dead
+	if h.err != nil {
+		// Where the request begins is unknown.
+		return h.fail(fmt.Errorf("receive the files from the parent: %w", h.err))
 	}
 	in := bufio.NewReader(h.control)
-	task, name, identity, input, err := readRequest(in)
+	request, err := readRequest(in)
 	if err != nil {
 		return 1 // the parent is dead
 	}
-	self.name, self.identity = name, identity
+	self.name, self.identity = request.name, request.identity
 
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
 		// The parent says nothing more and holds the socket open while it
-		// lives. The kernel kills this process with it, too, but not if the
-		// parent died before that was set up.
+		// lives. The kernel kills this process with it, too, unless the program
+		// has changed that.
 		_, _ = io.Copy(io.Discard, in)
 		cancel()
 		os.Exit(1)
 	}()
 
+	if crash.Enabled {
+		crash.At(crash.InitReceived)
+	}
 	if err := h.prepare(); err != nil {
 		return h.fail(err)
 	}
-	run := findTask(task)
+	if crash.Enabled {
+		crash.At(crash.InitAdopted)
+	}
+	run := findTask(request.task)
 	if run == nil {
-		return h.fail(fmt.Errorf("%w: %q", ErrUnknownTask, task))
+		return h.fail(fmt.Errorf("task %q: %w", request.task, ErrUnknownTask))
 	}
-	return h.call(ctx, run, input)
+	return h.call(ctx, run, request.input)
 }
 
-func readRequest(r io.Reader) (task, name, identity string, input []byte, err error) {
-	var payload [4][]byte
-	for i, want := range []byte{frameTask, frameName, frameIdentity, frameInput} {
-		kind, p, err := readFrame(r)
-		if err != nil {
-			return "", "", "", nil, err
-		}
-		if kind != want {
-			return "", "", "", nil, fmt.Errorf("proc: frame %q instead of %q", kind, want)
-		}
-		payload[i] = p
-	}
-	return string(payload[0]), string(payload[1]), string(payload[2]), payload[3], nil
-}
-
-// prepare makes ready what the task relies on.
+// prepare sets the crash output and attaches this process to the segments of the input.
 func (h *heritage) prepare() error {
-	if h.err != nil {
-		return fmt.Errorf("proc: files from the parent: %w", h.err)
-	}
 	if err := debug.SetCrashOutput(h.crash, debug.CrashOptions{}); err != nil {
-		return fmt.Errorf("proc: crash output: %w", err)
+		return fmt.Errorf("crash output: %w", err)
 	}
 	h.crash.Close() // the runtime has its own
 	return adoptAll(h.grants)
 }
 
-// call runs the task and tells the parent what came of it. A panic goes on after
-// that, so that it is printed, and ends the process, as in any Go program.
+// call runs the task and sends the parent its result, error or panic. It then panics
+// again, so that the runtime prints the panic and ends the process, as in any Go program.
 func (h *heritage) call(ctx context.Context, run runner, input []byte) (code int) {
 	finished := false
 	defer func() {
@@ -112,10 +118,10 @@ func (h *heritage) call(ctx context.Context, run runner, input []byte) (code int
 		}
 		v := recover()
 		if v == nil {
-			os.Exit(h.fail(errors.New("proc: task called runtime.Goexit")))
+			os.Exit(h.fail(errors.New("task called runtime.Goexit")))
 		}
 		if text, err := encodePanic(v, debug.Stack()); err == nil {
-			_ = h.tell(framePanic, text) // the parent is dead: so are we
+			_ = h.tell(framePanic, text) // an error means that the parent is dead, and this process about to be
 		}
 		panic(v)
 	}()
@@ -129,15 +135,15 @@ func (h *heritage) call(ctx context.Context, run runner, input []byte) (code int
 	return code
 }
 
-// fail tells the parent the task's error and returns the exit code for it.
+// fail sends the parent the task's error and returns the exit code for it.
 func (h *heritage) fail(err error) int {
 	if text, err := encodeError(err); err == nil {
-		_ = h.tell(frameError, text) // the parent is dead: so are we
+		_ = h.tell(frameError, text) // an error means that the parent is dead, and this process about to be
 	}
 	return 1
 }
 
-// tell sends one frame, a small one by a single system call.
+// tell sends one frame. It sends a small one by a single system call.
 func (h *heritage) tell(kind byte, payload []byte) error {
 	w := bufio.NewWriter(h.control)
 	if err := writeFrame(w, kind, payload); err != nil {

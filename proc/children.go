@@ -14,8 +14,8 @@ var children struct {
 }
 
 // Children yields the children of this process that were started and have not
-// ended, oldest first, as they are when the loop begins. Nothing needs to be
-// called for a child that has ended to be gone: no zombie is left.
+// ended, oldest first, as they are when the loop begins. A child that has ended is
+// reaped without a call: no zombie is left.
 func Children() iter.Seq[*Process] {
 	return func(yield func(*Process) bool) {
 		children.mu.Lock()

@@ -22,11 +22,8 @@
 //	func main() {
 //		proc.Init()
 //		ctx := context.Background()
-//		p, err := square.New(7, nil)
+//		p, err := square.Start(ctx, 7, nil)
 //		if err != nil {
-//			log.Fatal(err)
-//		}
-//		if err := p.Start(ctx); err != nil {
 //			log.Fatal(err)
 //		}
 //		answer, err := p.Result(ctx)
@@ -36,19 +33,27 @@
 //		fmt.Println(answer)
 //	}
 //
-// A child is the same executable, run again; Init in its main function runs the
-// task instead of the rest of main. Until there it does what the parent did: it
-// initialises packages. It shares no variables with its parent.
+// A child is the same executable, run again. It initializes its packages, as the parent
+// did, and Init in its main function runs the task instead of the rest of main. It shares no
+// variables with its parent.
+//
+// # What a child inherits
+//
+// A child inherits the environment, the working directory and three standard files: see
+// Options. It inherits no other descriptor, not even one without the close-on-exec mark (in
+// Linux before 5.9, or where a seccomp filter forbids close_range, it does inherit those).
+// Init gets everything else from the parent over a Unix socket: programs that the child's
+// packages start before that get nothing of the child's. Parent and child must be in the same
+// network namespace and PID namespace when the child calls Init.
 //
 // # How processes end
 //
 // A task that returns ends its process with exit code 0, or 1 if it returned an
-// error; a panic in any goroutine ends it with 2. Join tells the parent which it
-// was: the error, the panic with its stack, the exit code or the signal.
+// error. A panic in any goroutine ends the process with 2. Join returns the error, the panic
+// with its stack, the exit code or the signal.
 //
-// Children die with their parent, and with them theirs. The kernel kills them when
-// the parent has ended, however it did, SIGKILL included. Join the children whose
-// work matters before main returns.
+// When a process ends, by SIGKILL or otherwise, the kernel kills its children, and so their
+// children. Join the children whose work matters before main returns.
 //
 // The package works on Linux. Elsewhere Start fails with errors.ErrUnsupported.
 package proc

@@ -24,7 +24,7 @@ func grantAll(seen []sighting) (grants, error) {
 		if attached[id] == nil {
 			seg, ok := object.Find(id)
 			if !ok && s.object {
-				return nil, fmt.Errorf("a %v of the input: %w", s.handle.Kind, os.ErrClosed)
+				return nil, fmt.Errorf("a %v of the input was closed after New: %w", s.handle.Kind, os.ErrClosed)
 			}
 			if !ok {
 				continue
@@ -78,10 +78,10 @@ func (g grants) started(pid int) {
 	}
 }
 
-// close closes this process's descriptors of the parties, which are the child's.
-func (g grants) close() {
+// release says that the child has the files.
+func (g grants) release() {
 	for _, one := range g {
-		one.File().Close()
+		_ = one.Release() // the descriptor is gone even if closing it fails
 	}
 }
 
@@ -99,7 +99,7 @@ func (g grants) cancel() error {
 func adoptAll(files []*os.File) error {
 	for _, f := range files {
 		if _, err := object.Adopt(f); err != nil {
-			return fmt.Errorf("proc: segment of the input: %w", err)
+			return fmt.Errorf("segment of the input: %w", err)
 		}
 	}
 	return nil

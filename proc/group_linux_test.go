@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -45,6 +46,14 @@ func leftAlive(t *testing.T) {
 	t.Helper()
 	for p := range proc.Children() {
 		t.Errorf("%s is alive", p.Name())
+	}
+}
+
+// eventuallyNone waits until no child is left.
+func eventuallyNone(t *testing.T) {
+	t.Helper()
+	for p := range proc.Children() {
+		await(t, p)
 	}
 }
 
@@ -119,6 +128,43 @@ func TestGroup(t *testing.T) {
 		if err := g.Wait(); !errors.Is(err, context.Canceled) {
 			t.Errorf("Wait returned %v, want context.Canceled", err)
 		}
+		leftAlive(t)
+	})
+	t.Run("context after the end", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(within(t))
+		g := proc.NewGroup(ctx)
+		p := nothing.With(struct{}{})
+		g.Go(p)
+		eventuallyNone(t)
+		cancel()
+		for range 2 {
+			if err := g.Wait(); err != nil {
+				t.Errorf("Wait after all have ended well: %v", err)
+			}
+		}
+		g.Go(p)
+		if err := g.Wait(); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("Wait after a late Go: %v, want ErrClosed", err)
+		}
+	})
+	t.Run("Go when the context is done", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(within(t))
+		cancel()
+		g := proc.NewGroup(ctx)
+		g.Go(nothing.With(struct{}{}))
+		if err := g.Wait(); !errors.Is(err, context.Canceled) {
+			t.Errorf("Wait returned %v, want context.Canceled", err)
+		}
+	})
+	t.Run("Go and Wait at once", func(t *testing.T) {
+		g := proc.NewGroup(within(t))
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() { g.Go(nothing.With(struct{}{})) })
+		}
+		all.Go(func() { _ = g.Wait() })
+		all.Wait()
+		_ = g.Wait() // a Go may have been too late
 		leftAlive(t)
 	})
 	t.Run("a failed start", func(t *testing.T) {

@@ -1,40 +1,75 @@
 package proc
 
 import (
-	"bufio"
+	"fmt"
 	"os"
+	"syscall"
 
+	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
 // A link is a running child and what connects this process to it.
 type link struct {
 	*sys.Child
-	crash    *os.File // where the child's Go runtime writes the text of a crash
-	granted  grants
-	reported chan struct{} // closed when the child has reported, and control is set
-	control  *os.File
+	request request
+	granted grants
+	crash   *os.File // where the child's Go runtime writes the text of a crash
+
+	control    *os.File    // once the child has connected; meeting.mu guards it until then
+	handedOver bool        // the child has its files; set before said
+	said       chan report // from converse: one, if the child has connected
 }
 
-// A request is what a child is to do.
-type request struct {
-	task, name, identity string
-	input                []byte
+// converse hands the child all that is its own, and listens to it until it ends.
+func (l *link) converse() {
+	if err := l.handOver(); err != nil {
+		var r report
+		if !sys.IsGone(err) {
+			r.err = failed("Join", l.request.name, fmt.Errorf("it was killed, since it could not be sent its files: %w", err))
+		}
+		_ = l.Signal(syscall.SIGKILL) // it waits for the files
+		l.said <- r
+		return
+	}
+	name := l.request.name
+	go func() {
+		// An error means that the child ends without reading all: supervise sees that.
+		_ = l.request.send(l.control)
+		l.request = request{} // the input may be large
+	}()
+	l.said <- readReport(l.control, name)
 }
 
-// handOver gives the child, which has reported, its files.
+// handOver sends the child its files, and closes this process's descriptors of its parties.
 func (l *link) handOver() error {
-	defer l.granted.close()
-	return sys.SendFiles(l.control, append([]*os.File{l.crash}, l.granted.files()...)...)
+	if crash.Enabled {
+		crash.At(crash.StartAccepted)
+	}
+	files := append([]*os.File{l.crash}, l.granted.files()...)
+	if err := sys.SendFiles(l.control, files...); err != nil {
+		return err
+	}
+	if crash.Enabled {
+		crash.At(crash.StartSent)
+	}
+	l.handedOver = true
+	l.granted.release()
+	if crash.Enabled {
+		crash.At(crash.StartReleased)
+	}
+	return nil
 }
 
-// send tells the child what to run. A child that ends before it has read all is
-// nothing to report here: supervise sees it.
-func (l *link) send(r request) {
-	w := bufio.NewWriter(l.control)
-	_ = writeFrame(w, frameTask, []byte(r.task))
-	_ = writeFrame(w, frameName, []byte(r.name))
-	_ = writeFrame(w, frameIdentity, []byte(r.identity))
-	_ = writeFrame(w, frameInput, r.input)
-	_ = w.Flush()
+// close gives back what this process holds for a child that has ended, or was not started.
+func (l *link) close() {
+	if !l.handedOver {
+		_ = l.granted.cancel() // the parties are dead, even if closing their files fails
+	}
+	if l.crash != nil {
+		l.crash.Close()
+	}
+	if l.control != nil {
+		l.control.Close()
+	}
 }

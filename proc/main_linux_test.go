@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"runtime"
 	"syscall"
@@ -43,6 +45,24 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	case "hang early":
 		time.Sleep(time.Hour)
+	case "start without init":
+		os.Exit(printStart(proc.ErrNoInit))
+	case "start without proc":
+		proc.Init()
+		os.Exit(printStart(fs.ErrNotExist))
+	case "few files":
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 20, Max: 20}); err != nil {
+			panic(err)
+		}
+	case "exec":
+		os.Setenv(modeEnv, "")
+		panic(syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
+	case "close stdout":
+		os.Exit(mainClosingStdout())
+	case "plain when read":
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		fmt.Println("asks")
+		fallthrough
 	case "plain":
 		proc.Init()
 		fmt.Printf("plain %q", proc.Self())

@@ -3,13 +3,15 @@ package proc
 import (
 	"fmt"
 	"os"
+	"strings"
+	"syscall"
 )
 
 // Options of a process. The zero value and nil are the defaults.
 type Options struct {
-	// Name is for people: several processes may have the same. The default is
-	// the task's name with a number ("greet-1", and "greet-1:2" for the second
-	// child of the first).
+	// Name is used in errors and by Self. Several processes may have the same. The
+	// default is the task's name with a number: "greet-1", and "greet-1:2" for the
+	// second child of that process.
 	Name string
 
 	// Env ("KEY=value") is added to the environment of this process, which the
@@ -19,16 +21,27 @@ type Options struct {
 	// Dir is the child's working directory. The default is this process's.
 	Dir string
 
-	// Stdin, Stdout and Stderr are the child's. The defaults are /dev/null,
-	// os.Stdout and os.Stderr; /dev/null also in place of these if this process has closed them. They may be
-	// closed as soon as Start has returned. If one of them is closed before, Start fails with os.ErrClosed.
+	// Stdin, Stdout and Stderr are the child's standard files. The defaults are
+	// /dev/null, os.Stdout and os.Stderr, or /dev/null if this process has closed
+	// these. The files may be closed as soon as Start has returned. If one of them
+	// was closed before, Start fails with os.ErrClosed.
 	Stdin, Stdout, Stderr *os.File
 }
 
-// A standard is a child's standard files.
+// check returns an error if the kernel could not take the options.
+func (o *Options) check() error {
+	for i, kv := range o.Env {
+		if strings.IndexByte(kv, 0) >= 0 {
+			return fmt.Errorf("Options.Env[%d] has a zero byte: %w", i, syscall.EINVAL)
+		}
+	}
+	return nil
+}
+
+// standard is a child's standard files.
 type standard struct {
 	standard [3]*os.File
-	null     *os.File
+	null     *os.File // to be closed after the start
 }
 
 // files returns the standard files of a child.

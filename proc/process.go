@@ -2,16 +2,15 @@ package proc
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"syscall"
 
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
-// A Process is a child of this process, which runs one task once. Task.New makes
-// it. All methods may be called by any number of goroutines at once. What it
-// uses is given back when it ends, whether or not anyone calls Join or Close.
+// A Process is a child of this process that runs one task once. Task.New makes it.
+// Any number of goroutines may call its methods at once. When the process has ended,
+// its resources are freed, even if the program calls neither Join nor Close.
 type Process struct {
 	name     string
 	task     string
@@ -44,12 +43,12 @@ type outcome struct {
 	returned bool // there is a result
 }
 
-// Name returns the name given in Options or one made from the task's.
+// Name returns the name given in Options, or the default that Options.Name describes.
 func (p *Process) Name() string { return p.name }
 
-// PID returns the process id, or 0 before the process was started. The kernel may
-// give the id to another process once this one has ended; the methods of Process
-// never take that for this one.
+// PID returns the process id, or 0 if the process has not been started. When the
+// process has ended, the kernel may give the id to another one. The methods of Process
+// never signal that other process.
 func (p *Process) PID() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -79,10 +78,11 @@ func (p *Process) ended() bool {
 	}
 }
 
-// ExitCode returns the exit code, or -N if signal N ended the process, and
-// whether it has ended. A panic gives 2, as it does in any Go program; so do
-// SIGQUIT, SIGABRT and SIGSEGV, which the Go runtime catches. The code is 255 if
-// it is unknown, because this program ignores SIGCHLD or another part of it has reaped the child.
+// ExitCode returns the exit code, or -N if signal N ended the process, and reports
+// whether the process has ended. A panic gives 2, as it does in any Go program. So do
+// SIGQUIT, SIGABRT and SIGSEGV, which the Go runtime handles. The code is 255 if it is
+// unknown, because this program ignores SIGCHLD or another part of it has reaped the
+// child. A result that arrived counts even then.
 func (p *Process) ExitCode() (code int, exited bool) {
 	if !p.ended() {
 		return 0, false
@@ -90,19 +90,22 @@ func (p *Process) ExitCode() (code int, exited bool) {
 	return p.outcome.code, true
 }
 
-// Join waits until the process has ended or ctx is done. It returns nil if the
-// process ended with exit code 0, otherwise
+// Join waits until the process has ended or ctx is done. It returns nil if the process
+// ended with exit code 0, or with an unknown exit code after its task had returned.
+// Otherwise it returns
 //
 //   - *RemoteError, if the task returned an error (exit code 1),
 //   - *PanicError, if the task or another goroutine panicked (exit code 2),
 //   - *ExitError, if it ended by os.Exit or by a signal,
-//   - ErrNoInit, if it ended, even with exit code 0, before it was in Init,
-//   - the error of ctx, if that is done while the process runs,
+//   - ErrNoInit, if it ended with exit code 0 before it called Init,
+//   - an error that says that the exit code is unknown,
+//   - the error of ctx, if ctx is done while the process runs,
 //   - ErrNotStarted or ErrClosed.
 //
-// It may be called any number of times.
+// The end of the task happens before the return of Join. Join may be called any number
+// of times.
 func (p *Process) Join(ctx context.Context) error {
-	if err := p.check(); err != nil {
+	if err := p.check("Join"); err != nil {
 		return err
 	}
 	if p.ended() {
@@ -112,19 +115,19 @@ func (p *Process) Join(ctx context.Context) error {
 	case <-p.done:
 		return p.outcome.err
 	case <-ctx.Done():
-		return fmt.Errorf("proc: join %s: %w", p.name, ctx.Err())
+		return failed("Join", p.name, ctx.Err())
 	}
 }
 
-// check returns ErrNotStarted or ErrClosed if the process is that.
-func (p *Process) check() error {
+// check returns ErrNotStarted or ErrClosed for op if the process is not started, or closed.
+func (p *Process) check(op string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case p.closed:
-		return fmt.Errorf("%w: %s", ErrClosed, p.name)
+		return failed(op, p.name, ErrClosed)
 	case p.state != started:
-		return fmt.Errorf("%w: %s", ErrNotStarted, p.name)
+		return failed(op, p.name, ErrNotStarted)
 	}
 	return nil
 }
@@ -132,30 +135,30 @@ func (p *Process) check() error {
 // Terminate sends SIGTERM, which ends the process unless its task handles that
 // signal. It does not wait. It does nothing if the process has ended. It fails
 // with ErrNotStarted or ErrClosed.
-func (p *Process) Terminate() error { return p.signal(syscall.SIGTERM) }
+func (p *Process) Terminate() error { return p.signal("Terminate", syscall.SIGTERM) }
 
 // Kill sends SIGKILL, which ends the process. It does not wait. It does nothing
 // if the process has ended. It fails with ErrNotStarted or ErrClosed.
-func (p *Process) Kill() error { return p.signal(syscall.SIGKILL) }
+func (p *Process) Kill() error { return p.signal("Kill", syscall.SIGKILL) }
 
-func (p *Process) signal(sig syscall.Signal) error {
-	if err := p.check(); err != nil {
+func (p *Process) signal(op string, sig syscall.Signal) error {
+	if err := p.check(op); err != nil {
 		return err
 	}
 	if err := p.child.Signal(sig); err != nil {
-		return fmt.Errorf("proc: %s: %w", p.name, err)
+		return failed(op, p.name, err)
 	}
 	return nil
 }
 
-// Close says that the process will not be used any more: other methods then
-// return ErrClosed, and it can't be started. It fails with ErrRunning, and does
-// nothing, while the process runs. Closing again returns nil.
+// Close marks the process as no longer used: its other methods that return an error
+// return ErrClosed from then on. While the process runs, Close does nothing and returns
+// ErrRunning. Closing again returns nil.
 func (p *Process) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state == starting || p.state == started && !p.ended() {
-		return fmt.Errorf("%w: %s", ErrRunning, p.name)
+		return failed("Close", p.name, ErrRunning)
 	}
 	p.closed = true
 	p.input, p.seen = nil, nil

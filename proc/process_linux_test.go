@@ -91,14 +91,14 @@ func TestUnsendable(t *testing.T) {
 		name, where string
 		make        func() error
 	}{
-		{"chan", "(input).C is a chan", func() error {
+		{"chan", "(value).C is a chan", func() error {
 			_, err := echoChan.New(struct{ C chan int }{make(chan int)}, nil)
 			return err
 		}},
-		{"func", "(input) is a func", func() error { _, err := echoFunc.New(func() {}, nil); return err }},
-		{"map in itself", "(input)[self] refers to itself", func() error { _, err := echoAny.New(self, nil); return err }},
-		{"list in itself", "(input).Next.Next refers to itself", func() error { _, err := echoRecord.New(*list, nil); return err }},
-		{"slice in itself", "(input)[1] refers to itself", func() error { _, err := echoAny.New(slice, nil); return err }},
+		{"func", "(value) is a func", func() error { _, err := echoFunc.New(func() {}, nil); return err }},
+		{"map in itself", "(value)[self] refers to itself", func() error { _, err := echoAny.New(self, nil); return err }},
+		{"list in itself", "(value).Next.Next refers to itself", func() error { _, err := echoRecord.New(*list, nil); return err }},
+		{"slice in itself", "(value)[1] refers to itself", func() error { _, err := echoAny.New(slice, nil); return err }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := tt.make()
@@ -378,10 +378,10 @@ func TestError(t *testing.T) {
 		{"wrapped", "outer: inner: custom error of the test", []error{errCustom}, []error{io.EOF}},
 		{"joined", "context canceled\ncontext deadline exceeded", []error{context.Canceled, context.DeadlineExceeded}, nil},
 		{
-			"mp's", "barrier is broken\nqueue is shut down\ntoo long for the byte string\ninvalid size",
-			[]error{psync.ErrBroken, ring.ErrShutdown, array.ErrTooLong, shm.ErrSize}, []error{psync.ErrHeld},
+			"mp's", errors.Join(psync.ErrBroken, ring.ErrShutdown, array.ErrTooLarge, shm.ErrSize).Error(),
+			[]error{psync.ErrBroken, ring.ErrShutdown, array.ErrTooLarge, shm.ErrSize}, []error{psync.ErrHeld},
 		},
-		{"not mine", "proc: closed", []error{proc.ErrClosed}, []error{fs.ErrClosed}},
+		{"closed", "file already closed", []error{proc.ErrClosed, fs.ErrClosed}, []error{fs.ErrExist}},
 		{"no file", "open /nonexistent/file: no such file or directory", []error{fs.ErrNotExist, syscall.ENOENT}, []error{fs.ErrExist}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

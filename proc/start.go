@@ -2,12 +2,11 @@ package proc
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
 	"strconv"
 	"sync/atomic"
 
+	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
@@ -31,29 +30,36 @@ func newProcess(task string, input []byte, seen []sighting, options *Options) *P
 }
 
 // Start starts the process: the executable of this program, run again with the
-// arguments in os.Args. It returns as soon as the process exists. What
-// goes wrong in the child before its task runs is an error of Join. ctx bounds the
-// start only.
+// arguments in os.Args. It returns as soon as the process exists. Join reports what goes
+// wrong in the child before its task runs. ctx bounds the start only.
 //
-// The child gets nothing of this process but its environment, the standard
-// files and the memory that the input names. It is killed when this process
+// The child inherits nothing of this process but its environment and the standard
+// files. In Init it gets the memory that the input names. It is killed when this process
 // ends, however that happens.
 //
-// It fails with ErrNoInit, ErrAlreadyStarted, ErrClosed, the error of ctx, an
-// error of the kernel, os.ErrClosed or fs.ErrNotExist if an object of the input
-// has been closed or removed since New, or shm.ErrParties. Nothing was started
-// then, and apart from ErrAlreadyStarted and ErrClosed it may be tried again. On systems other than Linux it fails with
-// errors.ErrUnsupported.
+// If Start fails it has started nothing. It returns
+//
+//   - ErrNoInit, if this program has not called Init,
+//   - ErrAlreadyStarted, or ErrClosed after Close,
+//   - os.ErrClosed, if an object of the input was closed since New, or if Stdin, Stdout or
+//     Stderr of Options is closed,
+//   - fs.ErrNotExist, if an object of the input was removed since New, if Options.Dir does
+//     not exist, or if /proc is not mounted,
+//   - shm.ErrParties, if a segment of the input has as many parties as it may,
+//   - the error of ctx, or an error of the kernel,
+//   - errors.ErrUnsupported, on systems other than Linux.
+//
+// After all but ErrAlreadyStarted and ErrClosed, Start may be called again.
 func (p *Process) Start(ctx context.Context) error {
 	if !initCalled.Load() {
-		return ErrNoInit
+		return failed("Start", p.name, ErrNoInit)
 	}
 	if err := p.enter(); err != nil {
 		return err
 	}
 	child, err := p.start(ctx)
 	if err != nil {
-		err = fmt.Errorf("proc: start %s: %w", p.name, err)
+		err = failed("Start", p.name, err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -64,30 +70,31 @@ func (p *Process) Start(ctx context.Context) error {
 	p.state = started
 	p.child = child.Child
 	addChild(p)
-	// The input belongs to the goroutine that sends it, from here on.
-	go p.supervise(child, request{p.task, p.name, p.identity, p.input})
 	p.input, p.seen = nil, nil
+	go p.supervise(child)
 	return nil
 }
 
-// enter makes the caller the one that starts p.
+// enter changes the state of p from fresh to starting.
 func (p *Process) enter() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case p.closed:
-		return fmt.Errorf("%w: %s", ErrClosed, p.name)
+		return failed("Start", p.name, ErrClosed)
 	case p.state != fresh:
-		return fmt.Errorf("%w: %s", ErrAlreadyStarted, p.name)
+		return failed("Start", p.name, ErrAlreadyStarted)
 	}
 	p.state = starting
 	return nil
 }
 
-// start makes the process. Its task does not run yet: the child waits for the
-// frames that send writes.
-func (p *Process) start(ctx context.Context) (*link, error) {
+// start makes the process. Its task does not run before the child has connected.
+func (p *Process) start(ctx context.Context) (_ *link, err error) {
 	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := p.options.check(); err != nil {
 		return nil, err
 	}
 	files, err := p.options.files()
@@ -95,34 +102,32 @@ func (p *Process) start(ctx context.Context) (*link, error) {
 		return nil, err
 	}
 	defer files.null.Close()
-	threads, err := theStarter()
-	if err != nil {
-		return nil, err
-	}
-	crash, err := sys.CrashFile()
-	if err != nil {
-		return nil, err
-	}
-	granted, err := grantAll(p.seen)
-	if err != nil {
-		return nil, errors.Join(err, crash.Close())
-	}
-	l := &link{crash: crash, granted: granted, reported: make(chan struct{})}
-	reception.mu.Lock()
-	defer reception.mu.Unlock()
-	err = openReception()
-	if err == nil {
-		var pid int
-		pid, err = threads.start(ctx, os.Args, environment(os.Environ(), p.options.Env), p.options.Dir, files.standard)
-		if err == nil {
-			l.Child, err = sys.NewChild(pid)
+	l := &link{request: request{p.task, p.name, p.identity, p.input}, said: make(chan report, 1)}
+	defer func() {
+		if err != nil {
+			l.close()
 		}
+	}()
+	if l.crash, err = sys.CrashFile(); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, errors.Join(err, crash.Close(), granted.cancel())
+	if l.granted, err = grantAll(p.seen); err != nil {
+		return nil, err
 	}
-	// The segments know the child before it does anything with them: it has nothing of them yet.
-	granted.started(l.PID())
-	reception.expected[l.PID()] = l
+	meeting.expect()
+	env := environment(os.Environ(), p.options.Env)
+	if l.Child, err = theStarter.start(ctx, os.Args, env, p.options.Dir, files.standard); err != nil {
+		meeting.started(nil)
+		return nil, err
+	}
+	if crash.Enabled {
+		crash.At(crash.StartBorn)
+	}
+	// The segments know the child before it has anything of them.
+	l.granted.started(l.PID())
+	meeting.started(l)
+	if crash.Enabled {
+		crash.At(crash.StartAwaited)
+	}
 	return l, nil
 }

@@ -47,7 +47,7 @@ func Register[In, Out any](name string, f func(ctx context.Context, in In) (Out,
 	registry.tasks[name] = func(ctx context.Context, input []byte) ([]byte, error) {
 		in, err := decode[In](input)
 		if err != nil {
-			return nil, fmt.Errorf("proc: input of task %q: %w", name, err)
+			return nil, fmt.Errorf("input of task %q: %w", name, err)
 		}
 		out, err := f(ctx, in)
 		if err != nil {
@@ -55,7 +55,7 @@ func Register[In, Out any](name string, f func(ctx context.Context, in In) (Out,
 		}
 		result, err := pack(&out)
 		if err != nil {
-			return nil, fmt.Errorf("proc: result of task %q: %w", name, err)
+			return nil, fmt.Errorf("result of task %q: %w", name, err)
 		}
 		return result, nil
 	}
@@ -80,10 +80,10 @@ func pack[T any](v *T) ([]byte, error) {
 // Name returns the name that was given to Register.
 func (t *Task[In, Out]) Name() string { return t.name }
 
-// New makes a process that will run t with the input in, which is encoded now:
-// later changes to it are not seen. It fails if in can't be sent, with ErrValue
-// if that is because it holds a channel, a function or itself, and with
-// os.ErrClosed if it holds a closed object.
+// New makes a process that will run t with the input in. It encodes the input: the process
+// does not see later changes. It returns ErrValue if in holds a channel, a function or itself,
+// os.ErrClosed if in holds a closed object, and the error of encoding/gob if gob can't
+// encode in.
 func (t *Task[In, Out]) New(in In, options *Options) (*Call[Out], error) {
 	input, seen, err := t.encode(in)
 	if err != nil {
@@ -92,8 +92,8 @@ func (t *Task[In, Out]) New(in In, options *Options) (*Call[Out], error) {
 	return &Call[Out]{newProcess(t.name, input, seen, options)}, nil
 }
 
-// Start is New and Process.Start: it returns as soon as the process exists. It fails as these do, and has
-// started nothing then.
+// Start calls New and Process.Start. It returns as soon as the process exists. If it returns an error, of either,
+// it has started nothing.
 func (t *Task[In, Out]) Start(ctx context.Context, in In, options *Options) (*Call[Out], error) {
 	c, err := t.New(in, options)
 	if err != nil {
@@ -111,7 +111,7 @@ func (t *Task[In, Out]) encode(in In) (input []byte, seen []sighting, err error)
 		input, err = encode(in)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("proc: input of task %q: %w", t.name, err)
+		return nil, nil, fmt.Errorf("proc: New of task %q: %w", t.name, err)
 	}
 	return input, seen, nil
 }

@@ -84,12 +84,12 @@ func init() { proc.RegisterError(errCustom) }
 // fail returns the error of that name.
 var fail = proc.Register("fail", func(_ context.Context, name string) (struct{}, error) {
 	err := map[string]func() error{
-		"plain":    func() error { return errors.New("plain") },
-		"EOF":      func() error { return io.EOF },
-		"wrapped":  func() error { return fmt.Errorf("outer: %w", fmt.Errorf("inner: %w", errCustom)) },
-		"joined":   func() error { return errors.Join(context.Canceled, context.DeadlineExceeded) },
-		"mp's":     func() error { return errors.Join(psync.ErrBroken, ring.ErrShutdown, array.ErrTooLong, shm.ErrSize) },
-		"not mine": func() error { return fmt.Errorf("%w", proc.ErrClosed) },
+		"plain":   func() error { return errors.New("plain") },
+		"EOF":     func() error { return io.EOF },
+		"wrapped": func() error { return fmt.Errorf("outer: %w", fmt.Errorf("inner: %w", errCustom)) },
+		"joined":  func() error { return errors.Join(context.Canceled, context.DeadlineExceeded) },
+		"mp's":    func() error { return errors.Join(psync.ErrBroken, ring.ErrShutdown, array.ErrTooLarge, shm.ErrSize) },
+		"closed":  func() error { return fmt.Errorf("%w", proc.ErrClosed) },
 		"no file": func() error {
 			_, err := os.Open("/nonexistent/file")
 			return err

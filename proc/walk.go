@@ -72,7 +72,7 @@ func (w *walk) visit(v reflect.Value, path string) error {
 	if object, ok := as[holder](v); ok {
 		h := object.Handle()
 		if h.Segment == (shm.ID{}) {
-			return fmt.Errorf("(input)%s: %w", path, os.ErrClosed)
+			return fmt.Errorf("(value)%s was closed: %w", path, os.ErrClosed)
 		}
 		w.found = append(w.found, sighting{handle: h, object: true})
 	}
@@ -81,7 +81,7 @@ func (w *walk) visit(v reflect.Value, path string) error {
 	}
 	switch v.Kind() {
 	case reflect.Chan, reflect.Func, reflect.UnsafePointer:
-		return fmt.Errorf("%w: (input)%s is a %v", ErrValue, path, v.Kind())
+		return fmt.Errorf("(value)%s is a %v: %w", path, v.Kind(), ErrValue)
 	case reflect.Pointer:
 		return w.within(v, 0, path, func() error { return w.visit(v.Elem(), path) })
 	case reflect.Slice:
@@ -129,7 +129,7 @@ func (w *walk) elements(v reflect.Value, path string) error {
 func (w *walk) within(v reflect.Value, length int, path string, f func() error) error {
 	at := place{v.Pointer(), length, v.Type()}
 	if w.above[at] {
-		return fmt.Errorf("%w: (input)%s refers to itself", ErrValue, path)
+		return fmt.Errorf("(value)%s refers to itself: %w", path, ErrValue)
 	}
 	w.above[at] = true
 	defer delete(w.above, at)

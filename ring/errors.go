@@ -25,7 +25,7 @@ var (
 	ErrBusy = errors.New("another process or goroutine is in the middle of a step: try again")
 	// ErrShutdown means that the queue was shut down. Get returns it when the queue is
 	// empty, too.
-	ErrShutdown = errors.New("it was shut down")
+	ErrShutdown = errors.New("queue is shut down")
 	// ErrTooLarge means that the message can never fit.
 	ErrTooLarge = errors.New("message is too large")
 	// ErrBrokenPipe means that no process holds the other end of the pipe. It is

@@ -12,8 +12,8 @@ import (
 
 // A Grant is a party of a segment for a process that is about to be started.
 // From its making on the party is alive, and holds what it was given, until
-// the last descriptor of its file is closed: that of the child, as soon as this
-// process has closed its own. So a child counts before it runs, whichever of the
+// the last descriptor of its file is closed. This process holds the first until
+// the child has one of its own. So a child counts before it runs, whichever of the
 // two is killed when.
 type Grant struct {
 	a    *attachment
@@ -93,9 +93,17 @@ func (a *attachment) holdFor(id party.ID, h Handle) error {
 // close it.
 func (g *Grant) File() *os.File { return g.file }
 
-// Started says that the child runs as process pid of this PID namespace. When the child has a
-// descriptor of File, this process closes its own.
+// Started says that the child runs as process pid of this PID namespace.
 func (g *Grant) Started(pid int) { g.a.table.Started(g.id, pid) }
+
+// Release says that the child has a descriptor of File, and closes this process's.
+func (g *Grant) Release() error {
+	err := g.file.Close()
+	// If the child has ended meanwhile, other parties found the line locked when they
+	// saw its end. They look again.
+	g.a.table.Wake()
+	return err
+}
 
 // Cancel says that no child was started, or that it never had the file, and ends the party.
 func (g *Grant) Cancel() error {

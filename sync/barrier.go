@@ -159,7 +159,8 @@ func NewBarrier(seg *shm.Segment, name string, parties int, o *BarrierOptions) (
 		timeout = o.Timeout
 	}
 	if parties < 1 || parties > MaxBarrierParties || timeout < 0 {
-		return nil, fmt.Errorf("new barrier of %d parties, timeout %v: %w", parties, timeout, ErrInvalid)
+		return nil, fmt.Errorf("psync: new barrier %q: %w: %d parties, want 1 to %d, timeout %v",
+			name, ErrInvalid, parties, MaxBarrierParties, timeout)
 	}
 	b := new(Barrier)
 	err := b.ref.New(seg, name, barrierSeats+8*parties, func(mem []byte) error {
@@ -213,7 +214,7 @@ func (c *barrierCore) Use(o *object.Object) error {
 // the last party to come passes even if ctx has ended already. When more than
 // Parties() come at once, those that find no place wait, outside of the barrier,
 // until one is free: if ctx ends then, it is ctx's error alone and nothing breaks.
-func (b *Barrier) Wait(ctx context.Context) (int, error) { return b.WaitDo(ctx, nil) }
+func (b *Barrier) Wait(ctx context.Context) (int, error) { return b.waitDo(ctx, "Wait", nil) }
 
 // WaitDo is Wait with an action, which the last party to come runs, once in
 // each round, before anyone passes; the others' actions are not run. All parties
@@ -224,9 +225,13 @@ func (b *Barrier) Wait(ctx context.Context) (int, error) { return b.WaitDo(ctx, 
 // not stopped, and its caller then fails with ErrBroken. The action must not use
 // the barrier.
 func (b *Barrier) WaitDo(ctx context.Context, action func() error) (int, error) {
+	return b.waitDo(ctx, "WaitDo", action)
+}
+
+func (b *Barrier) waitDo(ctx context.Context, op string, action func() error) (int, error) {
 	c := b.ref.Load()
 	if c == nil {
-		return -1, ErrClosed
+		return -1, b.closed(op)
 	}
 	if c.timeout > 0 {
 		var cancel context.CancelFunc
@@ -234,10 +239,14 @@ func (b *Barrier) WaitDo(ctx context.Context, action func() error) (int, error) 
 		defer cancel()
 	}
 	v := visit{c: c, wanted: b.ref.Wanted(c)}
-	if err := c.Done(v.pass(ctx, action)); err != nil {
-		return -1, err
+	err := c.Done(v.pass(ctx, action))
+	if err == nil {
+		return v.seat, nil
 	}
-	return v.seat, nil
+	if v.failed != nil {
+		return -1, called(&c.Base, "psync: "+op, v.failed)
+	}
+	return -1, c.Fail("psync: "+op, err)
 }
 
 // A visit is one call of Wait.
@@ -246,6 +255,7 @@ type visit struct {
 	wanted func() bool
 	seat   int
 	round  uint32
+	failed error // of the action
 }
 
 func (v *visit) pass(ctx context.Context, action func() error) error {
@@ -278,7 +288,7 @@ func (v *visit) pass(ctx context.Context, action func() error) error {
 		return nil // it passed before it could be broken
 	}
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		err = fmt.Errorf("%w: %w", ErrBroken, err)
+		err = fmt.Errorf("%w: %w", err, ErrBroken)
 	}
 	return err
 }
@@ -353,8 +363,8 @@ func (v *visit) end(action func() error) (bool, error) {
 		if err := c.Done(nil); err != nil {
 			return true, err // these are not the shared seats: nobody waits
 		}
-		if err := action(); err != nil {
-			return true, err
+		if v.failed = action(); v.failed != nil {
+			return true, v.failed
 		}
 		if crash.Enabled {
 			crash.At(crash.BarrierActed)
@@ -493,12 +503,12 @@ func (v *comer) Pass(woken, done bool) {}
 func (b *Barrier) Abort() error {
 	c := b.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return b.closed("Abort")
 	}
 	for w := c.load(); !w.broken(); w = c.load() {
 		c.breakRound(w.round())
 	}
-	return c.Done(nil)
+	return c.Fail("psync: Abort", c.Done(nil))
 }
 
 // Reset begins a new round, broken or not: who waits fails with ErrBroken, and
@@ -506,7 +516,7 @@ func (b *Barrier) Abort() error {
 func (b *Barrier) Reset() error {
 	c := b.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return b.closed("Reset")
 	}
 	for w := c.load(); !c.cas(w, newBarrierWord(w.round()+1, roundOpen, w.passed())); w = c.load() {
 	}
@@ -514,7 +524,7 @@ func (b *Barrier) Reset() error {
 		crash.At(crash.BarrierReset)
 	}
 	c.tellAll()
-	return c.Done(nil)
+	return c.Fail("psync: Reset", c.Done(nil))
 }
 
 // Broken tells whether the barrier is broken. It never waits. A barrier that
@@ -522,20 +532,24 @@ func (b *Barrier) Reset() error {
 func (b *Barrier) Broken() bool {
 	c := b.ref.Load()
 	if c == nil {
-		return true
+		panic(b.closed("Broken"))
 	}
 	c.watch()
 	broken := c.look().broken()
-	return c.Done(nil) != nil || broken
+	if c.Closed.Load() {
+		panic(b.closed("Broken"))
+	}
+	return broken
 }
 
 // Parties returns how many have to come, 0 if the barrier is closed in this
 // process.
 func (b *Barrier) Parties() int {
-	if c := b.ref.Load(); c != nil && !c.Closed.Load() {
-		return len(c.seats)
+	c := b.ref.Load()
+	if c == nil || c.Closed.Load() {
+		panic(b.closed("Parties"))
 	}
-	return 0
+	return len(c.seats)
 }
 
 // Waiting returns how many wait in the barrier at the moment, 0 if it is broken
@@ -543,12 +557,15 @@ func (b *Barrier) Parties() int {
 func (b *Barrier) Waiting() int {
 	c := b.ref.Load()
 	if c == nil {
-		return 0
+		panic(b.closed("Waiting"))
 	}
 	c.watch()
 	w := c.look()
 	n, _ := c.count(w.round())
-	if w.broken() || c.Done(nil) != nil {
+	if c.Closed.Load() {
+		panic(b.closed("Waiting"))
+	}
+	if w.broken() {
 		return 0
 	}
 	return n

@@ -460,9 +460,10 @@ func testBarrierClosed(t *testing.T, seg *shm.Segment) {
 		WantError(t, "Wait", Second(b.Wait(Expired)), psync.ErrClosed)
 		WantError(t, "Abort", b.Abort(), psync.ErrClosed)
 		WantError(t, "Reset", b.Reset(), psync.ErrClosed)
-		if !b.Broken() || b.Parties() != 0 || b.Waiting() != 0 || b.Handle() != (shm.Handle{}) {
-			t.Error("a closed barrier is as an open one")
-		}
+		wantClosed(t, "Broken", b.Broken)
+		wantClosed(t, "Parties", b.Parties)
+		wantClosed(t, "Waiting", b.Waiting)
+		Want(t, "Handle", b.Handle(), shm.Handle{})
 		WantNil(t, "Close", b.Close())
 	}
 	// Who closes the segment counts as dead.
@@ -472,7 +473,9 @@ func testBarrierClosed(t *testing.T, seg *shm.Segment) {
 	awaitWaiting(t, other, 2)
 	AwaitAsleep(t, os.Getpid(), 2)
 	WantNil(t, "Close", party.Close())
-	Want(t, "Parties", far.Parties(), 0)
+	wantClosed(t, "Broken", far.Broken)
+	wantClosed(t, "Parties", far.Parties)
+	wantClosed(t, "Waiting", far.Waiting)
 	WantError(t, "Wait", Await(t, there, "waiter of a closed segment"), psync.ErrClosed)
 	WantError(t, "Wait", Await(t, here, "waiter of another"), psync.ErrBroken)
 	WantError(t, "Wait", Second(far.Wait(Within(t))), psync.ErrClosed)

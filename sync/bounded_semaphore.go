@@ -81,12 +81,18 @@ const (
 	MaxBounded = 1 << 16
 )
 
+var (
+	errNoneTaken = fmt.Errorf("%w: no permit is taken", ErrOverRelease)
+	errNoneHere  = &reworded{"no permit that is taken belongs to this process", ErrNotHeld}
+)
+
 type boundedCore struct {
 	object.Base
 	gate    *wait.Gate
 	permits []atomic.Uint64
 	last    atomic.Uint32 // permit that this process changed last
 	spin    wait.Spinner
+	taken   object.Polled // error of TryAcquire
 }
 
 // NewBoundedSemaphore makes a semaphore of n permits, all free, in seg, with
@@ -94,7 +100,7 @@ type boundedCore struct {
 // MaxBounded, and as shm.Segment.NewObject does.
 func NewBoundedSemaphore(seg *shm.Segment, name string, n int) (*BoundedSemaphore, error) {
 	if n < 1 || n > MaxBounded {
-		return nil, fmt.Errorf("psync: new bounded semaphore %q: %w: %d permits", name, ErrInvalid, n)
+		return nil, fmt.Errorf("psync: new bounded semaphore %q: %w: %d permits, want 1 to %d", name, ErrInvalid, n, MaxBounded)
 	}
 	s := new(BoundedSemaphore)
 	err := s.ref.New(seg, name, boundedHead+n*permitSize, func(mem []byte) error {
@@ -143,13 +149,13 @@ func (c *boundedCore) Use(o *object.Object) error {
 func (s *BoundedSemaphore) TryAcquire() error {
 	c := s.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return s.closed("TryAcquire")
 	}
 	if !c.take() {
 		c.watch()
-		return c.Done(ErrNoPermit)
+		return tryFailed(&c.Base, &c.taken, "psync: TryAcquire", c.Done(ErrNoPermit))
 	}
-	return c.Done(nil)
+	return c.Fail("psync: TryAcquire", c.Done(nil))
 }
 
 // Acquire takes a permit. It blocks until one is free, by a Release or by the
@@ -159,13 +165,13 @@ func (s *BoundedSemaphore) TryAcquire() error {
 func (s *BoundedSemaphore) Acquire(ctx context.Context) error {
 	c := s.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return s.closed("Acquire")
 	}
 	if c.take() {
-		return c.Done(nil)
+		return c.Fail("psync: Acquire", c.Done(nil))
 	}
 	w := &permitWaiter{permits: c, gate: c.gate, wanted: s.ref.Wanted(c)}
-	return c.Done(c.Room().Await(ctx, &c.spin, w))
+	return c.Fail("psync: Acquire", c.Done(c.Room().Await(ctx, &c.spin, w)))
 }
 
 // Release gives back one permit of this process, and wakes one who waits. It
@@ -174,9 +180,9 @@ func (s *BoundedSemaphore) Acquire(ctx context.Context) error {
 func (s *BoundedSemaphore) Release() error {
 	c := s.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return s.closed("Release")
 	}
-	return c.Done(c.give())
+	return c.Fail("psync: Release", c.Done(c.give()))
 }
 
 // Value returns how many permits are free, those of the dead among them, as
@@ -184,14 +190,14 @@ func (s *BoundedSemaphore) Release() error {
 func (s *BoundedSemaphore) Value() (int, error) {
 	c := s.ref.Load()
 	if c == nil {
-		return 0, ErrClosed
+		return 0, s.closed("Value")
 	}
 	n := c.free()
 	if n < len(c.permits) {
 		c.watch()
 	}
 	if err := c.Done(nil); err != nil {
-		return 0, err
+		return 0, c.Fail("psync: Value", err)
 	}
 	return n, nil
 }
@@ -269,9 +275,9 @@ func (c *boundedCore) giveSlow() error {
 	case found:
 		return nil
 	case c.free() == len(c.permits):
-		return ErrOverRelease
+		return errNoneTaken
 	}
-	return ErrNotHeld
+	return errNoneHere
 }
 
 func (c *boundedCore) free() int {

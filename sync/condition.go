@@ -25,6 +25,11 @@ import (
 // deaths or failures at once one may wake too many: it looks again whether there
 // is something for it, as WaitFor does.
 //
+// A waiter that is notified and does not come back for some seconds, because its
+// process is stopped or starved, keeps its notification. Then the others that
+// waited at the time also return from Wait, as if notified, so that what has changed
+// does not wait for that process.
+//
 // Waiters that were killed count for nothing, and nobody waits for them: a
 // notifier waits for nobody at all. One that is killed inside Notify has
 // notified some, and the lock has a dead owner. Then Wait fails with
@@ -112,10 +117,11 @@ func (c *lockCondition) Use(o *object.Object) error {
 // same lock as the one that NewCondition got, and one Lock for all callers: who
 // closes it closes it for them, while the condition goes on to use the lock.
 func (c *Condition) L() *Lock {
-	if core := c.ref.Load(); core != nil {
-		return &core.lock
+	core := c.ref.Load()
+	if core == nil {
+		panic(c.closed("L"))
 	}
-	return nil
+	return &core.lock
 }
 
 // Wait releases the lock, blocks until it is notified or ctx ends, and
@@ -131,10 +137,10 @@ func (c *Condition) L() *Lock {
 func (c *Condition) Wait(ctx context.Context) error {
 	core := c.ref.Load()
 	if core == nil {
-		return ErrClosed
+		return c.closed("Wait")
 	}
 	_, err := c.wait(ctx, core)
-	return err
+	return core.Fail("psync: Wait", ofLock(err))
 }
 
 // WaitFor waits until pred, which it calls while it holds the lock, returns
@@ -144,9 +150,10 @@ func (c *Condition) Wait(ctx context.Context) error {
 func (c *Condition) WaitFor(ctx context.Context, pred func() bool) error {
 	core := c.ref.Load()
 	if core == nil {
-		return ErrClosed
+		return c.closed("WaitFor")
 	}
-	return waitFor(pred, func() (bool, error) { return c.wait(ctx, core) })
+	err := waitFor(pred, func() (bool, error) { return c.wait(ctx, core) })
+	return core.Fail("psync: WaitFor", ofLock(err))
 }
 
 func (c *Condition) wait(ctx context.Context, core *lockCondition) (held bool, err error) {
@@ -173,17 +180,19 @@ func waitFor(pred func() bool, wait func() (held bool, err error)) error {
 // there are fewer. It does not block. The caller holds the lock, and keeps it:
 // they return from Wait one after the other when they get it. Notify fails with
 // ErrNotHeld if this process does not hold the lock, or ErrClosed.
-func (c *Condition) Notify(n int) error {
+func (c *Condition) Notify(n int) error { return c.notify("Notify", n) }
+
+func (c *Condition) notify(op string, n int) error {
 	core := c.ref.Load()
 	if core == nil {
-		return ErrClosed
+		return c.closed(op)
 	}
 	if !core.g.held() {
-		return core.Done(ErrNotHeld)
+		return core.Fail("psync: "+op, core.Done(ofLock(ErrNotHeld)))
 	}
 	core.notify(n)
-	return core.Done(nil)
+	return core.Fail("psync: "+op, core.Done(nil))
 }
 
 // NotifyAll is Notify of all who wait.
-func (c *Condition) NotifyAll() error { return c.Notify(math.MaxInt) }
+func (c *Condition) NotifyAll() error { return c.notify("NotifyAll", math.MaxInt) }

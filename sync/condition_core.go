@@ -9,6 +9,7 @@ import (
 	"slices"
 	"structs"
 	"sync/atomic"
+	"time"
 
 	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
@@ -61,6 +62,12 @@ type conditionWords struct {
 // place all the time, and nobody answers for having got it: a notifier waits for
 // nobody.
 //
+// One who is notified and stopped (SIGSTOP, a debugger, a frozen cgroup) keeps its
+// notification. No notifier waits for it, and NotifyAll and later notifications reach
+// the others; but what it was notified of may lie there while others wait who could
+// take it. So waiters that see for two seconds that it does not come back end
+// their waits, too: see unanswered.
+//
 // What is left behind is found because everyone who waits looks at all places
 // whenever the epoch moves: it moves at each death, and who leaves one behind
 // alive moves it.
@@ -96,6 +103,8 @@ const (
 	maxWaiters     = 1 << 20
 )
 
+var errLockClosed = &reworded{"this process has closed its lock", ErrClosed}
+
 // A guard is the lock of a condition, in the hands of one caller.
 type guard interface {
 	// held tells whether the caller holds the lock.
@@ -124,20 +133,20 @@ func newCondition[C any, P object.Core[C]](r *object.Ref[C, P], seg *shm.Segment
 		waiters = o.Waiters
 	}
 	if waiters < 0 || waiters > maxWaiters {
-		return fmt.Errorf("new condition %q: %w: %d waiters", name, ErrInvalid, waiters)
+		return fmt.Errorf("psync: new condition %q: %w: %d waiters, want 0 to %d", name, ErrInvalid, waiters, maxWaiters)
 	}
 	if seg == nil {
 		seg, _ = object.Find(h.Segment)
 	}
 	id, err := seg.ID()
 	if err != nil {
-		return fmt.Errorf("new condition %q: %w", name, err)
+		return fmt.Errorf("psync: new condition %q: %w", name, err)
 	}
 	switch {
 	case h == shm.Handle{}:
-		return fmt.Errorf("new condition %q: its lock: %w", name, ErrClosed)
+		return fmt.Errorf("psync: new condition %q: %w", name, errLockClosed)
 	case h.Segment != id:
-		return fmt.Errorf("new condition %q: %w: its lock is in another segment", name, shm.ErrMismatch)
+		return fmt.Errorf("psync: new condition %q: %w: its lock is in another segment", name, shm.ErrMismatch)
 	}
 	return r.New(seg, name, placesAt+waiters*placeSize, func(mem []byte) error {
 		view.At[conditionWords](mem, 0).link.Set(h)
@@ -218,7 +227,9 @@ func (c *conditionCore) waitWith(ctx context.Context, w *waiter) (held bool, err
 		if crash.Enabled {
 			crash.At(crash.ConditionReacquired)
 		}
-		w.place.word.CompareAndSwap(w.mine|notified, 0) // used up
+		if !w.place.word.CompareAndSwap(w.mine, 0) { // see unanswered
+			w.place.word.CompareAndSwap(w.mine|notified, 0) // used up
+		}
 	}
 	return true, err
 }
@@ -233,6 +244,10 @@ type waiter struct {
 	ticket uint64
 	looked bool   // has looked at the others' places
 	seen   uint32 // epoch before it last did
+
+	rests  bool      // is about to sleep
+	relook time.Time // when to look again for one that does not answer
+	late   uint64    // 1 + the ticket of one that had not answered at the last look
 }
 
 // enqueue takes a place, under the lock.
@@ -254,7 +269,7 @@ func (w *waiter) enqueue() error {
 		}
 	}
 	if len(used) == len(c.places) {
-		return ErrWaiters
+		return fmt.Errorf("%w: it has room for %d: make it with more ConditionOptions.Waiters", ErrWaiters, len(c.places))
 	}
 	c.words.used.Store(uint32(len(used) + 1))
 	p := &c.places[len(used)]
@@ -346,7 +361,7 @@ func (w *waiter) Try() (bool, error) {
 	}
 	epoch := w.c.Object().Table().Epoch().Load()
 	if w.looked && w.seen == epoch {
-		return false, nil
+		return w.rests && w.unanswered(), nil
 	}
 	w.looked, w.seen = true, epoch // before the look: a later death is for the next
 	if w.takeOver() {
@@ -381,7 +396,46 @@ func (w *waiter) takeOver() bool {
 	return false
 }
 
+// answerTime is how long a notified waiter may take to come back with the lock
+// before others who waited at the time look for themselves.
+const answerTime = 2 * time.Second
+
+// unanswered reports whether a notification that was given while this waiter
+// waited has stood in another's place for answerTime. That one may be stopped, and
+// what it was notified of be lying there: so this one ends its wait as if it was
+// notified as well. Both notifications remain what they are.
+func (w *waiter) unanswered() bool {
+	w.rests = false
+	now := time.Now()
+	if w.relook.IsZero() {
+		w.relook = now.Add(answerTime / 2)
+	}
+	if now.Before(w.relook) {
+		return false
+	}
+	w.relook = now.Add(answerTime)
+	first := uint64(0)
+	used := w.c.used()
+	for i := range used {
+		p := &used[i]
+		v := p.word.Load()
+		if v&notified == 0 || p == w.place || w.ticket >= p.until.Load() || w.c.left(v) {
+			continue
+		}
+		one := p.ticket.Load() + 1
+		if one == w.late {
+			return true
+		}
+		if first == 0 || one < first {
+			first = one
+		}
+	}
+	w.late = first
+	return false
+}
+
 func (w *waiter) Arm() (wait.Armed, bool) {
+	w.rests = true
 	word := &w.place.word
 	return wait.Armed{Word: futex.Word{Addr: word, Val: w.mine}}, word.Load() == w.mine
 }

@@ -700,9 +700,7 @@ func TestConditionMaking(t *testing.T) {
 		var same psync.Condition
 		WantNil(t, "UnmarshalText", same.UnmarshalText(Must(c.MarshalText())(t)))
 		WantNil(t, "Close", same.Close())
-		if same.L() != nil {
-			t.Error("a closed condition has a lock")
-		}
+		wantClosed(t, "L", same.L)
 		closed := Must(psync.NewLock(seg, "gone", nil))(t)
 		WantNil(t, "Close", closed.Close())
 		part := lockOfAnother(t, seg)

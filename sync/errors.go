@@ -2,38 +2,38 @@ package sync
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/seed-2e7ecdea/mp/internal/known"
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/robust"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// Errors of this package. Those of making and opening objects are shm's.
+// Errors of this package. Methods return them wrapped in a sentence that names the operation and the
+// object: use errors.Is. Errors of making and opening objects are those of package shm.
 var (
-	// ErrHeld means that a lock is held by somebody alive.
+	// ErrHeld means that a living process holds the lock.
 	ErrHeld = robust.ErrHeld
-	// ErrNotHeld means that this process does not hold the lock that it
-	// releases.
+	// ErrNotHeld means that the caller does not hold the lock, or the permit, that the method needs.
 	ErrNotHeld = robust.ErrNotHeld
-	// ErrOwnerDied means that the process that held the lock died holding it:
-	// what the lock guards may be half changed.
+	// ErrOwnerDied means that the process that held the lock died holding it. The data that the lock
+	// guards may be half changed: repair it in Recover.
 	ErrOwnerDied = robust.ErrOwnerDied
-	// ErrOverRelease means that more was given back than had been taken. Nothing
-	// has changed.
+	// ErrOverRelease means that more was released than had been acquired. Nothing has changed.
 	ErrOverRelease = errors.New("released too often")
 	// ErrNoPermit means that all permits of a semaphore are taken.
-	ErrNoPermit = errors.New("no permit is free")
-	// ErrBroken means that a barrier is broken: one of its parties gave up or
-	// died.
-	ErrBroken = errors.New("barrier is broken")
-	// ErrInvalid means that a count or size can't be.
-	ErrInvalid = errors.New("invalid count")
-	// ErrWaiters means that as many wait for a condition as it has places for.
+	ErrNoPermit = errors.New("no permit is free: try again later")
+	// ErrBroken means that a barrier is broken: a party gave up or died, an action failed, or Abort was
+	// called. A Wait that Reset interrupts fails with it, too.
+	ErrBroken = errors.New("the round is broken, by a party that gave up or died, by Abort or by Reset: start anew with Reset")
+	// ErrInvalid means that an argument is out of range.
+	ErrInvalid = errors.New("argument is out of range")
+	// ErrWaiters means that the condition has as many waiters as it has room for.
 	ErrWaiters = errors.New("too many waiters")
-	// ErrTooMany means that something would be counted beyond what its counter
-	// holds. Nothing has changed.
+	// ErrTooMany means that a counter would exceed its maximum. Nothing has changed.
 	ErrTooMany = errors.New("too many to count")
-	// ErrClosed means that this process has closed the object or its segment.
+	// ErrClosed means that this process has closed the object or its segment. It is os.ErrClosed.
 	ErrClosed = shm.ErrClosed
 )
 
@@ -42,3 +42,53 @@ func init() {
 		ErrHeld, ErrNotHeld, ErrOwnerDied, ErrOverRelease, ErrNoPermit, ErrBroken, ErrInvalid, ErrWaiters, ErrTooMany,
 	)
 }
+
+// tryFailed returns the error of op, a method that callers poll. The error that a poll ends with again and again is
+// made once, and kept in often.
+func tryFailed(b *object.Base, often *object.Polled, op string, err error) error {
+	if err == ErrHeld || err == ErrNoPermit {
+		return often.Fail(b, op, err)
+	}
+	return b.Fail(op, err)
+}
+
+// called ends the method op, which has called a function of the caller's. It returns the function's error as it is,
+// or ErrClosed if the segment was closed meanwhile.
+func called(b *object.Base, op string, err error) error {
+	if closed := b.Done(nil); closed != nil {
+		return b.Fail(op, closed)
+	}
+	return err
+}
+
+// as returns err, an error of another method, as the error of op.
+func as(op string, err error) error {
+	if e, ok := err.(*object.Error); ok {
+		return &object.Error{Op: op, Kind: e.Kind, Name: e.Name, Err: e.Err}
+	}
+	return err
+}
+
+// must panics with err, as the error of op, if it is not nil.
+func must(op string, err error) {
+	if err != nil {
+		panic(as(op, err))
+	}
+}
+
+// ofLock returns err, an error of a condition, such that the message says that the lock is meant where it is.
+func ofLock(err error) error {
+	if err == ErrNotHeld || err == ErrOwnerDied {
+		return fmt.Errorf("its lock: %w", err)
+	}
+	return err
+}
+
+// A reworded is a sentinel in the words of one kind of object.
+type reworded struct {
+	text     string
+	sentinel error
+}
+
+func (e *reworded) Error() string { return e.text }
+func (e *reworded) Unwrap() error { return e.sentinel }

@@ -52,6 +52,9 @@ const (
 	eventPrint = 1 // version of eventWords
 )
 
+// errIsSet is made here, as a call of closed would keep IsSet from being inlined.
+var errIsSet = object.Closed("psync: IsSet", shm.KindEvent)
+
 type eventCore struct {
 	object.Base
 	w    *eventWords
@@ -91,8 +94,13 @@ func (c *eventCore) Use(o *object.Object) error {
 // IsSet tells whether the event is set: one load. A closed event is not set;
 // who has to tell the two apart calls Wait with a context that has ended.
 func (e *Event) IsSet() bool {
-	c := e.ref.Load()
-	return c != nil && c.w.changes.Load()&1 != 0 && c.Done(nil) == nil
+	if c := e.ref.Load(); c != nil {
+		set := c.w.changes.Load()&1 != 0
+		if !c.Closed.Load() {
+			return set
+		}
+	}
+	panic(errIsSet)
 }
 
 // Set sets the event, if it is not set, and wakes all who wait. It fails with
@@ -100,7 +108,7 @@ func (e *Event) IsSet() bool {
 func (e *Event) Set() error {
 	c := e.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return e.closed("Set")
 	}
 	// A write even if it is set: who clears it later sees what came before this Set.
 	c.w.changes.Or(1)
@@ -108,19 +116,19 @@ func (e *Event) Set() error {
 		crash.At(crash.EventSet)
 	}
 	c.w.gate.NotifyAll()
-	return c.Done(nil)
+	return c.Fail("psync: Set", c.Done(nil))
 }
 
 // Clear makes the event not set, if it is. It fails with ErrClosed only.
 func (e *Event) Clear() error {
 	c := e.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return e.closed("Clear")
 	}
 	for {
 		n := c.w.changes.Load()
 		if n&1 == 0 || c.w.changes.CompareAndSwap(n, n+1) {
-			return c.Done(nil)
+			return c.Fail("psync: Clear", c.Done(nil))
 		}
 	}
 }
@@ -131,18 +139,18 @@ func (e *Event) Clear() error {
 func (e *Event) Wait(ctx context.Context) error {
 	c := e.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return e.closed("Wait")
 	}
 	n := c.w.changes.Load()
 	if n&1 != 0 {
-		return c.Done(nil)
+		return c.Fail("psync: Wait", c.Done(nil))
 	}
 	return c.wait(ctx, n, e.ref.Wanted(c))
 }
 
 func (c *eventCore) wait(ctx context.Context, began uint64, wanted func() bool) error {
 	w := &eventWaiter{w: c.w, began: began, wanted: wanted}
-	return c.Done(c.Room().Await(ctx, &c.spin, w))
+	return c.Fail("psync: Wait", c.Done(c.Room().Await(ctx, &c.spin, w)))
 }
 
 // An eventWaiter waits until the flag is not as it was, not set.

@@ -202,7 +202,7 @@ func eventFails(t *testing.T, e *psync.Event) {
 		WantError(t, "Wait, expired", e.Wait(Expired), psync.ErrClosed)
 		WantError(t, "Set", e.Set(), psync.ErrClosed)
 		WantError(t, "Clear", e.Clear(), psync.ErrClosed)
-		wantSet(t, e, false)
+		wantClosed(t, "IsSet", e.IsSet)
 	}
 }
 

@@ -21,11 +21,23 @@ type marshaler interface {
 	encoding.BinaryUnmarshaler
 }
 
+// closed returns the error of the method op of an object that this process has closed.
+func (*handle[C, P]) closed(op string) error {
+	kind, _, _ := P(nil).Type()
+	return object.Closed("psync: "+op, kind)
+}
+
 // Handle returns the object's handle, the zero Handle if it is closed.
 func (h *handle[C, P]) Handle() shm.Handle { return h.ref.Handle() }
 
-// MarshalText encodes the object's handle.
-func (h *handle[C, P]) MarshalText() ([]byte, error) { return h.Handle().MarshalText() }
+// MarshalText encodes the object's handle. It fails with ErrClosed.
+func (h *handle[C, P]) MarshalText() ([]byte, error) {
+	x := h.Handle()
+	if x == (shm.Handle{}) {
+		return nil, h.closed("MarshalText")
+	}
+	return x.MarshalText()
+}
 
 // UnmarshalText opens the object of an encoded handle. It fails as
 // shm.OpenHandle does.

@@ -67,9 +67,17 @@ func OpenLock(seg *shm.Segment, name string) (*Lock, error) {
 func (l *Lock) TryAcquire() error {
 	c := l.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return l.closed("TryAcquire")
 	}
-	return c.TryAcquire()
+	return tryAcquired(c, c.TryAcquire())
+}
+
+// tryAcquired returns the error of a TryAcquire that ended with err.
+func tryAcquired(c *lock.Core, err error) error {
+	if err == nil {
+		return nil
+	}
+	return tryFailed(&c.Base, &c.Held, "psync: TryAcquire", err)
 }
 
 // Acquire takes the lock. It blocks until the lock is free, its owner died
@@ -79,12 +87,12 @@ func (l *Lock) TryAcquire() error {
 func (l *Lock) Acquire(ctx context.Context) error {
 	c := l.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return l.closed("Acquire")
 	}
 	if err := c.Mutex.TryAcquire(); err == nil {
-		return c.Done(nil)
+		return c.Fail("psync: Acquire", c.Done(nil))
 	}
-	return c.Acquire(ctx, l.ref.Wanted(c))
+	return c.Fail("psync: Acquire", c.Acquire(ctx, l.ref.Wanted(c)))
 }
 
 // Release frees the lock and wakes one who waits for it. It fails with
@@ -92,9 +100,9 @@ func (l *Lock) Acquire(ctx context.Context) error {
 func (l *Lock) Release() error {
 	c := l.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return l.closed("Release")
 	}
-	return c.Done(c.Mutex.Release())
+	return c.Fail("psync: Release", c.Done(c.Mutex.Release()))
 }
 
 // With calls f while it holds the lock, and releases it even if f panics. It
@@ -102,14 +110,14 @@ func (l *Lock) Release() error {
 // lock can't be released, because f did that or closed it, With says so as well.
 func (l *Lock) With(ctx context.Context, f func() error) error {
 	if err := l.Acquire(ctx); err != nil {
-		return err
+		return as("psync: With", err)
 	}
 	return releasing(l.Release, f)
 }
 
-// releasing calls f, then release.
+// releasing calls f, then release, for With.
 func releasing(release, f func() error) (err error) {
-	defer func() { err = errors.Join(err, release()) }()
+	defer func() { err = errors.Join(err, as("psync: With", release())) }()
 	return f()
 }
 
@@ -122,23 +130,28 @@ func releasing(release, f func() error) (err error) {
 func (l *Lock) Recover(ctx context.Context, repair func() error) error {
 	c := l.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return l.closed("Recover")
 	}
-	return c.Recover(ctx, l.ref.Wanted(c), repair)
+	return recovered(ctx, c, l.ref.Wanted(c), repair)
+}
+
+// recovered is Recover of a lock or a reentrant lock.
+func recovered(ctx context.Context, c *lock.Core, wanted func() bool, repair func() error) error {
+	var failed error
+	err := c.Recover(ctx, wanted, func() error {
+		failed = repair()
+		return failed
+	})
+	if failed != nil {
+		return called(&c.Base, "psync: Recover", failed)
+	}
+	return c.Fail("psync: Recover", err)
 }
 
 // Lock is Acquire without a context, as sync.Locker has it: it panics where
 // Acquire would fail.
-func (l *Lock) Lock() {
-	if err := l.Acquire(context.Background()); err != nil {
-		panic("psync: Lock: " + err.Error())
-	}
-}
+func (l *Lock) Lock() { must("psync: Lock", l.Acquire(context.Background())) }
 
 // Unlock is Release, as sync.Locker has it: it panics where Release would
 // fail.
-func (l *Lock) Unlock() {
-	if err := l.Release(); err != nil {
-		panic("psync: Unlock: " + err.Error())
-	}
-}
+func (l *Lock) Unlock() { must("psync: Unlock", l.Release()) }

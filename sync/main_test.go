@@ -4,6 +4,7 @@ package sync_test
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"testing"
@@ -74,5 +75,19 @@ func impatiently(ctx context.Context, acquire func(context.Context) error) error
 		if err == nil || !late || ctx.Err() != nil {
 			return err
 		}
+	}
+}
+
+// isError reports whether v, with which a function panicked, is an error that wraps want.
+func isError(v any, want error) bool {
+	err, ok := v.(error)
+	return ok && errors.Is(err, want)
+}
+
+// wantClosed checks that f, a method of a closed object that returns no error, panics with ErrClosed.
+func wantClosed[T any](t testing.TB, what string, f func() T) {
+	t.Helper()
+	if v := PanicOf(func() { f() }); !isError(v, psync.ErrClosed) {
+		t.Errorf("%s of a closed object: panic %v, want ErrClosed", what, v)
 	}
 }

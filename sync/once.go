@@ -49,6 +49,9 @@ const (
 	oncePrint = 1   // version of onceWords
 )
 
+// errDone is made here, as a call of closed would keep Done from being inlined.
+var errDone = object.Closed("psync: Done", shm.KindOnce)
+
 type onceCore struct {
 	object.Base
 	w     *onceWords
@@ -89,8 +92,13 @@ func (c *onceCore) Use(o *object.Object) error {
 // Done tells whether a function has succeeded: one load. A closed once is not
 // done.
 func (o *Once) Done() bool {
-	c := o.ref.Load()
-	return c != nil && c.w.done.Load() != 0 && c.Done(nil) == nil
+	if c := o.ref.Load(); c != nil {
+		done := c.w.done.Load() != 0
+		if !c.Closed.Load() {
+			return done
+		}
+	}
+	panic(errDone)
 }
 
 // Do calls f, unless a function has succeeded already, and returns nil if it
@@ -109,15 +117,20 @@ func (o *Once) Done() bool {
 func (o *Once) Do(ctx context.Context, f func() error) error {
 	c := o.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return o.closed("Do")
 	}
 	if c.w.done.Load() != 0 {
-		return c.Done(nil)
+		return c.Fail("psync: Do", c.Done(nil))
 	}
-	if _, err := c.mutex.TakeOver(ctx, o.ref.Wanted(c)); err != nil {
-		return c.Done(err)
+	wanted := o.ref.Wanted(c)
+	_, err := c.mutex.TakeOver(ctx, func() bool { return wanted() && c.w.done.Load() == 0 })
+	switch {
+	case err == nil:
+		return called(&c.Base, "psync: Do", c.run(f))
+	case c.w.done.Load() != 0: // the lock is of no use, and its owner may be a process that is stopped
+		err = nil
 	}
-	return c.Done(c.run(f))
+	return c.Fail("psync: Do", c.Done(err))
 }
 
 // run calls f under the lock, and gives the lock back even if f panics.

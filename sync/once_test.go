@@ -173,7 +173,7 @@ func onceFails(t *testing.T, o *psync.Once) {
 	for range 2 {
 		WantError(t, "Do", o.Do(t.Context(), never(t)), psync.ErrClosed)
 		WantError(t, "Do, expired", o.Do(Expired, never(t)), psync.ErrClosed)
-		wantDone(t, o, false)
+		wantClosed(t, "Done", o.Done)
 	}
 }
 

@@ -85,29 +85,31 @@ func (c *rlockCondition) Use(o *object.Object) error {
 
 // L returns the condition's lock, as Condition.L does.
 func (c *RCondition) L() *RLock {
-	if core := c.ref.Load(); core != nil {
-		return &core.lock
+	core := c.ref.Load()
+	if core == nil {
+		panic(c.closed("L"))
 	}
-	return nil
+	return &core.lock
 }
 
 // Wait is Condition.Wait for h, which holds the lock: ErrNotHeld if not.
 func (c *RCondition) Wait(ctx context.Context, h *Holder) error {
 	core := c.ref.Load()
 	if core == nil {
-		return ErrClosed
+		return c.closed("Wait")
 	}
 	_, err := c.wait(ctx, core, h)
-	return err
+	return core.Fail("psync: Wait", ofLock(err))
 }
 
 // WaitFor is Condition.WaitFor for h.
 func (c *RCondition) WaitFor(ctx context.Context, h *Holder, pred func() bool) error {
 	core := c.ref.Load()
 	if core == nil {
-		return ErrClosed
+		return c.closed("WaitFor")
 	}
-	return waitFor(pred, func() (bool, error) { return c.wait(ctx, core, h) })
+	err := waitFor(pred, func() (bool, error) { return c.wait(ctx, core, h) })
+	return core.Fail("psync: WaitFor", ofLock(err))
 }
 
 func (c *RCondition) wait(ctx context.Context, core *rlockCondition, h *Holder) (held bool, err error) {
@@ -115,17 +117,19 @@ func (c *RCondition) wait(ctx context.Context, core *rlockCondition, h *Holder) 
 }
 
 // Notify is Condition.Notify for h, which holds the lock: ErrNotHeld if not.
-func (c *RCondition) Notify(h *Holder, n int) error {
+func (c *RCondition) Notify(h *Holder, n int) error { return c.notify("Notify", h, n) }
+
+func (c *RCondition) notify(op string, h *Holder, n int) error {
 	core := c.ref.Load()
 	if core == nil {
-		return ErrClosed
+		return c.closed(op)
 	}
 	if h.index(core.c) < 0 {
-		return core.Done(ErrNotHeld)
+		return core.Fail("psync: "+op, core.Done(ofLock(ErrNotHeld)))
 	}
 	core.notify(n)
-	return core.Done(nil)
+	return core.Fail("psync: "+op, core.Done(nil))
 }
 
 // NotifyAll is Notify of all who wait.
-func (c *RCondition) NotifyAll(h *Holder) error { return c.Notify(h, math.MaxInt) }
+func (c *RCondition) NotifyAll(h *Holder) error { return c.notify("NotifyAll", h, math.MaxInt) }

@@ -93,12 +93,12 @@ func (c *rlockCore) same(d *rlockCore) bool {
 func (l *RLock) TryAcquire(h *Holder) error {
 	c := l.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return l.closed("TryAcquire")
 	}
 	if h.deepen(c) {
-		return c.Done(nil)
+		return c.Fail("psync: TryAcquire", c.Done(nil))
 	}
-	return c.taken(h, c.TryAcquire())
+	return tryAcquired(&c.Core, c.taken(h, c.TryAcquire()))
 }
 
 // Acquire takes the lock for h, at once if h holds it already. Otherwise it
@@ -109,15 +109,15 @@ func (l *RLock) TryAcquire(h *Holder) error {
 func (l *RLock) Acquire(ctx context.Context, h *Holder) error {
 	c := l.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return l.closed("Acquire")
 	}
 	if h.deepen(c) {
-		return c.Done(nil)
+		return c.Fail("psync: Acquire", c.Done(nil))
 	}
 	if err := c.Mutex.TryAcquire(); err == nil {
-		return c.taken(h, c.Done(nil))
+		return c.Fail("psync: Acquire", c.taken(h, c.Done(nil)))
 	}
-	return c.taken(h, c.Acquire(ctx, l.ref.Wanted(c)))
+	return c.Fail("psync: Acquire", c.taken(h, c.Acquire(ctx, l.ref.Wanted(c))))
 }
 
 // taken notes that h holds the lock, if err is nil.
@@ -134,24 +134,24 @@ func (c *rlockCore) taken(h *Holder, err error) error {
 func (l *RLock) Release(h *Holder) error {
 	c := l.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return l.closed("Release")
 	}
 	i := h.index(c)
 	if i < 0 {
-		return c.Done(ErrNotHeld)
+		return c.Fail("psync: Release", c.Done(ErrNotHeld))
 	}
 	if h.holds[i].depth > 1 {
 		h.holds[i].depth--
-		return c.Done(nil)
+		return c.Fail("psync: Release", c.Done(nil))
 	}
 	h.remove(c)
-	return c.Done(c.Mutex.Release())
+	return c.Fail("psync: Release", c.Done(c.Mutex.Release()))
 }
 
 // With is Lock.With for h.
 func (l *RLock) With(ctx context.Context, h *Holder, f func() error) error {
 	if err := l.Acquire(ctx, h); err != nil {
-		return err
+		return as("psync: With", err)
 	}
 	return releasing(func() error { return l.Release(h) }, f)
 }
@@ -165,12 +165,12 @@ func (l *RLock) With(ctx context.Context, h *Holder, f func() error) error {
 func (l *RLock) Recover(ctx context.Context, h *Holder, repair func() error) error {
 	c := l.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return l.closed("Recover")
 	}
 	if h.index(c) >= 0 {
-		return c.Done(nil)
+		return c.Fail("psync: Recover", c.Done(nil))
 	}
-	return c.Recover(ctx, l.ref.Wanted(c), func() error {
+	return recovered(ctx, &c.Core, l.ref.Wanted(c), func() error {
 		h.add(c, 1)
 		defer h.remove(c)
 		return repair()
@@ -187,14 +187,5 @@ type rlocker struct {
 	h *Holder
 }
 
-func (r *rlocker) Lock() {
-	if err := r.l.Acquire(context.Background(), r.h); err != nil {
-		panic("psync: Lock: " + err.Error())
-	}
-}
-
-func (r *rlocker) Unlock() {
-	if err := r.l.Release(r.h); err != nil {
-		panic("psync: Unlock: " + err.Error())
-	}
-}
+func (r *rlocker) Lock()   { must("psync: Lock", r.l.Acquire(context.Background(), r.h)) }
+func (r *rlocker) Unlock() { must("psync: Unlock", r.l.Release(r.h)) }

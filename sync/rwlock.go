@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"structs"
 	stdsync "sync"
@@ -133,6 +134,8 @@ const (
 	maxReads = 1<<16 - 1
 )
 
+var errTooManyReaders = fmt.Errorf("%w: this process holds it for reading, or waits to, %d times", ErrTooMany, maxReads)
+
 // An rwPhase is a number and a state.
 type rwPhase uint64
 
@@ -166,6 +169,9 @@ type rwCore struct {
 	takes   bool // ignores deaths
 	reading wait.Spinner
 	writing wait.Spinner
+
+	readHeld  object.Polled // error of TryRAcquire
+	writeHeld object.Polled // error of TryAcquire
 }
 
 // NewRWLock makes a lock in seg, free, with an optional name. It fails as
@@ -214,9 +220,9 @@ func (c *rwCore) Use(o *object.Object) error {
 func (l *RWLock) TryRAcquire() error {
 	c := l.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return l.closed("TryRAcquire")
 	}
-	return c.Done(c.tryRead())
+	return tryFailed(&c.Base, &c.readHeld, "psync: TryRAcquire", c.Done(c.tryRead()))
 }
 
 // RAcquire takes the lock for reading. It blocks until no writer holds the
@@ -227,13 +233,13 @@ func (l *RWLock) TryRAcquire() error {
 func (l *RWLock) RAcquire(ctx context.Context) error {
 	c := l.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return l.closed("RAcquire")
 	}
 	err := c.tryRead()
 	if err == ErrHeld {
 		err = c.read(ctx, l.ref.Wanted(c))
 	}
-	return c.Done(err)
+	return c.Fail("psync: RAcquire", c.Done(err))
 }
 
 // RRelease ends one hold for reading of this process, and wakes the writer who
@@ -242,9 +248,9 @@ func (l *RWLock) RAcquire(ctx context.Context) error {
 func (l *RWLock) RRelease() error {
 	c := l.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return l.closed("RRelease")
 	}
-	return c.Done(c.endRead())
+	return c.Fail("psync: RRelease", c.Done(c.endRead()))
 }
 
 func (c *rwCore) load() rwPhase { return rwPhase(c.words.phase.Load()) }
@@ -344,7 +350,7 @@ func (c *rwCore) join(p rwPhase) (bool, error) {
 			c.raise(me.Line())
 			next = uint64(me)<<32 | oneRead(p.color())
 		} else if reads(w, p.color()) == maxReads {
-			return false, ErrTooMany
+			return false, errTooManyReaders
 		}
 		if line.CompareAndSwap(w, next) { // [RW] before the look at the phase
 			break
@@ -484,9 +490,9 @@ func (r *rwReader) Pass(woken, done bool) {}
 func (l *RWLock) TryAcquire() error {
 	c := l.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return l.closed("TryAcquire")
 	}
-	return c.Done(c.tryWrite())
+	return tryFailed(&c.Base, &c.writeHeld, "psync: TryAcquire", c.Done(c.tryWrite()))
 }
 
 func (c *rwCore) tryWrite() error {
@@ -517,7 +523,7 @@ func (c *rwCore) tryWrite() error {
 func (l *RWLock) Acquire(ctx context.Context) error {
 	c := l.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return l.closed("Acquire")
 	}
 	wanted := l.ref.Wanted(c)
 	err := c.own(ctx, wanted)
@@ -529,7 +535,7 @@ func (l *RWLock) Acquire(ctx context.Context) error {
 			return c.Room().Await(ctx, &c.writing, &rwWriter{c, color, during, wanted})
 		})
 	}
-	return c.Done(err)
+	return c.Fail("psync: Acquire", c.Done(err))
 }
 
 // Release ends the hold of the writer. Readers that wait are let in, and then
@@ -538,16 +544,16 @@ func (l *RWLock) Acquire(ctx context.Context) error {
 func (l *RWLock) Release() error {
 	c := l.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return l.closed("Release")
 	}
 	p := c.load()
 	if p.state() != rwWriting || !c.writer.Held() || !c.free(p) {
-		return c.Done(ErrNotHeld)
+		return c.Fail("psync: Release", c.Done(ErrNotHeld))
 	}
 	if crash.Enabled {
 		crash.At(crash.RWLockTold)
 	}
-	return c.Done(c.writer.Release())
+	return c.Fail("psync: Release", c.Done(c.writer.Release()))
 }
 
 // own takes the writers' word.
@@ -713,22 +719,22 @@ func (w *rwWriter) Pass(woken, done bool) {}
 func (l *RWLock) Recover(ctx context.Context, repair func() error) error {
 	c := l.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return l.closed("Recover")
 	}
 	dead, err := c.writer.TakeOver(ctx, l.ref.Wanted(c))
 	if err != nil {
-		return c.Done(err)
+		return c.Fail("psync: Recover", c.Done(err))
 	}
 	if !c.settle() {
 		if err := c.Done(nil); err != nil {
-			return err // the memory is not the lock's any more: nothing to repair
+			return c.Fail("psync: Recover", err) // the memory is not the lock's any more: nothing to repair
 		}
 		if err := c.repair(dead, repair); err != nil {
-			return c.Done(err)
+			return called(&c.Base, "psync: Recover", err)
 		}
 		c.free(c.load())
 	}
-	return c.Done(c.writer.Release())
+	return c.Fail("psync: Recover", c.Done(c.writer.Release()))
 }
 
 // repair runs f; unless it returns nil, the lock is the dead writer's again.
@@ -746,19 +752,19 @@ func (c *rwCore) repair(dead party.ID, f func() error) error {
 
 // Lock is Acquire without a context, as sync.Locker has it: it panics where
 // Acquire would fail.
-func (l *RWLock) Lock() { mustLock("Lock", l.Acquire(context.Background())) }
+func (l *RWLock) Lock() { must("psync: Lock", l.Acquire(context.Background())) }
 
 // Unlock is Release, as sync.Locker has it: it panics where Release would
 // fail.
-func (l *RWLock) Unlock() { mustLock("Unlock", l.Release()) }
+func (l *RWLock) Unlock() { must("psync: Unlock", l.Release()) }
 
 // RLock is RAcquire without a context, as sync.RWMutex has it: it panics where
 // RAcquire would fail.
-func (l *RWLock) RLock() { mustLock("RLock", l.RAcquire(context.Background())) }
+func (l *RWLock) RLock() { must("psync: RLock", l.RAcquire(context.Background())) }
 
 // RUnlock is RRelease, as sync.RWMutex has it: it panics where RRelease would
 // fail.
-func (l *RWLock) RUnlock() { mustLock("RUnlock", l.RRelease()) }
+func (l *RWLock) RUnlock() { must("psync: RUnlock", l.RRelease()) }
 
 // RLocker returns a sync.Locker whose methods are RLock and RUnlock.
 func (l *RWLock) RLocker() stdsync.Locker { return (*rLocker)(l) }
@@ -767,9 +773,3 @@ type rLocker RWLock
 
 func (l *rLocker) Lock()   { (*RWLock)(l).RLock() }
 func (l *rLocker) Unlock() { (*RWLock)(l).RUnlock() }
-
-func mustLock(what string, err error) {
-	if err != nil {
-		panic("psync: RWLock: " + what + ": " + err.Error())
-	}
-}

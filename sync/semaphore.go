@@ -61,10 +61,13 @@ const (
 	maxPermits     = math.MaxInt32
 )
 
+var errTooManyPermits = fmt.Errorf("%w: it would have more than %d permits", ErrOverRelease, maxPermits)
+
 type semaphoreCore struct {
 	object.Base
-	w    *semaphoreWords
-	spin wait.Spinner
+	w     *semaphoreWords
+	spin  wait.Spinner
+	taken object.Polled // error of TryAcquire
 }
 
 // NewSemaphore makes a semaphore in seg, of value permits, with an optional
@@ -72,7 +75,7 @@ type semaphoreCore struct {
 // shm.Segment.NewObject does.
 func NewSemaphore(seg *shm.Segment, name string, value int) (*Semaphore, error) {
 	if value < 0 || value > maxPermits {
-		return nil, fmt.Errorf("psync: new semaphore %q: %w: %d permits", name, ErrInvalid, value)
+		return nil, fmt.Errorf("psync: new semaphore %q: %w: %d permits, want 0 to %d", name, ErrInvalid, value, maxPermits)
 	}
 	s := new(Semaphore)
 	err := s.ref.New(seg, name, semaphoreSize, func(mem []byte) error {
@@ -112,12 +115,12 @@ func (c *semaphoreCore) Use(o *object.Object) error {
 func (s *Semaphore) TryAcquire() error {
 	c := s.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return s.closed("TryAcquire")
 	}
 	if !c.take() {
-		return c.Done(ErrNoPermit)
+		return tryFailed(&c.Base, &c.taken, "psync: TryAcquire", c.Done(ErrNoPermit))
 	}
-	return c.Done(nil)
+	return c.Fail("psync: TryAcquire", c.Done(nil))
 }
 
 // Acquire takes a permit. It blocks until there is one, ctx ends (ctx's error;
@@ -126,13 +129,13 @@ func (s *Semaphore) TryAcquire() error {
 func (s *Semaphore) Acquire(ctx context.Context) error {
 	c := s.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return s.closed("Acquire")
 	}
 	if c.take() {
-		return c.Done(nil)
+		return c.Fail("psync: Acquire", c.Done(nil))
 	}
 	w := &permitWaiter{permits: c, gate: &c.w.gate, wanted: s.ref.Wanted(c)}
-	return c.Done(c.Room().Await(ctx, &c.spin, w))
+	return c.Fail("psync: Acquire", c.Done(c.Room().Await(ctx, &c.spin, w)))
 }
 
 // Release gives one permit, taken or new, and wakes one who waits. It fails
@@ -140,9 +143,9 @@ func (s *Semaphore) Acquire(ctx context.Context) error {
 func (s *Semaphore) Release() error {
 	c := s.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return s.closed("Release")
 	}
-	return c.Done(c.give(1))
+	return c.Fail("psync: Release", c.Done(c.give(1)))
 }
 
 // ReleaseN gives n permits at once, taken or new, and wakes as many who wait.
@@ -151,26 +154,26 @@ func (s *Semaphore) Release() error {
 func (s *Semaphore) ReleaseN(n int) error {
 	c := s.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return s.closed("ReleaseN")
 	}
 	switch {
 	case n < 1:
-		return c.Done(ErrInvalid)
+		return c.Fail("psync: ReleaseN", c.Done(fmt.Errorf("%w: %d permits, want 1 or more", ErrInvalid, n)))
 	case n > maxPermits:
-		return c.Done(ErrOverRelease)
+		return c.Fail("psync: ReleaseN", c.Done(errTooManyPermits))
 	}
-	return c.Done(c.give(uint32(n)))
+	return c.Fail("psync: ReleaseN", c.Done(c.give(uint32(n))))
 }
 
 // Value returns how many permits there are to take. It fails with ErrClosed.
 func (s *Semaphore) Value() (int, error) {
 	c := s.ref.Load()
 	if c == nil {
-		return 0, ErrClosed
+		return 0, s.closed("Value")
 	}
 	n := c.w.count.Load()
 	if err := c.Done(nil); err != nil {
-		return 0, err
+		return 0, c.Fail("psync: Value", err)
 	}
 	return int(min(n, maxPermits)), nil
 }
@@ -197,7 +200,7 @@ func (c *semaphoreCore) give(n uint32) error {
 	for {
 		old := c.w.count.Load()
 		if old > maxPermits-n {
-			return ErrOverRelease
+			return errTooManyPermits
 		}
 		if c.w.count.CompareAndSwap(old, old+n) {
 			break

@@ -97,6 +97,13 @@ const (
 	maxCount    = math.MaxInt32
 )
 
+var (
+	errCountsOfDead = &reworded{"a process died that had counts: drop them with Recover", ErrOwnerDied}
+	errNoCount      = fmt.Errorf("%w: no process has a count: call Add first", ErrOverRelease)
+	errNoClaim      = fmt.Errorf("%w: no living process has a count that is not claimed", ErrOverRelease)
+	errMaxCount     = fmt.Errorf("%w: there would be more than %d counts", ErrTooMany, maxCount)
+)
+
 // A groupTotal is the number of counts, and how often that has become 0, by
 // which a waiter sees that it was 0 even if it is not any more.
 //
@@ -181,17 +188,14 @@ func (c *groupCore) Use(o *object.Object) error {
 // if n is less than 0, ErrTooMany if there would be more than 2^31-1, or
 // ErrClosed.
 func (g *WaitGroup) Add(n int) error {
-	if n < 0 {
-		return fmt.Errorf("add %d: %w", n, ErrInvalid)
-	}
-	return g.change(func(c *groupCore) error { return c.add(n) })
+	return g.change("Add", func(c *groupCore) error { return c.add(n) })
 }
 
 // Done takes one count back: one of this process's if it has any, at first
 // of what it has added, else one of another living process. If it was the last, all who wait go on. It fails with
 // ErrOwnerDied if only the dead have counts, ErrOverRelease if nobody has, or
 // ErrClosed.
-func (g *WaitGroup) Done() error { return g.change((*groupCore).done) }
+func (g *WaitGroup) Done() error { return g.change("Done", (*groupCore).done) }
 
 // Claim makes a count that another living process has added one of this
 // process, one of a process that has not claimed any itself if there is a choice.
@@ -202,12 +206,12 @@ func (g *WaitGroup) Done() error { return g.change((*groupCore).done) }
 // Done the last one of a process that goes on. The number is right all the same,
 // but a process without a count dies unnoticed: a group for processes is best not
 // used for their goroutines, too.
-func (g *WaitGroup) Claim() error { return g.change((*groupCore).claim) }
+func (g *WaitGroup) Claim() error { return g.change("Claim", (*groupCore).claim) }
 
 // Recover drops all counts of processes that died, and returns how many. It
 // fails with ErrClosed.
 func (g *WaitGroup) Recover() (dropped int, err error) {
-	err = g.change(func(c *groupCore) error {
+	err = g.change("Recover", func(c *groupCore) error {
 		dropped = c.drop()
 		return nil
 	})
@@ -221,7 +225,7 @@ func (g *WaitGroup) Recover() (dropped int, err error) {
 // returns. It fails as Add does, and does not call f then.
 func (g *WaitGroup) Go(f func()) error {
 	if err := g.Add(1); err != nil {
-		return err
+		return as("psync: Go", err)
 	}
 	go func() {
 		defer g.Done()
@@ -237,29 +241,37 @@ func (g *WaitGroup) Go(f func()) error {
 func (g *WaitGroup) Wait(ctx context.Context) error {
 	c := g.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return g.closed("Wait")
 	}
 	w := groupWaiter{c, c.total().zeros(), g.ref.Wanted(c)}
 	done, err := w.Try()
 	if !done && err == nil {
 		err = c.Room().Await(ctx, &c.spin, &w)
 	}
-	return c.Done(err)
+	return c.fail("Wait", c.Done(err))
 }
 
-// change runs f with the guard.
-func (g *WaitGroup) change(f func(c *groupCore) error) error {
+// change runs f with the guard, for the method op.
+func (g *WaitGroup) change(op string, f func(c *groupCore) error) error {
 	c := g.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return g.closed(op)
 	}
-	if _, err := c.guard.TakeOver(context.Background(), g.ref.Wanted(c)); err != nil {
-		return c.Done(err)
+	_, err := c.guard.TakeOver(context.Background(), g.ref.Wanted(c))
+	if err == nil {
+		c.redo()
+		err = f(c)
+		c.guard.Release()
 	}
-	c.redo()
-	err := f(c)
-	c.guard.Release()
-	return c.Done(err)
+	return c.fail(op, c.Done(err))
+}
+
+// fail returns the error of the method op.
+func (c *groupCore) fail(op string, err error) error {
+	if err == ErrOwnerDied {
+		err = errCountsOfDead
+	}
+	return c.Fail("psync: "+op, err)
 }
 
 func (c *groupCore) total() groupTotal { return groupTotal(c.words.total.Load()) }
@@ -270,12 +282,15 @@ func (c *groupCore) share(i int) groupShare { return groupShare(c.shares[i].Load
 func (c *groupCore) end() int { return added(int(min(c.words.top.Load(), party.MaxLines)) + 1) }
 
 func (c *groupCore) add(n int) error {
+	if n < 0 {
+		return fmt.Errorf("%w: %d counts, want 0 or more", ErrInvalid, n)
+	}
 	if n == 0 {
 		return nil
 	}
 	t := c.total()
 	if n > maxCount-t.count() {
-		return ErrTooMany
+		return errMaxCount
 	}
 	i := c.mine(added)
 	c.commit(t.with(t.count()+n), groupChange{i, c.more(i, n)})
@@ -311,7 +326,7 @@ func (c *groupCore) done() error {
 		if c.died() {
 			return ErrOwnerDied
 		}
-		return ErrOverRelease
+		return errNoCount
 	}
 	t := c.total()
 	c.commit(t.with(t.count()-1), groupChange{i, c.share(i).less()})
@@ -340,7 +355,7 @@ func (c *groupCore) toTake() int {
 func (c *groupCore) claim() error {
 	from := c.toClaim()
 	if from < 0 {
-		return ErrOverRelease
+		return errNoClaim
 	}
 	to := c.mine(claimed)
 	c.commit(c.total(), groupChange{from, c.share(from).less()}, groupChange{to, c.more(to, 1)})

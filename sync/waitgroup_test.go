@@ -227,7 +227,7 @@ func groupHammer(g *psync.WaitGroup, n int, claim bool) error {
 			return err
 		}
 		if claim {
-			if err := g.Claim(); err != nil && err != psync.ErrOverRelease {
+			if err := g.Claim(); err != nil && !errors.Is(err, psync.ErrOverRelease) {
 				return err
 			}
 		}
@@ -370,7 +370,7 @@ var groupClaimTask = task("group claim", func(ctx context.Context, j job) error 
 })
 
 var groupOrphanTask = task("group orphan", func(ctx context.Context, j job) error {
-	if err := j.Group.Wait(ctx); err != psync.ErrOwnerDied {
+	if err := j.Group.Wait(ctx); !errors.Is(err, psync.ErrOwnerDied) {
 		return fmt.Errorf("Wait: %v, want ErrOwnerDied", err)
 	}
 	return nil

@@ -93,15 +93,14 @@ func BenchmarkUpdate(b *testing.B) {
 	})
 }
 
-// What TestSpeed does: rounds of so many accesses in Go, then in C, on the same
-// memory.
+// The flags of TestSpeed, which alternates between Go and C on the same memory.
 var (
 	rounds   = flag.Int("rounds", 0, "rounds of TestSpeed; 0: none")
 	accesses = flag.Int("accesses", 20_000_000, "accesses in each round of TestSpeed")
 )
 
-// yardstick is the program in C: yardstick FILE OFFSET WHAT COUNT prints the
-// nanoseconds of an access.
+// yardstick is the C program. "yardstick FILE OFFSET load|store|copy COUNT" prints how many
+// nanoseconds an access takes.
 const yardstick = `
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -144,12 +143,12 @@ int main(int argc, char **argv) {
 }
 `
 
-// TestSpeed compares with C on the same memory, in alternating rounds:
+// TestSpeed compares the speed of values with that of C:
 //
 //	go test ./value -run TestSpeed -v -rounds=11
 func TestSpeed(t *testing.T) {
 	if *rounds == 0 {
-		t.Skip("asked for by -rounds")
+		t.Skip("needs -rounds")
 	}
 	cc, err := exec.LookPath("cc")
 	if err != nil {

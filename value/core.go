@@ -15,18 +15,18 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// header is the beginning of a value in shared memory. All but the gate is
-// written when the value is made.
+// header is the beginning of a value in shared memory. Format, copies, size and stride are written
+// once, when the value is made.
 //
 //	0     format  1
-//	4     copies  0: T is the word; else 4
+//	4     copies  0 if T is a word, else 4
 //	8     size    of T in bytes
 //	16    stride  bytes from one copy to the next
-//	24    gate    moves when the value changes and somebody watches
-//	128   guard   the value's lock; written by who takes it
-//	168   writer  the lock of those who publish; not used with a word
-//	256   word    T in its first bytes, or the number of values published so far
-//	384   copies  value number n is in copy n modulo 4
+//	24    gate    of the watchers; moves when the value changes while some of them sleep
+//	128   guard   the lock that Update takes
+//	168   writer  the lock by which writers of copies exclude one another; unused with a word
+//	256   word    if T is a word: T in its first bytes; else the number of the latest value, see copies.go
+//	384   copies  value number n is copy n modulo 4
 type header struct {
 	_      structs.HostLayout
 	format atomic.Uint32
@@ -41,50 +41,49 @@ const (
 	writerOffset = guardOffset + lock.GuardSize
 	wordOffset   = 256
 	copiesOffset = 384
-	line         = 128
+	line         = 128 // bytes; a copy shares no pair of cache lines with another
 
 	format = 1
-	copies = 4 // see read
+	copies = 4 // see copies.go
 )
 
-// core is the process's part of a value.
+// core is this process's part of a value.
 type core[T any] struct {
 	object.Base
 	word     *atomic.Uint64
 	gate     *wait.Gate
-	guard    *lock.Guard // nil: the value has no lock
-	lock     *psync.Lock // guard for programs
-	writer   *lock.Guard // nil: T is a word
-	places   [copies]place[T]
+	guard    *lock.Guard // nil if the value has no lock
+	lock     *psync.Lock // the guard as Lock returns it
+	writer   *lock.Guard // nil if T is a word
+	slots    [copies]slot[T]
 	watchers wait.Spinner
 }
 
-// sizes returns how far apart copies of a T are, 0 if T is a word, and how
-// large a value is.
+// sizes returns the distance in bytes between copies of a T, 0 if T is a word, and the size of a
+// value in bytes. It returns shm.ErrSize if the size is more than an int holds.
 func sizes(l layout.Layout) (stride, total int, err error) {
 	if l.Size <= wordSize {
 		return 0, copiesOffset, nil
 	}
 	if l.Size > (math.MaxInt-copiesOffset)/copies-line {
-		return 0, 0, fmt.Errorf("%w: %d copies of %d bytes", shm.ErrSize, copies, l.Size)
+		return 0, 0, fmt.Errorf("%w: %d copies of %d bytes are more than can be addressed", shm.ErrSize, copies, l.Size)
 	}
 	stride = (l.Size + line - 1) / line * line
 	return stride, copiesOffset + copies*stride, nil
 }
 
-// fill makes mem a value of T that is init.
-func fill[T any](mem []byte, l layout.Layout, stride int, init *T) {
+// fillHeader makes of mem a value of type T with the value init, except for its locks.
+func fillHeader[T any](mem []byte, l layout.Layout, stride int, init *T) {
 	h := view.At[header](mem, 0)
 	h.format.Store(format)
 	h.size.Store(uint64(l.Size))
 	if stride == 0 {
-		view.At[atomic.Uint64](mem, wordOffset).Store(0)
 		storeWord(view.At[atomic.Uint64](mem, wordOffset), *init)
 		return
 	}
 	h.copies.Store(copies)
 	h.stride.Store(uint64(stride))
-	newPlace[T](mem, copiesOffset, stride).put(init)
+	newSlot[T](mem, copiesOffset, stride).put(init)
 }
 
 func (*core[T]) Type() (shm.Kind, uint64, error) {
@@ -103,7 +102,7 @@ func (c *core[T]) Use(o *object.Object) error {
 	mem := o.Bytes()
 	h := view.At[header](mem, 0)
 	if f := h.format.Load(); f != format {
-		return fmt.Errorf("value of format %d: %w", f, shm.ErrVersion)
+		return fmt.Errorf("%w: the value has format %d, this program knows %d", shm.ErrVersion, f, format)
 	}
 	stride, total, err := sizes(l)
 	if err != nil {
@@ -114,12 +113,13 @@ func (c *core[T]) Use(o *object.Object) error {
 		n = 0
 	}
 	if h.size.Load() != uint64(l.Size) || h.copies.Load() != n || h.stride.Load() != uint64(stride) || len(mem) < total {
-		return fmt.Errorf("value of %d bytes, %d copies, in %d bytes: %w", h.size.Load(), h.copies.Load(), len(mem), shm.ErrCorrupt)
+		return fmt.Errorf("%w: a value of %d bytes with %d copies in %d bytes of memory",
+			shm.ErrCorrupt, h.size.Load(), h.copies.Load(), len(mem))
 	}
 	c.word = view.At[atomic.Uint64](mem, wordOffset)
 	c.gate = &h.gate
 	if c.guard, err = lock.OpenGuard(o, guardOffset); err != nil {
-		return fmt.Errorf("value: %w", err)
+		return err
 	}
 	if c.guard != nil {
 		c.lock = c.guard.Lock().(*psync.Lock)
@@ -127,21 +127,12 @@ func (c *core[T]) Use(o *object.Object) error {
 	if stride == 0 {
 		return nil
 	}
-	for i := range c.places {
-		c.places[i] = newPlace[T](mem, copiesOffset+i*stride, stride)
+	for i := range c.slots {
+		c.slots[i] = newSlot[T](mem, copiesOffset+i*stride, stride)
 	}
-	if c.writer, err = lock.OpenGuard(o, writerOffset); err == nil && c.writer == nil {
-		err = fmt.Errorf("writers have no lock: %w", shm.ErrCorrupt)
+	c.writer, err = lock.OpenGuard(o, writerOffset)
+	if err == nil && c.writer == nil {
+		err = fmt.Errorf("%w: the writers have no lock", shm.ErrCorrupt)
 	}
-	if err != nil {
-		return fmt.Errorf("value: %w", err)
-	}
-	return nil
-}
-
-// check ends a method that used the memory.
-func (c *core[T]) check(method string) {
-	if c.Closed.Load() {
-		panic(closed(method))
-	}
+	return err
 }

@@ -10,8 +10,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/value"
 )
 
-// storeTask writes 1, 2, 3 and so on by Store, or Update if How is 1, until it
-// dies.
+// storeTask writes 1, 2, 3 and so on, by Update if How is 1 and else by Store, until it is killed.
 var storeTask = task("store", func(ctx context.Context, j job) (int, error) {
 	for n := 1; n <= j.N; n++ {
 		if j.Big != nil {
@@ -31,9 +30,9 @@ var storeTask = task("store", func(ctx context.Context, j job) (int, error) {
 	return j.N, nil
 })
 
-// TestCrash kills a writer at each step of its fifth write. What is left is the
-// value before or after, as the step says; readers, writers and watchers of this
-// process and of another party go on.
+// TestCrash kills a writer at each step of its fifth write. It leaves the fourth or the fifth
+// value, depending on the step. Readers, writers and watchers of this process and of another party
+// go on.
 func TestCrash(t *testing.T) {
 	NeedCrashPoints(t)
 	const nth = 5
@@ -55,7 +54,7 @@ func TestCrash(t *testing.T) {
 		{crash.ValuePublished, true, true, nth},
 		{crash.ValueReleased, true, false, nth},
 		{crash.ValueReleased, true, true, nth},
-		// The locks' own steps: the writers', or the value's.
+		// A step of the locks: the writers' lock, and the value's.
 		{crash.LockTaken, true, false, nth - 1},
 		{crash.LockTaken, false, true, nth - 1},
 	} {
@@ -129,7 +128,7 @@ func TestCrash(t *testing.T) {
 			Want(t, "first value watched", Await(t, watched, "first value"), 0)
 			Killed(t, StartToDie(t, storeTask, j, test.point, nth))
 			Want(t, "value that was left", load(), test.left)
-			// The watcher sees it, though the dead may have woken nobody.
+			// The watcher sees it, even if the writer died before it woke anybody.
 			for x := uint64(0); x != test.left; {
 				x = Await(t, watched, "the dead writer's last value")
 			}
@@ -144,8 +143,8 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// A lock that was brought says so when its owner died in an Update.
-func TestCrashWithBroughtLock(t *testing.T) {
+// Update returns ErrOwnerDied if the value has an Options.Lock and the lock's owner died in Update.
+func TestCrashWithSharedLock(t *testing.T) {
 	NeedCrashPoints(t)
 	for point := range crash.Points(crash.ValueUpdating, crash.ValueReleased) {
 		t.Run(point.String(), func(t *testing.T) {

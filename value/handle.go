@@ -1,52 +1,40 @@
 package value
 
 import (
-	"encoding"
-
 	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// handle is what lets values stand in arguments and messages.
+// handle has the methods by which a value is passed to other processes. Each package of objects
+// declares these methods itself, since go doc does not show those that are embedded from another
+// package.
 type handle[C any, P object.Core[C]] struct {
 	ref object.Ref[C, P]
 }
 
-type marshaler interface {
-	encoding.TextMarshaler
-	encoding.TextUnmarshaler
-	encoding.BinaryMarshaler
-	encoding.BinaryUnmarshaler
-}
+var _ object.Marshaler = (*Int64)(nil)
 
-var _ marshaler = (*Int64)(nil)
-
-// use returns the core for a method.
-func (h *handle[C, P]) use(method string) *C {
-	c := h.ref.Load()
-	if c == nil {
-		panic(closed(method))
-	}
-	return c
-}
-
-// Handle returns the value's handle, the zero Handle if it is closed.
+// Handle returns the value's handle, by which other processes open the value. It returns the zero
+// Handle if the value is closed.
 func (h *handle[C, P]) Handle() shm.Handle { return h.ref.Handle() }
 
-// MarshalText encodes the value's handle.
-func (h *handle[C, P]) MarshalText() ([]byte, error) { return h.Handle().MarshalText() }
+// MarshalText returns the value's handle as text. It returns ErrClosed if the value is closed.
+func (h *handle[C, P]) MarshalText() ([]byte, error) { return h.ref.MarshalText("value: MarshalText") }
 
-// UnmarshalText opens the value of an encoded handle. It fails as
-// shm.OpenHandle does.
+// UnmarshalText opens the value whose handle text is. If h was open before, it refers to the new
+// value afterwards. UnmarshalText fails as every Unmarshal method of an object does: see package
+// shm.
 func (h *handle[C, P]) UnmarshalText(text []byte) error { return h.ref.UnmarshalText(text) }
 
 // MarshalBinary is MarshalText.
-func (h *handle[C, P]) MarshalBinary() ([]byte, error) { return h.MarshalText() }
+func (h *handle[C, P]) MarshalBinary() ([]byte, error) {
+	return h.ref.MarshalText("value: MarshalBinary")
+}
 
 // UnmarshalBinary is UnmarshalText.
 func (h *handle[C, P]) UnmarshalBinary(data []byte) error { return h.UnmarshalText(data) }
 
-// Close ends the use of the value through this handle: later calls fail or
-// panic with ErrClosed, and so do those that wait. The value stays for others.
-// Closing twice is fine.
+// Close closes the value in this process, as far as it was opened as h. Methods of h that are
+// blocked return ErrClosed; the package comment says what methods do afterwards. The value itself
+// stays, and other handles of it stay open. Close returns nil if h is closed already.
 func (h *handle[C, P]) Close() error { return h.ref.Close() }

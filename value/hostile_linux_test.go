@@ -21,7 +21,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/value"
 )
 
-// The places of a value that the tests write to, as docs/design/values.md has them.
+// The offsets of a value's fields, as in docs/design/values.md.
 const (
 	atFormat = 0
 	atCopies = 4
@@ -33,14 +33,14 @@ const (
 	atCopy   = 384
 )
 
-// bytesOf returns the memory of a value of T, or an object made like one.
+// bytesOf opens the object of a value of T.
 func bytesOf[T any](t *testing.T, seg *shm.Segment, name string) *object.Object {
 	t.Helper()
 	l := Must(layout.Of[T]())(t)
 	return Must(object.Open(seg, shm.KindValue, name, l.Fingerprint))(t)
 }
 
-// docs/design/values.md tells programs in other languages where things are.
+// A value has the layout that docs/design/values.md describes for programs in other languages.
 func TestLayout(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		word := func(b []byte, off int) uint64 { return binary.NativeEndian.Uint64(b[off:]) }
@@ -52,7 +52,7 @@ func TestLayout(t *testing.T) {
 		Want(t, "A", binary.NativeEndian.Uint32(mem[atWord:]), 1)
 		Want(t, "B", binary.NativeEndian.Uint32(mem[atWord+4:]), 2)
 		binary.NativeEndian.PutUint32(mem[atWord+4:], 3) // as C would
-		Want(t, "what C wrote", i.Load(), pair{1, 3})
+		Want(t, "value after a plain write", i.Load(), pair{1, 3})
 		small := Closing(t, Must(value.New(seg, "s", [3]byte{1, 2, 3}, nil))(t))
 		mem = bytesOf[[3]byte](t, seg, "s").Bytes()
 		Want(t, "bytes", string(mem[atWord:atWord+4]), "\x01\x02\x03\x00")
@@ -105,7 +105,7 @@ func TestVersionAndSize(t *testing.T) {
 		}
 		WantNil(t, "Open", open())
 
-		// An object that is too short for what it says.
+		// Objects that are shorter than their headers say.
 		l := Must(layout.Of[big]())(t)
 		for _, size := range []int{1, 128, atCopy - 1, atCopy, len(mem) - 1} {
 			short := Must(object.New(seg, object.Spec{Kind: shm.KindValue, Name: "short", Size: size, Fingerprint: l.Fingerprint,
@@ -129,8 +129,7 @@ func TestTruncated(t *testing.T) {
 	WantError(t, "Open of a truncated segment", Second(shm.Open(copied, nil)), shm.ErrTruncated)
 }
 
-// Whatever stands in a value's memory, opening it is an error or a value whose
-// methods end.
+// Whatever a value's memory contains, Open fails, or it returns a value whose methods return.
 func TestHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		testHostile(t, seg, int64(1))
@@ -154,11 +153,11 @@ func testHostile[T comparable](t *testing.T, seg *shm.Segment, init T) {
 		for range 1 + r.IntN(3) {
 			at := r.IntN(atCopy)
 			switch r.IntN(3) {
-			case 0: // some bit of all
+			case 0: // any bit
 				mem[at] ^= 1 << r.IntN(8)
-			case 1: // some word of the header
+			case 1: // a word of the header
 				binary.NativeEndian.PutUint32(mem[4*r.IntN(7):], r.Uint32())
-			case 2: // some word of the locks or the number
+			case 2: // a word of the locks or of the number
 				binary.NativeEndian.PutUint32(mem[atGuard+4*r.IntN((atCopy-atGuard)/4):], r.Uint32()>>r.IntN(32))
 			}
 		}
@@ -173,8 +172,8 @@ func testHostile[T comparable](t *testing.T, seg *shm.Segment, init T) {
 		}
 		opened++
 		defer v.Close()
-		// A lock that names somebody alive can't be had: who waits for it gives up
-		// when the value is closed.
+		// If the random bytes name a living owner of a lock, a method that waits for the lock
+		// returns only when the value is closed.
 		late := time.AfterFunc(20*time.Millisecond, func() { v.Close() })
 		defer late.Stop()
 		defer func() {
@@ -207,9 +206,9 @@ func testHostile[T comparable](t *testing.T, seg *shm.Segment, init T) {
 	WantNil(t, "Remove", seg.Remove(name))
 }
 
-// A lock that was brought is not taken for another kind of object that has come
-// in its place.
-func TestBroughtLockReplaced(t *testing.T) {
+// Open returns ErrNotExist if another object has the directory entry that the value's shared lock
+// had.
+func TestSharedLockReplaced(t *testing.T) {
 	seg := Anonymous(t, room)
 	lock := Must(psync.NewLock(seg, "lock", nil))(t)
 	Closing(t, Must(value.New(seg, "v", 1.0, &value.Options{Lock: lock}))(t))

@@ -15,7 +15,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/value"
 )
 
-// How long the long tests run.
+// How long the slow tests run.
 var (
 	torn       = flag.Duration("torn", 2*time.Second, "how long to look for torn reads")
 	increments = flag.Int("increments", 100_000, "increments of each process")
@@ -23,8 +23,8 @@ var (
 	counting   = flag.Duration("counting", time.Second, "how long to count while processes are killed")
 )
 
-// brief returns the flag's value, or less of it if the tests are to be short,
-// or under the race detector, which sees nothing of other processes.
+// brief returns v, the value of a flag, or a tenth of it in short tests and under the race
+// detector, which can't check what other processes do.
 func brief[T int | time.Duration](v T) T {
 	if testing.Short() || underRace {
 		return v / 10
@@ -37,11 +37,11 @@ func TestMain(m *testing.M) {
 	os.Exit(Main(m))
 }
 
-const room = 1 << 20 // of the tests' segments
+const room = 1 << 20 // the size of the tests' segments in bytes
 
 func onBoth(t *testing.T, f func(t *testing.T, seg *shm.Segment)) { OnBoth(t, room, f) }
 
-// big is a T of 4 KiB, whole if all of its words are the same.
+// big is a T of 4 KiB. It is whole if all of its words are equal.
 type big [512]uint64
 
 func newBig(n uint64) (b big) {
@@ -60,7 +60,7 @@ func (b *big) check() error {
 	return nil
 }
 
-// wantSome fails if what is to go on during a test did not.
+// wantSome fails the test if n is not positive: if nothing happened of what the test watches.
 func wantSome(t *testing.T, what string, n int) {
 	t.Helper()
 	if n <= 0 {
@@ -68,7 +68,7 @@ func wantSome(t *testing.T, what string, n int) {
 	}
 }
 
-// odd has a size that no word divides, and padding.
+// odd has padding, and a size that is not a multiple of 8.
 type odd struct {
 	A uint8
 	B uint16
@@ -77,7 +77,7 @@ type odd struct {
 	E [7]uint8
 }
 
-// A job is what a child is given.
+// A job is the argument of a child.
 type job struct {
 	N     int
 	How   int
@@ -92,7 +92,7 @@ type job struct {
 // pair is a T that is a word.
 type pair struct{ A, B int32 }
 
-// task registers what a child does.
+// task registers the function of a child.
 func task(name string, f func(ctx context.Context, j job) (int, error)) *proc.Task[job, int] {
 	return Task(name, f)
 }

@@ -4,11 +4,15 @@ import (
 	"math"
 	"sync/atomic"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// An Integer is a Value that can be added to. All of its methods that change
-// it are single atomic operations, but for Update.
+// An Integer is a Value of an integer with atomic arithmetic. Its methods never block, except for
+// Update and Watch.
+//
+// The embedded Value has the methods that an Integer shares with all values. CompareAndSwap and
+// Load are also methods of Integer. The field is for reading: assigning to it would copy a Value.
 type Integer[T int64 | uint64] struct {
 	Value[T]
 }
@@ -56,59 +60,66 @@ func (v *Integer[T]) Load() T { // small enough to be inlined
 			return T(w)
 		}
 	}
-	panic(closed("Load"))
+	panic(object.ClosedCall("value: Load of value"))
 }
 
-// Word returns the value's word itself, for loops in which Load's look at
-// whether the value is closed counts. It is valid until Close of the value or its
-// segment, and while v can be reached: what is read or written through it later is
-// not the value any more, and may crash the process. What is stored through it no
-// Watch is told of. An Int64's word is its number's two's complement. It panics as
-// Add does.
+// Word returns a pointer to the value's word in shared memory, for loops that are too tight for
+// Load's check of whether the value is closed. The word of an Int64 is its two's complement. A
+// store to the word does not wake the watchers.
+//
+// The pointer is valid until the value or its segment is closed, and while v is reachable (see
+// runtime.KeepAlive). Later accesses do not go to the value, and may crash the process. Word panics
+// with an error that wraps ErrClosed if the value is closed.
 func (v *Integer[T]) Word() *atomic.Uint64 {
-	c := v.use("Word")
-	c.check("Word")
+	const op = "value: Word of value"
+	c := v.ref.Must(op)
+	c.Check(op)
 	return c.word
 }
 
-// Add adds delta and returns the sum, which wraps around. It panics if the
-// value is closed, with an error that wraps ErrClosed.
+// Add adds delta and returns the sum, which wraps around on overflow. It wakes the watchers. It
+// panics with an error that wraps ErrClosed if the value is closed.
 func (v *Integer[T]) Add(delta T) (sum T) {
-	c := v.use("Add")
+	const op = "value: Add of value"
+	c := v.ref.Must(op)
 	sum = T(c.word.Add(uint64(delta)))
-	c.changed("Add")
+	c.changed(op)
 	return sum
 }
 
-// And keeps the bits that are in mask and returns what the value was. It
-// panics as Add does.
+// And clears the bits that are not set in mask, and returns the old value. Apart from that it is
+// like Add.
 func (v *Integer[T]) And(mask T) (old T) {
-	c := v.use("And")
+	const op = "value: And of value"
+	c := v.ref.Must(op)
 	old = T(c.word.And(uint64(mask)))
-	c.changed("And")
+	c.changed(op)
 	return old
 }
 
-// Or sets the bits that are in mask and returns what the value was. It panics
-// as Add does.
+// Or sets the bits that are set in mask, and returns the old value. Apart from that it is like Add.
 func (v *Integer[T]) Or(mask T) (old T) {
-	c := v.use("Or")
+	const op = "value: Or of value"
+	c := v.ref.Must(op)
 	old = T(c.word.Or(uint64(mask)))
-	c.changed("Or")
+	c.changed(op)
 	return old
 }
 
-// CompareAndSwap makes the value x if it is old, and tells whether it was. It
-// panics as Add does.
+// CompareAndSwap replaces the value by x if it is old. It reports whether it did. Apart from that
+// it is like Add.
 func (v *Integer[T]) CompareAndSwap(old, x T) bool { return CompareAndSwap(&v.Value, old, x) }
 
-// changed ends a method that has changed the word.
-func (c *core[T]) changed(method string) {
-	c.tell()
-	c.check(method)
+// changed is the end of a method that has changed the word.
+func (c *core[T]) changed(op string) {
+	c.notify()
+	c.Check(op)
 }
 
-// A Float64 is a Value that can be added to.
+// A Float64 is a Value of a float64 with atomic addition. Its methods never block, except for
+// Update and Watch.
+//
+// The embedded Value has the methods that a Float64 shares with all values, as that of an Integer.
 type Float64 struct {
 	Value[float64]
 }
@@ -132,23 +143,24 @@ func (v *Float64) Load() float64 { // small enough to be inlined
 			return math.Float64frombits(w)
 		}
 	}
-	panic(closed("Load"))
+	panic(object.ClosedCall("value: Load of value"))
 }
 
-// Add adds delta, as one atomic operation, and returns the sum. It panics if
-// the value is closed, with an error that wraps ErrClosed.
+// Add adds delta atomically and returns the sum. It wakes the watchers. It panics with an error
+// that wraps ErrClosed if the value is closed.
 func (v *Float64) Add(delta float64) (sum float64) {
-	c := v.use("Add")
+	const op = "value: Add of value"
+	c := v.ref.Must(op)
 	for {
 		bits := loadBits[float64](c.word)
 		sum = fromBits[float64](bits) + delta
 		if casBits(c.word, bits, sum) {
-			c.changed("Add")
+			c.changed(op)
 			return sum
 		}
 	}
 }
 
-// CompareAndSwap makes the value x if it is old, as == has it, and tells
-// whether it was. It panics as Add does.
+// CompareAndSwap replaces the value by x if it equals old by the operator ==. It reports whether it
+// did. Apart from that it is like Add.
 func (v *Float64) CompareAndSwap(old, x float64) bool { return CompareAndSwap(&v.Value, old, x) }

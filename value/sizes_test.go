@@ -9,9 +9,9 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// The size of a value, whatever the size of its T, is right or refused.
+// sizes returns the right size or ErrSize, whatever the size of T.
 func TestSizes(t *testing.T) {
-	most := (math.MaxInt-copiesOffset)/copies - line // whose copies, rounded up, may just be counted
+	most := (math.MaxInt-copiesOffset)/copies - line // the largest T whose four copies fit in an int
 	for _, test := range []struct{ size, stride, total int }{
 		{1, 0, copiesOffset},
 		{8, 0, copiesOffset},

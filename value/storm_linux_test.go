@@ -15,7 +15,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/value"
 )
 
-// How a counter is incremented.
+// The ways to increment a counter.
 const (
 	byUpdate = iota // of a word
 	byUpdateBig
@@ -27,7 +27,7 @@ const (
 
 var wayNames = [ways]string{"Update", "Update_of_4_KiB", "lock", "Add", "Add_to_float"}
 
-// increment is one increment of the job's counter.
+// increment increments the job's counter once.
 func increment(ctx context.Context, j job) error {
 	switch j.How {
 	case byUpdate:
@@ -52,7 +52,7 @@ func increment(ctx context.Context, j job) error {
 	return nil
 }
 
-// total returns the counter of a way.
+// total returns the value of the job's counter.
 func (j job) total(t testing.TB) uint64 {
 	switch j.How {
 	case byUpdateBig:
@@ -78,7 +78,8 @@ func newCounter(t testing.TB, seg *shm.Segment, how, cells int) job {
 
 const processes = 8
 
-// countTask increments N times. Cell 0 counts who is ready, cell 1 says go.
+// countTask increments N times. It counts itself in cell 0 when it is ready, and begins when cell 1
+// is set.
 var countTask = task("count", func(ctx context.Context, j job) (int, error) {
 	j.Cells.Add(0)
 	if err := j.Cells.Until(ctx, 1, 1); err != nil {
@@ -92,7 +93,7 @@ var countTask = task("count", func(ctx context.Context, j job) (int, error) {
 	return j.N, nil
 })
 
-// Eight processes increment one counter so often each: none is lost.
+// Eight processes increment one counter. No increment is lost.
 func TestV03_Increments(t *testing.T) {
 	for how, name := range wayNames {
 		t.Run(name, func(t *testing.T) {
@@ -117,16 +118,15 @@ func TestV03_Increments(t *testing.T) {
 	}
 }
 
-// The cells of a count that is disturbed: from the third on, how many
-// increments of each life have returned.
+// The cells of TestV03_IncrementsUnderDeaths. The cells from cellLives on count the increments of
+// each process that have returned.
 const (
 	cellBegun = iota
 	cellStop
 	cellLives
 )
 
-// liveTask increments until cell 1 says stop, and notes each increment that
-// has returned in its own cell, number N.
+// liveTask increments until cellStop is set. It counts the increments that have returned in cell N.
 var liveTask = task("live", func(ctx context.Context, j job) (int, error) {
 	ctx = context.WithoutCancel(ctx) // however long the flags say
 	j.Cells.Add(cellBegun)
@@ -140,8 +140,8 @@ var liveTask = task("live", func(ctx context.Context, j job) (int, error) {
 	return 0, nil
 })
 
-// The same while one of the eight is killed and replaced every 50 ms: each
-// death may account for one increment that was made and did not return.
+// As TestV03_Increments, while one of the eight is killed and replaced every 50 ms. For each death
+// the counter may have one increment more than have returned.
 func TestV03_IncrementsUnderDeaths(t *testing.T) {
 	const every = 50 * time.Millisecond
 	for how, name := range wayNames {
@@ -166,7 +166,7 @@ func TestV03_IncrementsUnderDeaths(t *testing.T) {
 				WantNil(t, "Kill", children[i].Kill())
 				Killed(t, children[i])
 				children[i] = begin()
-				j.Cells.Await(t, cellBegun, uint32(life)) // who is killed has begun
+				j.Cells.Await(t, cellBegun, uint32(life)) // so that a process is killed only after it has begun
 			}
 			j.Cells.Set(cellStop, 1)
 			for _, c := range children {
@@ -186,15 +186,15 @@ func TestV03_IncrementsUnderDeaths(t *testing.T) {
 	}
 }
 
-// The cells of a search for torn reads.
+// The cells of the tests of torn reads.
 const (
 	tornBegun  = iota
-	tornStop   // says stop
+	tornStop   // set at the end
 	tornStored // the number of the last Store that has returned
 	tornCells
 )
 
-// writeTask stores one number after the other in all words.
+// writeTask stores increasing numbers, each in all words of the value.
 var writeTask = task("write", func(ctx context.Context, j job) (int, error) {
 	j.Cells.Add(tornBegun)
 	x := j.Big.Load()
@@ -207,8 +207,8 @@ var writeTask = task("write", func(ctx context.Context, j job) (int, error) {
 	return int(n), nil
 })
 
-// readTask checks that each value read is whole, and none older than the one
-// before. It returns how many it read.
+// readTask checks that each value that it reads is whole, and not older than the one before. It
+// returns how many it has read.
 var readTask = task("read", func(ctx context.Context, j job) (int, error) {
 	j.Cells.Add(tornBegun)
 	last := uint64(0)
@@ -227,7 +227,7 @@ var readTask = task("read", func(ctx context.Context, j job) (int, error) {
 	}
 })
 
-// watchTask is readTask with Watch, until it has seen lastOfAll.
+// watchTask is readTask by Watch. It ends when it has seen lastOfAll.
 var watchTask = task("watch", func(ctx context.Context, j job) (int, error) {
 	ctx = context.WithoutCancel(ctx) // however long the flags say
 	j.Cells.Add(tornBegun)
@@ -253,7 +253,7 @@ var watchTask = task("watch", func(ctx context.Context, j job) (int, error) {
 
 const lastOfAll = 1 << 40
 
-// One process writes 4 KiB, three read it: nobody sees half of a value.
+// One process writes a value of 4 KiB and three read it. Each value read is whole.
 func TestTornReads(t *testing.T) {
 	seg := Anonymous(t, room)
 	j := job{Big: newValue(t, seg, big{}), Cells: NewCells(t, seg, tornCells)}
@@ -278,8 +278,8 @@ func TestTornReads(t *testing.T) {
 	t.Logf("%d values written, %d reads, %d values watched", written, reads, Result(t, watcher))
 }
 
-// The same while the writer is killed and replaced at random: what is left is
-// the last value whose Store returned, or the next.
+// As TestTornReads, while the writer is killed at random and replaced. Each leaves the last value
+// whose Store has returned, or the next one.
 func TestTornReadsUnderDeaths(t *testing.T) {
 	seg := Anonymous(t, room)
 	j := job{Big: newValue(t, seg, big{}), Cells: NewCells(t, seg, tornCells)}

@@ -2,68 +2,72 @@ package value
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/layout"
 	"github.com/seed-2e7ecdea/mp/internal/lock"
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/shm"
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// A Value is a T that processes share. T holds fixed-size kinds without
-// pointers only; its layout is C's.
+// A Value is a variable of type T that processes share. T consists of kinds of a fixed size,
+// without pointers. It is laid out as in C. A Value guarantees:
 //
-// Each Load sees a value as a whole that one Store, Swap, CompareAndSwap or
-// Update wrote, whoever is killed: a writer that is killed leaves the value that
-// was there or the one that it was writing. A writer killed after it has published
-// is noticed by watchers as well.
+//  1. Load returns a T as a whole: one that a single New, Store, Swap, CompareAndSwap or Update
+//     wrote.
+//  2. A writer that is killed at any instruction leaves the old value or the new one. If it leaves
+//     the new one, Watch yields that also if the writer was killed before it woke the watchers.
+//  3. Load never blocks. If T is larger than 8 bytes and three values are published while Load
+//     copies one, Load copies again. So under writers that never pause it may take long, but they
+//     make progress.
+//  4. A write synchronizes before the return of each Load that returns the written value or a later
+//     one.
 //
-// A T of up to 8 bytes is one atomic word. A Load of a larger T never blocks: it
-// copies again if three values were published while it copied, so it may take
-// long under writers who write without a pause, but then they get on. Writers of
-// a larger T wait for one another, while a value is copied in; a writer that was
-// stopped there (SIGSTOP) holds up the others, never a reader.
+// A T of at most 8 bytes is one atomic word, and writing it never blocks. Writers of a larger T
+// exclude one another while they copy. A writer that is stopped (SIGSTOP) during its copy blocks
+// other writers until it goes on, but no reader; a writer that is killed blocks nobody.
 //
-// What a goroutine did before it wrote a value synchronizes before the return of
-// the Load that sees it, or a later one.
+// A Value may have a lock, which Update takes and which the program may take by Lock. The other
+// methods do not take it.
 //
-// Beside it there may be a lock: see Update and Lock. A Value must not be copied.
-// The zero Value is closed. All methods may be called from several goroutines at
-// once.
+// All methods may be called concurrently. A Value must not be copied. The zero Value is closed;
+// Unmarshal opens it.
 type Value[T any] struct {
 	handle[core[T], *core[T]]
 }
 
-// Options are the choices at making a value. Nil means all defaults.
+// Options are the options of New. The nil *Options means all defaults.
 type Options struct {
-	// Lock is the value's lock, of the same segment, made by psync.NewLock, so
-	// that several objects share one. It must not be removed as long as the value
-	// is to be opened. The default is a lock of the value's own,
-	// which ignores deaths: a value is whole at each moment.
+	// Lock is the lock that Update takes. It is a lock of the same segment that psync.NewLock made,
+	// and several objects may share it. It must not be removed as long as processes are to open the
+	// value. By default the value has a lock of its own, which ignores deaths (see psync.Options),
+	// since a value is whole at every moment.
 	Lock *psync.Lock
-	// NoLock makes the value without a lock of its own; it is nothing beside
-	// Lock. The value is as whole as any; only Update and Lock differ.
+	// NoLock makes a value without a lock. It is ignored if Lock is set.
 	NoLock bool
 }
 
-// New makes a value in seg that is init at first, with an optional name. It
-// fails with shm.ErrType, naming the part of T that can't be shared, with
-// shm.ErrMismatch, ErrClosed or fs.ErrNotExist for a lock of another segment or
-// object, a closed one or one that was removed, and as shm.Segment.NewObject does.
+// New makes a value with the initial value init in seg, and opens it. A value with an empty name
+// can be opened by its handle only. New fails as every New function does: see package shm. In
+// addition it returns
+//
+//   - shm.ErrType if T can't be shared; the error names the offending part of T,
+//   - shm.ErrMismatch if o.Lock lies in another segment or is the own lock of another object,
+//   - ErrClosed if o.Lock is closed, and fs.ErrNotExist if it has been removed.
 func New[T any](seg *shm.Segment, name string, init T, o *Options) (*Value[T], error) {
 	v := new(Value[T])
 	return orNil(v, v.make(seg, name, init, o.guard()))
 }
 
-// NewRaw is New with NoLock.
+// NewRaw is New for a value without a lock.
 func NewRaw[T any](seg *shm.Segment, name string, init T) (*Value[T], error) {
 	return New(seg, name, init, &Options{NoLock: true})
 }
 
-// Open opens the value of that name. It fails as shm.Segment.OpenObject does,
-// with shm.ErrMismatch if it holds another T, and with shm.ErrVersion if a newer
-// version of mp made it.
+// Open opens the value with that name in seg. It fails as every Open function does: see package
+// shm. It returns shm.ErrMismatch if the value holds a type of another layout, shm.ErrVersion if a
+// newer version of mp made the value, and fs.ErrNotExist also if its Options.Lock has been removed.
 func Open[T any](seg *shm.Segment, name string) (*Value[T], error) {
 	v := new(Value[T])
 	return orNil(v, v.ref.Open(seg, name))
@@ -88,33 +92,41 @@ func (o *Options) guard() lock.Options {
 }
 
 func (v *Value[T]) make(seg *shm.Segment, name string, init T, g lock.Options) error {
-	fail := func(err error) error { return fmt.Errorf("value: new %q: %w", name, err) }
+	total, fill, err := prepare(seg, init, g)
+	if err != nil {
+		return object.NewFailed(shm.KindValue, name, err)
+	}
+	return v.ref.New(seg, name, total, fill)
+}
+
+// prepare returns the size of a new value, and the function that fills its memory.
+func prepare[T any](seg *shm.Segment, init T, g lock.Options) (total int, fill func(mem []byte) error, err error) {
 	l, err := layout.Of[T]()
 	if err != nil {
-		return fail(err)
+		return 0, nil, err
 	}
 	stride, total, err := sizes(l)
 	if err != nil {
-		return fail(err)
+		return 0, nil, err
 	}
 	guard, err := lock.NewGuard(seg, g)
 	if err != nil {
-		return fail(err)
+		return 0, nil, err
 	}
 	writer, err := lock.NewGuard(seg, lock.Options{None: stride == 0, IgnoreDeaths: true})
 	if err != nil {
-		return fail(err)
+		return 0, nil, err
 	}
-	return v.ref.New(seg, name, total, func(mem []byte) error {
+	return total, func(mem []byte) error {
 		guard(mem, guardOffset)
 		writer(mem, writerOffset)
-		fill(mem, l, stride, &init)
+		fillHeader(mem, l, stride, &init)
 		return nil
-	})
+	}, nil
 }
 
-// Load returns the value. It never blocks. It panics if the value is closed,
-// with an error that wraps ErrClosed.
+// Load returns the value. It never blocks. It panics with an error that wraps ErrClosed if the
+// value is closed.
 func (v *Value[T]) Load() T {
 	if c := v.ref.Load(); c != nil {
 		if isWord[T]() {
@@ -128,58 +140,60 @@ func (v *Value[T]) Load() T {
 			}
 		}
 	}
-	panic(closed("Load"))
+	panic(object.ClosedCall("value: Load of value"))
 }
 
-// Store makes the value x. It does not take the value's lock: an Update that is
-// under way starts again. It panics if the value is closed, with an error that
-// wraps ErrClosed.
+// Store replaces the value by x, and wakes the watchers. It does not take the value's lock: an
+// Update that runs concurrently calls its function again. If T is larger than 8 bytes Store blocks
+// while another process copies a value in. It panics with an error that wraps ErrClosed if the
+// value is closed.
 func (v *Value[T]) Store(x T) {
-	c := v.use("Store")
+	const op = "value: Store of value"
+	c := v.ref.Must(op)
 	if isWord[T]() {
 		storeWord(c.word, x)
-		c.tell()
-	} else if _, err := v.exchange(c, &x, nil, nil); err != nil {
-		panic(closed("Store"))
+		c.notify()
+	} else if _, err := v.replace(c, &x, nil, nil); err != nil {
+		panic(object.ClosedCall(op))
 	}
-	c.check("Store")
+	c.Check(op)
 }
 
-// Swap makes the value x and returns what it was. It panics if the value is
-// closed, with an error that wraps ErrClosed.
+// Swap replaces the value by x and returns the old value. Apart from that it is like Store.
 func (v *Value[T]) Swap(x T) (old T) {
-	c := v.use("Swap")
+	const op = "value: Swap of value"
+	c := v.ref.Must(op)
 	if isWord[T]() {
 		old = swapWord(c.word, x)
-		c.tell()
-	} else if _, err := v.exchange(c, &x, &old, nil); err != nil {
-		panic(closed("Swap"))
+		c.notify()
+	} else if _, err := v.replace(c, &x, &old, nil); err != nil {
+		panic(object.ClosedCall(op))
 	}
-	c.check("Swap")
+	c.Check(op)
 	return old
 }
 
-// CompareAndSwap makes the value x if it is old, as == has it, and tells
-// whether it was. It panics if the value is closed, with an error that wraps
-// ErrClosed.
+// CompareAndSwap replaces the value by x if it equals old by the operator ==. It reports whether it
+// did. Apart from that it is like Store.
 func CompareAndSwap[T comparable](v *Value[T], old, x T) (swapped bool) {
-	c := v.use("CompareAndSwap")
+	const op = "value: CompareAndSwap of value"
+	c := v.ref.Must(op)
 	if isWord[T]() {
 		swapped = compareAndSwapWord(c, old, x)
 	} else {
 		var now T
 		var err error
-		swapped, err = v.exchange(c, &x, &now, func(uint64) bool { return now == old })
+		swapped, err = v.replace(c, &x, &now, func(uint64) bool { return now == old })
 		if err != nil {
-			panic(closed("CompareAndSwap"))
+			panic(object.ClosedCall(op))
 		}
 	}
-	c.check("CompareAndSwap")
+	c.Check(op)
 	return swapped
 }
 
-// compareAndSwapWord compares values, not bits: those of a T with padding, or
-// of a zero, differ though the values are equal.
+// compareAndSwapWord compares the values rather than their bits: values that are equal may have
+// different bits in padding, or be the two zeros of a floating-point type.
 func compareAndSwapWord[T comparable](c *core[T], old, x T) bool {
 	for {
 		bits := loadBits[T](c.word)
@@ -187,28 +201,40 @@ func compareAndSwapWord[T comparable](c *core[T], old, x T) bool {
 			return false
 		}
 		if casBits(c.word, bits, x) {
-			c.tell()
+			c.notify()
 			return true
 		}
 	}
 }
 
-// Update changes the value by f, which gets a copy and changes that. It takes
-// the value's lock, if there is one, and waits for it: so f runs once, unless
-// somebody writes the value meanwhile without the lock; then f runs again on what
-// that one wrote, and no change is lost. If f panics, nothing has changed and the
-// lock is free.
+// Update changes the value by f. It passes f a copy of the value, and replaces the value by what f
+// makes of the copy. No concurrent change is lost: if another goroutine has changed the value
+// meanwhile, by Store for instance, Update calls f again with a copy of the changed value. If f
+// panics the value is unchanged.
 //
-// Update fails with ctx's error (it tries once even if ctx has ended), ErrClosed,
-// also when the value is closed during the wait, and psync.ErrOwnerDied if the
-// value has a lock that was brought, whose owner died. Nothing has changed then,
-// unless it was the segment that was closed during the call.
-// f must not take the value's lock, and who holds it must not call Update.
+// If the value has a lock, Update holds it while f runs, so that concurrent Updates do not make one
+// another call f again. It blocks until the lock is free. f must not take the lock, and a goroutine
+// that holds the lock must not call Update.
+//
+// Update returns
+//
+//   - ctx's error if ctx is done before the lock is free or when f has to be called again; it makes
+//     one attempt even if ctx is done already,
+//   - psync.ErrOwnerDied if the value has an Options.Lock whose owner died: repair what that lock
+//     guards in its Recover,
+//   - ErrClosed if the value is closed, also while Update blocks.
+//
+// The value is unchanged if Update returns an error, with one exception: if the segment is closed
+// while Update runs, the change may have been made.
 func (v *Value[T]) Update(ctx context.Context, f func(x *T)) error {
 	c := v.ref.Load()
 	if c == nil {
-		return ErrClosed
+		return object.Closed("value: Update", shm.KindValue)
 	}
+	return c.Fail("value: Update", v.update(ctx, c, f))
+}
+
+func (v *Value[T]) update(ctx context.Context, c *core[T], f func(x *T)) error {
 	if c.guard != nil {
 		err := c.guard.TryAcquire()
 		if err == psync.ErrHeld {
@@ -230,8 +256,8 @@ func (v *Value[T]) Update(ctx context.Context, f func(x *T)) error {
 	}
 }
 
-// tryUpdate publishes what f makes of the present value, unless that changes
-// meanwhile.
+// tryUpdate calls f with a copy of the value and publishes the result, unless the value has changed
+// meanwhile. It reports whether it published.
 func (v *Value[T]) tryUpdate(c *core[T], f func(x *T)) (bool, error) {
 	var bits, number uint64
 	x := new(T)
@@ -242,41 +268,41 @@ func (v *Value[T]) tryUpdate(c *core[T], f func(x *T)) (bool, error) {
 		number = c.read(x)
 	}
 	if c.Closed.Load() {
-		return false, ErrClosed // f is not to see what is not the value
+		return false, ErrClosed // x may not come from the value, and f must not see it
 	}
 	f(x)
 	if crash.Enabled {
 		crash.At(crash.ValueUpdating)
 	}
 	if !isWord[T]() {
-		return v.exchange(c, x, nil, func(now uint64) bool { return now == number })
+		return v.replace(c, x, nil, func(now uint64) bool { return now == number })
 	}
 	if !casBits(c.word, bits, *x) {
 		return false, nil
 	}
-	c.tell()
+	c.notify()
 	return true, nil
 }
 
-// Lock returns the value's lock, to hold over several calls or objects: nil if
-// it has none; after Close one that is closed. It is one Lock for all who ask this
-// handle: who closes it closes it for them, while Update goes on to use the lock.
-// Load, Store, Swap and CompareAndSwap don't take it. Its handle is the value's:
-// other processes get it by opening that.
+// Lock returns the lock that Update takes, so that the program can hold it over several calls or
+// for several objects. It returns nil if the value has none. All calls of Lock on v return the same
+// *psync.Lock. Closing that closes it for all of them, but Update goes on using the lock. The
+// handle of a value's own lock is that of the value: other processes get the lock by opening the
+// value. Lock panics with an error that wraps ErrClosed if the value is closed.
 func (v *Value[T]) Lock() *psync.Lock {
-	c := v.ref.Load()
-	if c == nil {
-		return new(psync.Lock)
-	}
+	const op = "value: Lock of value"
+	c := v.ref.Must(op)
+	c.Check(op)
 	return c.lock
 }
 
-// Offset returns where in the segment, and so in its file, the word lies that
-// is T, or the number of the value if T is larger than 8 bytes: docs/design/values.md has the
-// layout, for programs in other languages. It panics if the value is closed, with
-// an error that wraps ErrClosed.
+// Offset returns the offset in the segment, and so in the segment's file, of the value's word, for
+// programs in other languages. The word is T if T has at most 8 bytes. Otherwise it is the number
+// of the latest copy; docs/design/values.md describes the layout. Offset panics with an error that wraps
+// ErrClosed if the value is closed.
 func (v *Value[T]) Offset() int {
-	c := v.use("Offset")
-	c.check("Offset")
+	const op = "value: Offset of value"
+	c := v.ref.Must(op)
+	c.Check(op)
 	return c.Object().Offset() + wordOffset
 }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,8 +27,8 @@ func TestValue(t *testing.T) {
 	}{
 		{"V01_types", testTypes},
 		{"V02_locks", testLocks},
-		{"V02_brought_lock_whose_owner_died", testOwnerDied},
-		{"V02_lock_that_can_not_be_brought", testForeignLocks},
+		{"V02_shared_lock_whose_owner_died", testOwnerDied},
+		{"V02_lock_that_can_not_be_shared", testForeignLocks},
 		{"V03_update", testUpdate},
 		{"V03_numbers", testNumbers},
 		{"V09_copies_are_independent", testIndependent},
@@ -44,7 +43,7 @@ func TestValue(t *testing.T) {
 	}
 }
 
-// roundTrip stores and loads values of one type, here and as another party.
+// roundTrip writes and reads values of one type by each method, through two parties.
 func roundTrip[T comparable](t *testing.T, seg, party *shm.Segment, a, b T) {
 	t.Helper()
 	name := fmt.Sprintf("%T", a)
@@ -63,7 +62,7 @@ func roundTrip[T comparable](t *testing.T, seg, party *shm.Segment, a, b T) {
 	Want(t, name+" CompareAndSwap", value.CompareAndSwap(v, a, a), false)
 	Want(t, name+" CompareAndSwap", value.CompareAndSwap(v, b, a), true)
 	Want(t, name+" after CompareAndSwap", far.Load(), a)
-	for range 9 { // around all copies
+	for range 9 { // more values than there are copies
 		v.Store(b)
 		Want(t, name, far.Load(), b)
 		far.Store(a)
@@ -134,7 +133,7 @@ var setTask = Task("set values", func(_ context.Context, c codes) (int, error) {
 	return 0, nil
 })
 
-// A child sees the values that were made, and its parent those that it sets.
+// A child sees the values that its parent made, and the parent sees those that the child sets.
 func TestV01_ChildSets(t *testing.T) {
 	seg := Anonymous(t, room)
 	for _, o := range []*value.Options{nil, {NoLock: true}} {
@@ -166,7 +165,7 @@ func testLocks(t *testing.T, seg *shm.Segment) {
 	}
 	far := Closing(t, Must(value.Open[big](Attach(t, seg), "b"))(t))
 
-	// Who holds the lock keeps all Updates out, but no Load and Store.
+	// While the lock is held, Update blocks, but Load and Store do not.
 	WantNil(t, "Acquire", a.Lock().Acquire(ctx))
 	WantError(t, "TryAcquire of the same lock", b.Lock().TryAcquire(), psync.ErrHeld)
 	WantError(t, "TryAcquire of the same lock", far.Lock().TryAcquire(), psync.ErrHeld)
@@ -183,7 +182,7 @@ func testLocks(t *testing.T, seg *shm.Segment) {
 	Want(t, "a", a.Load(), 3)
 	Want(t, "b", b.Load(), newBig(2))
 
-	// An own lock ignores deaths.
+	// Update waits for the lock.
 	WantNil(t, "Acquire", own.Lock().Acquire(ctx))
 	waiter := Async(func() error { return own.Update(ctx, func(x *int64) { *x++ }) })
 	AwaitAsleep(t, os.Getpid(), 1)
@@ -198,12 +197,6 @@ func testLocks(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Release", b.Lock().Release())
 }
 
-// die makes the party dead.
-func die(t *testing.T, seg, party *shm.Segment) {
-	t.Helper()
-	Dies(t, seg, party)
-}
-
 func testOwnerDied(t *testing.T, seg *shm.Segment) {
 	ctx := Within(t)
 	shared := Closing(t, Must(psync.NewLock(seg, "lock", nil))(t))
@@ -212,13 +205,13 @@ func testOwnerDied(t *testing.T, seg *shm.Segment) {
 	party := Must(object.Attach(seg))(t)
 	WantNil(t, "TryAcquire", Must(value.Open[big](party, "v"))(t).Lock().TryAcquire())
 	WantNil(t, "TryAcquire", Must(value.Open[big](party, "own"))(t).Lock().TryAcquire())
-	die(t, seg, party)
+	Dies(t, seg, party)
 	called := func(*big) { t.Error("f was called") }
 	for range 3 {
 		WantError(t, "Update", v.Update(ctx, called), psync.ErrOwnerDied)
 		WantError(t, "Update, expired", v.Update(Expired, called), psync.ErrOwnerDied)
 	}
-	v.Store(newBig(2)) // the value itself is as good as ever
+	v.Store(newBig(2)) // does not need the lock
 	Want(t, "v", v.Load(), newBig(2))
 	WantNil(t, "Recover", v.Lock().Recover(ctx, func() error { return nil }))
 	WantNil(t, "Update", v.Update(ctx, func(x *big) { *x = newBig(3) }))
@@ -233,18 +226,18 @@ func testForeignLocks(t *testing.T, seg *shm.Segment) {
 	v := newValue(t, seg, 1.0)
 	WantError(t, "lock of another value", Second(value.New(seg, "x", 1.0, &value.Options{Lock: v.Lock()})), shm.ErrMismatch)
 	WantError(t, "closed lock", Second(value.New(seg, "x", 1.0, &value.Options{Lock: new(psync.Lock)})), value.ErrClosed)
-	// One that was removed is kept by who has it.
+	// A value that uses a removed lock goes on using it, but can't be opened any more.
 	lock := Closing(t, Must(psync.NewLock(seg, "lock", nil))(t))
 	w := Closing(t, Must(value.New(seg, "w", 1.0, &value.Options{Lock: lock}))(t))
 	WantNil(t, "Remove", seg.Remove("lock"))
 	WantNil(t, "Update", w.Update(t.Context(), func(x *float64) { *x = 2 }))
 	WantError(t, "Open of a value whose lock was removed", Second(value.Open[float64](seg, "w")), fs.ErrNotExist)
-	// But no value is made with it that nobody could open.
+	// No new value can use a removed lock.
 	WantError(t, "lock that was removed", Second(value.New(seg, "x", 1.0, &value.Options{Lock: lock})), fs.ErrNotExist)
-	WantError(t, "Remove of what was not made", seg.Remove("x"), fs.ErrNotExist)
+	WantError(t, "Remove of a value that New did not make", seg.Remove("x"), fs.ErrNotExist)
 }
 
-// An Update that a Store overtakes runs again.
+// Update calls f again if a Store comes between.
 func testUpdate(t *testing.T, seg *shm.Segment) {
 	ctx := Within(t)
 	check := func(v *value.Value[big], w *value.Value[int64]) {
@@ -312,7 +305,7 @@ func testCompareAndSwap(t *testing.T, seg *shm.Segment) {
 	Want(t, "CompareAndSwap of NaN", value.CompareAndSwap(nan, math.NaN(), 1), false)
 	zero := newValue(t, seg, 0.0)
 	Want(t, "CompareAndSwap of 0 for -0", value.CompareAndSwap(zero, math.Copysign(0, -1), 1), true)
-	// Two that compare, one that wins.
+	// Of several concurrent calls, one succeeds.
 	v := newValue(t, seg, newBig(0))
 	var won atomic.Int32
 	All(t, "CompareAndSwap", 8, func(i int) error {
@@ -358,10 +351,11 @@ func testClosed(t *testing.T, seg *shm.Segment) {
 		WantNil(t, "Close", v.Close())
 	}
 	allFail(t, v)
-	WantError(t, "lock of a closed value", v.Lock().TryAcquire(), value.ErrClosed)
-	WantNil(t, "lock that was got before", lock.TryAcquire())
+	wantClosed(t, "Lock", func() { v.Lock() })
+	WantNil(t, "TryAcquire of the lock that was returned before Close", lock.TryAcquire())
 	WantNil(t, "Release", lock.Release())
 	Want(t, "Handle", v.Handle(), shm.Handle{})
+	WantError(t, "MarshalText", Second(v.MarshalText()), value.ErrClosed)
 	wantClosed(t, "Offset", func() { v.Offset() })
 	Want(t, "the other", other.Load(), newBig(1))
 	allFail(t, new(value.Value[int8]))
@@ -382,6 +376,9 @@ func testClosed(t *testing.T, seg *shm.Segment) {
 	allFail(t, far)
 	allFail(t, &word.Value)
 	wantClosed(t, "Offset", func() { far.Offset() })
+	wantClosed(t, "Lock", func() { far.Lock() })
+	Want(t, "Handle", far.Handle(), shm.Handle{})
+	WantError(t, "MarshalText", Second(far.MarshalText()), value.ErrClosed)
 	wantClosed(t, "Word", func() { word.Word() })
 	wantClosed(t, "Add", func() { word.Add(1) })
 	wantClosed(t, "Load", func() { word.Load() })
@@ -413,7 +410,7 @@ func testCloseWhileWaiting(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-// A value that is closed in the midst of an Update leaves its lock free.
+// An Update in whose f the value is closed releases the lock.
 func TestCloseInUpdate(t *testing.T) {
 	seg := Anonymous(t, room)
 	v := Must(value.New(seg, "v", newBig(1), nil))(t)
@@ -425,7 +422,7 @@ func TestCloseInUpdate(t *testing.T) {
 	})
 	WantNil(t, "TryAcquire", other.Lock().TryAcquire())
 	WantNil(t, "Release", other.Lock().Release())
-	// In a segment that is closed there, nothing happens.
+	// If the segment is closed in f, Update fails and the value is unchanged.
 	party := Must(object.Attach(seg))(t)
 	far := Must(value.Open[big](party, "v"))(t)
 	WantError(t, "Update", far.Update(t.Context(), func(x *big) {
@@ -436,8 +433,7 @@ func TestCloseInUpdate(t *testing.T) {
 	Want(t, "value", other.Load(), newBig(2))
 }
 
-// Close of the segment during Open is ErrClosed, and nothing else, or it was
-// opened.
+// If the segment is closed concurrently, Open succeeds or returns ErrClosed.
 func TestOpenUnderClose(t *testing.T) {
 	seg := Anonymous(t, room)
 	Closing(t, Must(value.New(seg, "v", newBig(7), nil))(t))
@@ -459,8 +455,8 @@ func TestOpenUnderClose(t *testing.T) {
 	wantSome(t, "opened", opened)
 }
 
-// Close of the segment during calls is an error for them, and never a fault,
-// and none returns what the value never was.
+// If the segment is closed concurrently, methods fail with ErrClosed: none faults, and none returns
+// a value that was never stored.
 func TestCloseUnderUse(t *testing.T) {
 	for range 20 {
 		seg := Must(shm.Anonymous(room, nil))(t)
@@ -500,7 +496,7 @@ func testWatch(t *testing.T, seg *shm.Segment) {
 	farV := Closing(t, Must(value.Open[big](party, "v"))(t))
 	farW := Closing(t, Must(value.OpenInt64(party, "w"))(t))
 
-	// Each change by each method, seen asleep; the last of many.
+	// A sleeping watcher sees a change by each method, and the last of many changes.
 	const last = 1000
 	ctx := Within(t)
 	seen := make(chan uint64)
@@ -590,8 +586,8 @@ func testWatch(t *testing.T, seg *shm.Segment) {
 		}
 		got = append(got, err)
 	}
-	if want := []error{nil, context.Canceled}; !slices.Equal(got, want) {
-		t.Errorf("Watch with an expired context: %v, want %v", got, want)
+	if len(got) != 2 || got[0] != nil || !errors.Is(got[1], context.Canceled) {
+		t.Errorf("Watch with an expired context: %v, want nil and Canceled", got)
 	}
 	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 	defer cancel()
@@ -604,7 +600,7 @@ func testWatch(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-// Several parties read and write, with the race detector on the heap.
+// Several parties read and write one value. On the heap segment the race detector checks them.
 func testHammer(t *testing.T, seg *shm.Segment) {
 	const parties, each = 3, 300
 	must := Closing(t, Must(value.New(seg, "v", newBig(0), nil))(t))

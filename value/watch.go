@@ -4,50 +4,56 @@ import (
 	"context"
 	"iter"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/wait"
+	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// Watch iterates over the value: as it is now, and then as it is after each
-// change. Between changes it sleeps. Values that follow each other faster than the
-// loop may be passed over, but the last one never is. A Store of what the value
-// is already may count as a change or not. Programs in other languages that write
-// the value wake nobody, unless they do as docs/design/values.md says.
+// Watch returns an iterator over the value and its changes. It yields the current value, and from
+// then on blocks until the value has changed and yields the new value. It skips values that are
+// replaced before the loop asks for the next one, but it always yields the last one. If the value
+// is replaced by an equal one, Watch may or may not yield it again.
 //
-// It ends with the pair of a zero T and an error: ctx's, or ErrClosed. If ctx has
-// ended already, that follows the present value.
+// The iteration ends with a pair of the zero T and an error: ctx's error once ctx is done,
+// ErrClosed once the value is closed. If ctx is done already, Watch yields the current value and
+// then ctx's error.
+//
+// A program in another language that writes the value does not wake the watchers, unless it follows
+// the protocol in docs/design/values.md.
 func (v *Value[T]) Watch(ctx context.Context) iter.Seq2[T, error] {
+	const watch = "value: Watch"
 	return func(yield func(T, error) bool) {
 		var zero T
 		c := v.ref.Load()
 		if c == nil {
-			yield(zero, ErrClosed)
+			yield(zero, object.Closed(watch, shm.KindValue))
 			return
 		}
 		w := &watcher[T]{c: c, wanted: v.ref.Wanted(c)}
 		for {
 			err := c.Done(c.Room().Await(ctx, &c.watchers, w))
 			if err != nil {
-				yield(zero, err)
+				yield(zero, c.Fail(watch, err))
 				return
 			}
 			w.seen = true
 			if !yield(w.x, nil) {
 				return
 			}
-			if err := ctx.Err(); err != nil { // also if changes never end
-				yield(zero, err)
+			if err := ctx.Err(); err != nil { // Await does not look at ctx while the value keeps changing
+				yield(zero, c.Fail(watch, err))
 				return
 			}
 		}
 	}
 }
 
-// A watcher waits until the value is another than the one that it has seen.
+// A watcher waits until the value differs from the one that it has seen.
 type watcher[T any] struct {
 	c      *core[T]
 	wanted func() bool
 	seen   bool
-	state  uint64 // what was seen: the word's bits, or the value's number
+	state  uint64 // of the value seen: the word's bits, or the value's number
 	x      T
 }
 
@@ -73,5 +79,5 @@ func (w *watcher[T]) Try() (bool, error) {
 
 func (w *watcher[T]) Arm() (wait.Armed, bool) { return w.c.gate.Arm(), true }
 
-// Pass has nothing to pass on: a change wakes all watchers.
+// Pass does nothing: a change wakes all watchers, so there is no wake to pass on.
 func (w *watcher[T]) Pass(woken, done bool) {}

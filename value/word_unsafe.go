@@ -5,9 +5,9 @@ import (
 	"unsafe"
 )
 
-// A T of up to wordSize bytes is one atomic word: its bytes in memory order,
-// then zeros. The word is of 32 bits if T fits, else of 64; p points to it in
-// both cases. Bits are the word as a number.
+// A T of at most wordSize bytes is one atomic word: T's bytes in memory order, then zeros. The word
+// has 32 bits if T has at most 4 bytes, else 64. The functions below get a pointer p to the word as
+// if it had 64 bits. In their names, Word is the word as a T, and Bits is the word as a number.
 
 const wordSize = 8
 
@@ -66,7 +66,7 @@ func swapWord[T any](p *atomic.Uint64, x T) T {
 	return fromBits[T](p.Swap(toBits(x)))
 }
 
-// casBits changes the word to x if its bits are old.
+// casBits replaces the word by x if its bits are old, and reports whether it did.
 func casBits[T any](p *atomic.Uint64, old uint64, x T) bool {
 	if isHalf[T]() {
 		return half(p).CompareAndSwap(uint32(old), uint32(toBits(x)))

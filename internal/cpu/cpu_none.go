@@ -2,7 +2,7 @@
 
 package cpu
 
-// Self returns 0: the goroutine is not known.
+// Self returns 0: goroutines can't be told apart here.
 func Self() uintptr { return 0 }
 
 // Pause does nothing here.

@@ -1,7 +1,7 @@
 package cpu
 
-// Fetch asks for the cache lines of n bytes from p on, which are going to be
-// written.
+// Fetch prefetches the cache lines of the n bytes at p for writing (PREFETCHW). It does not wait
+// for them.
 //
 //go:noescape
 func Fetch(p *byte, n uintptr)

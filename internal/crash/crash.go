@@ -9,7 +9,8 @@
 //
 // In a binary with crash points, a process reads MP_CRASH from its environment when it first passes a point. If it is
 // "name" or "name:n", the process kills itself with SIGKILL when it passes the point of that name for the first, or
-// for the nth, time.
+// for the nth, time. With "stop:" before the name the process stops itself by SIGSTOP instead, and
+// goes on after SIGCONT.
 package crash
 
 // A Point is a step of a protocol. The comment of each says what is in shared memory when a process passes it.
@@ -109,6 +110,14 @@ const (
 	WaitGroupCounted // the total is written; the log is not empty
 	WaitGroupCleared // the log is empty; no waiter is woken yet
 	WaitGroupWaiting // the gate says that there is a waiter
+	StartBorn        // the child exists, its parent does not await it yet
+	StartAwaited     // the child is awaited
+	StartAccepted    // the child's connection is taken, nothing was sent
+	StartSent        // the files were sent, the parent's descriptors of the parties are open
+	StartReleased    // these are closed, the request was not sent
+	InitConnected    // the child is connected, nothing was received
+	InitReceived     // the child has its files, and is attached to no segment
+	InitAdopted      // the child is attached, its task does not run yet
 	numPoints
 )
 
@@ -130,10 +139,16 @@ var names = [numPoints]string{
 	"BarrierSeated", "BarrierFull", "BarrierActing", "BarrierActed", "BarrierPassed", "BarrierBroke", "BarrierLeft", "BarrierReset", "BarrierWaiting",
 	"RWLockJoined", "RWLockQueued", "RWLockLeft", "RWLockOwned", "RWLockStalled", "RWLockWanted", "RWLockDraining", "RWLockWriting", "RWLockFreed", "RWLockTold",
 	"WaitGroupLogged", "WaitGroupHalf", "WaitGroupApplied", "WaitGroupCounted", "WaitGroupCleared", "WaitGroupWaiting",
+	"StartBorn", "StartAwaited", "StartAccepted", "StartSent", "StartReleased",
+	"InitConnected", "InitReceived", "InitAdopted",
 }
 
-// Env is the environment variable that names the point at which the process kills itself.
-const Env = "MP_CRASH"
+// Env is the environment variable that names the point to die at, and Stop what
+// comes before the name of a point to stop at.
+const (
+	Env  = "MP_CRASH"
+	Stop = "stop:"
+)
 
 func (p Point) String() string { return names[p] }
 

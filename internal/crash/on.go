@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 // Enabled reports whether this binary was built with crash points.
@@ -16,26 +17,42 @@ const Enabled = true
 var passed atomic.Int64
 
 // wanted reads from the environment the name of a point, and at which of its passages the process is to die.
-var wanted = sync.OnceValues(func() (string, int64) {
-	name, count, ok := strings.Cut(os.Getenv(Env), ":")
+var wanted = sync.OnceValues(func() (string, where) {
+	name, stops := strings.CutPrefix(os.Getenv(Env), Stop)
+	name, count, ok := strings.Cut(name, ":")
 	if !ok {
-		return name, 1
+		return name, where{1, stops}
 	}
 	n, err := strconv.ParseInt(count, 10, 64)
 	if err != nil {
 		panic("crash: " + Env + ": want a point or point:n: " + err.Error())
 	}
-	return name, n
+	return name, where{n, stops}
 })
 
-// At kills this process with SIGKILL if the environment names p and this is the nth time that the process passes it.
+type where struct {
+	count int64
+	stops bool
+}
+
+// sigstop is SIGSTOP on Linux, where the tests run.
+const sigstop = syscall.Signal(19)
+
+// At kills this process with SIGKILL, or stops it, if p is the point named in
+// the environment and has now been passed often enough.
 func At(p Point) {
-	name, n := wanted()
-	if name != p.String() || passed.Add(1) != n {
+	name, at := wanted()
+	if name != p.String() || passed.Add(1) != at.count {
 		return
 	}
 	self, err := os.FindProcess(os.Getpid())
-	if err == nil {
+	switch {
+	case err != nil:
+	case at.stops:
+		if err = self.Signal(sigstop); err == nil {
+			return // when somebody has sent SIGCONT
+		}
+	default:
 		err = self.Kill()
 	}
 	if err != nil {

@@ -1,35 +1,36 @@
-// Package fence makes "publish, then look whether somebody sleeps" cheap for
-// the publisher and dear for the one who goes to sleep.
+// Package fence makes "publish, then check whether a peer sleeps" cheap for the publisher, at the
+// expense of the peer that goes to sleep.
 //
 // The two sides of the handshake are
 //
-//	publisher: publish; look at the sleeper's flag   (wake if it is set)
-//	sleeper:   set the flag; Heavy; look at what is published   (sleep if nothing)
+//	publisher: P1 store the data
+//	           P2 load the sleeper's flag; wake the sleeper if it is set
+//	sleeper:   S1 set the flag
+//	           S2 Heavy
+//	           S3 load the data; sleep if there is none
 //
-// One of the two must see the other. With sequentially consistent stores both
-// sides pay for a full fence, on x86 a locked instruction for each message,
-// which also waits until all earlier stores have left the store buffer. Here
-// the publisher's store is a plain one, and Heavy asks the kernel for a fence on
-// every CPU that runs a publisher (membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED,
-// for which each process registers when it first attaches): a publisher's look at the
-// flag comes either before that fence, and then so did its publication, which
-// the sleeper sees; or after it, and then it sees the flag. Where sleeps follow each
-// other, the sleeper asks publishers for fences of their own instead: see wait.Gate.
+// No wakeup is lost if P2 sees S1 or S3 sees P1. With sequentially consistent stores both sides pay
+// for a full fence. On x86 that is a locked instruction for each message, which waits until all
+// earlier stores have left the store buffer. Here P1 is a plain store, and Heavy asks the kernel
+// for a fence on every CPU that runs a publisher (membarrier with MEMBARRIER_CMD_GLOBAL_EXPEDITED;
+// each process registers for it when it first attaches to a segment). If P2 precedes that fence, so
+// does P1, and S3 sees the data. If P2 follows the fence, it sees the flag. A sleeper that sleeps
+// often asks the publishers to execute fences of their own instead: see wait.Gate.
 //
-// The plain store is used on amd64 only, whose stores become visible in program
-// order (TSO). The gc compiler keeps stores and atomic operations in program
-// order, too: each takes the memory state that the one before it made. On
-// other architectures, under the race detector, and where the kernel did not
-// let the process register, Publish is the atomic store.
+// The plain store is used on amd64 only, for two reasons. The processor makes stores visible in
+// program order (TSO). And the gc compiler keeps stores and atomic operations in program order,
+// because each takes as an argument the memory state that the previous one produced. Publish is an
+// atomic store on other architectures, under the race detector, and where the kernel did not let
+// the process register.
 //
-// A caller that publishes several times asks Ready once and then uses Put.
+// A caller that publishes several times calls Ready once and then uses Put.
 package fence
 
 import "sync/atomic"
 
-// Publish64 stores v to p: who loads v from p atomically sees every store
-// that came before. A later atomic load of the publisher may overtake it,
-// except past Heavy in another process.
+// Publish64 stores v to p. A goroutine that loads v from p atomically sees every store that the
+// caller made before. A later atomic load by the caller may be executed before the store is visible
+// to other CPUs; Heavy in another process separates the two.
 func Publish64(p *atomic.Uint64, v uint64) {
 	if Ready() {
 		Put64(p, v)

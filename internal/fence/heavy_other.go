@@ -2,9 +2,8 @@
 
 package fence
 
-// Needed is 0: no publisher does without a fence.
+// Needed is 0: every publisher executes a full fence.
 const Needed = 0
 
-// Heavy has nothing to do here: all publishers use sequentially consistent
-// stores.
+// Heavy does nothing and returns true, because all publishers use sequentially consistent stores.
 func Heavy() bool { return true }

@@ -12,18 +12,19 @@ import (
 
 var registered atomic.Bool
 
-// Ready tells whether Put publishes: whether Heavy reaches this process.
+// Ready reports whether Put may be used in place of Publish, that is, whether Heavy reaches this
+// process.
 func Ready() bool { return registered.Load() }
 
-// Put64 is Publish64 for a caller that has found Ready.
+// Put64 is Publish64 for a caller to which Ready has returned true.
 func Put64(p *atomic.Uint64, v uint64) { *(*uint64)(unsafe.Pointer(p)) = v }
 
-// Put32 is Publish32 for a caller that has found Ready.
+// Put32 is Publish32 for a caller to which Ready has returned true.
 func Put32(p *atomic.Uint32, v uint32) { *(*uint32)(unsafe.Pointer(p)) = v }
 
-// Prepare asks the kernel, once and in the background, to let Heavy reach
-// this process: in a program of several threads that takes it some 10 ms. Until
-// it has answered, Publish is the atomic store.
+// Prepare registers this process with the kernel, once, so that Heavy reaches it. The registration
+// runs in the background, because it takes some 10 ms in a process of several threads. Until it has
+// succeeded, Publish is an atomic store.
 var Prepare = sync.OnceFunc(func() {
 	go func() { registered.Store(sys.RegisterBarrier()) }()
 })

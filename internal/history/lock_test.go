@@ -166,7 +166,8 @@ func (s lockState) to(owner int8) lockState {
 
 // freed returns the states that can follow a release: the lock is free, or it was handed over to a
 // process in which an operation waits for long. From then on that process owns the lock, although
-// none of its operations has returned yet: the first of those that wait takes it.
+// none of its operations has returned yet: the first of those that wait takes it, unless another process
+// takes it back before.
 func (s lockState) freed() []lockState {
 	list := []lockState{s.to(0)}
 	for process, n := range s.queued {
@@ -197,7 +198,7 @@ func lockModel(ignoresDeaths bool) porcupine.Model {
 			// An operation whose process was killed in it may have had any result.
 			switch takes := at.maybe || at.result == ok; {
 			case takes && s.owner == 0,
-				takes && s.owner == me && s.granted && at.kind != tryAcquire,
+				takes && s.granted, // by the heir, or by another because that is late
 				takes && s.ownerDead() && ignoresDeaths && at.kind != recover_:
 				return []lockState{s.to(me)}
 			case (at.maybe || at.result == repairs) && s.ownerDead() && at.kind == recover_:

@@ -1,9 +1,10 @@
-// Package known lists the sentinel errors that keep their identity on the way
-// from one process to another: both sides know them by their text.
+// Package known lists the sentinel errors that errors.Is finds also after an error has travelled
+// from one process to another. A sentinel travels as its text, so all texts differ.
 package known
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 )
@@ -13,40 +14,39 @@ var known = struct {
 	byText map[string]error
 }{byText: make(map[string]error)}
 
-// Register adds errors to the list. It panics if another error with the same
-// text is listed.
+// Register adds sentinels to the list. It panics if the list has another error with the same text.
 func Register(sentinels ...error) {
 	known.mu.Lock()
 	defer known.mu.Unlock()
 	for _, s := range sentinels {
 		if old, ok := known.byText[s.Error()]; ok && old != s {
-			panic("proc: two errors registered with the text " + s.Error())
+			panic(fmt.Sprintf("proc: RegisterError: two errors have the text %q: each needs a text of its own", s.Error()))
 		}
 		known.byText[s.Error()] = s
 	}
 }
 
-// Keys returns the keys of the listed errors that err wraps.
-func Keys(err error) []string {
+// Texts returns the texts of the listed errors that err wraps, sorted.
+func Texts(err error) []string {
 	known.mu.Lock()
 	defer known.mu.Unlock()
-	var keys []string
+	var texts []string
 	for text, s := range known.byText {
 		if errors.Is(err, s) {
-			keys = append(keys, text)
+			texts = append(texts, text)
 		}
 	}
-	slices.Sort(keys)
-	return keys
+	slices.Sort(texts)
+	return texts
 }
 
-// Errors returns the listed errors with these keys.
-func Errors(keys []string) []error {
+// Errors returns the listed errors that have these texts. It skips texts that are not listed.
+func Errors(texts []string) []error {
 	known.mu.Lock()
 	defer known.mu.Unlock()
 	var list []error
-	for _, k := range keys {
-		if s, ok := known.byText[k]; ok {
+	for _, text := range texts {
+		if s, ok := known.byText[text]; ok {
 			list = append(list, s)
 		}
 	}

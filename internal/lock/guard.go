@@ -12,22 +12,22 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A Guard is the lock of an object of another kind: one of its own, in the object's
-// memory, or a shared one that the object's maker chose. It can't be closed: a method that
-// has acquired it releases it even if the object is closed meanwhile.
+// A Guard is the lock of an object of another kind: the object's own lock, which lies in the
+// object's memory, or a shared lock that the object's maker chose. A Guard can't be closed, so a
+// method that has acquired it can release it even if the object has been closed meanwhile.
 type Guard struct {
 	core *Core
 }
 
-// GuardSize is how many bytes of the object's memory a guard takes.
+// GuardSize is the size in bytes of a guard in the object's memory.
 const GuardSize = 40
 
 // guardWords is a guard in shared memory.
 //
-//	0    mode  one of the modes, written when the object is made
+//	0    mode  guardNone etc.; written once, when the object is made
 //	4    unused
 //	8    lock  the object's own lock, as in Words
-//	24   link  the shared lock, if mode says so
+//	24   link  refers to the shared lock if mode is guardShared
 type guardWords struct {
 	_    structs.HostLayout
 	mode atomic.Uint32
@@ -38,26 +38,27 @@ type guardWords struct {
 
 // The modes of a guard.
 const (
-	guardNone uint32 = iota
-	guardOwn
-	guardOwnIgnoring
-	guardShared
+	guardNone        uint32 = iota // no lock
+	guardOwn                       // the object's own lock
+	guardOwnIgnoring               // the object's own lock, which ignores deaths
+	guardShared                    // a lock object of the same segment
 )
 
-// Options say what lock an object gets. The default is its own.
+// Options choose the lock of an object. By default the object has a lock of its own that does not
+// ignore deaths.
 type Options struct {
-	Shared       Shared // if not nil, the object uses this lock, which lies in the same segment
-	None         bool   // else it gets no lock
-	IgnoreDeaths bool   // its own ignores deaths
+	Shared       Shared // the object uses this lock, of the same segment, unless it is nil
+	None         bool   // the object has no lock; ignored if Shared is set
+	IgnoreDeaths bool   // the object's own lock ignores deaths; ignored if the object has none
 }
 
-// Shared is a *psync.Lock.
+// Shared is a *psync.Lock, which this package can't import.
 type Shared interface{ Handle() shm.Handle }
 
-// NewGuard returns a function that writes the guard of an object that is to be made in
-// seg to GuardSize zero bytes of its memory, at a multiple of 8. It fails with ErrClosed
-// if the shared lock is closed, with shm.ErrMismatch if that lies in another segment or
-// is part of another object, and with fs.ErrNotExist if it has been removed.
+// NewGuard returns a function that writes the guard of a new object of seg to the GuardSize bytes,
+// which are zero, at offset off of the object's memory. off is a multiple of 8. NewGuard returns
+// ErrClosed if the shared lock is closed, shm.ErrMismatch if it lies in another segment or is the
+// guard of another object, and fs.ErrNotExist if it has been removed.
 func NewGuard(seg *shm.Segment, o Options) (fill func(mem []byte, off int), err error) {
 	mode := guardOwn
 	var shared shm.Handle
@@ -82,28 +83,31 @@ func NewGuard(seg *shm.Segment, o Options) (fill func(mem []byte, off int), err 
 	}, nil
 }
 
+// check returns an error if no object of seg can use the shared lock. It opens the lock to be sure:
+// an object that refers to a removed lock could not be opened.
 func check(seg *shm.Segment, shared shm.Handle) error {
 	id, err := seg.ID()
-	switch {
-	case err != nil:
-		return err
-	case shared.Segment == shm.ID{}:
-		return shm.ErrClosed
-	case shared.Segment != id:
-		return fmt.Errorf("%w: the lock is of another segment", shm.ErrMismatch)
-	case shared.Kind != shm.KindLock:
-		return fmt.Errorf("%w: the lock is part of an object of kind %v; one that is shared is made by NewLock", shm.ErrMismatch, shared.Kind)
-	}
-	o, err := object.OpenHandle(shared, shm.KindLock, fingerprint) // else the object would exist, and nobody could open it
 	if err != nil {
 		return err
+	}
+	switch {
+	case shared.Segment == shm.ID{}:
+		return fmt.Errorf("this process has closed the lock in its options: %w", shm.ErrClosed)
+	case shared.Segment != id:
+		return fmt.Errorf("%w: the lock in its options lies in another segment; make both in the same one", shm.ErrMismatch)
+	case shared.Kind != shm.KindLock:
+		return fmt.Errorf("%w: the lock in its options belongs to one object, of kind %v; share one that NewLock made", shm.ErrMismatch, shared.Kind)
+	}
+	o, err := object.OpenHandle(shared, shm.KindLock, fingerprint)
+	if err != nil {
+		return fmt.Errorf("the lock in its options: %w", err)
 	}
 	return o.Close()
 }
 
-// OpenGuard returns the guard at off in o's memory, nil if the object has no
-// lock. It fails with shm.ErrCorrupt, or fs.ErrNotExist if the shared lock has
-// been removed.
+// OpenGuard returns the guard at offset off of o's memory, nil if the object has no lock. It
+// returns shm.ErrCorrupt or shm.ErrMismatch if there is no valid guard, and fs.ErrNotExist if the
+// shared lock has been removed.
 func OpenGuard(o *object.Object, off int) (*Guard, error) {
 	w := view.At[guardWords](o.Bytes(), off)
 	g := &Guard{core: new(Core)}
@@ -119,18 +123,18 @@ func OpenGuard(o *object.Object, off int) (*Guard, error) {
 	case guardShared:
 		lock, err := w.link.Open(o, shm.KindLock, fingerprint)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("the shared lock that it uses: %w", err)
 		}
 		return g, g.core.Use(lock)
 	default:
-		return nil, fmt.Errorf("lock of mode %d: %w", mode, shm.ErrCorrupt)
+		return nil, fmt.Errorf("%w: its lock has the unknown mode %d", shm.ErrCorrupt, mode)
 	}
 }
 
-// NewLock makes a *psync.Lock of a core. Package sync sets it.
+// NewLock returns a *psync.Lock that refers to the core. Package sync sets it.
 var NewLock func(*Core) Shared
 
-// Lock returns the guard as a *psync.Lock for programs, which may close it.
+// Lock returns a *psync.Lock for programs. A program may close it without closing the guard.
 func (g *Guard) Lock() Shared { return NewLock(g.core) }
 
 // Acquire is Core.Acquire.

@@ -8,23 +8,22 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A Base is the part that the cores of all kinds have.
+// A Base is the part that the cores of all kinds of objects have in common.
 type Base struct {
-	// Closed is set when the segment is closed, before its memory is given up.
-	// A method looks at it last: what it has read from the memory is the object's,
-	// and what it has written there has come there, if Closed is not set then. As
-	// Closed lies in the core, that look also keeps the core, and with it the memory,
-	// from the garbage collector until then.
+	// Closed is set when the segment is closed, before its memory is replaced. A method loads
+	// Closed after its last access to the memory. If it is not set, everything that the method read
+	// came from the object, and everything that it wrote went there. Because Closed lies in the
+	// core, that load also keeps the core, and with it the object's memory, from the garbage
+	// collector until then.
 	Closed atomic.Bool
 	o      *Object
 	room   *wait.Room
 }
 
-// Init makes b the base of o's core. It fails with shm.ErrCorrupt if o has
-// fewer than size bytes.
+// Init makes b the base of o's core. It returns shm.ErrCorrupt if o has fewer than size bytes.
 func (b *Base) Init(o *Object, size int) error {
 	if len(o.Bytes()) < size {
-		return fmt.Errorf("object of %d bytes, want %d: %w", len(o.Bytes()), size, shm.ErrCorrupt)
+		return fmt.Errorf("%w: the object has %d bytes, fewer than %d", shm.ErrCorrupt, len(o.Bytes()), size)
 	}
 	b.o, b.room = o, o.Room()
 	o.AtClose(&b.Closed)
@@ -34,15 +33,22 @@ func (b *Base) Init(o *Object, size int) error {
 // Object returns the object.
 func (b *Base) Object() *Object { return b.o }
 
-// Room returns where the object's waiters of this process wait.
+// Room returns the wait domain of this process's waiters.
 func (b *Base) Room() *wait.Room { return b.room }
 
-// Done ends a method that worked on the object's memory, and says what is true
-// after all: if the segment was closed meanwhile, the memory was not the shared
-// one, and whatever the method found did not happen.
+// Done returns the result of a method that used the object's memory: ErrClosed if the segment has
+// been closed, since the memory may then have been replaced while the method ran; otherwise err.
 func (b *Base) Done(err error) error {
 	if b.Closed.Load() {
 		return shm.ErrClosed
 	}
 	return err
+}
+
+// Check is Done for a method that returns no error: it panics if the segment has been closed. op is
+// as for ClosedCall.
+func (b *Base) Check(op string) {
+	if b.Closed.Load() {
+		panic(ClosedCall(op))
+	}
 }

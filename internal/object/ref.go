@@ -1,39 +1,59 @@
-// Package object is what the types that programs hold of shared objects have
-// in common: a pointer to the process's part of the object, the core, that Close
-// takes away.
+// Package object has what the handles of all kinds of shared objects have in common. A program
+// holds an object through a Ref. The Ref points to the core, which is this process's part of the
+// object, until Close.
 package object
 
 import (
+	"encoding"
 	"errors"
-	"fmt"
 	"sync/atomic"
 
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A Core is the process's part of an object of one kind. It is made once for
-// each New, Open or Unmarshal, and does not change.
+// A Core is this process's part of an object of one kind. Each New, Open and UnmarshalText makes
+// one. It does not change after Use has returned.
 type Core[C any] interface {
 	*C
-	// Type says what kind of object it is of. It is called on a nil pointer.
+	// Type returns the kind of object and the fingerprint of the type that it holds. It is called
+	// on a nil pointer.
 	Type() (kind shm.Kind, fingerprint uint64, err error)
-	// Use makes a new core the one of o. It checks what it reads.
+	// Use makes a new core the core of o. It must not trust the memory of o.
 	Use(o *Object) error
-	// Object returns what Use got.
+	// Object returns the argument of Use.
 	Object() *Object
 }
 
-// A Ref is a program's hold of an object: its core, or nil when it is closed.
-type Ref[C any, P Core[C]] struct {
-	atomic.Pointer[C] // not behind a method of Ref: each call that is inlined costs a NOP
+// A Marshaler is implemented by every object that can be passed to other processes.
+type Marshaler interface {
+	encoding.TextMarshaler
+	encoding.TextUnmarshaler
+	encoding.BinaryMarshaler
+	encoding.BinaryUnmarshaler
 }
 
-// New makes an object of size bytes in seg, which init, if it is not nil,
-// fills, and refers to it. It fails as shm.Segment.NewObject does.
+// A Ref is a program's reference to an object: a pointer to its core, nil if it is closed. The zero
+// Ref is closed. All methods may be called from several goroutines at once.
+type Ref[C any, P Core[C]] struct {
+	atomic.Pointer[C] // embedded, since a method of Ref that returns Load() costs a NOP where it is inlined
+}
+
+// Must returns the core for a method that returns no error. It panics if r is closed. op is as for
+// ClosedCall.
+func (r *Ref[C, P]) Must(op string) *C {
+	c := r.Load()
+	if c == nil {
+		panic(ClosedCall(op))
+	}
+	return c
+}
+
+// New makes an object of size bytes in seg and makes r refer to it. init, if it is not nil, fills
+// the object's memory, which is zero. New fails as every New function does: see package shm.
 func (r *Ref[C, P]) New(seg *shm.Segment, name string, size int, init func(mem []byte) error) error {
 	kind, print, err := P(nil).Type()
 	if err != nil {
-		return fmt.Errorf("new %v %q: %w", kind, name, err)
+		return NewFailed(kind, name, err)
 	}
 	o, err := New(seg, Spec{Kind: kind, Name: name, Size: size, Fingerprint: print, Init: init})
 	if err != nil {
@@ -42,12 +62,12 @@ func (r *Ref[C, P]) New(seg *shm.Segment, name string, size int, init func(mem [
 	return r.Use(o)
 }
 
-// Open refers to the object of that name. It fails as shm.Segment.OpenObject
-// does.
+// Open makes r refer to the object with that name in seg. It fails as every Open function does: see
+// package shm.
 func (r *Ref[C, P]) Open(seg *shm.Segment, name string) error {
 	kind, print, err := P(nil).Type()
 	if err != nil {
-		return fmt.Errorf("open %v %q: %w", kind, name, err)
+		return openFailed(kind, name, err)
 	}
 	o, err := Open(seg, kind, name, print)
 	if err != nil {
@@ -56,30 +76,31 @@ func (r *Ref[C, P]) Open(seg *shm.Segment, name string) error {
 	return r.Use(o)
 }
 
-// Use refers to o.
+// Use makes r refer to o. If it fails it closes o.
 func (r *Ref[C, P]) Use(o *Object) error {
 	c := new(C)
 	if err := o.UnlessClosed(P(c).Use(o)); err != nil {
-		return errors.Join(err, o.Close())
+		return errors.Join(openFailed(o.Kind(), o.Name(), err), o.Close())
 	}
 	r.Set(c)
 	return nil
 }
 
-// Set refers to a core that is in use already. Who waits through r for the
-// object before gives up.
+// Set makes r refer to the object of c, whose Use has returned nil. If r referred to another core,
+// methods that wait through r for that one return ErrClosed.
 func (r *Ref[C, P]) Set(c *C) {
 	if old := r.Swap(c); old != nil {
 		P(old).Object().Table().Wake()
 	}
 }
 
-// Wanted returns a function that tells whether r still refers to c.
+// Wanted returns a function that reports whether r still refers to c. A waiting method gives up
+// when it does not.
 func (r *Ref[C, P]) Wanted(c *C) func() bool {
 	return func() bool { return r.Load() == c }
 }
 
-// Handle returns the object's handle, the zero Handle if it is closed.
+// Handle returns the object's handle. It returns the zero Handle if r or the segment is closed.
 func (r *Ref[C, P]) Handle() shm.Handle {
 	c := r.Load()
 	if c == nil {
@@ -88,16 +109,28 @@ func (r *Ref[C, P]) Handle() shm.Handle {
 	return P(c).Object().Handle(0)
 }
 
-// UnmarshalText refers to the object of an encoded handle, attaching to its
-// segment if need be.
-func (r *Ref[C, P]) UnmarshalText(text []byte) error {
-	var h shm.Handle
-	if err := h.UnmarshalText(text); err != nil {
-		return err
+// MarshalText returns the text of the object's handle. If r or the segment is closed it returns
+// ErrClosed as an error of the method op.
+func (r *Ref[C, P]) MarshalText(op string) ([]byte, error) {
+	h := r.Handle()
+	if h == (shm.Handle{}) {
+		kind, _, _ := P(nil).Type()
+		return nil, Closed(op, kind)
 	}
+	return h.MarshalText()
+}
+
+// UnmarshalText makes r refer to the object whose handle text is. It attaches this process to the
+// object's segment if it is not attached yet. It fails as every UnmarshalText does: see package
+// shm.
+func (r *Ref[C, P]) UnmarshalText(text []byte) error {
 	kind, print, err := P(nil).Type()
 	if err != nil {
-		return fmt.Errorf("open %v %v: %w", kind, h, err)
+		return openFailed(kind, "", err)
+	}
+	var h shm.Handle
+	if err := h.UnmarshalText(text); err != nil {
+		return openFailed(kind, "", err)
 	}
 	o, err := OpenHandle(h, kind, print)
 	if err != nil {
@@ -106,8 +139,7 @@ func (r *Ref[C, P]) UnmarshalText(text []byte) error {
 	return r.Use(o)
 }
 
-// Close ends the reference. Who waits through it is woken, finds it not Wanted
-// and gives up.
+// Close makes r refer to nothing. Methods that wait through r for the object return ErrClosed.
 func (r *Ref[C, P]) Close() error {
 	c := r.Swap(nil)
 	if c == nil {

@@ -19,6 +19,7 @@
 //	            an heir: owner me, heir h -> owner h G, no heir
 //	         5  wake one who sleeps; with an heir all
 //	heir:    6  owner me G -> owner me              held
+//	others:  7  owner h G -> owner me               taken back, after grace
 //
 // Killed after 1 or 6: the word names the dead, and everybody is told that the
 // owner died. After 2: one wake too many. After 3: an heir that is dead is passed
@@ -37,8 +38,14 @@
 // A hold that ends with no heir is free for all, also for who comes by and has
 // not waited: that is what makes locks fast. A waiter that such have overtaken for a
 // millisecond becomes the heir, and then the next Release hands the lock over to
-// it, or to another waiter of its process. If that is stopped just then, the lock
-// is held until it goes on.
+// it, or to another waiter of its process.
+//
+// If that process is stopped (SIGSTOP, a debugger, a frozen cgroup) or starved, it
+// can't take note. As long as G is set, it has never held the lock, and everybody
+// may take the lock in its place by one CAS: its own step 6 then fails, and it
+// waits on. They do so when they have seen the word granted to the same process for
+// as long as grace: an heir that runs takes note within microseconds. Waiters look
+// twice for that, and so does a process that only tries.
 //
 // Sources: the futex mutex of Drepper's "Futexes Are Tricky"; for handing over,
 // the starvation mode of the Go standard library's Mutex.
@@ -59,16 +66,22 @@ import (
 )
 
 // ErrHeld means that somebody alive holds the lock.
-var ErrHeld = errors.New("lock is held")
+var ErrHeld = errors.New("it is held: try again later")
 
 // ErrOwnerDied means that the lock's owner died holding it.
-var ErrOwnerDied = errors.New("owner of the lock died holding it")
+var ErrOwnerDied = errors.New("its owner died holding it: repair what it guards in Recover")
 
 // ErrNotHeld means that the caller's process does not hold the lock.
-var ErrNotHeld = errors.New("lock is not held")
+var ErrNotHeld = errors.New("the caller does not hold it")
 
 // patience is how long a waiter lets others overtake it.
 const patience = time.Millisecond
+
+// grace is how long the heir may take to take note that it has the lock, before
+// others take it back. On a busy machine it may have to wait for a CPU for some
+// scheduler ticks: with 5 ms here the longest waits of TestLockFairness were several
+// times as long.
+const grace = 50 * time.Millisecond
 
 // Words are a lock in shared memory. All zero: free.
 //
@@ -86,7 +99,17 @@ type Mutex struct {
 	table *party.Table
 	room  *wait.Room
 	spin  wait.Spinner
+
+	// The last hand-over that this process has seen: the word with G, and the
+	// gate's wakes, of which each hand-over is one; and when it saw that first, in
+	// nanoseconds after start. Goroutines share them; what they lose by a race is
+	// some of the heir's time.
+	unnoted atomic.Uint64
+	wakes   atomic.Uint32
+	since   atomic.Int64
 }
+
+var start = time.Now()
 
 const (
 	granted   = 1
@@ -138,10 +161,23 @@ func (m *Mutex) tryAcquireSlow() error {
 	}
 }
 
-// free tells whether whoever comes may take the lock: nobody has it, or it was
-// handed over to one that died before it took note.
+// free reports whether any caller may take the lock: it has no owner, or was
+// handed over to one that died, or is late, before it took note.
 func (m *Mutex) free(w uint64) bool {
-	return ownerOf(w) == 0 || w&granted != 0 && m.table.Dead(ownerOf(w))
+	return ownerOf(w) == 0 || w&granted != 0 && (m.table.Dead(ownerOf(w)) || m.late(w&ownerMask))
+}
+
+// late reports whether this process has seen the lock handed over and the owner
+// not taking note for as long as grace.
+func (m *Mutex) late(handed uint64) bool {
+	now, wakes := int64(time.Since(start)), m.w.gate.Wakes()
+	if m.unnoted.Load() != handed || m.wakes.Load() != wakes {
+		m.since.Store(now)
+		m.wakes.Store(wakes)
+		m.unnoted.Store(handed)
+		return false
+	}
+	return now-m.since.Load() >= int64(grace)
 }
 
 // Acquire takes the lock, waiting until it is free, its owner is found dead
@@ -280,7 +316,7 @@ func (a *acquirer) Try() (bool, error) {
 	for {
 		w := m.w.word.Load()
 		me := m.table.Me()
-		if !m.free(w) && w&ownerMask != handed(me) {
+		if w&ownerMask != handed(me) && !m.free(w) {
 			switch {
 			case m.died(w):
 				return false, ErrOwnerDied
@@ -311,6 +347,9 @@ func (a *acquirer) Arm() (wait.Armed, bool) {
 		crash.At(crash.LockWaiting)
 	}
 	a.hurry()
+	if a.m.w.word.Load()&granted != 0 {
+		word.AtMost = grace // see late; whoever hands over after this load moves the gate
+	}
 	return word, true
 }
 
@@ -361,8 +400,10 @@ func (a *acquirer) renounce() bool {
 	}
 }
 
+// Pass hands a wake on, but not while the lock is handed over to another: that
+// has woken everybody later, and late looks at the gate's wakes.
 func (a *acquirer) Pass(woken, done bool) {
-	if woken && !done {
+	if woken && !done && a.m.w.word.Load()&granted == 0 {
 		a.m.w.gate.Pass()
 	}
 }

@@ -12,7 +12,8 @@ import (
 func Pin(cpu int) error {
 	var set unix.CPUSet
 	set.Set(cpu)
-	// A thread may start while the list is read, by one not bound yet: twice.
+	// A thread that is not bound yet may start another while the list is read. So
+	// the list is read twice.
 	for range 2 {
 		entries, err := os.ReadDir("/proc/self/task")
 		if err != nil {

@@ -100,15 +100,15 @@ func regular(fd int, path string) (*os.File, error) {
 
 func procFD(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
-// Reserve makes sure that memory for [off, off+n) of f is there: a later
-// store can't fail for want of it. It fails with ENOSPC if there is none.
+// Reserve allocates the memory of [off, off+n) of f, so that a later store there can't
+// fail for lack of memory. If there is none it fails with ENOSPC: see IsNoSpace.
 func Reserve(f *os.File, off, n int64) error {
 	_, err := ignoringEINTR(func() (int, error) { return 0, unix.Fallocate(int(f.Fd()), 0, off, n) })
 	return os.NewSyscallError("fallocate", err)
 }
 
-// Punch gives the memory of [off, off+n) back: it reads as zero and must be
-// reserved again.
+// Punch frees the memory of [off, off+n) of f. The range reads as zero, and must be
+// reserved again before it is written.
 func Punch(f *os.File, off, n int64) error {
 	_, err := ignoringEINTR(func() (int, error) {
 		return 0, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
@@ -135,9 +135,9 @@ func CloseOnExec(f *os.File, on bool) error {
 	return os.NewSyscallError("fcntl(F_SETFD)", err)
 }
 
-// LockByte takes the record lock on byte at of f for f's open file
-// description: shared or exclusive, waiting for it or not. It tells whether
-// it took it.
+// LockByte acquires the record lock on byte at of f for f's open file description,
+// shared or exclusive. If wait is true it blocks until the lock is free. It reports
+// whether it has acquired the lock.
 func LockByte(f *os.File, at int64, shared, wait bool) (bool, error) {
 	lk := unix.Flock_t{Type: unix.F_WRLCK, Start: at, Len: 1}
 	if shared {
@@ -157,13 +157,13 @@ func LockByte(f *os.File, at int64, shared, wait bool) (bool, error) {
 	return false, os.NewSyscallError("fcntl(F_OFD_SETLK)", err)
 }
 
-// UnlockByte releases what LockByte took.
+// UnlockByte releases the lock that LockByte has acquired.
 func UnlockByte(f *os.File, at int64) error {
 	lk := unix.Flock_t{Type: unix.F_UNLCK, Start: at, Len: 1}
 	return os.NewSyscallError("fcntl(F_OFD_SETLK)", unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &lk))
 }
 
-// LockedByOther tells whether another open file description than f's holds
+// LockedByOther reports whether another open file description than f's holds
 // an exclusive lock on one of the n bytes from at.
 func LockedByOther(f *os.File, at, n int64) (bool, error) {
 	lk := unix.Flock_t{Type: unix.F_RDLCK, Start: at, Len: n}

@@ -30,9 +30,9 @@ type FutexWord struct {
 	Private bool // the word is not shared with another process
 }
 
-// FutexWait sleeps while *addr is val, until a wake, a signal, or, if
-// timeout is positive, the timeout. A nil error says only: look again. The
-// caller keeps addr's memory alive and in place.
+// FutexWait sleeps while *addr is val, until a wake, a signal, or the timeout if it is
+// positive. It also returns nil for a spurious wakeup: the caller must check its
+// condition again. The caller keeps addr's memory alive and in place.
 func FutexWait(addr *atomic.Uint32, val uint32, timeout time.Duration) error {
 	var ts *unix.Timespec
 	if timeout > 0 {
@@ -44,8 +44,8 @@ func FutexWait(addr *atomic.Uint32, val uint32, timeout time.Duration) error {
 	return futexError("futex_wait", errno)
 }
 
-// FutexWake wakes up to n of those who sleep on addr and returns how many
-// it woke. It never blocks.
+// FutexWake wakes up to n threads that sleep on addr, and returns their number. It
+// never blocks.
 func FutexWake(addr *atomic.Uint32, n int, private bool) (int, error) {
 	op := uintptr(futexWake)
 	if private {
@@ -69,9 +69,9 @@ type waitv struct {
 // timespec64 is the kernel's struct __kernel_timespec, on every architecture.
 type timespec64 struct{ sec, nsec int64 }
 
-// FutexWaitv sleeps while every word holds its value, until a wake on one of
-// them, a signal, or, if timeout is positive, the timeout. A nil error says
-// only: look again. The words must not lie on a stack, which can move.
+// FutexWaitv sleeps while every word holds its value, until a wake on one of them, a
+// signal, or the timeout if it is positive. It also returns nil for a spurious wakeup.
+// The words must not be on a goroutine's stack, which can move.
 func FutexWaitv(words []FutexWord, timeout time.Duration) error {
 	var v [MaxWaitv]waitv
 	for i, w := range words {
@@ -110,7 +110,8 @@ func futexWaitv(v []waitv, timeout time.Duration) error {
 	return futexError("futex_waitv", errno)
 }
 
-// futexError drops the three outcomes that mean no more than "look again".
+// futexError returns nil for the three errors that mean that the caller must check its
+// condition again.
 func futexError(name string, errno unix.Errno) error {
 	switch errno {
 	case 0, unix.EAGAIN, unix.EINTR, unix.ETIMEDOUT:
@@ -119,8 +120,8 @@ func futexError(name string, errno unix.Errno) error {
 	return os.NewSyscallError(name, errno)
 }
 
-// HasFutexWaitv tells whether the kernel, and whatever filters its calls,
-// lets this process use futex_waitv. It asks once.
+// HasFutexWaitv reports whether the kernel and its seccomp filters let this process
+// call futex_waitv. It asks the kernel once.
 var HasFutexWaitv = sync.OnceValue(func() bool {
 	_, _, errno := unix.RawSyscall6(unix.SYS_FUTEX_WAITV, 0, 0, 0, 0, 0, 0)
 	return errno == unix.EINVAL // a list of no words; without the call: ENOSYS or EPERM

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PidfdOpen returns a pidfd of process pid, in Go's netpoller: AwaitExit
-// waits on it without holding a thread.
+// PidfdOpen returns a pidfd of process pid. It is in Go's netpoller, so that AwaitExit
+// holds no OS thread.
 func PidfdOpen(pid int) (*os.File, error) {
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if err != nil {
@@ -17,8 +17,8 @@ func PidfdOpen(pid int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "pidfd"), nil
 }
 
-// AwaitExit blocks until the process of pidfd has ended (it may still be a
-// zombie), and then returns nil. Closing pidfd makes it fail with os.ErrClosed.
+// AwaitExit blocks until the process of pidfd has ended, and returns nil. The process
+// may be a zombie then. If pidfd is closed, AwaitExit fails.
 func AwaitExit(pidfd *os.File) error {
 	c, err := pidfd.SyscallConn()
 	if err != nil {
@@ -31,8 +31,8 @@ func AwaitExit(pidfd *os.File) error {
 	})
 }
 
-// PIDNamespace returns a number that tells this process's PID namespace
-// from others, 0 if it can't be known.
+// PIDNamespace returns a number that identifies the PID namespace of this process, or 0
+// if it is unknown since /proc is not mounted.
 var PIDNamespace = sync.OnceValue(func() uint64 {
 	var st unix.Stat_t
 	if unix.Stat("/proc/self/ns/pid", &st) != nil {

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ControlPair makes the two ends of a stream socket: one for this process, in
-// the netpoller, and one for a child to inherit.
-func ControlPair() (parent, child *os.File, err error) {
+// ControlPair makes a pair of connected stream sockets. The first is in the netpoller,
+// the second blocks.
+func ControlPair() (polled, blocking *os.File, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socketpair", err)
@@ -31,19 +31,11 @@ func ControlPair() (parent, child *os.File, err error) {
 // ShutdownRead makes readers of the socket f drain what has arrived and then
 // find the end, even if another process still holds the other end.
 func ShutdownRead(f *os.File) error {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var failed error
-	err = raw.Control(func(fd uintptr) {
-		failed = os.NewSyscallError("shutdown", unix.Shutdown(int(fd), unix.SHUT_RD))
-	})
-	return errors.Join(err, failed)
+	return os.NewSyscallError("shutdown", control(f, func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RD) }))
 }
 
-// CrashFile makes an unnamed file in memory, for a child to write the text of
-// its crash to.
+// CrashFile makes an unnamed file in memory, to which the Go runtime of a child writes
+// the text of a crash.
 func CrashFile() (*os.File, error) {
 	fd, err := unix.MemfdCreate("mp-crash", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -55,28 +47,43 @@ func CrashFile() (*os.File, error) {
 // OnMainThread reports whether the caller runs on the process's first thread.
 func OnMainThread() bool { return unix.Gettid() == unix.Getpid() }
 
-// A Starter starts children from one OS thread. The thread has a table of descriptors of its own, in which there is
-// nothing but what a child is to inherit: so the descriptors of the process that lack the close-on-exec
-// mark do not reach the child. Where there is no such table (before Linux 5.9) they do.
+// A Starter starts children from one OS thread. The thread has a table of descriptors of its own, which holds nothing
+// but what a child is to inherit and what the thread itself needs. So descriptors of the process that lack the
+// close-on-exec mark do not reach the child. They do where the kernel (before Linux 5.9) or a seccomp filter refuses
+// such a table, or where /proc is not mounted.
 type Starter struct {
 	private bool
-	from    int // by which the files for a child come into the private table
+	conn    int // by which files come into the private table, and pidfds out of it
 }
 
 // NewStarter makes the calling thread a starter's. It must not be the main thread, whose table /proc/self/fd
 // shows, and it must last as long as the children are to live: the kernel kills a child when the
-// thread that started it ends (golang/go#27505). from is the end of a ControlPair by which the thread gets
-// files. It stays open in the thread's table when the process closes it.
-func NewStarter(from *os.File) *Starter {
-	s := &Starter{from: int(from.Fd())}
+// thread that started it ends (golang/go#27505). conn is the end of a ControlPair at which the thread exchanges
+// files with the process. It stays open in the thread's table when the process closes it. The netpoller must have
+// been used.
+func NewStarter(conn *os.File) *Starter {
+	s := &Starter{conn: int(conn.Fd())}
+	keep := poller()
+	if keep == nil {
+		return s
+	}
+	null, err := ignoringEINTR(func() (int, error) { return unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return s
+	}
 	const beyond = 1 << 30 // no descriptor is there: the call closes none
 	if unix.CloseRange(beyond, math.MaxUint32, unix.CLOSE_RANGE_UNSHARE) != nil {
+		unix.Close(null)
 		return s
 	}
 	s.private = true
-	// This thread must keep what Go's runtime uses on every thread: its netpoller.
+	// The table would keep a pipe's write end open that the process has closed. Only 2 stays: Go's runtime
+	// writes there, on any thread, why a program crashes.
+	for fd := range 2 {
+		_ = unix.Dup3(null, fd, unix.O_CLOEXEC) // it can't fail: the table has room for 0 and 1
+	}
 	next := uint(3)
-	keep := append(poller(), s.from)
+	keep = append(keep, s.conn)
 	slices.Sort(keep)
 	for _, fd := range keep {
 		if uint(fd) > next {
@@ -88,10 +95,11 @@ func NewStarter(from *os.File) *Starter {
 	return s
 }
 
-// poller returns the descriptors of this thread's table that may be the netpoller's: epoll and eventfd, with the
-// close-on-exec mark.
+// poller returns the descriptors that may be those of Go's netpoller, which the runtime uses on every thread: epoll
+// and eventfd, with the close-on-exec mark. It returns nil if it does not find both.
 func poller() (fds []int) {
-	const dir = "/proc/thread-self/fd/"
+	const dir = "/proc/self/fd/"
+	found := make(map[string]bool)
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
 		fd, err := strconv.Atoi(e.Name())
@@ -103,26 +111,38 @@ func poller() (fds []int) {
 			continue
 		}
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC != 0 {
+			found[what] = true
 			fds = append(fds, fd)
 		}
+	}
+	if len(found) < 2 {
+		return nil
 	}
 	return fds
 }
 
-// Private reports whether the thread has a table of its own, and so gets files only by from.
+// Private reports whether the thread has a table of its own.
 func (s *Starter) Private() bool { return s.private }
 
-// Start runs the executable of this process again, with the three standard files, which must have been sent by
-// SendFiles if the starter is private. It returns the child's pid. It must be called on the starter's thread.
-func (s *Starter) Start(argv, env []string, dir string, files [3]*os.File) (pid int, err error) {
+// A Birth is a process that a Starter has just started.
+type Birth struct {
+	pid   int
+	pidfd int  // of the table that the process shares; -1 if there is none
+	sent  bool // the pidfd is in conn
+}
+
+// Start runs the executable of this process again, with the three standard files. It must be called on the starter's
+// thread. If the starter is private, the caller must have sent the files by SendFiles to the other end of conn, and
+// NewChild must follow a success.
+func (s *Starter) Start(argv, env []string, dir string, files [3]*os.File) (b Birth, err error) {
 	var fds []int
 	if s.private {
 		fds, err = receiveRights(func(kind, oob []byte) (n, oobn, flags int, err error) {
-			n, oobn, flags, _, err = unix.Recvmsg(s.from, kind, oob, unix.MSG_CMSG_CLOEXEC)
+			n, oobn, flags, _, err = unix.Recvmsg(s.conn, kind, oob, unix.MSG_CMSG_CLOEXEC)
 			return n, oobn, flags, err
 		})
 		if err != nil {
-			return 0, err
+			return b, err
 		}
 		defer func() {
 			for _, fd := range fds {
@@ -134,20 +154,44 @@ func (s *Starter) Start(argv, env []string, dir string, files [3]*os.File) (pid 
 			fds = append(fds, int(f.Fd()))
 		}
 	}
-	attr := &syscall.ProcAttr{Dir: dir, Env: env, Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}}
+	if b.pid, b.pidfd, err = fork(argv, env, dir, fds); err != nil {
+		return b, explain(err, dir)
+	}
+	if s.private {
+		s.handOut(&b)
+	}
+	return b, nil
+}
+
+// fork runs the executable of this process again. It returns the pidfd with which the process was born, -1 if the
+// kernel has none.
+func fork(argv, env []string, dir string, fds []int) (pid, pidfd int, err error) {
+	pidfd = -1
+	attr := &syscall.ProcAttr{Dir: dir, Env: env, Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, PidFD: &pidfd}}
 	for _, fd := range fds {
 		attr.Files = append(attr.Files, uintptr(fd))
 	}
 	pid, err = syscall.ForkExec(executable, argv, attr)
-	if err != nil {
-		return 0, explain(err, dir)
+	if err == syscall.EINVAL { // emulators and old kernels do not know CLONE_PIDFD
+		pidfd, attr.Sys.PidFD = -1, nil
+		pid, err = syscall.ForkExec(executable, argv, attr)
 	}
-	return pid, nil
+	return pid, pidfd, err
+}
+
+// handOut sends the pidfd of b from the private table to the process's: see NewChild, which opens another if that fails.
+func (s *Starter) handOut(b *Birth) {
+	if b.pidfd >= 0 {
+		b.sent = sendRights(s.conn, []byte{lastRights}, b.pidfd) == nil
+		unix.Close(b.pidfd)
+		b.pidfd = -1
+	}
 }
 
 const executable = "/proc/self/exe"
 
-// explain says what is wrong where the kernel says only that something is.
+// explain returns an error that names the cause of a failed start. The kernel's own error
+// does not distinguish the working directory from the executable.
 func explain(err error, dir string) error {
 	if dir != "" {
 		if info, serr := os.Stat(dir); serr != nil {
@@ -162,57 +206,105 @@ func explain(err error, dir string) error {
 	return &fs.PathError{Op: "fork/exec", Path: executable, Err: err}
 }
 
-// A Child is a process started by a Starter. Signal may be called at any time
-// by any goroutine, AwaitExit and Wait by one.
+// A Child is a process started by a Starter. Signal and Ended may be called at any time by any goroutine, AwaitExit
+// and after it Reap by one.
 type Child struct {
-	process *os.Process
-	pidfd   *os.File // readable once the process has ended; nil if there is none
+	pid     int
+	pidfd   *os.File    // nil if the kernel has none; closed by Reap
+	process *os.Process // in place of pidfd
 }
 
-// NewChild returns the child pid, which nobody has waited for.
-func NewChild(pid int) (*Child, error) {
-	process, err := os.FindProcess(pid)
-	if err != nil {
-		return nil, err
+// NewChild returns the child that a Starter has started. conn is the process's end of the starter's ControlPair.
+func NewChild(b Birth, conn *os.File) *Child {
+	c := &Child{pid: b.pid}
+	if b.sent {
+		if files, err := ReceiveFiles(conn); err == nil && len(files) == 1 {
+			b.pidfd = take(files[0])
+		}
 	}
-	c := &Child{process: process}
-	// A pidfd of our own, since it is to be non-blocking and that of
-	// os.Process must block. Should there be no pidfd, Wait holds a thread.
-	c.pidfd, _ = PidfdOpen(pid)
-	return c, nil
+	if b.pidfd >= 0 && unix.SetNonblock(b.pidfd, true) == nil {
+		c.pidfd = os.NewFile(uintptr(b.pidfd), "pidfd")
+		return c
+	}
+	if c.pidfd, _ = PidfdOpen(b.pid); c.pidfd == nil {
+		c.process, _ = os.FindProcess(b.pid) // it never fails
+	}
+	return c
+}
+
+// take returns a descriptor of f's own and closes f.
+func take(f *os.File) int {
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return -1
+	}
+	return fd
 }
 
 // PID returns the child's process id.
-func (c *Child) PID() int { return c.process.Pid }
+func (c *Child) PID() int { return c.pid }
 
-// Signal sends sig, or does nothing if the child has ended. It never reaches
-// another process that got the same pid.
+// Signal sends sig, or does nothing if the child has ended. It never reaches another process that got the same pid.
 func (c *Child) Signal(sig syscall.Signal) error {
-	if err := c.process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
+	if c.pidfd == nil {
+		if err := c.process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return err
+		}
+		return nil
 	}
-	return nil
+	err := control(c.pidfd, func(fd int) error { return unix.PidfdSendSignal(fd, sig, nil, 0) })
+	if err == nil || errors.Is(err, unix.ESRCH) || errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return os.NewSyscallError("pidfd_send_signal", err)
 }
 
-// AwaitExit waits for the end of the child, without holding an OS thread. The child may be a zombie then, so that
-// its pid is still its own.
+// AwaitExit waits until the child has ended. Unless another part of the program has reaped it, it is a zombie then,
+// and its pid is still its own. Where the kernel has pidfds, AwaitExit holds no OS thread.
 func (c *Child) AwaitExit() {
-	if c.pidfd != nil {
-		_ = AwaitExit(c.pidfd) // an error: Wait blocks instead
-		c.pidfd.Close()
+	if c.pidfd != nil && AwaitExit(c.pidfd) == nil {
+		return
 	}
+	// ECHILD means that it has been reaped.
+	_, _ = ignoringEINTR(func() (int, error) {
+		return 0, unix.Waitid(unix.P_PID, c.pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+	})
 }
 
-// Wait waits for the end of the child and reaps it. It returns the exit code, or -N if signal N ended
-// the child. It fails if another part of the program has reaped the child.
-func (c *Child) Wait() (code int, err error) {
-	state, err := c.process.Wait()
-	if err != nil {
-		return 0, err
+// Ended reports whether the child is known to have ended. It never is where the kernel has no pidfd.
+func (c *Child) Ended() bool {
+	if c.pidfd == nil {
+		return false
 	}
-	status := state.Sys().(syscall.WaitStatus)
-	if status.Signaled() {
-		return -int(status.Signal()), nil
+	ended := false
+	err := control(c.pidfd, func(fd int) error {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(p, 0)
+		ended = n == 1
+		return err
+	})
+	return ended || errors.Is(err, os.ErrClosed)
+}
+
+// Reap reaps the child, which has ended. It returns the exit code, or -N if signal N ended the child. It fails if
+// another part of the program has reaped the child, and never reaps another process.
+func (c *Child) Reap() (code int, err error) {
+	if c.pidfd == nil {
+		state, err := c.process.Wait()
+		if err != nil {
+			return 0, err
+		}
+		status := state.Sys().(syscall.WaitStatus)
+		if status.Signaled() {
+			return -int(status.Signal()), nil
+		}
+		return status.ExitStatus(), nil
 	}
-	return status.ExitStatus(), nil
+	defer c.pidfd.Close()
+	err = control(c.pidfd, func(fd int) error {
+		code, err = waitPidfd(fd)
+		return err
+	})
+	return code, os.NewSyscallError("waitid", err)
 }

@@ -13,13 +13,24 @@ import (
 // maxRights is how many descriptors the kernel takes in one message (SCM_MAX_FD).
 const maxRights = 253
 
-// The byte that comes with descriptors says whether more follow.
+// Each message is one byte. It says whether messages with further descriptors follow.
 const (
-	moreRights = 'm'
-	lastRights = 'l'
+	moreRights    = 'm'
+	lastRights    = 'l'
+	refusedRights = 'r' // there are no descriptors
 )
 
-// SendFiles sends the files over the stream socket conn, which is in the netpoller.
+// ErrRefused is the error of ReceiveFiles if the other end has called Refuse.
+var ErrRefused = errors.New("refused")
+
+// Refuse tells the process at the other end of conn that it gets no files.
+func Refuse(conn *os.File) error {
+	_, err := conn.Write([]byte{refusedRights})
+	return err
+}
+
+// SendFiles sends files over the stream socket conn, which is in the netpoller, in one message or several. They
+// stay open here.
 func SendFiles(conn *os.File, files ...*os.File) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -38,7 +49,7 @@ func SendFiles(conn *os.File, files ...*os.File) error {
 		}
 		var failed error
 		if err := raw.Write(func(fd uintptr) bool {
-			failed = unix.Sendmsg(int(fd), kind, unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL)
+			failed = sendRights(int(fd), kind, fds...)
 			return failed != unix.EAGAIN
 		}); err != nil {
 			return err
@@ -52,8 +63,17 @@ func SendFiles(conn *os.File, files ...*os.File) error {
 	}
 }
 
-// ReceiveFiles receives what SendFiles sent over the socket conn, which is in the netpoller. No program that
-// this process starts inherits them.
+// sendRights sends one message.
+func sendRights(conn int, kind []byte, fds ...int) error {
+	_, err := ignoringEINTR(func() (int, error) {
+		return 0, unix.Sendmsg(conn, kind, unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL)
+	})
+	return err
+}
+
+// ReceiveFiles receives the files of one SendFiles over the socket conn, which is in the netpoller. They have the
+// close-on-exec mark. ReceiveFiles returns ErrRefused if the other end has called Refuse, and an error for which
+// IsGone is true if the other end has been closed.
 func ReceiveFiles(conn *os.File) ([]*os.File, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -107,14 +127,18 @@ func receiveRights(recv func(kind, oob []byte) (n, oobn, flags int, err error)) 
 		case n == 0:
 			return fds, io.EOF
 		case flags&unix.MSG_CTRUNC != 0:
-			return fds, errors.New("descriptors were lost: this process may not open as many")
+			return fds, os.NewSyscallError("recvmsg", unix.EMFILE) // the kernel has dropped some
 		case kind[0] == lastRights:
 			return fds, nil
+		case kind[0] == refusedRights:
+			return fds, ErrRefused
 		case kind[0] != moreRights:
 			return fds, fmt.Errorf("descriptors come with %q", kind)
 		}
 	}
 }
 
-// IsRefusal reports whether ReceiveFiles failed since the other end was closed without sending anything.
-func IsRefusal(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) }
+// IsGone reports whether an operation on a socket failed because the other end has been closed.
+func IsGone(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET)
+}

@@ -73,6 +73,13 @@ func StartToDie[Job, Out any](t testing.TB, task *proc.Task[Job, Out], j Job, p 
 	return StartWith(t, task, j, &proc.Options{Env: []string{fmt.Sprintf("%s=%v:%d", crash.Env, p, n)}})
 }
 
+// StartToStop starts a child that stops itself when it passes the point for the
+// nth time.
+func StartToStop[Job, Out any](t testing.TB, task *proc.Task[Job, Out], j Job, p crash.Point, n int) *proc.Call[Out] {
+	t.Helper()
+	return StartWith(t, task, j, &proc.Options{Env: []string{fmt.Sprintf("%s=%s%v:%d", crash.Env, crash.Stop, p, n)}})
+}
+
 // StartWith is Start with options.
 func StartWith[Job, Out any](t testing.TB, task *proc.Task[Job, Out], j Job, o *proc.Options) *proc.Call[Out] {
 	t.Helper()
@@ -100,6 +107,12 @@ func Kill[Out any](t testing.TB, p *proc.Call[Out]) {
 func Stop[Out any](t testing.TB, p *proc.Call[Out]) {
 	t.Helper()
 	WantNil(t, "SIGSTOP", syscall.Kill(p.PID(), syscall.SIGSTOP))
+	AwaitStopped(t, p)
+}
+
+// AwaitStopped waits until each thread of a child has stopped.
+func AwaitStopped[Out any](t testing.TB, p *proc.Call[Out]) {
+	t.Helper()
 	Eventually(t, p.Name()+" stops", func() bool {
 		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.PID()))
 		for _, name := range threads {
@@ -112,6 +125,12 @@ func Stop[Out any](t testing.TB, p *proc.Call[Out]) {
 		}
 		return len(threads) > 0
 	})
+}
+
+// Continue lets a child go on that was stopped.
+func Continue[Out any](t testing.TB, p *proc.Call[Out]) {
+	t.Helper()
+	WantNil(t, "SIGCONT", syscall.Kill(p.PID(), syscall.SIGCONT))
 }
 
 // Result waits until the child has ended, and returns its result. It fails the test if the child failed.

@@ -1,6 +1,7 @@
 package wait
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"sync"
@@ -82,11 +83,12 @@ type visit struct {
 }
 
 // sleep blocks until one of the two words has moved, perhaps, or ctx ends, or
-// limit, if it is positive, has passed.
-func (c *crowd) sleep(ctx context.Context, limit time.Duration, v *visit, w Waiter, word, epoch futex.Word) error {
+// it is time to look again: after slice, or in a hub when that says so, and after
+// limit, if it is positive.
+func (c *crowd) sleep(ctx context.Context, slice, limit time.Duration, v *visit, w Waiter, word, epoch futex.Word) error {
 	if c.alone(v, word) {
 		v.woken = true
-		_, err := c.waitAny(ctx, limit, word, epoch)
+		_, err := c.waitAny(ctx, min(slice, cmp.Or(limit, slice)), word, epoch)
 		c.direct.Add(-1)
 		return err
 	}

@@ -3,6 +3,7 @@ package wait
 import (
 	"structs"
 	"sync/atomic"
+	"time"
 
 	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/fence"
@@ -102,6 +103,9 @@ func (g *Gate) Rouse() {
 	futex.Wake(&g.word, futex.All)
 }
 
+// Wakes returns how often the gate's sleepers were woken, modulo 2^29.
+func (g *Gate) Wakes() uint32 { return g.word.Load() / oneWake }
+
 // Arm sets the sleepers' bit and returns the word to sleep on.
 func (g *Gate) Arm() Armed {
 	for {
@@ -119,6 +123,10 @@ const toSleep = sleepersBit | fenceBit*fence.Needed
 // An Armed is a word to sleep on, as a waiter has armed it.
 type Armed struct {
 	futex.Word
+	// AtMost is how long the waiter may sleep before it looks again, although
+	// nothing has moved. 0: as long as any.
+	AtMost time.Duration
+
 	gate *Gate // nil: it is not that of a gate
 }
 

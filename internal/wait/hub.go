@@ -21,7 +21,8 @@ type hub struct {
 	control atomic.Uint32
 	places  []*place
 	epochs  []*epoch
-	let     bool // it has let somebody look
+	let     bool      // it has let somebody look
+	relook  time.Time // when the waiters look again in any case, see lastSlice
 
 	asleep bool // or about to be
 	kicked bool // control has been moved since
@@ -29,7 +30,7 @@ type hub struct {
 	words  []futex.Word // used by the hub's goroutine only
 }
 
-func newHub(c *crowd) *hub { return &hub{crowd: c} }
+func newHub(c *crowd) *hub { return &hub{crowd: c, relook: time.Now().Add(lastSlice)} }
 
 // sizeWith returns how many words the hub has with a place more, of that
 // epoch.
@@ -94,7 +95,7 @@ func (h *hub) kick() {
 
 func (h *hub) run() {
 	for h.prepare() {
-		_, err := h.crowd.waitAny(context.Background(), 0, h.words...)
+		_, err := h.crowd.waitAny(context.Background(), max(time.Until(h.relook), time.Microsecond), h.words...)
 		h.back(err)
 	}
 }
@@ -162,17 +163,26 @@ func (h *hub) back(err error) {
 	}
 }
 
-// look lets those look whose words have moved.
+// look lets those look whose words have moved, and once a second one of each
+// place whose waiters are alike, and all of the others.
 func (h *hub) look() {
+	now := time.Now()
+	again := !now.Before(h.relook)
+	if again {
+		h.relook = now.Add(lastSlice)
+	}
 	for _, e := range h.epochs {
 		now := e.word.Load()
 		e.moved = now != e.val
 		e.val = now
 	}
 	for _, p := range h.places {
-		if p.epoch.moved {
+		switch {
+		case p.epoch.moved, again && !p.alike:
 			p.release(nil)
-		} else {
+		case again && p.out == 0 && p.queue.Len() > 0:
+			p.letFirst(nil)
+		default:
 			p.look()
 		}
 	}

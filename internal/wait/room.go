@@ -65,12 +65,29 @@ type Waiter interface {
 // than a store stays in a store buffer.
 const noFenceSlice = 10 * time.Millisecond
 
+// No sleep is longer than lastSlice, whatever it waits for; then the waiter
+// looks again. For a wake may be lost to a process that is stopped (SIGSTOP, a
+// debugger, a frozen cgroup) or starved:
+//
+//   - stopped asleep, or woken and not yet looking: it has eaten a wake that
+//     another sleeper could use, and does not set the gate's S again;
+//   - stopped between its publication and its look at S: nobody is woken.
+//
+// So such a process holds nobody up for longer than one slice. The slices of one
+// wait double, since what others wait for next to a wait that is short is
+// urgent, and a wait that is long must cost nothing.
+const (
+	firstSlice = 50 * time.Millisecond
+	lastSlice  = time.Second
+)
+
 // Await blocks until w's Try is done or fails, or ctx ends. It tries at least
 // once even if ctx has ended. It returns Try's error, ctx's, or os.ErrClosed.
 //
 // A sleeper reads the epoch first, then arms, then tries, then sleeps on both
 // words as it read them: a death before the first of these steps is seen by the
-// Try, one after it moves the epoch.
+// Try, one after it moves the epoch. It does all that again at least once a
+// second: see lastSlice.
 func (r *Room) Await(ctx context.Context, s *Spinner, w Waiter) error {
 	var err error
 	look := func() bool {
@@ -104,7 +121,7 @@ func (r *Room) Await(ctx context.Context, s *Spinner, w Waiter) error {
 	}
 	crowd, v := cmp.Or(r.crowd, process), new(visit)
 	defer crowd.end(v)
-	for {
+	for slice := firstSlice; ; slice = min(2*slice, lastSlice) {
 		epoch := r.Epoch.Load()
 		r.Watch(epoch)
 		word, ok := w.Arm()
@@ -123,11 +140,11 @@ func (r *Room) Await(ctx context.Context, s *Spinner, w Waiter) error {
 			v.found, v.armed = err == nil, word.Val
 			break
 		}
-		limit := time.Duration(0)
+		limit := word.AtMost
 		if !fenced {
 			limit = noFenceSlice
 		}
-		serr := crowd.sleep(ctx, limit, v, w, word.Word, futex.Word{Addr: r.Epoch, Val: epoch})
+		serr := crowd.sleep(ctx, slice, limit, v, w, word.Word, futex.Word{Addr: r.Epoch, Val: epoch})
 		if serr == nil {
 			serr = ctx.Err() // also if the words never rest
 		}
