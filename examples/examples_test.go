@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// patience bounds the run of one example. They take milliseconds.
+// patience is the longest that the build and run of one example may take. They take milliseconds.
 const patience = time.Minute
 
 func TestExamples(t *testing.T) {
@@ -22,8 +22,8 @@ func TestExamples(t *testing.T) {
 		t.Skip("mp runs on Linux")
 	}
 	file := filepath.Join(t.TempDir(), "text")
-	line := strings.Repeat("one two two, three Three THREE ", 40) + "\n" // several pieces
-	text := strings.Repeat(line, 300)                                    // more than the queue has room for
+	line := strings.Repeat("one two two, three Three THREE ", 40) + "\n" // more than a piece
+	text := strings.Repeat(line, 300)                                    // more pieces than the queue holds
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -69,8 +69,8 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// needPython skips a test where there is no Python that lays out structs as
-// this program does: one of 32 bits puts 8-byte fields elsewhere.
+// needPython skips the test unless there is a python3 that lays out structs as
+// this program does: with 32 bits, fields of 8 bytes have other offsets than with 64.
 func needPython(t *testing.T) {
 	t.Helper()
 	bits, err := exec.Command("python3", "-c", "import struct; print(8 * struct.calcsize('P'))").Output()

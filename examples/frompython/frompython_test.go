@@ -1,5 +1,5 @@
 // Package frompython_test runs the programs of docs/from-python.md, in Go and in Python, and
-// wants the page to show them as they are.
+// checks that the page shows them as they are.
 package frompython_test
 
 import (
@@ -17,15 +17,15 @@ import (
 	"time"
 )
 
-// patience bounds the build of all programs, and the run of one. They take milliseconds.
+// patience is the longest that the build of all programs, or the run of one, may take. They take milliseconds.
 const patience = 2 * time.Minute
 
 const page = "../../docs/from-python.md"
 
 var update = flag.Bool("update", false, "write the programs into "+page)
 
-// programs are the directories here, with what they print. Where python is empty both print
-// the same.
+// programs lists the directories of the programs and what the programs print. If python is empty, the program in Python
+// prints the same as that in Go.
 var programs = []struct {
 	name, output, python string
 	anyOrder             bool
@@ -83,7 +83,7 @@ func run(t *testing.T, want string, anyOrder bool, name string, args ...string) 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=") // else Python writes a line in pieces
+	cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=") // an unbuffered Python writes a line in pieces
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -97,10 +97,10 @@ func run(t *testing.T, want string, anyOrder bool, name string, args ...string) 
 	}
 }
 
-// block is a program in the page, behind the comment that says which it is.
+// block matches a program in the page, and the comment before it that names its file.
 var block = regexp.MustCompile("(?s)<!-- program: (\\S+) -->\n```[a-z]+\n.*?\n```\n")
 
-// TestPage wants the programs in the page to be the files that it names.
+// TestPage checks that the programs in the page are the same as in the files that it names.
 func TestPage(t *testing.T) {
 	text, err := os.ReadFile(page)
 	if err != nil {
@@ -125,7 +125,7 @@ func TestPage(t *testing.T) {
 		}
 	}
 	if strings.Count(string(text), "```go\n")+strings.Count(string(text), "```python\n") != len(shown) {
-		t.Errorf("%s has a program that is no file here, or one twice", page)
+		t.Errorf("%s has a program that is in no file here, or has a program twice", page)
 	}
 	if want == string(text) {
 		return
@@ -138,8 +138,8 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// show returns how the page shows a program: one in Go without imports, and without check
-// and must at its end.
+// show returns the text by which the page shows a program. It leaves out the imports of a Go program, and the functions
+// check and must at its end.
 func show(name, source string) string {
 	language := "python"
 	if strings.HasSuffix(name, ".go") {

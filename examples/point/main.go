@@ -1,5 +1,5 @@
-// Command point is the program with which CPython's documentation shows shared ctypes
-// objects: a child squares numbers in shared memory, and the parent prints them.
+// Command point is the example of shared ctypes objects from CPython's documentation, in
+// Go: a child squares numbers in shared memory, and the parent prints them.
 package main
 
 import (

@@ -31,8 +31,8 @@ type python struct {
 	out *bufio.Reader
 }
 
-// startPython runs a program, to which name is the name of a block; it can
-// call say and hear.
+// startPython starts a Python program. The program can use the variable name, and the functions say, which prints
+// a line, and hear, which reads one.
 func startPython(t *testing.T, name, program string) *python {
 	t.Helper()
 	const prelude = `
@@ -54,7 +54,7 @@ def hear(): return sys.stdin.readline()
 	return p
 }
 
-// says checks the next line that the program prints.
+// says reads the next line that the program prints, and checks that it is want.
 func (p *python) says(t *testing.T, want string) {
 	t.Helper()
 	line, err := p.out.ReadString('\n')
@@ -63,7 +63,7 @@ func (p *python) says(t *testing.T, want string) {
 	}
 }
 
-// ends lets the program go on to its end.
+// ends closes the program's input and waits until the program has ended. It must print nothing more.
 func (p *python) ends(t *testing.T) {
 	t.Helper()
 	p.in.Close()
@@ -72,7 +72,7 @@ func (p *python) ends(t *testing.T) {
 	WantNil(t, "Python", p.Wait())
 }
 
-// name returns a name of a block that is removed after the test.
+// name returns a unique name for a block. The block of that name is removed after the test.
 func name(t *testing.T) string {
 	n := leak.Name("python")
 	t.Cleanup(func() { shm.Unlink(n) })
@@ -108,7 +108,7 @@ block.close()
 		}
 		p.says(t, "44")
 		p.ends(t)
-		again := Closing(t, Must(shm.OpenBlock(name, nil))(t)) // Python has not removed it
+		again := Closing(t, Must(shm.OpenBlock(name, nil))(t)) // Python's exit has not removed it
 		wantByte(t, again, 1, 43)
 		wantByte(t, b, 1, 43)
 	})
@@ -141,7 +141,7 @@ block.close()
 		}
 		p.says(t, "43") // our Close has not removed it
 		p.ends(t)
-		wantByte(t, Closing(t, Must(shm.OpenBlock(name, nil))(t)), 1, 43) // nor has its end
+		wantByte(t, Closing(t, Must(shm.OpenBlock(name, nil))(t)), 1, 43) // nor has Python's exit
 	})
 	t.Run("M03_names", func(t *testing.T) {
 		name := name(t)
@@ -189,11 +189,11 @@ block.close()
 	})
 }
 
-// What times Python runs, and has a time for each operation.
+// TestSpeedOfPython checks that speed.py prints a time for each operation.
 func TestSpeedOfPython(t *testing.T) {
 	needPython(t)
 	python := exec.CommandContext(Within(t), "python3", "-B", "speed.py", "100")
-	python.WaitDelay = time.Second // what it has started has its output, too
+	python.WaitDelay = time.Second // processes that it has started may hold its output open
 	out := Must(python.Output())(t)
 	if n := strings.Count(string(out), " ns"); n != 11 {
 		t.Errorf("%d times:\n%s", n, out)

@@ -1,6 +1,6 @@
 // Command python shares an array of structs, a text and values with a Python
-// program, which finds them by their names in the segment's file and uses them in
-// place through ctypes. It needs python3 and the directory of its Python files:
+// program. That program finds the objects by their names in the segment's file, and uses them in
+// place through ctypes. The command needs python3 and the directory of its Python files:
 //
 //	go run ./examples/python examples/python
 package main
@@ -17,10 +17,10 @@ import (
 	"github.com/seed-2e7ecdea/mp/value"
 )
 
-// A point is what a ctypes.Structure of two c_double is.
+// A point has the layout of a ctypes.Structure of two c_double.
 type point struct{ X, Y float64 }
 
-// A summary is larger than a word: Python reads it whole, as mp does.
+// A summary is larger than a word. Python reads it without tearing, as mp does.
 type summary struct {
 	Count     int32
 	Low, High point
@@ -48,7 +48,7 @@ func main() {
 
 func must[T any](v T, err error) T {
 	if err != nil {
-		panic(err) // not log.Fatal: the segment's name is to go
+		panic(err) // and not log.Fatal, which would not run the deferred Unlink
 	}
 	return v
 }

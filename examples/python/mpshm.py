@@ -4,9 +4,9 @@
     points = segment.array("points", Point)   # a ctypes array, in place
     n = segment.value("n", ctypes.c_int64)    # a ctypes object, in place
 
-What is in a segment, and where, is in mp's docs/design. Python does not attach:
-it takes no locks, wakes nobody, and a name must not be removed while Python
-uses it. A value of up to 8 bytes is one word; larger ones are read by read().
+The layout of a segment is described in mp's docs/design. Python does not attach to the
+segment: it takes no locks and wakes no waiters, and an object must not be removed while Python
+uses it. A value of up to 8 bytes is one word: use value(). Read a larger one with read().
 """
 
 import ctypes
@@ -21,10 +21,10 @@ VALUE, ARRAY, BYTES = 13, 14, 15  # kinds of objects
 
 
 def attach(name, **kwargs):
-    """Opens or creates a SharedMemory that Python does not remove at its exit.
+    """Opens or creates a SharedMemory that Python does not remove when it exits.
 
-    Before 3.13 Python removes at its exit each SharedMemory that it has opened,
-    and complains if it was removed before; so remove this one with unlink().
+    Before 3.13, Python removes each SharedMemory that it has opened when it exits,
+    and warns if one was removed before. Remove this one with unlink().
     """
     try:
         return shared_memory.SharedMemory(name, track=False, **kwargs)
@@ -35,7 +35,7 @@ def attach(name, **kwargs):
 
 
 def unlink(name):
-    """Removes a SharedMemory that attach() has opened or created."""
+    """Removes a SharedMemory that attach() opened or created."""
     os.unlink("/dev/shm/" + name)
 
 
@@ -50,7 +50,7 @@ class Segment:
             raise ValueError(name + " is not a segment of version 2")
 
     def find(self, name, kind):
-        """Returns where the object of that name and kind lies."""
+        """Returns the offset of the object with that name and kind in the segment."""
         (parties,) = struct.unpack_from("=I", self.memory, 24)
         (used,) = struct.unpack_from("=I", self.memory, 384)  # never look further: it is not there
         directory = 512 + 128 * (parties + 1)
@@ -63,7 +63,7 @@ class Segment:
         raise KeyError(name)
 
     def array(self, name, element, kind=ARRAY):
-        """Returns the array, in place, as one of ctypes elements."""
+        """Returns the array, in place, as a ctypes array of elements of that type."""
         offset = self.find(name, kind)
         size, length = struct.unpack_from("=QQ", self.memory, offset + 8)
         if size != ctypes.sizeof(element):
@@ -71,11 +71,11 @@ class Segment:
         return (element * length).from_buffer(self.memory, offset + 128)
 
     def bytes(self, name):
-        """Returns the byte string, in place: it has .value and .raw."""
+        """Returns the byte string, in place, as a ctypes array with .value and .raw."""
         return self.array(name, ctypes.c_char, BYTES)
 
     def value(self, name, kind):
-        """Returns a value of up to 8 bytes, in place."""
+        """Returns a value of up to 8 bytes, in place, as a ctypes object of that type."""
         offset = self.find(name, VALUE)
         copies, size = struct.unpack_from("=4xIQ", self.memory, offset)
         if copies != 0 or size != ctypes.sizeof(kind):
@@ -83,7 +83,7 @@ class Segment:
         return kind.from_buffer(self.memory, offset + 256)
 
     def read(self, name, kind):
-        """Returns a copy of a value of more than 8 bytes, whole (on x86)."""
+        """Returns a copy of a value of more than 8 bytes. On x86, the copy is never torn."""
         offset = self.find(name, VALUE)
         copies, size, stride = struct.unpack_from("=4xIQQ", self.memory, offset)
         if copies == 0 or size != ctypes.sizeof(kind):

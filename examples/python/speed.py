@@ -1,7 +1,7 @@
-"""Prints what Python's multiprocessing takes, for scale: python3 speed.py [ROUNDS]
+"""Prints how long operations of Python's multiprocessing take: python3 speed.py [ROUNDS]
 
-ROUNDS of each cheap operation, a tenth as many messages, a thousandth of large
-ones. Times of calls are of one process alone.
+It measures each cheap operation ROUNDS times, with ROUNDS/10 small messages and ROUNDS/1000
+large ones. Operations other than messages are called by one process alone.
 """
 
 import multiprocessing

@@ -10,8 +10,8 @@ import (
 	"github.com/seed-2e7ecdea/mp/value"
 )
 
-// Python reads a value of more than a word whole: the one that was published
-// last, and beside a writer.
+// TestValues checks that Python never reads a torn value of more than a word: it reads each copy that Go stores, and
+// then reads while Go stores.
 func TestValues(t *testing.T) {
 	needPython(t)
 	name := name(t)

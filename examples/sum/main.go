@@ -1,4 +1,4 @@
-// Command sum adds numbers in two processes, which take them from one queue.
+// Command sum adds numbers in two processes, which get them from one queue.
 package main
 
 import (

@@ -1,6 +1,6 @@
-// Command survive has a process killed while it holds a lock and has changed half of
-// what the lock guards. The others' Acquire returns ErrOwnerDied, one of them repairs
-// the accounts, and all go on.
+// Command survive kills a process that holds a lock and has changed half of
+// what the lock guards. Acquire then returns ErrOwnerDied to the other processes. One of
+// them repairs the accounts, and all of them continue.
 package main
 
 import (

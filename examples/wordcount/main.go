@@ -4,9 +4,9 @@
 //
 //	wordcount [file]
 //
-// The lines go to the workers through one queue, and their counts come back through one pipe,
-// whose end all of them hold. The parent receives until io.EOF: then the last worker
-// has let go of its end.
+// The parent puts the lines into one queue, from which all workers get them. The workers send their
+// counts through one pipe, of which all of them hold the same end. The parent receives until Receive
+// returns io.EOF: by then, all workers have closed that end or ended.
 package main
 
 import (

@@ -42,21 +42,13 @@ func useBounded(c *client, s bounded) error {
 	mine := 0
 	for c.canRecord(2 + mine) {
 		var err error
-		var res result
-		switch n := c.rand.IntN(16); {
-		case n == 0:
+		switch c.rand.IntN(16) {
+		case 0:
 			err = c.value(s.Value)
-		case n == 1:
+		case 1:
 			_, err = c.do(release, 1, s.Release) // a permit of the other client of this process, or none
-		case n < 9 && mine > 0:
-			_, err = c.do(release, 1, s.Release)
-			mine--
-		case n < 12:
-			res, err = c.do(tryAcquire, 0, s.TryAcquire)
-			mine += taken(res)
 		default:
-			res, err = c.wait(acquire, 0, s.Acquire)
-			mine += taken(res)
+			mine, err = c.usePermit(s, mine)
 		}
 		if err != nil {
 			return err

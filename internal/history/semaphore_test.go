@@ -49,22 +49,14 @@ func useSemaphore(c *client, s semaphore) error {
 	mine := 0
 	for c.canRecord(2) {
 		var err error
-		var res result
-		switch n := c.rand.IntN(16); {
-		case n == 0:
+		switch c.rand.IntN(16) {
+		case 0:
 			err = c.value(s.Value)
-		case n == 1:
+		case 1:
 			_, err = c.do(release, 2, func() error { return s.ReleaseN(2) })
 			mine -= 2
-		case n < 9 && mine > 0:
-			_, err = c.do(release, 1, s.Release)
-			mine--
-		case n < 12:
-			res, err = c.do(tryAcquire, 0, s.TryAcquire)
-			mine += taken(res)
 		default:
-			res, err = c.wait(acquire, 0, s.Acquire)
-			mine += taken(res)
+			mine, err = c.usePermit(s, mine)
 		}
 		if err != nil {
 			return err
@@ -74,12 +66,23 @@ func useSemaphore(c *client, s semaphore) error {
 	return nil
 }
 
-// taken returns how many permits an Acquire with this result has taken.
-func taken(res result) int {
-	if res == ok {
-		return 1
+// usePermit releases one of the client's mine permits, or acquires one. It returns how many the client has then.
+func (c *client) usePermit(s bounded, mine int) (int, error) {
+	var res result
+	var err error
+	switch n := c.rand.IntN(14); {
+	case n < 7 && mine > 0:
+		_, err = c.do(release, 1, s.Release)
+		return mine - 1, err
+	case n < 10:
+		res, err = c.do(tryAcquire, 0, s.TryAcquire)
+	default:
+		res, err = c.wait(acquire, 0, s.Acquire)
 	}
-	return 0
+	if res == ok && err == nil {
+		mine++
+	}
+	return mine, err
 }
 
 // value calls Value and records the operation.

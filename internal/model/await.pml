@@ -1,6 +1,6 @@
-/* A call that may wait, and Room.Await at a gate, as the inline AWAIT: LOOK is
- * its Try; ARM is its Arm, then Armed.fence. r is PENDING at first, and not any more
- * at the end. Its Pass comes after it, with woken. */
+/* The inline AWAIT models a call that may wait, and Room.Await at a gate. LOOK models
+ * its Try, ARM its Arm and then Armed.fence. r is PENDING at the begin, and something else
+ * at the end. The model of its Pass comes after AWAIT, and reads woken. */
 inline AWAIT(g) {
 	do
 	:: LOOK();

@@ -1,5 +1,5 @@
-/* BoundedSemaphore of sync/bounded_semaphore.go, of PERMITS permits: each thread
- * is a process, and acquires and releases one ROUNDS times. */
+/* BoundedSemaphore of sync/bounded_semaphore.go, with PERMITS permits. Each thread
+ * is a process, and acquires and releases a permit ROUNDS times. */
 #ifndef PERMITS
 #define PERMITS 2
 #endif
@@ -8,13 +8,13 @@
 #endif
 #include "common.pml"
 
-byte own[PERMITS];                   /* the holders */
-byte isAsSeen[PERMITS];              /* the threads that saw the permit with as many changes as it has */
+byte own[PERMITS];                   /* the holder of each permit */
+byte isAsSeen[PERMITS];              /* the threads since whose last look the permit has not changed */
 
-/* What is true. */
+/* Not in the code: what the claims refer to. */
 byte sawNone;                        /* threads in whose find there was a moment without a free permit */
 
-/* All stores are read-modify-writes. */
+/* All stores are read-modify-writes, so that no store waits in a buffer. */
 inline settle() { skip }
 inline killing(p) { skip }
 
@@ -39,8 +39,8 @@ inline change(x, who) {
 	fi
 }
 
-/* boundedCore.find, to take a permit, or just to see whether there is one: then
- * found says so. Its rounds end when there were two without a change in between. */
+/* boundedCore.find, to take a permit, or only to see whether there is one. found says
+ * whether there is one. If it finds none, it stops after two rounds without a change in between. */
 #define AT ((me + k) % PERMITS)
 inline find(taking) {
 	do

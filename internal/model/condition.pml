@@ -1,18 +1,18 @@
 /* The condition of sync/condition_core.go and condition.go. Each thread is a
- * process; all together they wait WAITS times and notify NOTIFIES times; who does,
- * when, and whether holding the lock from the call before, is open. The lock is one
+ * process. Together they wait WAITS times and notify NOTIFIES times. Any thread may do so at any moment, and may
+ * still hold the lock from its call before. To acquire the lock is one
  * step here: see lock.pml.
  *
- * Claims, most of them in Judge, when nothing moves any more:
- *   - A notification is used at most once, by one who waited when it, or a later
+ * Claims, most of them checked in Judge when no step is possible any more:
+ *   - A notification is used at most once, by a thread that waited when it, or a later
  *     one, was given.
- *   - None is lost: if somebody still waits, then each that was given since it
- *     came has been used, and each that one of its users could have had instead.
- *   - Who was notified returns, and nobody waits for a lock that it cannot have.
- *   - Notify notifies who came first, and as many as it says if so many wait.
- *   - If nobody is killed, cancelled or fails, as many return as were notified; if
- *     one is, not more of those who came after some moment than were notified since.
- *   - No place leaks.
+ *   - No notification is lost: if a thread still waits, then each notification that was given since it
+ *     came has been used, and so has each that one of their users could have had instead.
+ *   - A thread that was notified returns, and no thread waits for a lock that it cannot get.
+ *   - Notify notifies the threads that came first, and as many as it is told to if so many wait.
+ *   - If no thread is killed, cancelled or fails, as many return as were notified. If
+ *     one is, then of the threads that came after any moment, not more return than were notified since.
+ *   - No place leaks. A place is a waiter's slot.
  */
 #ifndef WAITS
 #define WAITS 3
@@ -20,7 +20,7 @@
 #ifndef NOTIFIES
 #define NOTIFIES 2
 #endif
-#ifndef MOST                         /* a Notify is one of 1 or of so many */
+#ifndef MOST                         /* a Notify notifies 1 waiter, or up to so many */
 #define MOST 1
 #endif
 #ifndef WAITERS                      /* threads that may wait */
@@ -29,7 +29,7 @@
 #ifndef NOTIFIERS                    /* threads that may notify */
 #define NOTIFIERS EVERYBODY
 #endif
-#ifndef FAILS                        /* how many waits may fail: the condition is closed there */
+#ifndef FAILS                        /* how many waits may fail, as if the condition was closed in that process */
 #define FAILS 0
 #endif
 #ifndef TAKES                        /* the lock ignores deaths: Options.IgnoreDeaths; 0: ErrOwnerDied */
@@ -41,11 +41,11 @@
 #include "common.pml"
 
 byte owner;                          /* of the lock */
-byte own[PLACES];                    /* with n one word: place.word */
+byte own[PLACES];                    /* one word together with n: place.word */
 bit n[PLACES];
-byte ticket[PLACES];                 /* in a free place all is 0: nobody reads it */
+byte ticket[PLACES];                 /* in a free place all is 0, as no thread reads it */
 byte until[PLACES];
-byte next;                           /* conditionWords.next; used is PLACES here from the start */
+byte next;                           /* conditionWords.next; conditionWords.used is PLACES from the start here */
 
 byte epochIsAsSeen;                  /* by thread: waiter.seen */
 #define MOVED epochIsAsSeen = 0
@@ -53,17 +53,17 @@ byte epochIsAsSeen;                  /* by thread: waiter.seen */
 byte waits = WAITS;
 byte notifies = NOTIFIES;
 byte fails = FAILS;
-#ifdef RECOVERS                      /* who finds the lock a dead one's takes it over so often, else gives up */
+#ifdef RECOVERS                      /* how often a thread that finds the owner of the lock dead takes it over; then they give up */
 byte recovers = RECOVERS;
 #endif
 byte began;                          /* threads that have begun */
 
-/* What is true. */
-byte given;                          /* notifications so far; each has a number */
-byte note[PLACES];                   /* which one stands in the place */
-byte used;                           /* those with which a Wait has returned */
-byte came[THREADS + 1];              /* given when the thread came to wait */
-byte userCame[NOTIFIES * MOST + 1];  /* the same of who has used it */
+/* Not in the code: what the claims refer to. */
+byte given;                          /* number of notifications so far; each has a number */
+byte note[PLACES];                   /* the number of the notification in the place */
+byte used;                           /* the notifications with which a Wait has returned */
+byte came[THREADS + 1];              /* by thread: given when the thread began to wait */
+byte userCame[NOTIFIES * MOST + 1];  /* by notification: came of the thread that has used it */
 byte waiting;                        /* threads that wait, notified or not */
 
 #define FREE(x) (!n[x] && (!own[x] || DEAD(own[x])))
@@ -81,7 +81,7 @@ byte waiting;                        /* threads that wait, notified or not */
 #define SOME(p, x) (p(x, 0) || p(x, 1) || p(x, 2) || p(x, 3))
 #endif
 #define OLDER(x, y) (SLEEPS(y) && ticket[y] < until[x])
-#define VOID(x) (LEFT(x) && !SOME(OLDER, x))            /* until is not above conditionCore.oldest */
+#define VOID(x) (LEFT(x) && !SOME(OLDER, x))            /* until is at most conditionCore.oldest */
 #define OUTDATED(k) (n[k] && until[k] > mine)
 #define EARLIER(x, y) (SLEEPS(y) && ticket[y] < ticket[x])
 #define WAITS_THERE(x, y) SLEEPS(y)
@@ -99,9 +99,9 @@ inline wakeTable() {
 
 inline vacate(x) { own[x] = 0; n[x] = 0; ticket[x] = 0; until[x] = 0; note[x] = 0 }
 
-/* waiter.enqueue and waiter.take: the first free place, or one whose
- * notification is void, whether another is free or not: it may be freed when the
- * waiter has looked. x is NONE if there is none. */
+/* waiter.enqueue and waiter.take: takes the first free place, or one whose
+ * notification is void, even if another place is free: that one may have become free after the
+ * waiter read it. x is NONE if there is no place. */
 #define NONE PLACES
 inline enqueue() {
 	atomic {
@@ -155,11 +155,11 @@ inline leave(x) {
 	fi
 }
 
-/* waiter.Try. That its own place was not left behind it knows. */
+/* waiter.Try. It does not scan its own place, which was not left behind. */
 #define FOLLOWING (k + 1 == x -> k + 2 : k + 1)
 inline try() {
 	if
-#ifdef BLOCK                         /* the policy: the first look is after arming */
+#ifdef BLOCK                         /* the wait policy: the first check is after arming */
 #define LOOKS (stage != FIRST)
 	:: atomic { !LOOKS -> goto looked }
 #else
@@ -236,7 +236,7 @@ inline armPlace() {
 inline over() { x = 0; k = 0; mine = 0; woken = 0; stage = FIRST; r = PENDING }
 
 #define TAKESBACK (r == GOT || (r == CANCELLED && x == NONE))
-/* conditionCore.waitWith; the lock is held. */
+/* conditionCore.waitWith; the thread holds the lock */
 inline wait() {
 	enqueue();
 	if
@@ -254,7 +254,7 @@ inline wait() {
 	   :: atomic { r == GOT && MAYTAKE -> owner = me };
 	      atomic {                               /* used up */
 		assert(own[x] == me && n[x] && !(used & BIT(note[x])));
-		assert(given > came[me]);            /* one was given since it came */
+		assert(given > came[me]);            /* a notification was given since it came */
 		used = used | BIT(note[x]);
 		userCame[note[x]] = came[me];
 		waiting = waiting & ~BIT(me);
@@ -271,8 +271,8 @@ inline wait() {
 }
 
 #define IN(k) (set & BIT(k))
-/* To the next place that matters, at last to NONE. One that does not matter now
- * will not before the lock is free. */
+/* Sets k to the next place that matters, or to NONE. A place that does not matter now
+ * will not matter before the lock is free. */
 inline seekSleeping() {
 	do
 	:: k < PLACES && !SLEEPS(k) -> k++
@@ -298,7 +298,7 @@ inline first() {
 	od
 }
 
-/* conditionCore.notify, of c; the lock is held. */
+/* conditionCore.notify, of c waiters; the thread holds the lock */
 inline notifyPlaces() {
 	do
 	:: atomic { k < PLACES && SLEEPS(k) -> set = set | BIT(k); k++; seekSleeping() }
@@ -362,7 +362,7 @@ inline notifyPlaces() {
 #define MAYWAIT (waits > 0 && (WAITERS & BIT(me)))
 #define MAYNOTIFY (notifies > 0 && (NOTIFIERS & BIT(me)) && waiting)
 #define OVER (!MAYWAIT && (notifies == 0 || !(NOTIFIERS & BIT(me)) || (!waiting && (waits == 0 || !(WAITERS & ~done)))))
-/* Which of the waiters is which does not matter: they begin in their order. */
+/* The waiters are interchangeable, so they begin in the order of their numbers. */
 #define TURN (me == 1 || !(WAITERS & BIT(me)) || ((began | done) & BIT(me - 1)))
 proctype Thread(byte me) {
 	byte x, k, mine, set, c, o;
@@ -391,14 +391,14 @@ proctype Thread(byte me) {
 	atomic { over(); set = 0; c = 0; o = 0; ended() }
 }
 
-/* When nothing moves any more. */
+/* Judge runs when no other step is possible. */
 proctype Judge() {
 	byte i, j, m;
 	timeout;
 	atomic {
 		assert(!HELD);
-		assert((EVERYBODY & ~done & ~waiting) == 0);  /* whoever is not done waits, */
-		assert(!FALLEN || !waiting);         /* and not for a lock that nobody can have; */
+		assert((EVERYBODY & ~done & ~waiting) == 0);  /* a thread that has not ended waits, */
+		assert(!FALLEN || !waiting);         /* and not for a lock that no thread can get; */
 		i = 0;
 		do
 		:: i < PLACES ->
@@ -406,8 +406,8 @@ proctype Judge() {
 			i++
 		:: else -> break
 		od;
-		/* what was given since the first of those who still wait came, or
-		 * since one came who has used such a one, was used by others. */
+		/* each notification that was given since the first of the threads that still wait came, or
+		 * since a thread came that has used such a notification, was used. */
 		m = given;
 		i = 1;
 		do
@@ -431,7 +431,7 @@ proctype Judge() {
 		:: else -> break
 		od;
 #if DEATHS + CANCELS + FAILS <= 1
-		/* Of those who came after m were given no more return than were given since. */
+		/* Of the threads that came after m notifications, not more return than were notified since. */
 		m = 0;
 		do
 		:: m <= given ->
@@ -454,7 +454,7 @@ proctype Judge() {
 		assert(used == BIT(given) - 1);
 #endif
 		i = 0; j = 0; m = 0;
-		killed = EVERYBODY                   /* that is all */
+		killed = EVERYBODY                   /* ends all threads */
 	}
 }
 

@@ -1,14 +1,14 @@
-#ifndef MOVED                        /* what else follows the epoch */
+#ifndef MOVED                        /* what else happens when the epoch advances */
 #define MOVED
 #endif
 
-#ifndef MAYDIE                       /* of which parties the model has use for the death */
+#ifndef MAYDIE                       /* whether party p may be killed */
 #define MAYDIE(p) 1
 #endif
 
-/* Killer is SIGKILL: at any moment, between any two steps of the threads, of
- * which it leaves one. killing(p) is what the model has to do about it. The killed
- * thread comes to its end before anything else happens. */
+/* Killer models SIGKILL, at any moment between two steps of the threads. It never kills the last
+ * thread. killing(p) is what else the model does when party p is killed. The killed
+ * threads end before any other step. */
 #define MAYKILL(p) (deaths > 0 && MAYDIE(p) && !(killed & BIT(p)) && (CREW(p) & ~done) && (SURVIVE & ~(done | leaving | CREW(p))))
 inline kill(p) {
 #ifdef SHARED
@@ -26,7 +26,7 @@ inline kill(p) {
 	gateIsAsRead[1] = gateIsAsRead[1] & ~CREW(p);
 #endif
 	killing(p);
-	/* From here on others may run. */
+	/* From here on, the killed threads may run to their end. */
 #ifdef SHARED
 	if
 	:: p == 1 && running & BIT(1) -> set_priority(PIDOF(1), 2)
@@ -46,7 +46,7 @@ proctype Killer() {
 	byte running;
 #endif
 end:	do
-	:: atomic { deaths + cancels + moves > 0 -> deaths = 0; cancels = 0; moves = 0 }  /* nothing more helps */
+	:: atomic { deaths + cancels + moves > 0 -> deaths = 0; cancels = 0; moves = 0 }  /* none comes any more */
 	:: atomic { MAYKILL(1) -> kill(1) }
 #ifndef SHARED
 	:: atomic { MAYKILL(2) -> kill(2) }
@@ -60,8 +60,8 @@ end:	do
 	od
 }
 
-/* Announcer is Table.announce and Table.move, whoever does it: what a survivor
- * that is killed here leaves undone, the next does. */
+/* Announcer models Table.announce and Table.move of any party: what a survivor
+ * leaves undone when it is killed, the next one does. */
 proctype Announcer() {
 	byte p;
 end:	do

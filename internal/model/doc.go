@@ -1,8 +1,7 @@
-// Package model holds Promela models of what mp claims about its primitives,
-// for the model checker spin (https://spinroot.com), which tries every
-// interleaving of their steps: of threads that are killed at any step, whose
+// Package model holds models of mp's protocols in Promela, the language of the model
+// checker spin (https://spinroot.com), and tests that check them. Spin tries every
+// interleaving of the steps of the threads, which are killed between any two steps, whose
 // contexts end at any step, and whose stores wait in store buffers.
 //
-// There is no Go here but the test that runs them. README.md says what each
-// model claims, and which function each step stands for.
+// README.md says what each model claims, and which function each step models.
 package model

@@ -1,6 +1,6 @@
-/* The gate of internal/wait/gate.go alone, where all wait for the same: threads 1
- * to PUBLISHERS publish NEWS times each and wake all, the others wait for the last
- * of it. Nobody rescues whom a wake has missed. */
+/* The gate of internal/wait/gate.go alone, with waiters that all wait for the same. Threads 1
+ * to PUBLISHERS publish NEWS times each and wake all waiters. The others wait until all has been
+ * published. If a wakeup misses a waiter, no later one makes up for it. */
 #ifndef NEWS
 #define NEWS 2
 #endif
@@ -12,10 +12,10 @@
 #define FENCE() fence()
 #include "common.pml"
 
-byte stored[PUBLISHERS + 1];         /* by publisher: its news */
-byte news[PUBLISHERS + 1];           /* those that are not in its CPU's store buffer any more */
+byte stored[PUBLISHERS + 1];         /* by publisher: how often it has published */
+byte news[PUBLISHERS + 1];           /* how many of these stores have left its CPU's store buffer */
 
-/* All that the thread has stored is visible. */
+/* The thread's own stores become visible. */
 inline settle() {
 	if
 	:: me <= PUBLISHERS -> news[me] = stored[me]

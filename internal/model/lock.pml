@@ -2,7 +2,7 @@
 #ifndef ROUNDS
 #define ROUNDS 1
 #endif
-#ifndef OTHERS                       /* rounds of all but thread 1 */
+#ifndef OTHERS                       /* rounds of the threads other than 1 */
 #define OTHERS ROUNDS
 #endif
 #ifndef ABANDONS
@@ -13,14 +13,14 @@
 #include "common.pml"
 
 byte owner, heir;     /* Words.word; both 0: free */
-bit granted;          /* its G */
+bit granted;          /* its bit G */
 byte buffered;        /* the thread whose store of 0 to the word is still in its CPU's store buffer */
 byte abandons = ABANDONS;
 
-/* What is true, whatever the word says. */
-byte holder;          /* the thread that holds the lock; killed: none */
-bit dirty;            /* whoever held it last was killed, or gave it back unrepaired */
-byte fell;            /* parties that were killed holding it */
+/* Not in the code: what the claims refer to. */
+byte holder;          /* the thread that holds the lock; 0: none, or it was killed */
+bit dirty;            /* the last holder was killed, or gave the lock back unrepaired */
+byte fell;            /* parties that were killed while they held the lock */
 
 #define ME PARTY(me)
 #define SAME (owner == o && granted == g && heir == h)
@@ -33,8 +33,8 @@ byte fell;            /* parties that were killed holding it */
 /* The store becomes visible. */
 inline drain() { buffered = 0; owner = 0; granted = 0; heir = 0 }
 
-/* What comes before each atomic read-modify-write of a thread: its own store
- * is visible. */
+/* Before each atomic read-modify-write of a thread, its own store becomes
+ * visible. */
 inline settle() {
 	if
 	:: buffered == me -> drain()
@@ -64,13 +64,13 @@ inline killing(p) {
 	fi
 }
 
-/* Mutual exclusion: whoever gets the lock is alone with it, and what it guards
- * is whole. */
+/* Mutual exclusion: a thread that gets the lock is the only one that holds it, and what the lock guards
+ * is consistent. */
 inline enter() { assert(holder == 0 && !dirty); holder = me }
 
-/* Mutex.tryAcquireSlow, with which TryAcquire is one, and acquirer.Try, which
- * also takes what was handed over. If the lock is neither taken nor a dead one's, r
- * stays as it is. That a dead one's word names it still is looked at again: it may
+/* Mutex.tryAcquireSlow, together with TryAcquire; and acquirer.Try, which
+ * also takes a lock that was handed over to its process. If the lock is not taken and its owner is alive, r
+ * stays as it is. If the owner is dead, the word is read again: the owner may
  * have released the lock between the load of the word and its death. */
 inline load() { atomic { o = owner; g = granted; h = heir } }
 inline unload() { o = 0; g = 0; h = 0 }
@@ -125,7 +125,7 @@ lookAgain: skip
 	od
 }
 
-/* acquirer.hurry, when patience has ended. */
+/* acquirer.hurry, when the acquirer has waited for long */
 inline hurry() {
 	atomic {
 		if
@@ -159,7 +159,7 @@ inline armAndHurry(g) { arm(g); hurry(); armedFence(g) }
 #define ARM(g) armAndHurry(g)
 #include "await.pml"
 
-/* Mutex.TryTakeOver, after load(); r == GOT: the lock is held, its owner, d, had died. */
+/* Mutex.TryTakeOver, after load(). r == GOT: the thread holds the lock, whose owner, d, had died. */
 inline tryTakeOver() {
 	atomic {
 		if
@@ -198,7 +198,7 @@ inline release() {
 		:: owner = 0; granted = 0; heir = 0
 		fi
 	   }
-	   notify(0);                                   /* Gate.Notify looks, past the store buffer */
+	   notify(0);                                   /* Gate.Notify loads, and does not wait for the store buffer */
 	   atomic { settle(); r = 0; d = 0 }
 	fi
 }
@@ -228,7 +228,7 @@ inline releaseSlow() {
 #endif
 }
 
-/* Lock.Acquire and Release; who finds the owner dead gives up, or takes the
+/* Lock.Acquire and Release. A thread that finds the owner dead gives up, or takes the
  * lock over as Lock.Recover does. */
 inline over() { woken = 0; claimed = 0; stage = FIRST }
 proctype Thread(byte me) {
@@ -273,7 +273,7 @@ held:			release();
 
 init {
 	atomic {
-#ifdef FALLEN                        /* party 4 was killed holding the lock, long ago */
+#ifdef FALLEN                        /* party 4 was killed while it held the lock, long ago */
 		owner = 4; killed = BIT(4); dead = BIT(4); fell = BIT(4); dirty = 1;
 #endif
 		run Killer(); run Announcer();

@@ -1,7 +1,7 @@
 //go:build linux && !race && !386
 
-// The models know nothing of the processor that they are checked on: once is
-// enough.
+// The result does not depend on the processor on which the models are checked, so 386 and the race detector
+// do not check them again.
 
 package model
 
@@ -24,19 +24,19 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/leak"
 )
 
-// large is for CI; without it the tests take a third of the time.
+// large is for CI. Without it, the tests take a third of the time.
 var large = flag.Bool("model.large", false, "search the large state spaces, too")
 
 func TestMain(m *testing.M) { os.Exit(leak.Check(m)) }
 
-// A search is one way to set the parameters of a model.
+// A search is a set of parameters with which a model is checked.
 type search struct {
 	defs  string
 	large bool
 }
 
-// A mutation is a model with a fault, or the way how the code once was; spin
-// has to find an error with these parameters.
+// A mutation is a fault in a model, often one that the code once had. With these parameters, spin
+// must find an error.
 type mutation struct {
 	name   string // without MUT_
 	defs   string
@@ -45,8 +45,8 @@ type mutation struct {
 }
 
 const (
-	stuck    = "invalid end state"  // somebody waits for ever
-	violated = "assertion violated" // something is not true
+	stuck    = "invalid end state"  // a thread waits for ever
+	violated = "assertion violated" // a claim is false
 )
 
 var models = []struct {
@@ -238,7 +238,7 @@ var models = []struct {
 	},
 }
 
-// TestModels searches each model, whole, and finds no error.
+// TestModels checks each model completely. Spin must find no error.
 func TestModels(t *testing.T) {
 	needSpin(t)
 	for _, m := range models {
@@ -258,7 +258,7 @@ func TestModels(t *testing.T) {
 	}
 }
 
-// TestMutations finds the error in each model with a fault.
+// TestMutations checks that spin finds the error in each model with a fault.
 func TestMutations(t *testing.T) {
 	needSpin(t)
 	for _, m := range models {
@@ -279,8 +279,7 @@ func TestMutations(t *testing.T) {
 	}
 }
 
-// TestAllMutationsAreTried compares the switches in the sources with the
-// table.
+// TestAllMutationsAreTried checks that the table of models has all mutations that are in the sources.
 func TestAllMutationsAreTried(t *testing.T) {
 	tried := map[string]bool{}
 	for _, m := range models {
@@ -295,11 +294,11 @@ func TestAllMutationsAreTried(t *testing.T) {
 		}
 	}
 	if !maps.Equal(tried, there) {
-		t.Errorf("tried %v, there are %v", slices.Sorted(maps.Keys(tried)), slices.Sorted(maps.Keys(there)))
+		t.Errorf("the table has %v, the models have %v", slices.Sorted(maps.Keys(tried)), slices.Sorted(maps.Keys(there)))
 	}
 }
 
-// needSpin skips the test where there is no spin, but not in CI.
+// needSpin skips the test if spin or a C compiler is missing. If MP_NEED_SPIN is set, as in CI, it fails the test.
 func needSpin(t *testing.T) {
 	t.Helper()
 	need := os.Getenv("MP_NEED_SPIN") != ""
@@ -314,7 +313,7 @@ func needSpin(t *testing.T) {
 
 func name(model, what string) string { return model + "/" + strings.ReplaceAll(what, " ", ",") }
 
-// report tells what was found, also to who does not see the log of the test.
+// report logs what was found, and prints it to standard output in one line.
 func report(t *testing.T, what string, r result) {
 	t.Helper()
 	t.Logf("%s: %s states, depth %s", what, r.states, r.depth)
@@ -340,7 +339,7 @@ func sources(t *testing.T) (all []source) {
 	return all
 }
 
-// A result is what spin says.
+// A result is what spin found.
 type result struct {
 	dir, file             string
 	defs                  []string
@@ -354,8 +353,8 @@ var (
 	reasonIs = regexp.MustCompile(`(?m)^pan:\d+: (.*)$`)
 )
 
-// check has spin make a checker of the model, compiles it, and runs it. A
-// search that was cut short fails the test.
+// check generates a checker of the model with spin, compiles it and runs it. If the search was not
+// completed, it fails the test.
 func check(t *testing.T, model string, defs []string, large bool) result {
 	t.Helper()
 	r := result{dir: t.TempDir(), file: model + ".pml", defs: defs}
@@ -365,17 +364,17 @@ func check(t *testing.T, model string, defs []string, large bool) result {
 		}
 	}
 	r.run(t, "spin", append(r.options(), "-a", r.file)...)
-	optimize := "-O0" // the compiler takes longer than most searches
+	optimize := "-O0" // compiling with more takes longer than most searches
 	if large {
 		optimize = "-O1"
 	}
-	// SAFETY: no cycles are looked for. Memory in MB, at most.
+	// SAFETY: spin does not search for cycles. MEMLIM is in MB.
 	r.run(t, "cc", optimize, "-w", "-DSAFETY", "-DMEMLIM=6000", "-o", "pan", "pan.c")
 	out := r.run(t, "./pan", "-n", "-w20", "-m20000")
 	found := errorsIs.FindStringSubmatch(out)
 	states := statesIs.FindStringSubmatch(out)
 	if found == nil || states == nil {
-		t.Fatalf("what does it say?\n%s", out)
+		t.Fatalf("cannot parse the output of spin's checker:\n%s", out)
 	}
 	r.depth, r.errors, r.states = found[1], found[2], states[1]
 	if reason := reasonIs.FindStringSubmatch(out); reason != nil {
@@ -383,7 +382,7 @@ func check(t *testing.T, model string, defs []string, large bool) result {
 	}
 	for _, short := range []string{"Search not completed", "max search depth too small", "out of memory", "reached -DMEMLIM"} {
 		if r.errors == "0" && strings.Contains(out, short) {
-			t.Fatalf("not searched whole:\n%s", out)
+			t.Fatalf("the search was not completed (%s):\n%s", short, out)
 		}
 	}
 	return r
@@ -396,7 +395,7 @@ func (r result) options() (o []string) {
 	return o
 }
 
-// trail is the way to the error, its end.
+// trail returns the last steps of the path to the error.
 func (r result) trail(t *testing.T) string {
 	t.Helper()
 	out := r.run(t, "spin", append(r.options(), "-t", "-p", "-g", "-l", r.file)...)
@@ -405,7 +404,7 @@ func (r result) trail(t *testing.T) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// run runs a program in r's directory, after all that is more urgent.
+// run runs a program in r's directory, at a lower priority than other programs, and returns its output.
 func (r result) run(t *testing.T, program string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)

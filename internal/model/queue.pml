@@ -1,6 +1,6 @@
 /* The queue of ring/queue_core.go, queue_wait.go and queue.go. Threads 1 to
- * PUTTERS put MESSAGES each, the others get until the queue is shut down and
- * drained; each is a process. A position counts from 0 on: lap and slot. */
+ * PUTTERS put MESSAGES each. The others get messages until the queue is shut down and
+ * drained. Each thread is a process. Positions count from 0; a position consists of lap and slot. */
 #ifndef SLOTS
 #define SLOTS 2
 #endif
@@ -15,7 +15,7 @@
 #define SPACE 1                      /* queueWords.space */
 #define PUTTING ((1 << PUTTERS + 1) - 2)
 #define GETTING (EVERYBODY & ~PUTTING)
-#define SURVIVE GETTING              /* else there is nothing to wait for */
+#define SURVIVE GETTING              /* a getter must get the messages */
 #define LEAVES GETTING
 #define FENCES
 #define FENCE() fence()
@@ -24,27 +24,27 @@
 mtype = { WRITING, READY, READING };
 #define FREE 0
 
-byte lap[SLOTS], own[SLOTS];         /* with state one word */
+byte lap[SLOTS], own[SLOTS];         /* one word together with state */
 mtype state[SLOTS];
 byte message[SLOTS];
 byte tail, head;
 bit shut;
-byte buffered;                       /* slots of which a store to the word, ready of who writes or free of
-                                        who reads, is still in its CPU's store buffer */
+byte buffered;                       /* slots to whose word a store is still in a store buffer: READY by the
+                                        putter that writes, or FREE by the getter that reads */
 byte epochIsAsAsked, epochIsAsSwept; /* by thread: queueCore.swept */
 #define MOVED epochIsAsAsked = 0; epochIsAsSwept = 0
 
-/* What is true. */
-byte published;                      /* messages that are delivered, whether Put returned or not */
-byte got;                            /* messages that a getter has, in the step that frees the slot: killed
-                                        after it, before Get returns, it takes that one message with it */
-byte claimed[PUTTERS + 1];           /* of the putter's messages so many were claimed */
+/* Not in the code: what the claims refer to. */
+byte published;                      /* messages that are published, whether Put has returned or not */
+byte got;                            /* messages that were got, set in the step that frees the slot. If the getter is
+                                        killed after it and before Get returns, that one message is lost */
+byte claimed[PUTTERS + 1];           /* by putter: how many of its messages were claimed */
 bit said;                            /* a Get has returned ErrShutdown */
 
 #define SLOT(p) ((p) % SLOTS)
 #define LAP(p) ((p) / SLOTS)
 #define NONE SLOTS
-#define ID ((me - 1) * MESSAGES + i) /* of the putter's next message */
+#define ID ((me - 1) * MESSAGES + i) /* number of the putter's next message */
 #define PUTTER(id) ((id) / MESSAGES + 1)
 
 /* The store to slot x becomes visible. */
@@ -67,8 +67,8 @@ inline drainAll(condition0, condition1) {
 	fi
 #endif
 }
-/* All that a thread has stored becomes visible: before each of its atomic
- * read-modify-writes, and here when its put or get is done at the latest. */
+/* The thread's own stores become visible: before each of its atomic
+ * read-modify-writes, and here at the latest when its put or get ends. */
 inline settle() { drainAll(own[0] == me, own[1] == me) }
 inline killing(p) {
 	drainAll(own[0] == p, own[1] == p);
@@ -85,7 +85,7 @@ inline fence() {
 }
 inline armAndFence(g) { arm(g); armedFence(g) }
 
-/* fence.Publish64 of ready or free for slot x: visible at once, or later. */
+/* fence.Publish64, which stores READY or FREE to slot x: visible at once, or later. */
 inline publish(x) {
 	buffered = buffered | BIT(x);
 	if
@@ -94,7 +94,7 @@ inline publish(x) {
 	fi
 }
 
-/* What a look at the slot of position p says. */
+/* The state of the slot of position p, as a thread reads it. */
 #define LAPS (lap[SLOT(p)])
 #define IS(x) (state[SLOT(p)] == x)
 #define HERE (LAPS == LAP(p))
@@ -111,8 +111,8 @@ inline repair() { lap[SLOT(p)] = LAPS + 1; state[SLOT(p)] = FREE; own[SLOT(p)] =
 /* Between two calls. */
 inline rest() { p = hint; s = NONE; shared = 0 }
 
-/* queueCore.put: begin, publish. A look at a slot and what follows from it is one step, also
- * with a look at the cursor, which is but a hint, or at shut, which never changes
+/* queueCore.put: begin, publish. A load of a slot's word and its consequences are one step. So are these and a
+ * load of the cursor, which is only a hint, or of shut, which never changes
  * back. */
 inline put() {
 	do                                              /* begin, claimFree */
@@ -168,7 +168,7 @@ inline get() {
 	do                                              /* take, claimReady */
 	:: atomic { HERE && IS(READY) ->
 		s = SLOT(p); state[s] = READING; own[s] = me;
-		/* In the putter's order; again only from a dead getter. */
+		/* Messages are claimed in the order of their putter. Only a message of a dead getter is claimed again. */
 		assert(message[s] % MESSAGES + 1 > claimed[PUTTER(message[s])]);
 		claimed[PUTTER(message[s])] = message[s] % MESSAGES + 1;
 		goto take }
@@ -212,7 +212,7 @@ drained:
 	:: atomic { EMPTY && k < SLOTS - 1 -> k++ }
 	:: atomic { EMPTY && k == SLOTS - 1 -> r = SHUT; said = 1; assert((published & ~got) == 0); rest(); k = 0; goto looked }
 #ifndef MUT_LAST_SLOT_UNFENCED
-	:: atomic { !EMPTY && s == NONE -> k = 0; s = SLOTS + 1; fence() }  /* and once more */
+	:: atomic { !EMPTY && s == NONE -> k = 0; s = SLOTS + 1; fence() }  /* and check once more */
 	:: atomic { !EMPTY && s != NONE -> rest(); k = 0; goto looked }
 #else
 	:: atomic { !EMPTY -> rest(); k = 0; goto looked }
@@ -243,7 +243,7 @@ take:	atomic {                                        /* advance; get: the messa
 	}
 	notify(SPACE);
 	if
-	:: !shut;                                       /* past the store buffer */
+	:: !shut;                                       /* a load, which does not wait for the store buffer */
 	   atomic { settle() }
 	:: atomic { shut -> settle() };
 #ifndef MUT_NO_LAST_WORD
@@ -285,14 +285,14 @@ proctype Putter(byte me) {
 	atomic { i = 0; p = 0; s = 0; hint = 0; shared = 0; r = 0; over(); ended() }
 }
 
-/* queueCore.more: sets k if there may be more */
+/* queueCore.more: k becomes 1 if there may be another message */
 inline more() {
 	do
 	:: atomic { HERE && IS(READY) -> k = 1; break }
 	:: atomic { AHEAD || (HERE && IS(READING)) ->
 		p++; k++;
 		if
-		:: k == SLOTS -> k = 1; break           /* they went all round meanwhile */
+		:: k == SLOTS -> k = 1; break           /* other getters have gone round meanwhile */
 		:: else
 		fi }
 	:: atomic { else -> k = 0; break }
@@ -328,8 +328,8 @@ proctype Getter(byte me) {
 	atomic { k = 0; p = 0; s = 0; hint = 0; shared = 0; r = 0; over(); ended() }
 }
 
-/* Queue.Shutdown, when all has been got, so that it wakes nobody whom another
- * should have woken; EARLY: at any time. Then everybody comes to an end. */
+/* Queue.Shutdown, when all messages have been got, so that it does not wake a waiter that another thread
+ * should have woken. With EARLY: at any time. After it, all threads end. */
 proctype Closer(byte me) {
 #ifndef EARLY
 	atomic { (done & PUTTING) == PUTTING && (published & ~got) == 0 -> shut = 1 };

@@ -1,7 +1,7 @@
-/* RWLock of sync/rwlock.go: threads 1 to READERS read ROUNDS times, the others
- * write WROUNDS times, and give up what they have. With SHARED threads 1 and 2 are
- * readers of one process. The writers' word is a lock (lock.pml): here to acquire
- * it is one step, and who waits for it is woken. Not here: TryRAcquire and
+/* RWLock of sync/rwlock.go. Threads 1 to READERS acquire and release it ROUNDS times for reading, the others
+ * WROUNDS times for writing. With SHARED, threads 1 and 2 are
+ * readers of one process. The writers' word is a lock (lock.pml): here its acquisition
+ * is one step, and a thread that waits for it is always woken. The model leaves out TryRAcquire and
  * TryAcquire, Recover, and locks that ignore deaths.
  */
 #ifndef READERS
@@ -31,17 +31,17 @@
 byte phase;
 byte count[2 * THREADS + 2];         /* rwReaders: readers of party p under color c */
 #define COUNT(p, c) count[2 * (p) + (c)]
-byte owner;                          /* of the writers' word: a party, 0: nobody */
-bit granted;                         /* it was handed over to the owner, who need not know yet */
+byte owner;                          /* the party that owns the writers' word; 0: it is free */
+bit granted;                         /* it was handed over to the owner, which may not have noticed yet */
 byte queueing;                       /* threads that wait for the word */
 
-/* What is true. */
+/* Not in the code: what the claims refer to. */
 byte reading;                        /* threads that hold the lock */
 bit writing;
-bit died;                            /* a writer died writing */
+bit died;                            /* a writer died in phase WRITING */
 
-/* All stores are read-modify-writes, but that of Mutex.Release: the phase is
- * FREE by then, and a store that comes late is a Release that comes late. */
+/* All stores are read-modify-writes, except that of Mutex.Release. The phase is
+ * FREE by then, so that a store that becomes visible late is the same as a late Release. */
 inline settle() { skip }
 inline killing(p) {
 	reading = reading & ~CREW(p);
@@ -64,8 +64,8 @@ inline free(p) {
 	fi
 }
 
-/* rwCore.heldBy, in the Try of a rwReader: r is DIED, or stays PENDING and again
- * says that the phase is to be looked at once more. */
+/* rwCore.heldBy, in the Try of a rwReader: r becomes DIED, or stays PENDING; then again
+ * says whether the phase must be read once more. */
 inline heldBy(p) {
 	o = owner;
 	if
@@ -106,7 +106,7 @@ inline lookForRead() {
 #define ARM(g) arm(g)
 #include "await.pml"
 
-/* rwCore.leave: the word of the party's line is as it was loaded. */
+/* rwCore.leave: succeeds if the word of the party's line is as it was loaded. */
 inline leave(c) {
 	if
 	:: atomic { COUNT(PARTY(me), 0) == even && COUNT(PARTY(me), 1) == odd ->
@@ -167,7 +167,7 @@ inline endRead() {
 	od
 }
 
-/* rwCore.join, but for the look at the phase that is its end */
+/* rwCore.join, without the load of the phase at its end */
 inline join() {
 	COUNT(PARTY(me), COLOR(found)) = COUNT(PARTY(me), COLOR(found)) + 1
 }
@@ -224,7 +224,7 @@ next:		      found = 0
 	atomic { i = 0; p = 0; o = 0; found = 0; even = 0; odd = 0; color = 0; woken = 0; again = 0; joined = 0; left = 0; last = 0; r = 0; stage = FIRST; ended() }
 }
 
-/* rwCore.empty looks at one line after the other. */
+/* rwCore.empty reads one line after the other. */
 inline isEmpty(c) {
 	q = 1;
 	do
@@ -249,7 +249,7 @@ inline lookForWrite() {
 #define ARM(g) arm(g)
 #include "await.pml"
 
-/* Mutex.Release: the word is free, or one's who waits for it. */
+/* Mutex.Release: the word becomes free, or is handed over to a thread that waits for it. */
 inline disown() {
 	if
 	:: atomic { owner = 0 }

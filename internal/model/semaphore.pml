@@ -1,7 +1,7 @@
 /* Semaphore of sync/semaphore.go. Threads 1 to GIVERS release GIVEN permits
- * each, at once; the others acquire TAKEN each, all of them together no more than
- * there are, and release what they have when GIVEBACK is set. A permit that is taken
- * by one that is killed is gone; it was counted for that one. */
+ * each, in one call. The others acquire TAKEN each, together no more than
+ * are released, and release each again if GIVEBACK is defined. A permit that a killed thread has taken
+ * is lost: it is one of those that this thread would have acquired. */
 #ifndef GIVERS
 #define GIVERS 1
 #endif
@@ -16,13 +16,13 @@
 #include "common.pml"
 
 byte count;                          /* semaphoreWords.count */
-byte gave;                           /* threads that have given */
+byte gave;                           /* threads that have released their permits */
 
-/* All stores are read-modify-writes. */
+/* All stores are read-modify-writes, so that no store waits in a buffer. */
 inline settle() { skip }
 inline killing(p) { skip }
 
-/* semaphoreCore.take: to load and to exchange what is as it was loaded is one
+/* semaphoreCore.take: the load and the compare-and-swap that succeeds after it are one
  * step. */
 inline take() {
 	if

@@ -1,12 +1,12 @@
-/* The copies of value/copies.go: threads 1 to WRITERS store and update a value
- * WRITES times each, the others read it READS times each, and take no lock. Value
- * number n is in copy n modulo COPIES. It has two halves, which are written and
- * read one after the other, and hold the same if the value is whole.
+/* The copies of value/copies.go. Threads 1 to WRITERS store and update a value
+ * WRITES times each. The others read it READS times each, without a lock. Value
+ * number n is in copy n modulo COPIES. A copy has two halves, which are written and
+ * read one after the other. They are equal unless the value is torn.
  *
- * The writers' lock is lock.pml's: here it is free, or its owner's, or a dead
- * one's, from whom it is taken. A store buffer is not in the model: a writer's stores become
- * visible in their order (x86), or are atomics (elsewhere), and so a buffer only
- * makes it slower.
+ * The lock of the writers is modelled in lock.pml. Here it is free, or has an owner, and is taken over from an owner that
+ * is dead. The model has no store buffers: the stores of a writer become
+ * visible in their order (x86), or are atomic operations (elsewhere), so that a buffer only
+ * delays them.
  */
 #define BIT(n) (1 << (n))
 
@@ -27,7 +27,7 @@
 #endif
 #define COPIES 4
 #ifndef MUT_LAST_LOOK_LATE
-#define NEAR (COPIES - 1)            /* so many further on the copy may be written again */
+#define NEAR (COPIES - 1)            /* when the number has advanced this far, the copy may be written again */
 #else
 #define NEAR COPIES
 #endif
@@ -37,13 +37,14 @@ byte number;                         /* the word */
 byte first[COPIES], second[COPIES];  /* the halves of each copy */
 byte owner;                          /* of the writers' lock */
 
+/* Not in the code: what the claims refer to. */
 byte was[MOST + 1];                  /* value number n */
 byte returned;                       /* writes that have returned */
 byte deaths = DEATHS;
 byte killed;
 
-/* core.read. Whoever reads finds the value whole that had the number which he
- * loaded. */
+/* core.read. A reader gets the value that had the number which it
+ * loaded, and that value is not torn. */
 inline read() {
 	do
 	:: n = number;
@@ -78,8 +79,8 @@ inline acquire() {
 #define NEXT (n % COPIES)
 #endif
 
-/* core.publish: x becomes value number n + 1, after the value that its writer
- * has seen. */
+/* core.publish: x becomes value number n + 1, the successor of the value that its writer
+ * has read. */
 inline publish(x) {
 #ifdef MUT_NUMBER_FIRST
 	move(x);
@@ -143,8 +144,8 @@ proctype Killer() {
 	od
 }
 
-/* What was published is what returned, and at most one more for each that was
- * killed; what is there at the end is whole. */
+/* The number of published values is the number of writes that returned, plus at most one for each writer that was
+ * killed. The last value is not torn. */
 proctype Judge() {
 	atomic { _nr_pr == 2 ->
 		assert(number >= returned && number <= returned + DEATHS - deaths);

@@ -1,4 +1,4 @@
-// Command class runs a process that has several arguments and a result.
+// Command class starts a process with several arguments and gets its result.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Command counter has four processes increment one number.
+// Command counter starts four processes, which increment one number.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Command exitcode shows what a parent knows of its child before and after the end.
+// Command exitcode prints what a parent knows about its child before and after the child ends.
 package main
 
 import (

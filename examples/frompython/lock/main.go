@@ -1,4 +1,4 @@
-// Command lock has ten processes print, one at a time.
+// Command lock starts ten processes, which print one at a time.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Command pipe has two processes send to a third through one pipe.
+// Command pipe receives from two processes, which send through one pipe.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Command queue has one process put numbers into a queue and another sum them up.
+// Command queue starts a process that puts numbers into a queue, and adds them up.
 package main
 
 import (
