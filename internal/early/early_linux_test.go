@@ -21,7 +21,7 @@ func TestBeforeInit(t *testing.T) {
 	for _, test := range []struct{ mode, want string }{
 		{"helper", `^helper (\d+) has \["0 /dev/null" "1 /dev/null" "2 /dev/null"\]\n` +
 			`join: proc: child: ended by signal 9 \(killed\)\n` +
-			`acquire: .*owner of the lock died.*\nwithin a second: true\n$`},
+			`acquire: .*its owner died.*\nwithin a second: true\n$`},
 		{"ask", `^child runs, version "version\\n"\n$`},
 		{"clear", `^child runs, version ""\n$`},
 	} {
