@@ -34,7 +34,7 @@ var programs = []struct {
 	{name: "class", output: "good morning bob\n17\n"},
 	{name: "children", anyOrder: true, output: "child 0 works on 0\nchild 1 works on 1\nchild 2 works on 2\n" +
 		"child 3 works on 3\nchild 4 works on 4\nchild 5 works on 5\n"},
-	{name: "exitcode", output: "proc: join worker: context deadline exceeded\nworker true false\n" +
+	{name: "exitcode", output: "proc: Join of process \"worker\": context deadline exceeded\nworker true false\n" +
 		"proc: worker: exit code 3\nworker false 3\n", python: "worker True None\nworker False 3\n"},
 	{name: "calls", output: "1\n4\n9\n"},
 	{name: "global", output: "child: 1\nparent: 0\n"},
