@@ -36,7 +36,7 @@ type attachment struct {
 	// detached is true when close has given the memory up. It is guarded by inside.
 	detached bool
 
-	checked bool // the entries were looked at as a whole; dir guards it
+	checked atomic.Bool // the entries were looked at as a whole
 
 	uses atomic.Uint64 // how many Objects there have been
 
