@@ -21,6 +21,7 @@ type attachment struct {
 	id      ID
 	mem     *memory
 	shape   shape
+	own     bool // of the program's own segment, which is never closed
 	locks   party.Locks
 	words   *words
 	entries []entry
