@@ -130,11 +130,11 @@ var errBusy = fmt.Errorf("%w: methods of closed objects may still use the memory
 // alloc finds space for size bytes in the objects' part of the segment, under
 // the directory's lock. The space is used when advance has been called.
 func (a *attachment) alloc(size int) (offset int, err error) {
-	if !a.checked {
+	if !a.checked.Load() {
 		if _, err := a.gaps(false); err != nil {
 			return 0, err
 		}
-		a.checked = true
+		a.checked.Store(true)
 	}
 	swept := false
 	for {

@@ -21,6 +21,7 @@ type attachment struct {
 	id      ID
 	mem     *memory
 	shape   shape
+	own     bool // of the program's own segment, which is never closed
 	locks   party.Locks
 	words   *words
 	entries []entry
@@ -36,7 +37,7 @@ type attachment struct {
 	// detached is true when close has given the memory up. It is guarded by inside.
 	detached bool
 
-	checked bool // the entries were looked at as a whole; dir guards it
+	checked atomic.Bool // the entries were looked at as a whole
 
 	uses atomic.Uint64 // how many Objects there have been
 

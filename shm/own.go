@@ -20,6 +20,7 @@ func own() (*Segment, error) {
 		if err != nil {
 			return nil, fmt.Errorf("shm: the program's own segment: %w", err)
 		}
+		s.a.Load().own = true
 		ownSegment.s = s
 	}
 	return ownSegment.s, nil

@@ -201,9 +201,9 @@ func Open(name string, o *Options) (*Segment, error) {
 	return seg, nil
 }
 
-// gate is the byte of a named segment's file that who attaches holds shared
-// and who reaps holds alone.
-const gate = int64(1) << 41
+// gate is the byte of a named segment's file whose lock an attaching process holds
+// shared, and a reaping one alone. It lies before those of the parties.
+const gate = int64(1)<<62 - 1
 
 // openFile attaches to the segment in f, whose name may be about to be
 // reaped. It owns f.
@@ -437,8 +437,8 @@ func (s *Segment) UnmarshalBinary(data []byte) error { return s.UnmarshalText(da
 // Close detaches this process: its waiters return ErrClosed, what its objects
 // held counts as if it had died, and the shared memory is given up. The
 // segment of a name stays. Close may be called more than once. It waits for
-// calls of this process that are just making or removing an object. Close of nil, the
-// program's own segment, does nothing.
+// calls of this process that are just making or removing an object. Close of the program's
+// own segment does nothing, be it nil or a Segment that was decoded from its handle.
 //
 // If the kernel refuses to give the memory up, for want of descriptors and of memory, Close
 // returns its error: the process is attached still, and Close may be called again.
@@ -447,7 +447,7 @@ func (s *Segment) Close() error {
 		return nil
 	}
 	a := s.a.Load()
-	if a == nil {
+	if a == nil || a.own {
 		return nil
 	}
 	unregister(a)

@@ -110,7 +110,9 @@ func TestOwnSegment(t *testing.T) {
 	elsewhere := Closing(t, Must(psync.NewLock(seg, "", nil))(t))
 	Closing(t, Must(psync.NewCondition(nil, "", elsewhere, nil))(t))
 
-	WantNil(t, "Close", own.Close())
+	decoded := new(shm.Segment)
+	WantNil(t, "UnmarshalText", decoded.UnmarshalText(Must(own.MarshalText())(t)))
+	WantNil(t, "Close", errors.Join(own.Close(), decoded.Close()))
 	if _, err := object.Open(nil, kindPlain, "mine", plainPrint); err != nil {
 		t.Errorf("after Close of nil: %v", err)
 	}

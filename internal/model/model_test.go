@@ -209,6 +209,23 @@ var models = []struct {
 		},
 	},
 	{
+		name: "recycle",
+		searches: []search{
+			{defs: "PROCS=1 DEATHS=1 OTHERS=2"},
+			{defs: "PROCS=2 DEATHS=1 OTHERS=0"},
+			{defs: "PROCS=2 DEATHS=1 OTHERS=1", large: true},
+		},
+		mutations: []mutation{
+			{name: "HOLD_FIRST", defs: "PROCS=1", reason: violated},
+			{name: "PUBLISH_LATE", defs: "PROCS=1", reason: violated},
+			{name: "LATEST", defs: "PROCS=1", reason: violated},
+			{name: "COLLECT_ALL", defs: "PROCS=1", reason: violated},
+			{name: "ASK_EARLY", defs: "PROCS=1", reason: violated},
+			{name: "NO_GENERATION", defs: "PROCS=1", reason: violated},
+			{name: "WAIT_FOR_DEAD", defs: "PROCS=1", reason: stuck},
+		},
+	},
+	{
 		name: "condition",
 		searches: []search{
 			{defs: "THREADS=2 WAITS=2 NOTIFIES=2 PLACES=2 DEATHS=1 CANCELS=1"},

@@ -20,7 +20,7 @@ type Locks interface {
 }
 
 // lockBase is the offset in the file of line 0's byte: beyond any contents.
-const lockBase = int64(1) << 40
+const lockBase = int64(1) << 62
 
 // FileLocks are record locks of an open file description. The kernel releases
 // them when the last descriptor of it is closed, as a process's end and execve
