@@ -98,10 +98,9 @@ const (
 	BarrierReset     // next round open, those of the last have not passed, nobody woken
 	BarrierWaiting   // seated, the gate says that somebody waits
 	RWLockJoined     // reader counted, phase not looked at again
-	RWLockQueued     // reader counted behind a writer, the gate says that somebody waits
+	RWLockQueued     // reader queued behind a writer, the gate says that somebody waits
 	RWLockLeft       // reader not counted any more, nobody woken
 	RWLockOwned      // writers' word taken, phase FREE
-	RWLockStalled    // phase STALLED, readers from before the last writer are inside
 	RWLockWanted     // phase WANTED, readers may be inside
 	RWLockDraining   // phase WANTED, the gate says that the writer waits
 	RWLockWriting    // phase WRITING
@@ -132,7 +131,7 @@ var names = [numPoints]string{
 	"EventSet", "EventWaiting", "EventWoken", "OnceRun", "OnceRan", "OnceDone",
 	"ValueUpdating", "ValueStored", "ValueWriting", "ValueCopied", "ValuePublished", "ValueReleased",
 	"BarrierSeated", "BarrierFull", "BarrierActing", "BarrierActed", "BarrierPassed", "BarrierBroke", "BarrierLeft", "BarrierReset", "BarrierWaiting",
-	"RWLockJoined", "RWLockQueued", "RWLockLeft", "RWLockOwned", "RWLockStalled", "RWLockWanted", "RWLockDraining", "RWLockWriting", "RWLockFreed", "RWLockTold",
+	"RWLockJoined", "RWLockQueued", "RWLockLeft", "RWLockOwned", "RWLockWanted", "RWLockDraining", "RWLockWriting", "RWLockFreed", "RWLockTold",
 	"WaitGroupLogged", "WaitGroupHalf", "WaitGroupApplied", "WaitGroupCounted", "WaitGroupCleared", "WaitGroupWaiting",
 }
 

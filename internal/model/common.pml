@@ -22,6 +22,9 @@
 #ifndef MOVES
 #define MOVES 0
 #endif
+#ifndef STOPS                        /* processes that are stopped (SIGSTOP) */
+#define STOPS 0
+#endif
 #ifndef GATES
 #define GATES 1
 #endif
@@ -48,6 +51,10 @@ byte cancels = CANCELS;              /* how many contexts may yet end */
 byte moves = MOVES;                  /* how often the epoch may yet move for no reason: somebody joins,
                                         or a second survivor announces a death again */
 
+byte stops = STOPS;                  /* how many may yet be stopped */
+byte stopped;                        /* parties that are: none, or one */
+bit mayBeLate;                       /* somebody was stopped: time passes without which nothing goes on */
+
 byte done;                           /* threads that came to their end */
 byte leaving;                        /* threads that are about to */
 byte killed;                         /* parties that run no more */
@@ -62,6 +69,11 @@ byte mustFence;                      /* threads that found no D when they armed 
 byte queued[GATES];                  /* threads in the kernel's queue of the gate's word */
 byte up;                             /* threads that sleep, or were about to, and are woken */
 
+#if STOPS > 0
+#define STOPPABLE provided (!(stopped & BIT(PARTY(me))))
+#else
+#define STOPPABLE
+#endif
 #define KILLED (killed & BIT(PARTY(me)))
 #define DEAD(p) (dead & BIT(p))      /* Table.Dead */
 
@@ -223,6 +235,9 @@ inline sleep(g) {
 	   atomic { wakeUp(g) }
 	:: atomic { MAYCANCEL -> cancel() };
 	   atomic { wakeUp(g) }
+#if STOPS > 0 && !defined(MUT_NO_RELOOK)
+	:: atomic { mayBeLate && USEFUL -> wakeUp(g) }  /* Room.Await: the slice has passed */
+#endif
 	fi
 }
 inline cancel() { cancels--; stage = LAST; leaving = leaving | (LEAVES & BIT(me)) }

@@ -6,10 +6,10 @@
 #define MAYDIE(p) 1
 #endif
 
-/* Killer is SIGKILL: at any moment, between any two steps of the threads, of
+/* Killer is SIGKILL, and SIGSTOP: at any moment, between any two steps of the threads, of
  * which it leaves one. killing(p) is what the model has to do about it. The killed
  * thread comes to its end before anything else happens. */
-#define MAYKILL(p) (deaths > 0 && MAYDIE(p) && !(killed & BIT(p)) && (CREW(p) & ~done) && (SURVIVE & ~(done | leaving | CREW(p))))
+#define MAYKILL(p) (deaths > 0 && !(stopped & BIT(p)) && MAYDIE(p) && !(killed & BIT(p)) && (CREW(p) & ~done) && (SURVIVE & ~(done | leaving | CREW(p))))
 inline kill(p) {
 #ifdef SHARED
 	running = ~done;
@@ -41,6 +41,15 @@ inline kill(p) {
 	set_priority(PIDOF(p), 2)
 #endif
 }
+
+#if STOPS > 0
+/* A party is stopped between any two steps, if the model has no objection: what
+ * it holds it holds. It goes on only when all others have come to their ends, so
+ * that they must not depend on it. */
+#define MAYSTOP(p) (stops > 0 && !stopped && !(killed & BIT(p)) && (CREW(p) & ~done) && HOLDSNOT(p))
+inline stop(p) { stops--; stopping(p); stopped = BIT(p); mayBeLate = 1 }
+#define OTHERSDONE(p) ((stopped & BIT(p)) && !(EVERYBODY & ~CREW(p) & ~done))
+#endif
 proctype Killer() {
 #ifdef SHARED
 	byte running;
@@ -56,6 +65,22 @@ end:	do
 #endif
 #if THREADS > 3
 	:: atomic { MAYKILL(4) -> kill(4) }
+#endif
+#if STOPS > 0
+	:: atomic { MAYSTOP(1) -> stop(1) }
+	:: atomic { OTHERSDONE(1) -> stopped = 0 }
+#ifndef SHARED
+	:: atomic { MAYSTOP(2) -> stop(2) }
+	:: atomic { OTHERSDONE(2) -> stopped = 0 }
+#endif
+#if THREADS > 2
+	:: atomic { MAYSTOP(3) -> stop(3) }
+	:: atomic { OTHERSDONE(3) -> stopped = 0 }
+#endif
+#if THREADS > 3
+	:: atomic { MAYSTOP(4) -> stop(4) }
+	:: atomic { OTHERSDONE(4) -> stopped = 0 }
+#endif
 #endif
 	od
 }

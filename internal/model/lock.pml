@@ -24,7 +24,18 @@ byte fell;            /* parties that were killed holding it */
 
 #define ME PARTY(me)
 #define SAME (owner == o && granted == g && heir == h)
-#define FREE (o == 0 || (g && DEAD(o)))  /* Mutex.free */
+#define FREE (o == 0 || (g && DEAD(o)))  /* Mutex.free, but for */
+#if STOPS > 0 && !defined(MUT_NO_TAKE_BACK)
+#define LATE (g && mayBeLate)        /* Mutex.late, which is true at some time */
+#else
+#define LATE false
+#endif
+#define HOLDSNOT(p) (holder == 0 || PARTY(holder) != (p))
+#ifndef MUT_NO_TAKE_BACK
+#define USEFUL (owner == 0 || granted || DEAD(owner))
+#else
+#define USEFUL (owner == 0 || (granted && (owner == ME || DEAD(owner))) || DEAD(owner))
+#endif
 #ifdef MUT_HEIR_DIED_OWNER
 #undef FREE
 #define FREE (o == 0)
@@ -53,6 +64,12 @@ inline fence() {
 	}
 }
 
+inline stopping(p) {                 /* its store buffer becomes empty */
+	if
+	:: buffered && PARTY(buffered) == p -> drain()
+	:: else
+	fi
+}
 inline killing(p) {
 	if
 	:: buffered && PARTY(buffered) == p -> drain()
@@ -79,7 +96,7 @@ inline attempt() {
 	:: load();
 	   atomic {
 		if
-		:: FREE || (stage != FIRST && o == ME && g) ->
+		:: FREE || LATE || (stage != FIRST && o == ME && g) ->
 			settle();
 			if
 			:: SAME ->
@@ -231,7 +248,7 @@ inline releaseSlow() {
 /* Lock.Acquire and Release; who finds the owner dead gives up, or takes the
  * lock over as Lock.Recover does. */
 inline over() { woken = 0; claimed = 0; stage = FIRST }
-proctype Thread(byte me) {
+proctype Thread(byte me) STOPPABLE {
 	byte i, o, h, d;
 	bit g, woken, claimed;
 	mtype r, stage = FIRST;
@@ -241,7 +258,12 @@ proctype Thread(byte me) {
 		:: atomic { i < (me == 1 -> ROUNDS : OTHERS) -> i++; r = PENDING };
 again:		   acquire(0);                          /* Mutex.AcquireWhile */
 		   do
-		   :: atomic { r != GOT && woken -> passOn(0); woken = 0 }  /* acquirer.Pass */
+		   :: atomic { r != GOT && woken ->     /* acquirer.Pass */
+			if
+			:: !granted -> passOn(0)
+			:: else
+			fi;
+			woken = 0 }
 #ifndef MUT_NO_RENOUNCE
 		   :: atomic { r != GOT && !woken && claimed -> renounce() }
 #define LEFT !woken && !claimed

@@ -21,6 +21,9 @@ byte gave;                           /* threads that have given */
 /* All stores are read-modify-writes. */
 inline settle() { skip }
 inline killing(p) { skip }
+inline stopping(p) { skip }
+#define HOLDSNOT(p) true              /* not with GIVEBACK */
+#define USEFUL (count > 0)
 
 /* semaphoreCore.take: to load and to exchange what is as it was loaded is one
  * step. */
@@ -44,7 +47,7 @@ inline give(n) {
 
 inline over() { woken = 0; stage = FIRST }
 
-proctype Thread(byte me) {
+proctype Thread(byte me) STOPPABLE {
 	byte i;
 	bit woken;
 	mtype r, stage = FIRST;
