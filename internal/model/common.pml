@@ -53,6 +53,7 @@ byte moves = MOVES;                  /* how often the epoch may yet move for no 
 
 byte stops = STOPS;                  /* how many may yet be stopped */
 byte stopped;                        /* parties that are: none, or one */
+byte frozen;                          /* their threads: of process _pid is thread _pid - 2 */
 bit mayBeLate;                       /* somebody was stopped: time passes without which nothing goes on */
 
 byte done;                           /* threads that came to their end */
@@ -70,7 +71,7 @@ byte queued[GATES];                  /* threads in the kernel's queue of the gat
 byte up;                             /* threads that sleep, or were about to, and are woken */
 
 #if STOPS > 0
-#define STOPPABLE provided (!(stopped & BIT(PARTY(me))))
+#define STOPPABLE provided (!(frozen & BIT(_pid - 2)))
 #else
 #define STOPPABLE
 #endif

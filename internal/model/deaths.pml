@@ -47,7 +47,7 @@ inline kill(p) {
  * it holds it holds. It goes on only when all others have come to their ends, so
  * that they must not depend on it. */
 #define MAYSTOP(p) (stops > 0 && !stopped && !(killed & BIT(p)) && (CREW(p) & ~done) && HOLDSNOT(p))
-inline stop(p) { stops--; stopping(p); stopped = BIT(p); mayBeLate = 1 }
+inline stop(p) { stops--; stopping(p); stopped = BIT(p); frozen = CREW(p); mayBeLate = 1 }
 #define OTHERSDONE(p) ((stopped & BIT(p)) && !(EVERYBODY & ~CREW(p) & ~done))
 #endif
 proctype Killer() {
@@ -68,18 +68,18 @@ end:	do
 #endif
 #if STOPS > 0
 	:: atomic { MAYSTOP(1) -> stop(1) }
-	:: atomic { OTHERSDONE(1) -> stopped = 0 }
+	:: atomic { OTHERSDONE(1) -> stopped = 0; frozen = 0 }
 #ifndef SHARED
 	:: atomic { MAYSTOP(2) -> stop(2) }
-	:: atomic { OTHERSDONE(2) -> stopped = 0 }
+	:: atomic { OTHERSDONE(2) -> stopped = 0; frozen = 0 }
 #endif
 #if THREADS > 2
 	:: atomic { MAYSTOP(3) -> stop(3) }
-	:: atomic { OTHERSDONE(3) -> stopped = 0 }
+	:: atomic { OTHERSDONE(3) -> stopped = 0; frozen = 0 }
 #endif
 #if THREADS > 3
 	:: atomic { MAYSTOP(4) -> stop(4) }
-	:: atomic { OTHERSDONE(4) -> stopped = 0 }
+	:: atomic { OTHERSDONE(4) -> stopped = 0; frozen = 0 }
 #endif
 #endif
 	od

@@ -10,6 +10,12 @@
 #endif
 #define FENCES
 #define FENCE() fence()
+/* There is something that a look would find. */
+#ifndef MUT_NO_TAKE_BACK
+#define USEFUL (owner == 0 || granted || DEAD(owner))
+#else
+#define USEFUL (owner == 0 || (granted && (owner == PARTY(me) || DEAD(owner))) || DEAD(owner))
+#endif
 #include "common.pml"
 
 byte owner, heir;     /* Words.word; both 0: free */
@@ -31,11 +37,6 @@ byte fell;            /* parties that were killed holding it */
 #define LATE false
 #endif
 #define HOLDSNOT(p) (holder == 0 || PARTY(holder) != (p))
-#ifndef MUT_NO_TAKE_BACK
-#define USEFUL (owner == 0 || granted || DEAD(owner))
-#else
-#define USEFUL (owner == 0 || (granted && (owner == ME || DEAD(owner))) || DEAD(owner))
-#endif
 #ifdef MUT_HEIR_DIED_OWNER
 #undef FREE
 #define FREE (o == 0)

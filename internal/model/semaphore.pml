@@ -13,6 +13,7 @@
 #endif
 #define GIVING ((1 << GIVERS + 1) - 2)
 #define SURVIVE (EVERYBODY & ~GIVING)
+#define USEFUL (count > 0)           /* there is something that a look would find */
 #include "common.pml"
 
 byte count;                          /* semaphoreWords.count */
@@ -22,8 +23,7 @@ byte gave;                           /* threads that have given */
 inline settle() { skip }
 inline killing(p) { skip }
 inline stopping(p) { skip }
-#define HOLDSNOT(p) true              /* not with GIVEBACK */
-#define USEFUL (count > 0)
+#define HOLDSNOT(p) (!(GIVING & BIT(p)) || (gave & BIT(p)))  /* with GIVEBACK others may have a permit */
 
 /* semaphoreCore.take: to load and to exchange what is as it was loaded is one
  * step. */
