@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/futex"
+	"github.com/seed-2e7ecdea/mp/internal/crash"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
@@ -57,6 +59,7 @@ var stopWays = map[string]func(ctx context.Context, j job) error{
 	"Once":        func(ctx context.Context, j job) error { return counted(j, j.Once.Do(ctx, nothing)) },
 	"Condition":   func(ctx context.Context, j job) error { return counted(j, waitOnce(ctx, j)) },
 	"Barrier":     func(ctx context.Context, j job) error { _, err := j.Barrier.Wait(ctx); return counted(j, err) },
+	"LockOnCue":   lockOnCue,
 	"SetEvent":    func(ctx context.Context, j job) error { return j.Event.Set() },
 	"GivePermit":  func(ctx context.Context, j job) error { return j.Semaphore.Release() },
 	"TakeAndGive": func(ctx context.Context, j job) error { return takeAndGive(ctx, j) },
@@ -88,6 +91,19 @@ func waitOnce(ctx context.Context, j job) error {
 		return err
 	}
 	return j.Lock.Release()
+}
+
+// lockOnCue holds the lock, says so in cell 1, and releases it when that is 0.
+func lockOnCue(ctx context.Context, j job) error {
+	return j.Lock.With(ctx, func() error {
+		j.Cells.Set(1, 1)
+		for j.Cells.At(1).Load() != 0 {
+			if err := futex.Wait(ctx, j.Cells.At(1), 1); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func takeAndGive(ctx context.Context, j job) error {
@@ -147,9 +163,9 @@ func (s *stopScene) goesOn(n uint32) {
 
 // heir waits until a waiter claims to be the heir of the lock at off of an
 // object.
-func (s *stopScene) heir(kind shm.Kind, name string, off int) {
+func (s *stopScene) heir(kind shm.Kind, name string, print uint64, off int) {
 	s.Helper()
-	o := Must(s.seg.OpenObject(kind, name, 1))(s)
+	o := Must(s.seg.OpenObject(kind, name, print))(s)
 	Eventually(s, "a waiter is the heir", func() bool {
 		return view.At[atomic.Uint64](o.Bytes(), off).Load()>>33 != 0
 	})
@@ -170,16 +186,16 @@ func TestStoppedWaiter(t *testing.T) {
 		again        func(*stopScene) error // for the first
 	}{
 		{first: "Lock", before: func(s *stopScene) error { return s.Lock.Acquire(Within(s)) },
-			claims: func(s *stopScene) { s.heir(shm.KindLock, "lock", 0) },
+			claims: func(s *stopScene) { s.heir(shm.KindLock, "lock", 1, 0) },
 			give:   func(s *stopScene) error { return s.Lock.Release() }},
 		{first: "RLock", before: func(s *stopScene) error { return s.RLock.Acquire(Within(s), here) },
-			claims: func(s *stopScene) { s.heir(shm.KindRLock, "rlock", 0) },
+			claims: func(s *stopScene) { s.heir(shm.KindRLock, "rlock", 1, 0) },
 			give:   func(s *stopScene) error { return s.RLock.Release(here) }},
 		{first: "RWLock.Acquire", before: func(s *stopScene) error { return s.RWLock.Acquire(Within(s)) },
-			claims: func(s *stopScene) { s.heir(shm.KindRWLock, "rwlock", 128) },
+			claims: func(s *stopScene) { s.heir(shm.KindRWLock, "rwlock", 2, 128) },
 			give:   func(s *stopScene) error { return s.RWLock.Release() }},
 		{first: "RWLock.Acquire", other: "RWLock.RAcquire", before: func(s *stopScene) error { return s.RWLock.Acquire(Within(s)) },
-			claims: func(s *stopScene) { s.heir(shm.KindRWLock, "rwlock", 128) },
+			claims: func(s *stopScene) { s.heir(shm.KindRWLock, "rwlock", 2, 128) },
 			give:   func(s *stopScene) error { return s.RWLock.Release() }},
 		{first: "RWLock.RAcquire", other: "RWLock.Acquire", before: func(s *stopScene) error { return s.RWLock.Acquire(Within(s)) },
 			give: func(s *stopScene) error { return s.RWLock.Release() }},
@@ -245,7 +261,7 @@ func TestStoppedHeirTryAcquire(t *testing.T) {
 	s := newStopScene(t)
 	WantNil(t, "Acquire", s.Lock.Acquire(Within(t)))
 	heir := s.start("Lock")
-	s.heir(shm.KindLock, "lock", 0)
+	s.heir(shm.KindLock, "lock", 1, 0)
 	Stop(t, heir)
 	WantNil(t, "Release", s.Lock.Release())
 	WantError(t, "handed over", s.Lock.TryAcquire(), psync.ErrHeld)
@@ -261,4 +277,106 @@ func TestStoppedHeirTryAcquire(t *testing.T) {
 	}
 	WantNil(t, "Release", s.Lock.Release())
 	Result(t, heir)
+}
+
+// A process stops exactly at a step, holding nothing, while another waits for
+// what is free.
+func TestStoppedAtStep(t *testing.T) {
+	NeedCrashPoints(t)
+	hold := func(s *stopScene) error { return s.Lock.Acquire(Within(s)) }
+	release := func(s *stopScene) error { return s.Lock.Release() }
+	give := func(s *stopScene) error { return s.Semaphore.Release() }
+	for _, test := range []struct {
+		point  crash.Point
+		first  string // what it waits for, or gives
+		other  string
+		before func(*stopScene) error
+		give   func(*stopScene) error // nil: the first gives
+	}{
+		{crash.LockFreed, "Lock", "Lock", nil, nil},
+		{crash.SemaphoreReleased, "GivePermit", "Semaphore", nil, nil},
+		{crash.BoundedFreed, "TakeAndGive", "TakeAndGive", nil, nil},
+		{crash.EventSet, "SetEvent", "Event", nil, nil},
+		{crash.LockWaiting, "Lock", "Lock", hold, release},
+		{crash.LockClaimed, "Lock", "Lock", hold, release},
+		{crash.LockWoken, "Lock", "Lock", hold, release},
+		{crash.SemaphoreWaiting, "Semaphore", "Semaphore", nil, give},
+		{crash.SemaphoreWoken, "Semaphore", "Semaphore", nil, give},
+		{crash.RWLockQueued, "RWLock.RAcquire", "RWLock.Acquire",
+			func(s *stopScene) error { return s.RWLock.Acquire(Within(s)) },
+			func(s *stopScene) error { return s.RWLock.Release() }},
+		{crash.RWLockDraining, "RWLock.Acquire", "RWLock.RAcquire",
+			func(s *stopScene) error { return s.RWLock.RAcquire(Within(s)) },
+			func(s *stopScene) error { return s.RWLock.RRelease() }},
+		{crash.RWLockTold, "RWLock.Acquire", "RWLock.RAcquire", nil, nil},
+	} {
+		t.Run(fmt.Sprintf("%v_%s", test.point, test.other), func(t *testing.T) {
+			s := newStopScene(t)
+			if test.before != nil {
+				WantNil(t, "before", test.before(s))
+			}
+			first := StartToStop(t, stopTask, stopJob{test.first, s.job}, test.point, 1)
+			woken := test.point == crash.LockWoken || test.point == crash.SemaphoreWoken
+			if woken { // it stops when it has got the wake
+				AwaitAsleep(t, first.PID(), 1)
+			} else {
+				AwaitStopped(t, first)
+			}
+			had := s.Cells.At(0).Load()
+			var other *proc.Call[int]
+			if test.give == nil {
+				other = Start(t, stopTask, stopJob{test.other, s.job})
+			} else {
+				other = s.start(test.other)
+				WantNil(t, "give", test.give(s))
+			}
+			s.goesOn(had + 1)
+			Result(t, other)
+			if woken {
+				AwaitStopped(t, first)
+			}
+			Continue(t, first)
+			if test.first == "Semaphore" {
+				WantNil(t, "give again", give(s))
+			}
+			Result(t, first)
+		})
+	}
+}
+
+// A process stops when it has given something, before it wakes the other, which
+// sleeps.
+func TestStoppedBeforeWake(t *testing.T) {
+	NeedCrashPoints(t)
+	for _, test := range []struct {
+		point        crash.Point
+		first, other string
+	}{
+		{crash.LockFreed, "LockOnCue", "Lock"},
+		{crash.LockHanded, "LockOnCue", "Lock"},
+		{crash.SemaphoreReleased, "GivePermit", "Semaphore"},
+		{crash.EventSet, "SetEvent", "Event"},
+	} {
+		t.Run(test.point.String(), func(t *testing.T) {
+			s := newStopScene(t)
+			first := (*proc.Call[int])(nil)
+			if test.first == "LockOnCue" {
+				first = StartToStop(t, stopTask, stopJob{test.first, s.job}, test.point, 1)
+				s.Cells.Await(t, 1, 1)
+			}
+			other := s.start(test.other)
+			if test.point == crash.LockHanded {
+				s.heir(shm.KindLock, "lock", 1, 0)
+			}
+			if first == nil {
+				first = StartToStop(t, stopTask, stopJob{test.first, s.job}, test.point, 1)
+			}
+			s.Cells.Set(1, 0)
+			AwaitStopped(t, first)
+			s.goesOn(1)
+			Continue(t, first)
+			Result(t, first)
+			Result(t, other)
+		})
+	}
 }

@@ -104,7 +104,6 @@ const (
 	RWLockQueued     // the reader is counted as one behind a writer; the gate says that there is a waiter
 	RWLockLeft       // the reader is not counted any more; no waiter is woken yet
 	RWLockOwned      // the writers' word is taken; phase FREE
-	RWLockStalled    // phase STALLED; readers from before the last writer hold the lock
 	RWLockWanted     // phase WANTED; readers may hold the lock
 	RWLockDraining   // phase WANTED; the gate says that the writer waits
 	RWLockWriting    // phase WRITING
@@ -144,7 +143,7 @@ var names = [numPoints]string{
 	"EventSet", "EventWaiting", "EventWoken", "OnceRun", "OnceRan", "OnceDone",
 	"ValueUpdating", "ValueStored", "ValueWriting", "ValueCopied", "ValuePublished", "ValueReleased",
 	"BarrierSeated", "BarrierFull", "BarrierActing", "BarrierActed", "BarrierPassed", "BarrierBroke", "BarrierLeft", "BarrierReset", "BarrierWaiting",
-	"RWLockJoined", "RWLockQueued", "RWLockLeft", "RWLockOwned", "RWLockStalled", "RWLockWanted", "RWLockDraining", "RWLockWriting", "RWLockFreed", "RWLockTold",
+	"RWLockJoined", "RWLockQueued", "RWLockLeft", "RWLockOwned", "RWLockWanted", "RWLockDraining", "RWLockWriting", "RWLockFreed", "RWLockTold",
 	"WaitGroupLogged", "WaitGroupHalf", "WaitGroupApplied", "WaitGroupCounted", "WaitGroupCleared", "WaitGroupWaiting",
 	"StartBorn", "StartAwaited", "StartAccepted", "StartSent", "StartReleased",
 	"InitConnected", "InitReceived", "InitAdopted",

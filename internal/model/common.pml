@@ -1,12 +1,12 @@
 /* What the models have in common: threads and parties, deaths and the epoch,
- * gates, and the sleep of Room.Await of internal/wait.
+ * gates, and the sleep of internal/wait's Room.Await.
  *
- * The threads are 1 to THREADS. Thread t belongs to party PARTY(t). A set of threads or of
+ * Threads are 1 to THREADS. Thread t is of party PARTY(t). A set of threads or of
  * parties is a byte with a bit for each.
  *
- * The models do not contain the values of the epoch and of a gate's word. Only one fact about a value
- * matters: whether it is still the one that a thread has read. A thread's bit in
- * epochIsAsRead or gateIsAsRead says so. A thread that changes the word clears the bits of all.
+ * An epoch or a gate's word is not counted here. What matters of its value is
+ * whether it is still the one that a thread has read: that is the thread's bit in
+ * epochIsAsRead and gateIsAsRead, which whoever moves the word clears for all.
  */
 #define BIT(n) (1 << (n))
 
@@ -22,11 +22,14 @@
 #ifndef MOVES
 #define MOVES 0
 #endif
+#ifndef STOPS                        /* processes that are stopped (SIGSTOP) */
+#define STOPS 0
+#endif
 #ifndef GATES
 #define GATES 1
 #endif
 #ifndef PARTY
-#ifdef SHARED                        /* threads 1 and 2 belong to one process */
+#ifdef SHARED                        /* threads 1 and 2 are of one process */
 #define PARTY(t) ((t) == 2 -> 1 : (t))
 #define CREW(p) ((p) == 1 -> 6 : BIT(p))
 #else
@@ -36,36 +39,46 @@
 #endif
 
 #define EVERYBODY ((1 << THREADS + 1) - 2)
-#ifndef SURVIVE                      /* of these threads, at least one is not killed */
+#ifndef SURVIVE                      /* of these threads one stays */
 #define SURVIVE EVERYBODY
 #endif
-#ifndef LEAVES                       /* of these threads, one that is cancelled does not count as such */
+#ifndef LEAVES                       /* who is cancelled does not count as one */
 #define LEAVES 0
 #endif
 
-byte deaths = DEATHS;                /* how many parties may still be killed */
-byte cancels = CANCELS;              /* how many contexts may still end */
-byte moves = MOVES;                  /* how often the epoch may still advance without a death: a party joins,
+byte deaths = DEATHS;                /* how many may yet be killed */
+byte cancels = CANCELS;              /* how many contexts may yet end */
+byte moves = MOVES;                  /* how often the epoch may yet move for no reason: somebody joins,
                                         or a second survivor announces a death again */
 
-byte done;                           /* threads that have ended */
-byte leaving;                        /* threads that are about to end */
-byte killed;                         /* parties that were killed */
+byte stops = STOPS;                  /* how many may yet be stopped */
+byte stopped;                        /* parties that are: none, or one */
+byte frozen;                          /* their threads: of process _pid is thread _pid - 2 */
+bit mayBeLate;                       /* somebody was stopped: time passes without which nothing goes on */
+
+byte done;                           /* threads that came to their end */
+byte leaving;                        /* threads that are about to */
+byte killed;                         /* parties that run no more */
 byte dead;                           /* parties whose line says DEAD */
 byte epochIsAsRead;
 byte gateIsAsRead[GATES];
 bit sleepersBit[GATES];              /* S of the gate */
-#ifdef FENCES                        /* stores of publishers may wait in a store buffer */
+#ifdef FENCES                        /* publishers' stores may be in a store buffer */
 bit fenceBit[GATES], doneBit[GATES]; /* its F and D */
-byte mustFence;                      /* threads that found D clear when they armed */
+byte mustFence;                      /* threads that found no D when they armed */
 #endif
-byte queued[GATES];                  /* threads in the kernel's queue for the gate's word */
-byte up;                             /* threads that were woken from a sleep, or when they were about to sleep */
+byte queued[GATES];                  /* threads in the kernel's queue of the gate's word */
+byte up;                             /* threads that sleep, or were about to, and are woken */
 
+#if STOPS > 0
+#define STOPPABLE provided (!(frozen & BIT(_pid - 2)))
+#else
+#define STOPPABLE
+#endif
 #define KILLED (killed & BIT(PARTY(me)))
 #define DEAD(p) (dead & BIT(p))      /* Table.Dead */
 
-/* Table.Epoch().Load, in Room.Await */
+/* Table.Epoch().Load, for Room.Await */
 inline readEpoch() { epochIsAsRead = epochIsAsRead | BIT(me) }
 
 /* Gate.Arm */
@@ -90,7 +103,7 @@ inline arm(g) {
 	}
 }
 
-/* Armed.fence; FENCE() models fence.Heavy */
+/* Armed.fence: FENCE() is fence.Heavy */
 inline armedFence(g) {
 	if
 	:: !(mustFence & BIT(me))
@@ -110,7 +123,7 @@ inline armedFence(g) {
 }
 #endif
 
-/* futex.Wake(gate, 1): the kernel wakes any thread in the queue */
+/* futex.Wake(gate, 1): any of those in the queue, as the kernel likes */
 inline wakeOne(g) {
 	atomic {
 		if
@@ -131,9 +144,9 @@ inline wake(g, who) { up = up | who; queued[g] = queued[g] & ~(who) }
 /* futex.Wake(gate, All) */
 inline wakeAll(g) { atomic { up = up | queued[g]; queued[g] = 0 } }
 
-/* Gate.Notify. That Gate.wake first loads the word is not a step of its own: what matters is
- * the CAS that clears S, or that S was clear. At the CAS, the thread's own stores
- * become visible: settle() of the model. At a load they need not. */
+/* Gate.Notify. That Gate.wake looks first is no step of its own: what counts is
+ * the CAS that clears S, or that S was clear. Before the CAS what the thread has
+ * stored becomes visible: settle() of the model; but not before the mere look. */
 inline clear(g) { settle(); sleepersBit[g] = 0; gateIsAsRead[g] = 0 }
 #ifndef FENCES
 inline notify(g) {
@@ -153,8 +166,8 @@ inline notifyAll(g) {
 	fi
 }
 #else
-/* If F is set, the publisher executes a fence of its own before it reads S. Whenever S is clear, it may clear F
- * and D: in Gate, a count decides when. */
+/* With F the publisher puts its own fence before its look at S. It may take F
+ * and D away whenever S is not set: Gate counts instead. */
 inline notify(g) {
 	if
 	:: !sleepersBit[g] && !fenceBit[g]
@@ -205,14 +218,14 @@ inline passOn(g) { gateIsAsRead[g] = 0; wakeOne(g) }
 /* Gate.Rouse */
 inline rouse(g) { gateIsAsRead[g] = 0; wakeAll(g) }
 
-/* futex.WaitAnyFor sleeps while gate and epoch have the values that were read. A thread that is
- * woken by the epoch, or because its context ended, stays in the gate's queue for a
- * moment, and a wake of the gate may count it. A context may also end together with
- * a wake. A thread that has woken reads the epoch again. */
+/* futex.WaitAnyFor sleeps while gate and epoch are as they were read. Who is
+ * woken by the epoch, or because its context ended, is in the gate's queue for a
+ * little longer, and may be counted by a wake there. A context may end together with
+ * a wake, too. Who has woken reads the epoch again. */
 #ifndef MUT_EPOCH_LATE
 #define UNMOVED(g) (gateIsAsRead[g] & epochIsAsRead & BIT(me))
 #else
-#define UNMOVED(g) (gateIsAsRead[g] & BIT(me))  /* the epoch is read after the check */
+#define UNMOVED(g) (gateIsAsRead[g] & BIT(me))  /* the epoch is read after the look */
 #endif
 #define MAYCANCEL (cancels > 0 && (!(LEAVES & BIT(me)) || (SURVIVE & ~(done | leaving | BIT(me)))))
 inline dozeOff(g) { queued[g] = queued[g] | BIT(me) }
@@ -223,6 +236,9 @@ inline sleep(g) {
 	   atomic { wakeUp(g) }
 	:: atomic { MAYCANCEL -> cancel() };
 	   atomic { wakeUp(g) }
+#if STOPS > 0 && !defined(MUT_NO_RELOOK)
+	:: atomic { mayBeLate && USEFUL -> wakeUp(g) }  /* Room.Await: the slice has passed */
+#endif
 	fi
 }
 inline cancel() { cancels--; stage = LAST; leaving = leaving | (LEAVES & BIT(me)) }
@@ -236,7 +252,7 @@ inline wakeUp(g) {
 	fi;
 	woken = 1
 }
-/* After a sleep, a thread reads again what it had read before. */
+/* What was read before a sleep is read anew after it. */
 inline forget() {
 	epochIsAsRead = epochIsAsRead & ~BIT(me);
 	gateIsAsRead[0] = gateIsAsRead[0] & ~BIT(me);
@@ -245,10 +261,10 @@ inline forget() {
 #endif
 }
 
-/* Each step of a thread is one statement that accesses shared memory, and its consequences
- * inside the thread: "atomic" if these are several statements. */
+/* Every step of a thread is one statement that touches what is shared, with what
+ * follows from it for the thread itself: "atomic" where that is more than one. */
 
-/* The end of a thread, also of one that was killed. */
+/* The end of a thread, also when it was killed. */
 inline ended() {
 	done = done | BIT(me);
 #ifdef FENCES
@@ -257,9 +273,9 @@ inline ended() {
 	set_priority(_pid, 1)
 }
 
-/* The result of a Try: PENDING, the waiter goes on waiting; GOT, it has what it waited for; or why it fails. */
+/* What a Try has come to: PENDING, the waiter has to go on; GOT; or why not. */
 mtype = { PENDING, GOT, HELD, DIED, CANCELLED, SHUT };
 
-/* Which Try of a call it is: the first, before the waiter arms its gate; one of a waiter that has
- * armed its gate; or the last, after the context has ended. */
+/* The Tries of a call: the first, without waiting; those of a waiter that has
+ * armed its gate; and the last one, when its context has ended. */
 mtype = { FIRST, ARMED, LAST };

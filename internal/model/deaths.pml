@@ -1,15 +1,15 @@
-#ifndef MOVED                        /* what else happens when the epoch advances */
+#ifndef MOVED                        /* what else follows the epoch */
 #define MOVED
 #endif
 
-#ifndef MAYDIE                       /* whether party p may be killed */
+#ifndef MAYDIE                       /* of which parties the model has use for the death */
 #define MAYDIE(p) 1
 #endif
 
-/* Killer models SIGKILL, at any moment between two steps of the threads. It never kills the last
- * thread. killing(p) is what else the model does when party p is killed. The killed
- * threads end before any other step. */
-#define MAYKILL(p) (deaths > 0 && MAYDIE(p) && !(killed & BIT(p)) && (CREW(p) & ~done) && (SURVIVE & ~(done | leaving | CREW(p))))
+/* Killer is SIGKILL, and SIGSTOP: at any moment, between any two steps of the threads, of
+ * which it leaves one. killing(p) is what the model has to do about it. The killed
+ * thread comes to its end before anything else happens. */
+#define MAYKILL(p) (deaths > 0 && !(stopped & BIT(p)) && MAYDIE(p) && !(killed & BIT(p)) && (CREW(p) & ~done) && (SURVIVE & ~(done | leaving | CREW(p))))
 inline kill(p) {
 #ifdef SHARED
 	running = ~done;
@@ -26,7 +26,7 @@ inline kill(p) {
 	gateIsAsRead[1] = gateIsAsRead[1] & ~CREW(p);
 #endif
 	killing(p);
-	/* From here on, the killed threads may run to their end. */
+	/* From here on others may run. */
 #ifdef SHARED
 	if
 	:: p == 1 && running & BIT(1) -> set_priority(PIDOF(1), 2)
@@ -41,12 +41,21 @@ inline kill(p) {
 	set_priority(PIDOF(p), 2)
 #endif
 }
+
+#if STOPS > 0
+/* A party is stopped between any two steps, if the model has no objection: what
+ * it holds it holds. It goes on only when all others have come to their ends, so
+ * that they must not depend on it. */
+#define MAYSTOP(p) (stops > 0 && !stopped && !(killed & BIT(p)) && (CREW(p) & ~done) && HOLDSNOT(p))
+inline stop(p) { stops--; stopping(p); stopped = BIT(p); frozen = CREW(p); mayBeLate = 1 }
+#define OTHERSDONE(p) ((stopped & BIT(p)) && !(EVERYBODY & ~CREW(p) & ~done))
+#endif
 proctype Killer() {
 #ifdef SHARED
 	byte running;
 #endif
 end:	do
-	:: atomic { deaths + cancels + moves > 0 -> deaths = 0; cancels = 0; moves = 0 }  /* none comes any more */
+	:: atomic { deaths + cancels + moves > 0 -> deaths = 0; cancels = 0; moves = 0 }  /* nothing more helps */
 	:: atomic { MAYKILL(1) -> kill(1) }
 #ifndef SHARED
 	:: atomic { MAYKILL(2) -> kill(2) }
@@ -57,11 +66,27 @@ end:	do
 #if THREADS > 3
 	:: atomic { MAYKILL(4) -> kill(4) }
 #endif
+#if STOPS > 0
+	:: atomic { MAYSTOP(1) -> stop(1) }
+	:: atomic { OTHERSDONE(1) -> stopped = 0; frozen = 0 }
+#ifndef SHARED
+	:: atomic { MAYSTOP(2) -> stop(2) }
+	:: atomic { OTHERSDONE(2) -> stopped = 0; frozen = 0 }
+#endif
+#if THREADS > 2
+	:: atomic { MAYSTOP(3) -> stop(3) }
+	:: atomic { OTHERSDONE(3) -> stopped = 0; frozen = 0 }
+#endif
+#if THREADS > 3
+	:: atomic { MAYSTOP(4) -> stop(4) }
+	:: atomic { OTHERSDONE(4) -> stopped = 0; frozen = 0 }
+#endif
+#endif
 	od
 }
 
-/* Announcer models Table.announce and Table.move of any party: what a survivor
- * leaves undone when it is killed, the next one does. */
+/* Announcer is Table.announce and Table.move, whoever does it: what a survivor
+ * that is killed here leaves undone, the next does. */
 proctype Announcer() {
 	byte p;
 end:	do

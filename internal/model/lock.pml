@@ -10,6 +10,12 @@
 #endif
 #define FENCES
 #define FENCE() fence()
+/* There is something that a look would find. */
+#ifndef MUT_NO_TAKE_BACK
+#define USEFUL (owner == 0 || granted || DEAD(owner))
+#else
+#define USEFUL (owner == 0 || (granted && (owner == PARTY(me) || DEAD(owner))) || DEAD(owner))
+#endif
 #include "common.pml"
 
 byte owner, heir;     /* Words.word; both 0: free */
@@ -24,7 +30,13 @@ byte fell;            /* parties that were killed while they held the lock */
 
 #define ME PARTY(me)
 #define SAME (owner == o && granted == g && heir == h)
-#define FREE (o == 0 || (g && DEAD(o)))  /* Mutex.free */
+#define FREE (o == 0 || (g && DEAD(o)))  /* Mutex.free, but for */
+#if STOPS > 0 && !defined(MUT_NO_TAKE_BACK)
+#define LATE (g && mayBeLate)        /* Mutex.late, which is true at some time */
+#else
+#define LATE false
+#endif
+#define HOLDSNOT(p) (holder == 0 || PARTY(holder) != (p))
 #ifdef MUT_HEIR_DIED_OWNER
 #undef FREE
 #define FREE (o == 0)
@@ -53,6 +65,12 @@ inline fence() {
 	}
 }
 
+inline stopping(p) {                 /* its store buffer becomes empty */
+	if
+	:: buffered && PARTY(buffered) == p -> drain()
+	:: else
+	fi
+}
 inline killing(p) {
 	if
 	:: buffered && PARTY(buffered) == p -> drain()
@@ -79,7 +97,7 @@ inline attempt() {
 	:: load();
 	   atomic {
 		if
-		:: FREE || (stage != FIRST && o == ME && g) ->
+		:: FREE || LATE || (stage != FIRST && o == ME && g) ->
 			settle();
 			if
 			:: SAME ->
@@ -231,7 +249,7 @@ inline releaseSlow() {
 /* Lock.Acquire and Release. A thread that finds the owner dead gives up, or takes the
  * lock over as Lock.Recover does. */
 inline over() { woken = 0; claimed = 0; stage = FIRST }
-proctype Thread(byte me) {
+proctype Thread(byte me) STOPPABLE {
 	byte i, o, h, d;
 	bit g, woken, claimed;
 	mtype r, stage = FIRST;
@@ -241,7 +259,12 @@ proctype Thread(byte me) {
 		:: atomic { i < (me == 1 -> ROUNDS : OTHERS) -> i++; r = PENDING };
 again:		   acquire(0);                          /* Mutex.AcquireWhile */
 		   do
-		   :: atomic { r != GOT && woken -> passOn(0); woken = 0 }  /* acquirer.Pass */
+		   :: atomic { r != GOT && woken ->     /* acquirer.Pass */
+			if
+			:: !granted -> passOn(0)
+			:: else
+			fi;
+			woken = 0 }
 #ifndef MUT_NO_RENOUNCE
 		   :: atomic { r != GOT && !woken && claimed -> renounce() }
 #define LEFT !woken && !claimed

@@ -76,6 +76,9 @@ var models = []struct {
 			{defs: "THREADS=2 ROUNDS=1 DEATHS=1 CANCELS=1 MOVES=1 ABANDONS=1 FALLEN"},
 			{defs: "THREADS=3 ROUNDS=1 DEATHS=0 CANCELS=1 SHARED"},
 			{defs: "THREADS=3 ROUNDS=1 DEATHS=1 CANCELS=0"},
+			{defs: "THREADS=2 ROUNDS=2 DEATHS=0 CANCELS=1 STOPS=1"},
+			{defs: "THREADS=3 ROUNDS=1 DEATHS=0 CANCELS=0 STOPS=1"},
+			{defs: "THREADS=3 ROUNDS=1 DEATHS=1 CANCELS=0 STOPS=1", large: true},
 			{defs: "THREADS=3 ROUNDS=1 DEATHS=1 CANCELS=1", large: true},
 			{defs: "THREADS=3 ROUNDS=1 DEATHS=2 CANCELS=0", large: true},
 			{defs: "THREADS=3 ROUNDS=1 DEATHS=1 CANCELS=0 FALLEN", large: true},
@@ -95,6 +98,8 @@ var models = []struct {
 			{name: "HEIR_OF_ITSELF", defs: "THREADS=2 ROUNDS=2 OTHERS=1 DEATHS=0 CANCELS=1", reason: stuck},
 			{name: "NO_ROUSE", defs: "THREADS=3 ROUNDS=1 DEATHS=0 CANCELS=1 SHARED", reason: stuck},
 			{name: "NO_REARM", defs: "THREADS=3 ROUNDS=2 OTHERS=1 DEATHS=0 CANCELS=1 NO_HEIRS", reason: stuck},
+			{name: "NO_TAKE_BACK", defs: "THREADS=3 ROUNDS=1 DEATHS=0 CANCELS=0 STOPS=1", reason: stuck},
+			{name: "NO_RELOOK", defs: "THREADS=3 ROUNDS=1 DEATHS=0 CANCELS=0 STOPS=1", reason: stuck},
 		},
 	},
 	{
@@ -134,6 +139,7 @@ var models = []struct {
 		name: "semaphore",
 		searches: []search{
 			{defs: "THREADS=3 GIVERS=1 GIVEN=2 DEATHS=1 CANCELS=1 MOVES=1"},
+			{defs: "THREADS=3 GIVERS=1 GIVEN=2 DEATHS=0 CANCELS=1 STOPS=1"},
 			{defs: "THREADS=4 GIVERS=2 GIVEN=1 DEATHS=1 CANCELS=1", large: true},
 			{defs: "THREADS=4 GIVERS=2 GIVEN=1 DEATHS=0 CANCELS=1 GIVEBACK"},
 			{defs: "THREADS=4 GIVERS=2 GIVEN=2 TAKEN=2 DEATHS=1 CANCELS=0", large: true},
@@ -145,6 +151,7 @@ var models = []struct {
 			{name: "NO_MORE", defs: "THREADS=3 GIVERS=1 GIVEN=2 DEATHS=1 CANCELS=1", reason: stuck},
 			{name: "NO_PASS", defs: "THREADS=3 GIVERS=1 GIVEN=2 DEATHS=1 CANCELS=1", reason: stuck},
 			{name: "NO_REARM", defs: "THREADS=4 GIVERS=2 GIVEN=1 DEATHS=0 CANCELS=1 GIVEBACK", reason: stuck},
+			{name: "NO_RELOOK", defs: "THREADS=3 GIVERS=1 GIVEN=2 DEATHS=0 CANCELS=0 STOPS=1", reason: stuck},
 		},
 	},
 	{
@@ -168,7 +175,7 @@ var models = []struct {
 		searches: []search{
 			{defs: "THREADS=2 READERS=1 ROUNDS=2 DEATHS=1 CANCELS=1"},
 			{defs: "THREADS=3 READERS=1 ROUNDS=1 DEATHS=1 CANCELS=0"},
-			{defs: "THREADS=3 READERS=2 ROUNDS=1 DEATHS=0 CANCELS=1 SHARED"},
+			{defs: "THREADS=3 READERS=2 ROUNDS=1 DEATHS=0 CANCELS=1 SHARED LATES=0"},
 			{defs: "THREADS=3 READERS=2 ROUNDS=1 DEATHS=1 CANCELS=0", large: true},
 			{defs: "THREADS=3 READERS=1 ROUNDS=1 DEATHS=1 CANCELS=1", large: true},
 			{defs: "THREADS=3 READERS=2 ROUNDS=2 DEATHS=0 CANCELS=0 SHARED", large: true},
@@ -185,9 +192,7 @@ var models = []struct {
 			{name: "DIED_FREED", defs: "THREADS=2 READERS=1 ROUNDS=2 DEATHS=1 CANCELS=1", reason: violated},
 			{name: "DIED_TAKEN", defs: "THREADS=3 READERS=1 ROUNDS=1 DEATHS=1 CANCELS=0", reason: violated},
 			{name: "JOIN_BLIND", defs: "THREADS=2 READERS=1 ROUNDS=2 DEATHS=1 CANCELS=1", reason: violated},
-			{name: "NO_STALL", defs: "THREADS=2 READERS=1 ROUNDS=2 DEATHS=1 CANCELS=1", reason: violated},
-			{name: "UNJOIN_ITS_OWN", defs: "THREADS=3 READERS=2 ROUNDS=1 DEATHS=0 CANCELS=2 SHARED", reason: violated},
-			{name: "OTHERS_FIRST", defs: "THREADS=3 READERS=2 ROUNDS=2 DEATHS=0 CANCELS=0 SHARED", reason: stuck, large: true},
+			{name: "WANTED_BLIND", defs: "THREADS=3 READERS=1 ROUNDS=1 DEATHS=0 CANCELS=0", reason: violated},
 		},
 	},
 	{

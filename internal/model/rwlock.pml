@@ -1,7 +1,7 @@
-/* RWLock of sync/rwlock.go. Threads 1 to READERS acquire and release it ROUNDS times for reading, the others
- * WROUNDS times for writing. With SHARED, threads 1 and 2 are
- * readers of one process. The writers' word is a lock (lock.pml): here its acquisition
- * is one step, and a thread that waits for it is always woken. The model leaves out TryRAcquire and
+/* RWLock of sync/rwlock.go: threads 1 to READERS read ROUNDS times, the others
+ * write WROUNDS times, and give up what they have. With SHARED threads 1 and 2 are
+ * readers of one process. The writers' word is a lock (lock.pml): here to acquire
+ * it is one step, and who waits for it is woken. Not here: TryRAcquire and
  * TryAcquire, Recover, and locks that ignore deaths.
  */
 #ifndef READERS
@@ -21,27 +21,35 @@
 #define FREE 0
 #define WANTED 1
 #define WRITING 2
-#define STALLED 3
 #define NUMBER(p) ((p) >> 2)
 #define STATE(p) ((p) & 3)
-#define COLOR(p) (((p) >> 2) & 1)
 #define WITH(p, s) (((p) & ~3) | (s))
 #define NEXT(p) ((((p) >> 2) + 1) << 2 | WANTED)
 
 byte phase;
-byte count[2 * THREADS + 2];         /* rwReaders: readers of party p under color c */
-#define COUNT(p, c) count[2 * (p) + (c)]
-byte owner;                          /* the party that owns the writers' word; 0: it is free */
-bit granted;                         /* it was handed over to the owner, which may not have noticed yet */
+byte count[THREADS + 1];             /* rwReaders.in of party p */
+byte owner;                          /* of the writers' word: a party, 0: nobody */
+bit granted;                         /* it was handed over to the owner, who need not know yet */
+#ifndef LATES
+#define LATES 1
+#endif
+byte lates = LATES;                  /* how many writers may yet be taken for stopped ones */
 byte queueing;                       /* threads that wait for the word */
 
-/* Not in the code: what the claims refer to. */
+#define ABSENT(p) (count[p] == 0 || DEAD(p))
+#if THREADS == 2
+#define NOBODY_IN (ABSENT(1) && ABSENT(2))
+#else
+#define NOBODY_IN (ABSENT(1) && ABSENT(2) && ABSENT(3))
+#endif
+
+/* What is true. */
 byte reading;                        /* threads that hold the lock */
 bit writing;
-bit died;                            /* a writer died in phase WRITING */
+bit died;                            /* a writer died writing */
 
-/* All stores are read-modify-writes, except that of Mutex.Release. The phase is
- * FREE by then, so that a store that becomes visible late is the same as a late Release. */
+/* All stores are read-modify-writes, but that of Mutex.Release: the phase is
+ * FREE by then, and a store that comes late is a Release that comes late. */
 inline settle() { skip }
 inline killing(p) {
 	reading = reading & ~CREW(p);
@@ -64,12 +72,17 @@ inline free(p) {
 	fi
 }
 
-/* rwCore.heldBy, in the Try of a rwReader: r becomes DIED, or stays PENDING; then again
- * says whether the phase must be read once more. */
+/* rwCore.heldBy, in the Try of a rwReader: r is DIED, or stays PENDING and again
+ * says that the phase is to be looked at once more. A writer that could write and
+ * hesitates may be taken for one that is stopped at any moment: Overdue is not here. */
 inline heldBy(p) {
 	o = owner;
 	if
-	:: atomic { o != 0 && !DEAD(o) -> again = 0; o = 0 }
+	:: atomic { o != 0 && !DEAD(o) -> again = 0; o = 0 };
+	   if
+	   :: atomic { lates > 0 && STATE(p) == WANTED && NOBODY_IN -> lates-- }; free(p); again = 1
+	   :: true
+	   fi
 	:: atomic { o == 0 || DEAD(o) -> o = 0 };
 	   if
 	   :: atomic { phase != p -> again = 1 }
@@ -88,11 +101,10 @@ inline heldBy(p) {
 }
 
 /* rwReader.Try */
-#define OVER (NUMBER(phase) != NUMBER(found) || STATE(phase) == FREE || (STATE(phase) == STALLED) != (STATE(found) == STALLED))
 inline lookForRead() {
 	do
-	:: atomic { OVER -> r = GOT; break }
-	:: atomic { !OVER -> p = phase };
+	:: atomic { STATE(phase) == FREE -> r = GOT; break }
+	:: atomic { STATE(phase) != FREE -> p = phase };
 	   heldBy(p);
 	   if
 	   :: atomic { again -> again = 0; p = 0 }
@@ -106,76 +118,23 @@ inline lookForRead() {
 #define ARM(g) arm(g)
 #include "await.pml"
 
-/* rwCore.leave: succeeds if the word of the party's line is as it was loaded. */
-inline leave(c) {
-	if
-	:: atomic { COUNT(PARTY(me), 0) == even && COUNT(PARTY(me), 1) == odd ->
-		COUNT(PARTY(me), c) = COUNT(PARTY(me), c) - 1;
-		last = (COUNT(PARTY(me), c) == 0); even = 0; odd = 0; left = 1 };
+/* rwCore.leave */
+inline leave() {
+	atomic { assert(count[PARTY(me)] > 0); count[PARTY(me)] = count[PARTY(me)] - 1; last = (count[PARTY(me)] == 0) };
 #ifndef MUT_LEAVE_SILENT
-	   if
-	   :: last -> notifyAll(DRAINED)
-	   :: else
-	   fi;
+	if
+	:: last -> notifyAll(DRAINED)
+	:: else
+	fi;
 #endif
-	   last = 0
-	:: atomic { COUNT(PARTY(me), 0) != even || COUNT(PARTY(me), 1) != odd -> even = 0; odd = 0 }
-	fi
-}
-inline loadLine() { even = COUNT(PARTY(me), 0); odd = COUNT(PARTY(me), 1) }
-#define READS(c) ((c) == 0 -> even : odd)
-
-/* rwCore.unjoin */
-inline unjoin(c) {
-	do
-	:: atomic { !left -> loadLine(); color = c;
-		if
-#ifndef MUT_UNJOIN_ITS_OWN
-		:: READS(color) == 0 -> color = 1 - color
-#endif
-		:: else
-		fi;
-		assert(READS(color) > 0) };
-	   leave(color)
-	:: atomic { left -> left = 0; color = 0; break }
-	od
+	last = 0
 }
 
-/* rwCore.endRead */
-inline endRead() {
-	do
-	:: atomic { !left -> loadLine() };
-	   atomic {
-		color = COLOR(phase);
-		if
-#ifndef MUT_OTHERS_FIRST
-		:: STATE(phase) == FREE || STATE(phase) == STALLED ->
-#else
-		:: STATE(phase) == FREE || STATE(phase) == STALLED -> color = 1 - color;
-#endif
-			if
-			:: READS(color) == 0 -> color = 1 - color
-			:: else
-			fi
-		:: STATE(phase) == WANTED -> color = 1 - color
-		:: STATE(phase) == WRITING -> assert(0)
-		fi;
-		assert(READS(color) > 0)
-	   };
-	   leave(color)
-	:: atomic { left -> left = 0; color = 0; break }
-	od
-}
-
-/* rwCore.join, without the load of the phase at its end */
-inline join() {
-	COUNT(PARTY(me), COLOR(found)) = COUNT(PARTY(me), COLOR(found)) + 1
-}
-
-/* RWLock.RAcquire and RRelease */
-proctype Reader(byte me) {
-	byte i, p, o, found, even, odd, color;
-	bit woken, again, joined, left, last;
+/* RWLock.RAcquire and RRelease. That readers are queued is not here: a writer does
+ * not count on it. */
+proctype Reader(byte me) STOPPABLE {
+	byte i, p, o, found;
+	bit woken, again, last;
 	mtype r, stage = FIRST;
 	{
 		do
@@ -184,59 +143,52 @@ proctype Reader(byte me) {
 		   do
 		   :: atomic { r == PENDING -> found = phase };
 		      if
-		      :: STATE(found) == STALLED
-		      :: STATE(found) != STALLED ->
-			 join();
+		      :: STATE(found) == FREE ->
+			 count[PARTY(me)] = count[PARTY(me)] + 1;       /* rwCore.join */
 			 if
 #ifndef MUT_JOIN_BLIND
-			 :: NUMBER(phase) != NUMBER(found) -> unjoin(COLOR(found)); goto next
-			 :: atomic { NUMBER(phase) == NUMBER(found) && STATE(found) == FREE -> r = GOT; goto next }
-			 :: atomic { NUMBER(phase) == NUMBER(found) && STATE(found) != FREE -> joined = 1 }
+			 :: NUMBER(phase) != NUMBER(found) -> leave()
+			 :: atomic { NUMBER(phase) == NUMBER(found) -> r = GOT }
 #else
-			 :: atomic { STATE(found) == FREE -> r = GOT; goto next }
-			 :: atomic { STATE(found) != FREE -> joined = 1 }
+			 :: r = GOT
 #endif
 			 fi
+		      :: STATE(found) != FREE ->
+			 awaitWriter(FREED);
+			 atomic { woken = 0; stage = FIRST;
+				if
+				:: r == GOT -> r = PENDING
+				:: r != GOT
+				fi }
 		      fi;
-		      awaitWriter(FREED);
-		      atomic { woken = 0; stage = FIRST;
-			if
-			:: r == GOT && !joined -> r = PENDING; goto next
-			:: r == GOT && joined -> joined = 0; goto next
-			:: r != GOT
-			fi };
-		      if
-		      :: joined -> joined = 0; unjoin(COLOR(found))
-		      :: else
-		      fi;
-next:		      found = 0
+		      found = 0
 		   :: atomic { r != PENDING -> break }
 		   od;
 		   if
 		   :: atomic { r == GOT -> reading = reading | BIT(me); assert(!writing && !died) };
-		      atomic { reading = reading & ~BIT(me) };
-		      endRead()
+		      atomic { reading = reading & ~BIT(me); assert(STATE(phase) != WRITING) };
+		      leave()
 		   :: atomic { r != GOT -> assert(r == CANCELLED || died) }
 		   fi;
 		   r = 0
 		od
 	} unless { KILLED };
-	atomic { i = 0; p = 0; o = 0; found = 0; even = 0; odd = 0; color = 0; woken = 0; again = 0; joined = 0; left = 0; last = 0; r = 0; stage = FIRST; ended() }
+	atomic { i = 0; p = 0; o = 0; found = 0; woken = 0; again = 0; last = 0; r = 0; stage = FIRST; ended() }
 }
 
-/* rwCore.empty reads one line after the other. */
-inline isEmpty(c) {
+/* rwCore.empty looks at one line after the other. */
+inline isEmpty() {
 	q = 1;
 	do
 	:: atomic { q > THREADS -> q = 0; none = 1; break }
-	:: atomic { q <= THREADS && (COUNT(q, c) == 0 || DEAD(q)) -> q++ }
-	:: atomic { q <= THREADS && COUNT(q, c) != 0 && !DEAD(q) -> q = 0; none = 0; break }
+	:: atomic { q <= THREADS && (count[q] == 0 || DEAD(q)) -> q++ }
+	:: atomic { q <= THREADS && count[q] != 0 && !DEAD(q) -> q = 0; none = 0; break }
 	od
 }
 
-/* rwWriter.Try */
+/* What a rwWriter waits for in write */
 inline lookForWrite() {
-	isEmpty(color);
+	isEmpty();
 	if
 	:: atomic { none -> none = 0; r = GOT }
 	:: atomic { !none && phase != during -> r = GOT }
@@ -249,7 +201,7 @@ inline lookForWrite() {
 #define ARM(g) arm(g)
 #include "await.pml"
 
-/* Mutex.Release: the word becomes free, or is handed over to a thread that waits for it. */
+/* Mutex.Release: the word is free, or one's who waits for it. */
 inline disown() {
 	if
 	:: atomic { owner = 0 }
@@ -302,9 +254,9 @@ inline own() {
 	od
 }
 
-/* RWLock.Acquire and Release: rwCore.want, and the rest of write */
-proctype Writer(byte me) {
-	byte i, p, q, during, color;
+/* RWLock.Acquire and Release: rwCore.write */
+proctype Writer(byte me) STOPPABLE {
+	byte i, p, q, during;
 	bit woken, none;
 	mtype r, stage = FIRST;
 	{
@@ -314,45 +266,20 @@ proctype Writer(byte me) {
 		   own();
 		   do
 		   :: r == PENDING ->
-		      p = phase;
-		      assert(STATE(p) == FREE);
-		      color = COLOR(NEXT(p));
-#ifndef MUT_NO_STALL
-		      isEmpty(color);
-#else
-		      none = 1;
-#endif
-		      if
-		      :: none ->
-			 if
-			 :: atomic { phase == p -> phase = NEXT(p); during = phase; color = 1 - COLOR(phase) }
-			 :: atomic { phase != p -> none = 0; goto next }
-			 fi
-		      :: !none ->
-			 if
-			 :: atomic { phase == p -> phase = WITH(p, STALLED); during = phase }
-			 :: phase != p -> goto next
-			 fi
-		      fi;
-		      none = 0;
-wait:		      drain(DRAINED);
+		      atomic { assert(STATE(phase) == FREE); phase = NEXT(phase); during = phase };
+		      drain(DRAINED);
 		      atomic { woken = 0; stage = FIRST };
 		      if
 		      :: r != GOT ->
 			 free(during);
 			 disown()
-		      :: r == GOT && STATE(during) == STALLED ->
-			 if
-			 :: atomic { phase == during -> phase = NEXT(during); during = phase; color = 1 - COLOR(phase); r = PENDING };
-			    notifyAll(FREED);
-			    goto wait
-			 :: atomic { phase != during -> r = PENDING }
-			 fi
-		      :: atomic { r == GOT && STATE(during) == WANTED ->
-			 assert(phase == during);
-			 phase = WITH(phase, WRITING); during = phase }
-		      fi;
-next:		      p = 0; color = 0
+#ifndef MUT_WANTED_BLIND
+		      :: atomic { r == GOT && phase == during -> phase = WITH(phase, WRITING); during = phase }
+		      :: atomic { r == GOT && phase != during -> r = PENDING }
+#else
+		      :: atomic { r == GOT -> phase = WITH(during, WRITING); during = phase }
+#endif
+		      fi
 		   :: r != PENDING -> break
 		   od;
 		   if
@@ -366,7 +293,7 @@ next:		      p = 0; color = 0
 		   atomic { r = 0; during = 0 }
 		od
 	} unless { KILLED };
-	atomic { i = 0; p = 0; q = 0; during = 0; color = 0; woken = 0; none = 0; r = 0; stage = FIRST; ended() }
+	atomic { i = 0; p = 0; q = 0; during = 0; woken = 0; none = 0; r = 0; stage = FIRST; ended() }
 }
 
 #define PIDOF(t) ((t) + 2)

@@ -13,6 +13,7 @@
 #endif
 #define GIVING ((1 << GIVERS + 1) - 2)
 #define SURVIVE (EVERYBODY & ~GIVING)
+#define USEFUL (count > 0)           /* there is something that a look would find */
 #include "common.pml"
 
 byte count;                          /* semaphoreWords.count */
@@ -21,6 +22,8 @@ byte gave;                           /* threads that have released their permits
 /* All stores are read-modify-writes, so that no store waits in a buffer. */
 inline settle() { skip }
 inline killing(p) { skip }
+inline stopping(p) { skip }
+#define HOLDSNOT(p) (!(GIVING & BIT(p)) || (gave & BIT(p)))  /* with GIVEBACK others may have a permit */
 
 /* semaphoreCore.take: the load and the compare-and-swap that succeeds after it are one
  * step. */
@@ -44,7 +47,7 @@ inline give(n) {
 
 inline over() { woken = 0; stage = FIRST }
 
-proctype Thread(byte me) {
+proctype Thread(byte me) STOPPABLE {
 	byte i;
 	bit woken;
 	mtype r, stage = FIRST;

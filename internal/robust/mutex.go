@@ -19,7 +19,7 @@
 //	            an heir: owner me, heir h -> owner h G, no heir
 //	         5  wake one who sleeps; with an heir all
 //	heir:    6  owner me G -> owner me              held
-//	others:  7  owner h G -> owner me               taken back, after grace
+//	others:  7  owner h G -> owner me               taken back, after wait.Grace
 //
 // Killed after 1 or 6: the word names the dead, and everybody is told that the
 // owner died. After 2: one wake too many. After 3: an heir that is dead is passed
@@ -44,7 +44,7 @@
 // can't take note. As long as G is set, it has never held the lock, and everybody
 // may take the lock in its place by one CAS: its own step 6 then fails, and it
 // waits on. They do so when they have seen the word granted to the same process for
-// as long as grace: an heir that runs takes note within microseconds. Waiters look
+// as long as wait.Grace: an heir that runs takes note within microseconds. Waiters look
 // twice for that, and so does a process that only tries.
 //
 // Sources: the futex mutex of Drepper's "Futexes Are Tricky"; for handing over,
@@ -77,12 +77,6 @@ var ErrNotHeld = errors.New("the caller does not hold it")
 // patience is how long a waiter lets others overtake it.
 const patience = time.Millisecond
 
-// grace is how long the heir may take to take note that it has the lock, before
-// others take it back. On a busy machine it may have to wait for a CPU for some
-// scheduler ticks: with 5 ms here the longest waits of TestLockFairness were several
-// times as long.
-const grace = 50 * time.Millisecond
-
 // Words are a lock in shared memory. All zero: free.
 //
 //	0   word   see the package
@@ -100,16 +94,8 @@ type Mutex struct {
 	room  *wait.Room
 	spin  wait.Spinner
 
-	// The last hand-over that this process has seen: the word with G, and the
-	// gate's wakes, of which each hand-over is one; and when it saw that first, in
-	// nanoseconds after start. Goroutines share them; what they lose by a race is
-	// some of the heir's time.
-	unnoted atomic.Uint64
-	wakes   atomic.Uint32
-	since   atomic.Int64
+	unnoted wait.Overdue // a hand-over that the heir has not taken note of
 }
-
-var start = time.Now()
 
 const (
 	granted   = 1
@@ -167,17 +153,10 @@ func (m *Mutex) free(w uint64) bool {
 	return ownerOf(w) == 0 || w&granted != 0 && (m.table.Dead(ownerOf(w)) || m.late(w&ownerMask))
 }
 
-// late reports whether this process has seen the lock handed over and the owner
-// not taking note for as long as grace.
+// late reports whether this process has seen the lock handed over, and the owner
+// not taking note, for as long as the grace. Each hand-over is one of the gate's wakes.
 func (m *Mutex) late(handed uint64) bool {
-	now, wakes := int64(time.Since(start)), m.w.gate.Wakes()
-	if m.unnoted.Load() != handed || m.wakes.Load() != wakes {
-		m.since.Store(now)
-		m.wakes.Store(wakes)
-		m.unnoted.Store(handed)
-		return false
-	}
-	return now-m.since.Load() >= int64(grace)
+	return m.unnoted.Since(uint64(m.w.gate.Wakes())<<32 | handed)
 }
 
 // Acquire takes the lock, waiting until it is free, its owner is found dead
@@ -348,7 +327,7 @@ func (a *acquirer) Arm() (wait.Armed, bool) {
 	}
 	a.hurry()
 	if a.m.w.word.Load()&granted != 0 {
-		word.AtMost = grace // see late; whoever hands over after this load moves the gate
+		word.AtMost = wait.Grace // see late; whoever hands over after this load moves the gate
 	}
 	return word, true
 }

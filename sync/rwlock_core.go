@@ -1,0 +1,421 @@
+package sync
+
+import (
+	"context"
+	"os"
+	"sync/atomic"
+
+	"github.com/seed-2e7ecdea/mp/internal/crash"
+	"github.com/seed-2e7ecdea/mp/internal/party"
+	"github.com/seed-2e7ecdea/mp/internal/wait"
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+func (c *rwCore) load() rwPhase { return rwPhase(c.words.phase.Load()) }
+
+func (c *rwCore) cas(from, to rwPhase) bool {
+	return c.words.phase.CompareAndSwap(uint64(from), uint64(to))
+}
+
+// free makes phase p FREE, and lets the readers in that wait for it.
+func (c *rwCore) free(p rwPhase) bool {
+	if !c.cas(p, p.with(rwFree)) {
+		return false
+	}
+	if crash.Enabled {
+		crash.At(crash.RWLockFreed)
+	}
+	c.words.free.NotifyAll()
+	c.words.drained.NotifyAll() // the writer of p, if others made it FREE
+	return true
+}
+
+// heldBy looks at the writer of phase p, which is not FREE. It returns nil if
+// that is not the phase any more, ErrHeld, or ErrOwnerDied.
+func (c *rwCore) heldBy(p rwPhase) error {
+	t := c.Object().Table()
+	switch {
+	case !t.Dead(c.writer.Owner()):
+		if p.state() == rwWanted && c.hesitates(p) {
+			c.free(p)
+			return nil
+		}
+		t.Watch(t.Epoch().Load())
+		return ErrHeld
+	case c.load() != p:
+		return nil
+	case p.state() != rwWriting || c.takes:
+		c.free(p)
+		return nil
+	}
+	return ErrOwnerDied
+}
+
+// hesitates reports whether the writer of phase p, WANTED, could write and
+// has not done so for as long as the grace.
+func (c *rwCore) hesitates(p rwPhase) bool {
+	if !c.empty() {
+		c.hesitant.Clear()
+		return false
+	}
+	return c.hesitant.Since(p.stamp())
+}
+
+// Readers.
+
+func (c *rwCore) tryRead() error {
+	for {
+		p := c.load()
+		if p.state() != rwFree {
+			if err := c.heldBy(p); err != nil {
+				return err
+			}
+			continue
+		}
+		if in, err := c.join(p); err != nil || in {
+			return err
+		}
+	}
+}
+
+func (c *rwCore) read(ctx context.Context, wanted func() bool) error {
+	for {
+		c.enqueue()
+		err := c.Room().Await(ctx, &c.reading, &rwReader{c, wanted})
+		if err == nil {
+			err = c.tryRead()
+		}
+		c.dequeue()
+		if err != ErrHeld {
+			return err
+		}
+	}
+}
+
+// line returns the line of this party.
+func (c *rwCore) line() *rwReaders { return &c.lines[c.Object().Me().Line()] }
+
+// join counts a reader that has found phase p FREE. It reports whether the
+// phase still had p's number afterwards; else the reader is not counted.
+func (c *rwCore) join(p rwPhase) (bool, error) {
+	if !c.add(&c.line().in) { // [RW] before the look at the phase
+		return false, errTooManyReaders
+	}
+	if crash.Enabled {
+		crash.At(crash.RWLockJoined)
+	}
+	if c.load().number() != p.number() {
+		c.leave()
+		return false, nil
+	}
+	return true, nil
+}
+
+// add counts one more in a word of this party's line, unless there are too many.
+func (c *rwCore) add(word *atomic.Uint64) bool {
+	me := c.Object().Me()
+	for {
+		w := word.Load()
+		next := w + 1
+		if partyOf(w) != me { // those of a party that had the line before, and is dead
+			c.raise(me.Line())
+			next = uint64(me)<<32 | 1
+		} else if readers(w) == maxReads {
+			return false
+		}
+		if word.CompareAndSwap(w, next) {
+			return true
+		}
+	}
+}
+
+// take takes one back in a word of this party's line. It reports whether there
+// was one, and whether it was the last.
+func (c *rwCore) take(word *atomic.Uint64) (taken, last bool) {
+	me := c.Object().Me()
+	for {
+		w := word.Load()
+		if partyOf(w) != me || readers(w) == 0 {
+			return false, false
+		}
+		if word.CompareAndSwap(w, w-1) {
+			return true, readers(w) == 1
+		}
+	}
+}
+
+// raise makes line one of those that writers look at.
+func (c *rwCore) raise(line int) {
+	for {
+		top := c.words.top.Load()
+		if top >= uint32(line) || c.words.top.CompareAndSwap(top, uint32(line)) {
+			return
+		}
+	}
+}
+
+// leave takes back one count of this party.
+func (c *rwCore) leave() bool {
+	taken, last := c.take(&c.line().in)
+	if !taken {
+		return false
+	}
+	if crash.Enabled {
+		crash.At(crash.RWLockLeft)
+	}
+	if last {
+		c.words.drained.NotifyAll()
+	}
+	return true
+}
+
+func (c *rwCore) endRead() error {
+	if c.load().state() == rwWriting || !c.leave() {
+		return ErrNotHeld
+	}
+	return nil
+}
+
+// enqueue tells writers that a reader waits. If there are too many of this
+// party, they wait for them already.
+func (c *rwCore) enqueue() { c.add(&c.line().queued) }
+
+func (c *rwCore) dequeue() {
+	if _, last := c.take(&c.line().queued); last {
+		c.words.drained.NotifyAll()
+	}
+}
+
+// An rwReader waits until the phase is FREE.
+type rwReader struct {
+	c      *rwCore
+	wanted func() bool
+}
+
+func (r *rwReader) Try() (bool, error) {
+	if !r.wanted() {
+		return false, os.ErrClosed
+	}
+	for {
+		p := r.c.load()
+		if p.state() == rwFree {
+			return true, nil
+		}
+		switch err := r.c.heldBy(p); err {
+		case nil:
+		case ErrHeld:
+			return false, nil
+		default:
+			return false, err
+		}
+	}
+}
+
+func (r *rwReader) Arm() (wait.Armed, bool) {
+	word := r.c.words.free.Arm()
+	if crash.Enabled {
+		crash.At(crash.RWLockQueued)
+	}
+	if r.c.load().state() == rwWanted {
+		word.AtMost = wait.Grace // see hesitates
+	}
+	return word, true
+}
+
+// Pass has nothing to do: all who wait are woken together.
+func (r *rwReader) Pass(woken, done bool) {}
+
+// Writers.
+
+func (c *rwCore) tryWrite() error {
+	err := c.writer.TryAcquire()
+	if err == ErrOwnerDied {
+		err = c.inherit()
+	}
+	if err != nil {
+		return err
+	}
+	// Readers that are inside are not to be disturbed by a phase in vain.
+	if !c.empty() {
+		return c.disown(ErrHeld)
+	}
+	return c.write(func(ready func() bool) error {
+		if !ready() {
+			return ErrHeld
+		}
+		return nil
+	})
+}
+
+// own takes the writers' word.
+func (c *rwCore) own(ctx context.Context, wanted func() bool) error {
+	for {
+		err := c.writer.AcquireWhile(ctx, wanted)
+		if err == ErrOwnerDied {
+			err = c.inherit()
+		}
+		if err != ErrHeld {
+			return err
+		}
+	}
+}
+
+// disown gives the writers' word back, and returns err.
+func (c *rwCore) disown(err error) error {
+	c.writer.Release()
+	return err
+}
+
+// inherit takes the writers' word over from a dead owner, unless that was
+// writing. It fails with ErrHeld if somebody else has done so.
+func (c *rwCore) inherit() error {
+	if p := c.load(); p.state() == rwWriting && !c.takes {
+		if err := c.heldBy(p); err != nil {
+			return err
+		}
+		return ErrHeld
+	}
+	dead, ok := c.writer.TryTakeOver()
+	if !ok {
+		return ErrHeld
+	}
+	if c.settle() {
+		return nil
+	}
+	c.abandon(dead)
+	return ErrOwnerDied
+}
+
+// settle ends the phase of a dead writer whose word this party has taken
+// over, unless it was writing.
+func (c *rwCore) settle() bool {
+	p := c.load()
+	if p.state() == rwWriting && !c.takes {
+		return false
+	}
+	if p.state() != rwFree {
+		c.free(p)
+	}
+	return true
+}
+
+// abandon leaves the lock to a writer that died writing, as it was.
+func (c *rwCore) abandon(dead party.ID) {
+	c.writer.Abandon(dead)
+	c.words.free.NotifyAll()
+}
+
+// write makes the next phase, for the owner of the writers' word, and waits by
+// await until the readers that are queued are in, and then until all have left. If
+// await fails, the word is given back.
+func (c *rwCore) write(await func(ready func() bool) error) error {
+	if crash.Enabled {
+		crash.At(crash.RWLockOwned)
+	}
+	if err := await(c.welcomed); err != nil {
+		return c.disown(err)
+	}
+	for {
+		last := c.load()
+		if last.state() != rwFree {
+			return c.disown(shm.ErrCorrupt)
+		}
+		p := last.next()
+		if !c.cas(last, p) { // [RW] before the look at the readers
+			return c.disown(shm.ErrCorrupt)
+		}
+		if crash.Enabled {
+			crash.At(crash.RWLockWanted)
+		}
+		if err := await(func() bool { return c.empty() || c.load() != p }); err != nil {
+			c.free(p)
+			return c.disown(err)
+		}
+		if c.cas(p, p.with(rwWriting)) {
+			break
+		}
+		// Others took this writer for one that is stopped, or dead.
+	}
+	if crash.Enabled {
+		crash.At(crash.RWLockWriting)
+	}
+	return nil
+}
+
+// empty reports whether no living party has readers counted.
+func (c *rwCore) empty() bool {
+	return !c.any(func(l *rwReaders) *atomic.Uint64 { return &l.in })
+}
+
+// any reports whether a word of a living party's line is not 0.
+func (c *rwCore) any(of func(*rwReaders) *atomic.Uint64) bool {
+	t := c.Object().Table()
+	for i := range min(c.words.top.Load(), party.MaxLines) {
+		w := of(&c.lines[i+1]).Load()
+		if readers(w) != 0 && !t.Dead(partyOf(w)) {
+			t.Watch(t.Epoch().Load()) // a caller that only tries is to be told of a death, too
+			return true
+		}
+	}
+	return false
+}
+
+// welcomed reports whether no readers are queued, or they have not come in for as
+// long as the grace. Then they are queued no more, so that the next writer need not
+// wait for them.
+func (c *rwCore) welcomed() bool {
+	if !c.any(func(l *rwReaders) *atomic.Uint64 { return &l.queued }) {
+		c.guests.Clear()
+		return true
+	}
+	if !c.guests.Since(c.load().stamp()) {
+		return false
+	}
+	for i := range min(c.words.top.Load(), party.MaxLines) {
+		word := &c.lines[i+1].queued
+		w := word.Load()
+		word.CompareAndSwap(w, w&^uint64(maxReads))
+	}
+	return true
+}
+
+// An rwWriter waits until ready reports true.
+type rwWriter struct {
+	c      *rwCore
+	ready  func() bool
+	wanted func() bool
+}
+
+func (w *rwWriter) Try() (bool, error) {
+	if !w.wanted() {
+		return false, os.ErrClosed
+	}
+	return w.ready(), nil
+}
+
+func (w *rwWriter) Arm() (wait.Armed, bool) {
+	word := w.c.words.drained.Arm()
+	if crash.Enabled {
+		crash.At(crash.RWLockDraining)
+	}
+	if w.c.load().state() == rwFree {
+		word.AtMost = wait.Grace // see welcomed
+	}
+	return word, true
+}
+
+// Pass has nothing to do: there is one writer at a time that waits so.
+func (w *rwWriter) Pass(woken, done bool) {}
+
+// repair runs f; unless it returns nil, the lock is the dead writer's again.
+func (c *rwCore) repair(dead party.ID, f func() error) error {
+	repaired := false
+	defer func() {
+		if !repaired {
+			c.abandon(dead)
+		}
+	}()
+	err := f()
+	repaired = err == nil
+	return err
+}
