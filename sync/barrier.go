@@ -18,70 +18,70 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A Barrier lets a fixed number of parties, goroutines of any processes, wait
-// until all of them have come, and then go on together, round after round.
+// A Barrier lets a fixed number of parties, goroutines of any processes, wait until all of them
+// have arrived, and then go on together, round after round.
 //
-// A barrier in which somebody gives up is broken: one of those who wait has a
-// context that ends, or is killed, or closes the barrier, or runs an action that
-// fails, or somebody calls Abort. Then all who wait and all who come fail with
-// ErrBroken, until Reset. A party that is killed after its round has passed
-// breaks nothing, nor does one whose death is not known yet, for a millisecond,
-// when the last comes; of one that is killed outside of Wait the barrier knows
-// nothing: bound Wait by a context, or let who sees the death call Abort.
+// A barrier breaks if a party that waits gives up: its context is done, its process is killed, it
+// closes the barrier, its action fails, or Abort is called. Then all calls of Wait, also later
+// ones, return ErrBroken until Reset.
 //
-// Every call of Wait that comes for a round synchronizes before the return of
-// every Wait that passes it, and so does the round's action.
+// A party that is killed after its round has passed does not break the barrier. A party that is
+// killed less than about a millisecond before the last one arrives may go unnoticed, and the round
+// passes. The barrier does not know of a party that is killed outside of Wait: bound Wait by a
+// context, or let a process that notices the death call Abort.
 //
-// A Barrier must not be copied. The zero Barrier is closed. All methods may be
-// called from several goroutines at once.
+// Each Wait of a round synchronizes before the return of every Wait that passes the round, and so
+// does the round's action.
+//
+// A Barrier must not be copied. The zero Barrier is closed. All methods may be called from several
+// goroutines at once.
 type Barrier struct {
 	handle[barrierCore, *barrierCore]
 }
 
 var _ marshaler = (*Barrier)(nil)
 
-// BarrierOptions are the choices at making a barrier. Nil means all defaults.
+// BarrierOptions are the options of a barrier. Nil means all defaults.
 type BarrierOptions struct {
-	// Timeout bounds every Wait of every process, as if its context ended
-	// then: the barrier breaks. 0 means no bound.
+	// Timeout bounds every Wait of every process: when it has passed, the barrier breaks as if the
+	// context were done. 0 means no bound.
 	Timeout time.Duration
 }
 
 // MaxBarrierParties is the greatest number of parties of a barrier.
 const MaxBarrierParties = 1 << 12
 
-// barrierWords is a barrier in shared memory. The seats follow, one 64-bit
-// word for each party.
+// barrierWords is a barrier in shared memory. The seats follow, one 64-bit word for each party.
 //
-//	0    parties  written when the barrier is made, as is
-//	8    timeout
-//	128  word     which round it is, and how the rounds before have ended
-//	256  ended    gate of those who have a seat
-//	384  freed    gate of those who have none
+//	0    parties  written when the barrier is made
+//	8    timeout  written when the barrier is made
+//	128  word     round, its state, and the last round that passed
+//	256  ended    gate of the waiters that have a seat
+//	384  freed    gate of the waiters that have none
 //	512  seats
 //
-// There is no lock. Who comes takes a free seat by CAS; a round passes by one
-// CAS of the word, which is made when every seat is taken for that round; who
-// has waited then leaves its seat. So:
+// There is no lock. A party that arrives takes a free seat by CAS. When every seat is taken in the
+// round, one CAS of the word lets the round pass, and then each party leaves its seat. So:
 //
-//   - Seats of a round that is open are never given up: who leaves breaks the
-//     round first.
-//   - No round passes while somebody from a round before still has a seat, and
-//     it can always tell from the word whether its own round has passed.
-//   - A seat is an index, and each is taken once in a round.
+//   - A seat that is taken in an open round is never given up: a party that leaves breaks the round
+//     first.
+//   - No round passes while a party of an earlier round has its seat. Until then that party can
+//     tell from the word whether its own round has passed.
+//   - A party's index is its seat, and each seat is taken once in a round.
 //
-// Steps, and what is left if the party is killed after them:
+// Steps of a party, and what follows if it is killed after one:
 //
-//	1  seat taken                    its seat names the dead in an open round: who
-//	                                 looks at the seats breaks the round
+//	1  seat taken                    a party that looks at the seats finds the dead one in an
+//	                                 open round and breaks it
 //	2  all seats seen taken          the same
 //	3  ACTING; the action has run    the same
-//	4  next round                    the round has passed; the death wakes all, and
-//	                                 the seat, of a round before, is free
+//	4  next round                    the round has passed; the death wakes all waiters, and the
+//	                                 seat, of an earlier round, counts as free
 //	5  others woken                  the same
-//	6  seat left                     nothing; the death wakes who waits for a seat
+//	6  seat left                     nothing; the death wakes the waiters for a seat
 //
-// BROKEN and a reset are one CAS each, and the death wakes all as well.
+// To break a round and to reset the barrier is one CAS each. If the process is killed before it
+// wakes the waiters, its death wakes them.
 type barrierWords struct {
 	_       structs.HostLayout
 	parties atomic.Uint32
@@ -112,7 +112,7 @@ type barrierWord uint64
 // States of a round.
 const (
 	roundOpen   = iota
-	roundActing // all have come, and one of them runs the action
+	roundActing // all have arrived, and one of them runs the action
 	roundBroken
 )
 
@@ -132,14 +132,14 @@ func (w barrierWord) with(state uint) barrierWord {
 	return newBarrierWord(w.round(), state, w.passed())
 }
 
-// A seat says who has it, nobody if that is 0, and since which round.
+// A seat names the party that has it, 0 if none, and the round in which it was taken.
 type seat uint64
 
 func newSeat(id party.ID, round uint32) seat { return seat(id)<<32 | seat(round) }
 func (s seat) party() party.ID               { return party.ID(s >> 32) }
 func (s seat) round() uint32                 { return uint32(s) }
 
-// takenIn tells whether s was taken in that round.
+// takenIn reports whether s was taken in that round.
 func (s seat) takenIn(round uint32) bool { return s.party() != 0 && s.round() == round }
 
 type barrierCore struct {
@@ -150,9 +150,9 @@ type barrierCore struct {
 	spin    wait.Spinner
 }
 
-// NewBarrier makes a barrier for so many parties in seg, with an optional
-// name. It fails with ErrInvalid if parties is not 1 to MaxBarrierParties or the
-// timeout is negative, and as shm.Segment.NewObject does.
+// NewBarrier makes a barrier for that many parties in seg, with an optional name. It takes 512
+// bytes and 8 bytes for each party. NewBarrier fails with ErrInvalid if parties is not 1 to
+// MaxBarrierParties or the timeout is negative, or as every New function does: see package shm.
 func NewBarrier(seg *shm.Segment, name string, parties int, o *BarrierOptions) (*Barrier, error) {
 	var timeout time.Duration
 	if o != nil {
@@ -176,8 +176,8 @@ func NewBarrier(seg *shm.Segment, name string, parties int, o *BarrierOptions) (
 	return b, nil
 }
 
-// OpenBarrier opens the barrier of that name. It fails as
-// shm.Segment.OpenObject does.
+// OpenBarrier opens the barrier of that name. It fails as every Open function does: see package
+// shm.
 func OpenBarrier(seg *shm.Segment, name string) (*Barrier, error) {
 	b := new(Barrier)
 	if err := b.ref.Open(seg, name); err != nil {
@@ -205,25 +205,26 @@ func (c *barrierCore) Use(o *object.Object) error {
 	return nil
 }
 
-// Wait waits until all parties have come, and returns the caller's index: each
-// from 0 to Parties()-1 is returned once in a round.
+// Wait blocks until all parties have arrived. It returns the caller's index: in each round, every
+// index from 0 to Parties()-1 is returned once.
 //
-// It fails with ErrBroken if the barrier is broken or breaks, or is reset, and
-// with ErrClosed if it is closed in this process. If ctx ends, or the barrier's
-// timeout has passed, the barrier breaks, and the error is ErrBroken and ctx's;
-// the last party to come passes even if ctx has ended already. When more than
-// Parties() come at once, those that find no place wait, outside of the barrier,
-// until one is free: if ctx ends then, it is ctx's error alone and nothing breaks.
+// Wait fails with ErrBroken if the barrier is broken, breaks, or is reset. If ctx is done or the
+// barrier's timeout has passed, the barrier breaks, and the error wraps both ErrBroken and ctx's
+// error; but the last party to arrive passes even if ctx is done already. If this process closes
+// the barrier, the barrier breaks, and Wait fails with ErrClosed.
+//
+// If more than Parties() parties arrive at once, those that find no free seat wait for one. They
+// are not part of the round: if ctx is done while they wait for a seat, Wait fails with ctx's error
+// alone, and nothing breaks.
 func (b *Barrier) Wait(ctx context.Context) (int, error) { return b.waitDo(ctx, "Wait", nil) }
 
-// WaitDo is Wait with an action, which the last party to come runs, once in
-// each round, before anyone passes; the others' actions are not run. All parties
-// should bring the same: a function can't be kept in shared memory.
+// WaitDo is Wait with an action. The last party to arrive runs its action, once in each round,
+// before any party passes; the actions of the others are not run. All parties should bring the same
+// action: shared memory can't hold a function.
 //
-// If the action fails or panics the barrier breaks, and WaitDo returns the
-// action's error. If the barrier breaks or is reset while the action runs, it is
-// not stopped, and its caller then fails with ErrBroken. The action must not use
-// the barrier.
+// If the action fails or panics, the barrier breaks, and WaitDo returns the action's error as it
+// is. If the barrier breaks or is reset while the action runs, the action runs to its end, and then
+// WaitDo fails with ErrBroken. The action must not use the barrier.
 func (b *Barrier) WaitDo(ctx context.Context, action func() error) (int, error) {
 	return b.waitDo(ctx, "WaitDo", action)
 }
@@ -259,7 +260,7 @@ type visit struct {
 }
 
 func (v *visit) pass(ctx context.Context, action func() error) error {
-	v.c.watch()
+	watch(&v.c.Base)
 	if done, err := v.sit(); err != nil {
 		return err
 	} else if !done {
@@ -293,19 +294,18 @@ func (v *visit) pass(ctx context.Context, action func() error) error {
 	return err
 }
 
-// passed tells whether the visit's round has passed. No round passes after it
+// passed reports whether the visit's round has passed, as the word is w now. No later round passes
 // while the visit has its seat.
 func (v *visit) passed(w barrierWord) bool {
 	return w.round() != v.round && w.passed() == v.round
 }
 
-// sit takes a free seat, if there is one.
+// sit takes a free seat, and reports whether there was one.
 //
-// The seat is read before the word: the CAS then shows that nobody has had this
-// seat in that round before. Otherwise a slow comer might take a seat that was
-// left after the round has passed, and take itself for one of those who passed.
-// The round may have ended before the CAS; then it has not passed, since this
-// seat was not taken for it.
+// It reads the seat before the word: then the CAS shows that no party has had this seat in that
+// round before. Otherwise a slow party could take a seat that was left after the round had passed,
+// and believe that it had passed, too. If the round has ended before the CAS, it has not passed,
+// since this seat was not taken in it.
 func (v *visit) sit() (bool, error) {
 	c := v.c
 	for missed := true; missed; {
@@ -334,7 +334,7 @@ func (v *visit) sit() (bool, error) {
 	return false, nil
 }
 
-// leave gives up the seat. Who leaves before the end of the round breaks it.
+// leave gives up the seat. If the round is still open, it breaks the round first.
 func (v *visit) leave() {
 	c := v.c
 	c.breakRound(v.round)
@@ -345,7 +345,8 @@ func (v *visit) leave() {
 	c.words.freed.NotifyAll()
 }
 
-// end lets the round pass, unless somebody else has ended it or is about to.
+// end runs the action and lets the round pass. It reports false if another party has ended the
+// round or runs its action.
 func (v *visit) end(action func() error) (bool, error) {
 	c := v.c
 	w := c.load()
@@ -361,7 +362,7 @@ func (v *visit) end(action func() error) (bool, error) {
 			crash.At(crash.BarrierActing)
 		}
 		if err := c.Done(nil); err != nil {
-			return true, err // these are not the shared seats: nobody waits
+			return true, err // the memory is not shared any more: no other party waits
 		}
 		if v.failed = action(); v.failed != nil {
 			return true, v.failed
@@ -381,21 +382,14 @@ func (v *visit) end(action func() error) (bool, error) {
 	return true, nil
 }
 
-// watch makes sure that deaths are noticed even if nobody sleeps, and those
-// that nobody has noticed yet at once.
-func (c *barrierCore) watch() {
-	t := c.Object().Table()
-	t.Watch(t.Epoch().Load())
-}
-
 func (c *barrierCore) load() barrierWord { return barrierWord(c.words.word.Load()) }
 
 func (c *barrierCore) cas(from, to barrierWord) bool {
 	return c.words.word.CompareAndSwap(uint64(from), uint64(to))
 }
 
-// full tells whether every seat is taken in that round, by the living. It
-// breaks the round if not all of them live.
+// full reports whether living parties have taken every seat in that round. If one of them is dead,
+// it breaks the round.
 func (c *barrierCore) full(round uint32) bool {
 	n, dead := c.count(round)
 	if dead {
@@ -404,8 +398,8 @@ func (c *barrierCore) full(round uint32) bool {
 	return n == len(c.seats) && !dead
 }
 
-// count returns how many seats are taken in that round, and whether anyone of
-// them by the dead.
+// count returns the number of seats that are taken in that round, and whether a dead party has one
+// of them.
 func (c *barrierCore) count(round uint32) (n int, dead bool) {
 	for i := range c.seats {
 		if s := seat(c.seats[i].Load()); s.takenIn(round) {
@@ -416,7 +410,7 @@ func (c *barrierCore) count(round uint32) (n int, dead bool) {
 	return n, dead
 }
 
-// breakRound breaks that round, if it has not ended.
+// breakRound breaks that round unless it has ended.
 func (c *barrierCore) breakRound(round uint32) {
 	for {
 		w := c.load()
@@ -438,8 +432,7 @@ func (c *barrierCore) tellAll() {
 	c.words.freed.NotifyAll()
 }
 
-// look returns the barrier's word, after the round was broken if somebody in
-// it is dead.
+// look returns the barrier's word. It breaks the round first if a party in it is dead.
 func (c *barrierCore) look() barrierWord {
 	w := c.load()
 	if w.broken() {
@@ -452,7 +445,7 @@ func (c *barrierCore) look() barrierWord {
 	return w
 }
 
-// A sitter waits for the end of its round.
+// A sitter is a visit that waits for the end of its round.
 type sitter visit
 
 func (v *sitter) Try() (bool, error) {
@@ -480,10 +473,10 @@ func (v *sitter) Arm() (wait.Armed, bool) {
 	return word, true
 }
 
-// Pass has nothing to do: all who wait are woken together.
+// Pass does nothing: all waiters are woken together.
 func (v *sitter) Pass(woken, done bool) {}
 
-// A comer waits for a seat.
+// A comer is a visit that waits for a seat.
 type comer visit
 
 func (v *comer) Try() (bool, error) {
@@ -495,11 +488,11 @@ func (v *comer) Try() (bool, error) {
 
 func (v *comer) Arm() (wait.Armed, bool) { return v.c.words.freed.Arm(), true }
 
-// Pass has nothing to do, as above.
+// Pass does nothing: all waiters are woken together.
 func (v *comer) Pass(woken, done bool) {}
 
-// Abort breaks the barrier: all who wait and all who come fail with ErrBroken,
-// until Reset. A broken barrier stays as it is. It fails with ErrClosed.
+// Abort breaks the barrier: all calls of Wait return ErrBroken until Reset. If the barrier is
+// broken already, Abort does nothing. It does not block. It fails with ErrClosed.
 func (b *Barrier) Abort() error {
 	c := b.ref.Load()
 	if c == nil {
@@ -511,8 +504,9 @@ func (b *Barrier) Abort() error {
 	return c.Fail("psync: Abort", c.Done(nil))
 }
 
-// Reset begins a new round, broken or not: who waits fails with ErrBroken, and
-// who comes afterwards finds a barrier as good as new. It fails with ErrClosed.
+// Reset begins a new round, whether the barrier is broken or not. Calls of Wait that are waiting
+// return ErrBroken; later calls find a barrier that is not broken. It does not block. It fails with
+// ErrClosed.
 func (b *Barrier) Reset() error {
 	c := b.ref.Load()
 	if c == nil {
@@ -527,14 +521,14 @@ func (b *Barrier) Reset() error {
 	return c.Fail("psync: Reset", c.Done(nil))
 }
 
-// Broken tells whether the barrier is broken. It never waits. A barrier that
-// is closed in this process counts as broken.
+// Broken reports whether the barrier is broken. It does not block. It panics if the barrier is
+// closed.
 func (b *Barrier) Broken() bool {
 	c := b.ref.Load()
 	if c == nil {
 		panic(b.closed("Broken"))
 	}
-	c.watch()
+	watch(&c.Base)
 	broken := c.look().broken()
 	if c.Closed.Load() {
 		panic(b.closed("Broken"))
@@ -542,8 +536,7 @@ func (b *Barrier) Broken() bool {
 	return broken
 }
 
-// Parties returns how many have to come, 0 if the barrier is closed in this
-// process.
+// Parties returns the number of parties that make up a round. It panics if the barrier is closed.
 func (b *Barrier) Parties() int {
 	c := b.ref.Load()
 	if c == nil || c.Closed.Load() {
@@ -552,14 +545,14 @@ func (b *Barrier) Parties() int {
 	return len(c.seats)
 }
 
-// Waiting returns how many wait in the barrier at the moment, 0 if it is broken
-// or closed in this process.
+// Waiting returns the number of parties that wait in the current round, 0 if the barrier is broken.
+// It does not block. It panics if the barrier is closed.
 func (b *Barrier) Waiting() int {
 	c := b.ref.Load()
 	if c == nil {
 		panic(b.closed("Waiting"))
 	}
-	c.watch()
+	watch(&c.Base)
 	w := c.look()
 	n, _ := c.count(w.round())
 	if c.Closed.Load() {

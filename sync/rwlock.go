@@ -18,25 +18,23 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// An RWLock is held by one writer or by any number of readers, of any
-// processes. Both kinds of hold are a process's: any goroutine of the process
-// may release what another acquired. It is not reentrant, for readers neither:
-// between two RAcquires of one goroutine a writer may have come, which waits for
-// the first and lets the second wait.
+// An RWLock is a lock that one writer or any number of readers hold, of any processes. A process
+// owns each hold: any goroutine of the process may release what another one acquired. An RWLock is
+// not reentrant, not for readers either: if a goroutine calls RAcquire twice, a writer may arrive
+// in between; the writer waits for the first hold, and the second call waits for the writer.
 //
-// It is fair to both: readers that come while a writer waits let it go first,
-// and a writer that leaves lets all readers in that wait, before the next writer.
+// It is fair to both. Readers that arrive while a writer waits let it go first. When a writer
+// releases the lock, all readers that wait get it before the next writer.
 //
-// Release synchronizes before the return of the RAcquires and Acquires that
-// come after it, RRelease before the return of the Acquire of the next writer.
+// Release synchronizes before the return of each later RAcquire and Acquire, and RRelease before
+// the return of the Acquire of the next writer.
 //
-// A reader that is killed holds the lock no more. When the writer is killed that
-// holds it, RAcquire and Acquire fail with ErrOwnerDied, for everyone, until
-// Recover has repaired what the lock guards; a writer that is killed while it
-// waits is of no consequence.
+// If a reader is killed, its hold ends. If the writer that holds the lock is killed, RAcquire and
+// Acquire return ErrOwnerDied, in all processes, until Recover has repaired what the lock guards.
+// The death of a writer that waits changes nothing.
 //
-// An RWLock takes 33 KiB of its segment. It must not be copied. The zero RWLock
-// is closed. All methods may be called from several goroutines at once.
+// An RWLock takes about 33 KiB of its segment. It must not be copied. The zero RWLock is closed.
+// All methods may be called from several goroutines at once.
 type RWLock struct {
 	handle[rwCore, *rwCore]
 }
@@ -46,61 +44,59 @@ var (
 	_ marshaler      = (*RWLock)(nil)
 )
 
-// rwWords is an RWLock in shared memory. The readers follow, a line for each
-// line of the party table.
+// rwWords is an RWLock in shared memory. The readers' words follow, one cache line for each line of
+// the party table.
 //
 //	0    flags    written when the lock is made
-//	128  writer   robust lock of the writers: who has it writes, or is about to
-//	256  phase    which writer it is, and how far; written by who has the word
+//	128  writer   robust lock of the writers, "the writers' lock": its owner writes or is about to
+//	256  phase    the number of the writer and its state; written by the owner of the writers' lock,
+//	              and by any process that finds that owner dead
 //	264  drained  gate of the writer that waits for readers
-//	272  top      the highest line that has readers, or had
-//	384  free     gate of readers that wait for a writer
+//	272  top      the highest line that has or had readers
+//	384  free     gate of the readers that wait for a writer
 //	512  readers
 //
-// Each writer makes a new phase, and phases have two colors, odd and even. A
-// reader counts itself, in its party's line, under the color of the phase that
-// it finds:
+// Each writer makes a new phase. A phase's color is the parity of its number. A reader counts
+// itself in its party's line, under the color of the phase that it finds:
 //
-//	phase p FREE             it is in
-//	phase p WANTED, WRITING  it is in as soon as phase p is neither
-//	phase p STALLED          it waits for another, and does not count itself yet
+//	phase p FREE             it has the lock
+//	phase p WANTED, WRITING  it has the lock as soon as phase p is in another state
+//	phase p STALLED          it waits for another state or phase, and does not count itself yet
 //
-// and looks at the phase again: if that is another now, a writer may have
-// overlooked it, and it takes its count back. The writer of phase p waits in
-// WANTED until no readers of the other color, those from before, are counted;
-// those under its own color wait for it. So all readers that wait for a writer
-// are let in by the one step that makes its phase FREE; there are no grants that
-// a killed writer could leave half done.
+// Then it looks at the phase again. If the number has changed, a writer may have overlooked the
+// reader: it takes its count back and begins again. The writer of phase p waits in state WANTED
+// until no readers of the other color, which came before it, are counted. The readers of its own
+// color wait for it. So the one step that makes the phase FREE admits all readers that wait for the
+// writer, and there are no grants that a killed writer could leave half done.
 //
-// When the writer of phase p-1 has given up, readers from before it may still be
-// counted, under the color of p. Then the writer of phase p makes p-1 STALLED, so
-// that no more readers come in, and waits until that color has none.
+// If the writer of phase p-1 gave up, readers that came before it may still be counted under the
+// color of p. Then the writer of phase p first makes p-1 STALLED, which keeps further readers out,
+// and waits until that color has none.
 //
-// A reader's count names its party: those of the dead don't count.
+// A reader's count names its party: counts of dead parties are ignored.
 //
-// Steps of a writer, and what is left if it is killed after them:
+// Steps of a writer, and what follows if it is killed after one:
 //
-//	1  word taken              phase FREE: the next takes the word over
-//	2  STALLED, WANTED         who finds this with a dead owner in the word makes
-//	                           the phase FREE
-//	3  WRITING                 ErrOwnerDied, until Recover; or as after 2, if
-//	                           deaths are to be ignored
+//	1  writers' lock taken     phase is FREE: the next writer takes the lock over
+//	2  STALLED, WANTED         a party that finds this state with a dead owner of the writers' lock
+//	                           makes the phase FREE
+//	3  WRITING                 ErrOwnerDied until Recover; as after 2 if deaths are ignored
 //	4  FREE                    as after 1; the death wakes the readers
 //	5  readers woken           as after 1
-//	6  word freed              as in package robust
+//	6  writers' lock released  as in package robust
 //
-// No two writers make the same phase WANTED or WRITING. So who has read that,
-// then a dead owner in the word, then the same again, knows that this writer is
-// dead. A phase may be STALLED twice; a writer that finds it FREE again because
-// somebody took it for a dead one's begins anew.
+// No two writers make the same phase WANTED or WRITING. So a party that reads such a phase, then a
+// dead owner of the writers' lock, and then the same phase again, knows that the phase's writer is
+// dead. A phase may be STALLED twice. If a writer finds its STALLED phase FREE, because another
+// party took it for that of a dead writer, it begins again.
 //
-// The steps of a reader are one CAS each: counted, it is counted while it lives;
-// not counted, its death wakes a writer that it has not woken.
+// Each step of a reader is one CAS. If a reader is killed while it is counted, the count is
+// ignored. If it is killed after it took its count back, its death wakes the writer that it did not
+// wake.
 //
-// The idea of two colors, and of readers that the next writer has to wait for
-// while they themselves still wait, is from the phase-fair locks of Brandenburg
-// and Anderson ("Spin-Based Reader-Writer Synchronization for Multiprocessor
-// Real-Time Systems").
+// The two colors, and readers that the next writer waits for while they wait themselves, are the
+// idea of the phase-fair locks of Brandenburg and Anderson ("Spin-Based Reader-Writer
+// Synchronization for Multiprocessor Real-Time Systems").
 type rwWords struct {
 	_       structs.HostLayout
 	flags   atomic.Uint32
@@ -115,7 +111,7 @@ type rwWords struct {
 	_       [120]byte
 }
 
-// A rwReaders is the readers of one party.
+// An rwReaders counts the readers of one party.
 //
 //	 63             32  31         16  15          0
 //	+-----------------+--------------+--------------+
@@ -153,10 +149,10 @@ func (p rwPhase) state() uint                { return uint(p & rwStates) }
 func (p rwPhase) color() uint                { return uint(p>>2) & 1 }
 func (p rwPhase) with(state rwPhase) rwPhase { return p&^rwStates | state }
 
-// next is the phase that the next writer makes.
+// next returns the phase that the next writer makes.
 func (p rwPhase) next() rwPhase { return rwPhase(p.number()+1)<<2 | rwWanted }
 
-// reads counts in a word of rwReaders.
+// reads, oneRead and readsOf take a word of rwReaders apart.
 func reads(word uint64, color uint) uint64 { return word >> (16 * color) & maxReads }
 func oneRead(color uint) uint64            { return 1 << (16 * color) }
 func readsOf(word uint64) party.ID         { return party.ID(word >> 32) }
@@ -174,8 +170,8 @@ type rwCore struct {
 	writeHeld object.Polled // error of TryAcquire
 }
 
-// NewRWLock makes a lock in seg, free, with an optional name. It fails as
-// shm.Segment.NewObject does.
+// NewRWLock makes a free lock in seg, with an optional name. NewRWLock fails as every New function
+// does: see package shm.
 func NewRWLock(seg *shm.Segment, name string, o *Options) (*RWLock, error) {
 	l := new(RWLock)
 	err := l.ref.New(seg, name, rwSize, func(mem []byte) error {
@@ -190,8 +186,7 @@ func NewRWLock(seg *shm.Segment, name string, o *Options) (*RWLock, error) {
 	return l, nil
 }
 
-// OpenRWLock opens the lock of that name. It fails as shm.Segment.OpenObject
-// does.
+// OpenRWLock opens the lock of that name. It fails as every Open function does: see package shm.
 func OpenRWLock(seg *shm.Segment, name string) (*RWLock, error) {
 	l := new(RWLock)
 	if err := l.ref.Open(seg, name); err != nil {
@@ -213,10 +208,9 @@ func (c *rwCore) Use(o *object.Object) error {
 	return nil
 }
 
-// TryRAcquire takes the lock for reading if no writer holds it, waits for it,
-// or tries to take it, and never waits. It fails with ErrHeld, ErrOwnerDied,
-// ErrTooMany if this process reads 65,535 times already, or ErrClosed: then the
-// caller does not hold the lock.
+// TryRAcquire takes the lock for reading unless a writer holds it, waits for it or tries to take
+// it. It never blocks. It fails with ErrHeld, ErrOwnerDied, ErrTooMany if this process has 65,535
+// holds for reading already, or ErrClosed. If it fails, the caller does not hold the lock.
 func (l *RWLock) TryRAcquire() error {
 	c := l.ref.Load()
 	if c == nil {
@@ -225,11 +219,11 @@ func (l *RWLock) TryRAcquire() error {
 	return tryFailed(&c.Base, &c.readHeld, "psync: TryRAcquire", c.Done(c.tryRead()))
 }
 
-// RAcquire takes the lock for reading. It blocks until no writer holds the
-// lock or waits for it; of those who come after it none is waited for. It fails
-// with ErrOwnerDied, ErrTooMany if this process reads or waits to read 65,535
-// times already, ctx's error (it tries once even if ctx has ended already), or
-// ErrClosed. An error means that the caller does not hold the lock.
+// RAcquire takes the lock for reading. It blocks until no writer holds the lock or waits for it; it
+// does not wait for writers that arrive later. It fails with ErrOwnerDied if a writer died holding
+// the lock, with ErrTooMany if this process has 65,535 holds for reading already or waits for them,
+// with ctx's error when ctx is done (it tries once even if ctx is done already), or with ErrClosed
+// when this process closes the lock. If it fails, the caller does not hold the lock.
 func (l *RWLock) RAcquire(ctx context.Context) error {
 	c := l.ref.Load()
 	if c == nil {
@@ -242,9 +236,9 @@ func (l *RWLock) RAcquire(ctx context.Context) error {
 	return c.Fail("psync: RAcquire", c.Done(err))
 }
 
-// RRelease ends one hold for reading of this process, and wakes the writer who
-// waits if it was the last. It fails with ErrNotHeld if this process does not
-// hold the lock for reading, or ErrClosed.
+// RRelease ends one hold for reading of this process. If it was the last hold, it wakes the writer
+// that waits. It does not block. It fails with ErrNotHeld if this process does not hold the lock
+// for reading, or with ErrClosed.
 func (l *RWLock) RRelease() error {
 	c := l.ref.Load()
 	if c == nil {
@@ -301,18 +295,17 @@ func (c *rwCore) read(ctx context.Context, wanted func() bool) error {
 	}
 }
 
-// await waits while phase p keeps readers out as it does now.
+// await blocks while phase p keeps readers out as it does now.
 func (c *rwCore) await(ctx context.Context, p rwPhase, wanted func() bool) error {
 	return c.Room().Await(ctx, &c.reading, &rwReader{c, p, wanted})
 }
 
-// heldBy looks at the writer of phase p, which is not FREE. It returns nil if
-// that is not the phase any more, ErrHeld, or ErrOwnerDied.
+// heldBy looks for the writer of phase p, which is not FREE. It returns ErrHeld if that lives,
+// ErrOwnerDied if it died writing, and nil if the phase has changed.
 func (c *rwCore) heldBy(p rwPhase) error {
-	t := c.Object().Table()
 	switch {
-	case !t.Dead(c.writer.Owner()):
-		t.Watch(t.Epoch().Load())
+	case !c.Object().Table().Dead(c.writer.Owner()):
+		watch(&c.Base)
 		return ErrHeld
 	case c.load() != p:
 		return nil
@@ -323,7 +316,8 @@ func (c *rwCore) heldBy(p rwPhase) error {
 	return ErrOwnerDied
 }
 
-// free makes phase p FREE, and lets the readers in that wait for it.
+// free makes phase p FREE, which admits the readers that wait for it. It reports whether the phase
+// was still p.
 func (c *rwCore) free(p rwPhase) bool {
 	if !c.cas(p, p.with(rwFree)) {
 		return false
@@ -332,21 +326,21 @@ func (c *rwCore) free(p rwPhase) bool {
 		crash.At(crash.RWLockFreed)
 	}
 	c.words.free.NotifyAll()
-	c.words.drained.NotifyAll() // to whom it was STALLED that is alive
+	c.words.drained.NotifyAll() // for a living writer to which p was STALLED
 	return true
 }
 
 // line returns the line of this party.
 func (c *rwCore) line() *atomic.Uint64 { return &c.lines[c.Object().Me().Line()].word }
 
-// join counts a reader under p's color. It tells whether the phase still had
-// p's number afterwards; else the reader is not counted.
+// join counts a reader under p's color. It reports whether the phase still had p's number
+// afterwards. If not, the reader is not counted.
 func (c *rwCore) join(p rwPhase) (bool, error) {
 	me := c.Object().Me()
 	for line := c.line(); ; {
 		w := line.Load()
 		next := w + oneRead(p.color())
-		if readsOf(w) != me { // those of a party that had the line before, and is dead
+		if readsOf(w) != me { // the counts of a dead party that had the line before
 			c.raise(me.Line())
 			next = uint64(me)<<32 | oneRead(p.color())
 		} else if reads(w, p.color()) == maxReads {
@@ -366,7 +360,7 @@ func (c *rwCore) join(p rwPhase) (bool, error) {
 	return true, nil
 }
 
-// raise makes line one of those that writers look at.
+// raise makes sure that writers look at line.
 func (c *rwCore) raise(line int) {
 	for {
 		top := c.words.top.Load()
@@ -376,8 +370,8 @@ func (c *rwCore) raise(line int) {
 	}
 }
 
-// unjoin takes back a count that join made under that color. Others may have
-// taken it for theirs, see endRead; then theirs is under the other color.
+// unjoin takes back a count that join made under the color joined. Another reader of this party may
+// have taken that count for its own, see endRead; then its own is under the other color.
 func (c *rwCore) unjoin(joined uint) {
 	for {
 		w, color := c.line().Load(), joined
@@ -390,13 +384,12 @@ func (c *rwCore) unjoin(joined uint) {
 	}
 }
 
-// endRead takes one count back for a reader that is in. It can't know under
-// which color that reader was counted; what matters is only that it is one under
-// which readers are in. In phase p FREE or STALLED these are both, and p's own is
-// taken if there is one: so there are always at least as many counts under the other color
-// as there are readers in that came under it, and the writer of phase p+1, who
-// waits until that color has none, does not come while one of them is about to
-// leave by what it has seen of phase p.
+// endRead takes back one count of a reader that has the lock. It can't know under which color that
+// reader was counted, and need not: it must only take one under which readers have the lock. In
+// phase p FREE or STALLED both colors qualify, and endRead takes p's own if that has a count. So
+// the other color always has at least as many counts as readers that came under it and have the
+// lock. The writer of phase p+1 waits until that color has none. So it does not get the lock while
+// a reader is about to leave by what it has seen of phase p.
 func (c *rwCore) endRead() error {
 	for {
 		w := c.line().Load()
@@ -424,7 +417,7 @@ func (c *rwCore) endRead() error {
 	}
 }
 
-// leave takes one count under color from this party's line, if that is still
+// leave takes one count under color from this party's line. It reports whether the line was still
 // w.
 func (c *rwCore) leave(w uint64, color uint) bool {
 	if !c.line().CompareAndSwap(w, w-oneRead(color)) {
@@ -439,16 +432,16 @@ func (c *rwCore) leave(w uint64, color uint) bool {
 	return true
 }
 
-// An rwReader waits until the writer for whom it found a phase WANTED or
-// WRITING is done, or until that phase is STALLED no more.
+// An rwReader waits until the writer whose phase it found WANTED or WRITING is done, or until the
+// phase that it found STALLED is not STALLED any more.
 type rwReader struct {
 	c      *rwCore
 	found  rwPhase
 	wanted func() bool
 }
 
-// over tells whether, as the phase is p now, r need not wait any more.
-// If r is counted, it is in: no writer comes before it has left.
+// over reports whether r need not wait any more, as the phase is p now. If r is counted, it has the
+// lock then: no writer gets it before r has left.
 func (r *rwReader) over(p rwPhase) bool {
 	return p.number() != r.found.number() || p.state() == rwFree ||
 		(p.state() == rwStalled) != (r.found.state() == rwStalled)
@@ -481,12 +474,11 @@ func (r *rwReader) Arm() (wait.Armed, bool) {
 	return word, true
 }
 
-// Pass has nothing to do: all who wait are woken together.
+// Pass does nothing: all waiters are woken together.
 func (r *rwReader) Pass(woken, done bool) {}
 
-// TryAcquire takes the lock for writing if it is free, and never waits. It
-// fails with ErrHeld, ErrOwnerDied, or ErrClosed: then the caller does not hold
-// the lock.
+// TryAcquire takes the lock for writing if it is free, and never blocks. It fails with ErrHeld,
+// ErrOwnerDied or ErrClosed. If it fails, the caller does not hold the lock.
 func (l *RWLock) TryAcquire() error {
 	c := l.ref.Load()
 	if c == nil {
@@ -503,7 +495,7 @@ func (c *rwCore) tryWrite() error {
 	if err != nil {
 		return err
 	}
-	// Readers that are inside are not to be disturbed by a phase in vain.
+	// Look first: a phase that is given up would make readers wait in vain.
 	if !c.empty(0) || !c.empty(1) {
 		return c.disown(ErrHeld)
 	}
@@ -515,11 +507,11 @@ func (c *rwCore) tryWrite() error {
 	})
 }
 
-// Acquire takes the lock for writing. It blocks until the writers that came
-// before it and the readers inside have left; readers that come meanwhile wait
-// for it. It fails with ErrOwnerDied, ctx's error (it tries once even if ctx has
-// ended already), or ErrClosed. An error means that the caller does not hold the
-// lock.
+// Acquire takes the lock for writing. It blocks until the writers that came before it and all
+// readers have released the lock; readers that arrive meanwhile wait for it. It fails with
+// ErrOwnerDied if a writer died holding the lock, with ctx's error when ctx is done (it tries once
+// even if ctx is done already), or with ErrClosed when this process closes the lock. If it fails,
+// the caller does not hold the lock.
 func (l *RWLock) Acquire(ctx context.Context) error {
 	c := l.ref.Load()
 	if c == nil {
@@ -538,9 +530,9 @@ func (l *RWLock) Acquire(ctx context.Context) error {
 	return c.Fail("psync: Acquire", c.Done(err))
 }
 
-// Release ends the hold of the writer. Readers that wait are let in, and then
-// the next writer. It fails with ErrNotHeld if this process does not hold the
-// lock for writing, or ErrClosed.
+// Release ends the writer's hold. It admits the readers that wait, and then the next writer. It
+// does not block. It fails with ErrNotHeld if this process does not hold the lock for writing, or
+// with ErrClosed.
 func (l *RWLock) Release() error {
 	c := l.ref.Load()
 	if c == nil {
@@ -556,7 +548,7 @@ func (l *RWLock) Release() error {
 	return c.Fail("psync: Release", c.Done(c.writer.Release()))
 }
 
-// own takes the writers' word.
+// own acquires the writers' lock.
 func (c *rwCore) own(ctx context.Context, wanted func() bool) error {
 	for {
 		err := c.writer.AcquireWhile(ctx, wanted)
@@ -569,14 +561,14 @@ func (c *rwCore) own(ctx context.Context, wanted func() bool) error {
 	}
 }
 
-// disown gives the writers' word back, and returns err.
+// disown releases the writers' lock and returns err.
 func (c *rwCore) disown(err error) error {
 	c.writer.Release()
 	return err
 }
 
-// inherit takes the writers' word over from a dead owner, unless that was
-// writing. It fails with ErrHeld if somebody else has done so.
+// inherit takes the writers' lock over from a dead owner, unless that died writing. It fails with
+// ErrHeld if another party was faster, and with ErrOwnerDied.
 func (c *rwCore) inherit() error {
 	if p := c.load(); p.state() == rwWriting && !c.takes {
 		if err := c.heldBy(p); err != nil {
@@ -595,8 +587,8 @@ func (c *rwCore) inherit() error {
 	return ErrOwnerDied
 }
 
-// settle ends the phase of a dead writer whose word this party has taken
-// over, unless it was writing.
+// settle ends the phase of a dead writer whose writers' lock this party has taken over, and reports
+// true, unless that writer died writing.
 func (c *rwCore) settle() bool {
 	p := c.load()
 	if p.state() == rwWriting && !c.takes {
@@ -608,15 +600,15 @@ func (c *rwCore) settle() bool {
 	return true
 }
 
-// abandon leaves the lock to a writer that died writing, as it was.
+// abandon gives the lock back to the writer that died writing.
 func (c *rwCore) abandon(dead party.ID) {
 	c.writer.Abandon(dead)
 	c.words.free.NotifyAll()
 }
 
-// write makes the next phase, for who has the writers' word, waiting by drain
-// until no readers are counted under a color. If drain fails, the word is given
-// back.
+// write makes the next phase and gets it to WRITING. The caller owns the writers' lock. write calls
+// drain to wait until no readers are counted under a color. If drain fails, write releases the
+// writers' lock.
 func (c *rwCore) write(drain func(color uint, during rwPhase) error) error {
 	if crash.Enabled {
 		crash.At(crash.RWLockOwned)
@@ -641,7 +633,7 @@ func (c *rwCore) write(drain func(color uint, during rwPhase) error) error {
 	return nil
 }
 
-// want makes the next phase, WANTED.
+// want makes the next phase, in state WANTED.
 func (c *rwCore) want(drain func(color uint, during rwPhase) error) (rwPhase, error) {
 	for {
 		last := c.load()
@@ -663,28 +655,28 @@ func (c *rwCore) want(drain func(color uint, during rwPhase) error) (rwPhase, er
 				return 0, err
 			}
 			if c.cas(stalled, p) { // [RW]
-				c.words.free.NotifyAll() // those who were stalled count themselves
+				c.words.free.NotifyAll() // readers that found STALLED count themselves now
 				return p, nil
 			}
 		}
 	}
 }
 
-// empty tells whether no living party has readers counted under that color.
+// empty reports whether no living party has readers counted under that color.
 func (c *rwCore) empty(color uint) bool {
 	t := c.Object().Table()
 	for i := range min(c.words.top.Load(), party.MaxLines) {
 		w := c.lines[i+1].word.Load()
 		if reads(w, color) != 0 && !t.Dead(readsOf(w)) {
-			t.Watch(t.Epoch().Load()) // who only tries is to be told of a death, too
+			watch(&c.Base)
 			return false
 		}
 	}
 	return true
 }
 
-// An rwWriter waits until no readers are counted under a color, or its phase
-// was taken for a dead one's and is over.
+// An rwWriter waits until no readers are counted under a color. It also stops when another party
+// took its phase for that of a dead writer and ended it.
 type rwWriter struct {
 	c      *rwCore
 	color  uint
@@ -707,15 +699,16 @@ func (w *rwWriter) Arm() (wait.Armed, bool) {
 	return word, true
 }
 
-// Pass has nothing to do: there is one writer at a time that waits so.
+// Pass does nothing: only one writer at a time waits here.
 func (w *rwWriter) Pass(woken, done bool) {}
 
-// Recover takes a lock whose writer died writing, calls repair while it holds
-// the lock, and releases it if repair returns nil: the lock is as good as new. If
-// repair fails, or the process dies in it, the lock stays as it was, and Recover
-// returns repair's error. If no writer died writing it returns without calling
-// repair. It waits for other writers as Acquire does, and fails as that does, but
-// for ErrOwnerDied.
+// Recover takes a lock whose writer died writing, calls repair while it holds the lock, and
+// releases the lock if repair returns nil: then the lock works as before the death. If repair fails
+// or panics, or the process dies in it, the lock keeps its dead owner; Recover returns repair's
+// error as it is.
+//
+// If no writer died writing, Recover does not call repair. It blocks until earlier writers have
+// released the lock, and fails with ctx's error or ErrClosed.
 func (l *RWLock) Recover(ctx context.Context, repair func() error) error {
 	c := l.ref.Load()
 	if c == nil {
@@ -727,7 +720,7 @@ func (l *RWLock) Recover(ctx context.Context, repair func() error) error {
 	}
 	if !c.settle() {
 		if err := c.Done(nil); err != nil {
-			return c.Fail("psync: Recover", err) // the memory is not the lock's any more: nothing to repair
+			return c.Fail("psync: Recover", err) // the memory is not shared any more: there is nothing to repair
 		}
 		if err := c.repair(dead, repair); err != nil {
 			return called(&c.Base, "psync: Recover", err)
@@ -737,7 +730,7 @@ func (l *RWLock) Recover(ctx context.Context, repair func() error) error {
 	return c.Fail("psync: Recover", c.Done(c.writer.Release()))
 }
 
-// repair runs f; unless it returns nil, the lock is the dead writer's again.
+// repair calls f. Unless f returns nil, the lock belongs to the dead writer again.
 func (c *rwCore) repair(dead party.ID, f func() error) error {
 	repaired := false
 	defer func() {
@@ -750,20 +743,17 @@ func (c *rwCore) repair(dead party.ID, f func() error) error {
 	return err
 }
 
-// Lock is Acquire without a context, as sync.Locker has it: it panics where
-// Acquire would fail.
+// Lock is Acquire without a context, for sync.Locker. It panics with the error if Acquire fails.
 func (l *RWLock) Lock() { must("psync: Lock", l.Acquire(context.Background())) }
 
-// Unlock is Release, as sync.Locker has it: it panics where Release would
-// fail.
+// Unlock is Release, for sync.Locker. It panics with the error if Release fails.
 func (l *RWLock) Unlock() { must("psync: Unlock", l.Release()) }
 
-// RLock is RAcquire without a context, as sync.RWMutex has it: it panics where
-// RAcquire would fail.
+// RLock is RAcquire without a context, as in sync.RWMutex. It panics with the error if RAcquire
+// fails.
 func (l *RWLock) RLock() { must("psync: RLock", l.RAcquire(context.Background())) }
 
-// RUnlock is RRelease, as sync.RWMutex has it: it panics where RRelease would
-// fail.
+// RUnlock is RRelease, as in sync.RWMutex. It panics with the error if RRelease fails.
 func (l *RWLock) RUnlock() { must("psync: RUnlock", l.RRelease()) }
 
 // RLocker returns a sync.Locker whose methods are RLock and RUnlock.
