@@ -56,17 +56,17 @@ const conditionPrint = 1 // version of conditionWords on a Lock
 type lockCondition struct {
 	conditionCore
 	lock Lock
-	g    lockGuard
+	g    lockAdapter
 }
 
-// A lockGuard is the lock of a Condition.
-type lockGuard struct{ c *lock.Core }
+// A lockAdapter is the lock of a Condition.
+type lockAdapter struct{ c *lock.Core }
 
-func (g lockGuard) held() bool   { return g.c.Mutex.Held() }
-func (g lockGuard) died() bool   { return g.c.Died() }
-func (g lockGuard) letGo() error { return g.c.Mutex.Release() }
+func (g lockAdapter) held() bool   { return g.c.Mutex.Held() }
+func (g lockAdapter) died() bool   { return g.c.Died() }
+func (g lockAdapter) letGo() error { return g.c.Mutex.Release() }
 
-func (g lockGuard) takeBack(wanted func() bool) error {
+func (g lockAdapter) takeBack(wanted func() bool) error {
 	return g.c.Acquire(context.Background(), wanted)
 }
 
@@ -101,7 +101,7 @@ func (c *lockCondition) Use(o *object.Object) error {
 	if err := useCondition(&c.conditionCore, o, &c.lock.ref); err != nil {
 		return err
 	}
-	c.g = lockGuard{c.lock.ref.Load()}
+	c.g = lockAdapter{c.lock.ref.Load()}
 	return nil
 }
 

@@ -96,8 +96,8 @@ const (
 
 var errLockClosed = &reworded{"this process has closed its lock", ErrClosed}
 
-// A guard is the lock of a condition, as one caller uses it.
-type guard interface {
+// A conditionLock is the lock of a condition, as one caller uses it.
+type conditionLock interface {
 	// held reports whether the caller holds the lock.
 	held() bool
 	// died reports whether the lock has a dead owner, so that it can't be acquired.
@@ -180,7 +180,7 @@ func (c *conditionCore) left(w uint32) bool {
 
 // wait waits for a notification. It returns nil, ctx's error and ErrWaiters with the lock held, and
 // other errors without; held reports that.
-func (c *conditionCore) wait(ctx context.Context, g guard, wanted func() bool) (held bool, err error) {
+func (c *conditionCore) wait(ctx context.Context, g conditionLock, wanted func() bool) (held bool, err error) {
 	held, err = c.waitWith(ctx, &waiter{c: c, g: g, wanted: wanted, mine: uint32(c.Object().Me()) << 1})
 	if closed := c.Done(nil); closed != nil {
 		return false, closed
@@ -225,7 +225,7 @@ func (c *conditionCore) waitWith(ctx context.Context, w *waiter) (held bool, err
 // A waiter is a call of wait: it has a slot.
 type waiter struct {
 	c      *conditionCore
-	g      guard
+	g      conditionLock
 	wanted func() bool
 	mine   uint32 // the slot's word while it waits
 	slot   *slot  // nil when it has given it up

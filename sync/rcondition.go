@@ -28,22 +28,22 @@ type rlockCondition struct {
 	c    *rlockCore
 }
 
-// An rlockGuard is the lock of an RCondition, used by h.
-type rlockGuard struct {
+// An rlockAdapter is the lock of an RCondition, used by h.
+type rlockAdapter struct {
 	c     *rlockCore
 	h     *Holder
 	depth uint64 // of the Holder, while the lock is let go
 }
 
-func (g *rlockGuard) held() bool { return g.h.index(g.c) >= 0 }
-func (g *rlockGuard) died() bool { return g.c.Died() }
+func (g *rlockAdapter) held() bool { return g.h.index(g.c) >= 0 }
+func (g *rlockAdapter) died() bool { return g.c.Died() }
 
-func (g *rlockGuard) letGo() error {
+func (g *rlockAdapter) letGo() error {
 	g.depth = g.h.remove(g.c)
 	return g.c.Mutex.Release()
 }
 
-func (g *rlockGuard) takeBack(wanted func() bool) error {
+func (g *rlockAdapter) takeBack(wanted func() bool) error {
 	err := g.c.Acquire(context.Background(), wanted)
 	if err == nil {
 		g.h.add(g.c, g.depth)
@@ -113,7 +113,7 @@ func (c *RCondition) WaitFor(ctx context.Context, h *Holder, pred func() bool) e
 }
 
 func (c *RCondition) wait(ctx context.Context, core *rlockCondition, h *Holder) (held bool, err error) {
-	return core.wait(ctx, &rlockGuard{c: core.c, h: h}, c.ref.Wanted(core))
+	return core.wait(ctx, &rlockAdapter{c: core.c, h: h}, c.ref.Wanted(core))
 }
 
 // Notify is Condition.Notify for h. It fails with ErrNotHeld if h does not hold the lock.

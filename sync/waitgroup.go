@@ -41,25 +41,25 @@ var _ marshaler = (*WaitGroup)(nil)
 // two 64-bit words, the counts that the party has added and those that it has claimed. Share 0
 // belongs to no party. It has the counts of dead parties whose line another party uses now.
 //
-//	0    guard  robust lock: its owner may change what follows
+//	0    lock  robust lock: its owner may change what follows
 //	128  total  of all shares
 //	136  gate   of the waiters
 //	144  top    the highest line that has or had a count
 //	256  log    the change that is being made
 //	320  shares
 //
-// A change sets the total and one or two shares. The owner of the guard writes it into the log, and
-// then makes it. A process that takes the guard over from a dead owner makes the change that is in
+// A change sets the total and one or two shares. The owner of the lock writes it into the log, and
+// then makes it. A process that takes the lock over from a dead owner makes the change that is in
 // the log. So a change is made completely or not at all. If the process is killed after
 //
 //	1  changes logged, then their number   not made if before the number, made if after it
 //	2  shares written                      made: the next owner makes it again from the log
 //	3  total written                       the same
 //	4  number 0, log empty                 made; the death wakes the waiters
-//	5  guard released                      as in package robust
+//	5  lock released                      as in package robust
 type groupWords struct {
 	_     structs.HostLayout
-	guard robust.Words
+	lock  robust.Words
 	_     [112]byte
 	total atomic.Uint64
 	gate  wait.Gate
@@ -143,7 +143,7 @@ type groupCore struct {
 	object.Base
 	words  *groupWords
 	shares []atomic.Uint64
-	guard  robust.Mutex
+	lock   robust.Mutex
 	spin   wait.Spinner
 }
 
@@ -175,7 +175,7 @@ func (c *groupCore) Use(o *object.Object) error {
 	}
 	c.words = view.At[groupWords](o.Bytes(), 0)
 	c.shares = view.Slice[atomic.Uint64](o.Bytes(), groupShares, 2*(party.MaxLines+1))
-	c.guard.Init(&c.words.guard, o.Table(), o.Room())
+	c.lock.Init(&c.words.lock, o.Table(), o.Room())
 	return nil
 }
 
@@ -242,17 +242,17 @@ func (g *WaitGroup) Wait(ctx context.Context) error {
 	return c.fail("Wait", c.Done(err))
 }
 
-// change runs f while it owns the guard, for the method op.
+// change runs f while it owns the lock, for the method op.
 func (g *WaitGroup) change(op string, f func(c *groupCore) error) error {
 	c := g.ref.Load()
 	if c == nil {
 		return g.closed(op)
 	}
-	_, err := c.guard.TakeOver(context.Background(), g.ref.Wanted(c))
+	_, err := c.lock.TakeOver(context.Background(), g.ref.Wanted(c))
 	if err == nil {
 		c.redo()
 		err = f(c)
-		c.guard.Release()
+		c.lock.Release()
 	}
 	return c.fail(op, c.Done(err))
 }
@@ -371,7 +371,7 @@ func (c *groupCore) toClaim() int {
 	return last
 }
 
-// died reports whether dead parties have counts. Without the guard it must look at share 0 last:
+// died reports whether dead parties have counts. Without the lock it must look at share 0 last:
 // counts are written there before they leave another share.
 func (c *groupCore) died() bool {
 	for i := c.end() - 1; i >= 0; i-- {
@@ -446,7 +446,7 @@ func (c *groupCore) perform() {
 	}
 }
 
-// redo makes the change that a dead owner of the guard has logged. The caller owns the guard.
+// redo makes the change that a dead owner of the lock has logged. The caller owns the lock.
 // Waiters must look again: the change may have given a count to a dead party.
 func (c *groupCore) redo() {
 	if c.words.log.n.Load() != 0 {
@@ -467,10 +467,10 @@ func (w *groupWaiter) Try() (bool, error) {
 	if !w.wanted() {
 		return false, os.ErrClosed
 	}
-	if owner := c.guard.Owner(); owner != 0 && c.Object().Table().Dead(owner) {
-		if _, ok := c.guard.TryTakeOver(); ok { // otherwise another party makes the change, and notifies
+	if owner := c.lock.Owner(); owner != 0 && c.Object().Table().Dead(owner) {
+		if _, ok := c.lock.TryTakeOver(); ok { // otherwise another party makes the change, and notifies
 			c.redo()
-			c.guard.Release()
+			c.lock.Release()
 		}
 	}
 	if t := c.total(); t.count() == 0 || t.zeros() != w.zeros {
