@@ -1,7 +1,7 @@
 package sync
 
-// Unstall ends a stall as a reader does that takes the writer for a dead one. It
-// tells whether there was one.
+// Unstall makes a STALLED phase FREE, as a reader does that takes the writer for dead. It reports
+// whether the phase was STALLED.
 func (l *RWLock) Unstall() bool {
 	c := l.ref.Load()
 	p := c.load()

@@ -131,10 +131,10 @@ func testRWMisuse(t *testing.T, seg *shm.Segment) {
 	// A writer that waits holds nothing yet, and a reader neither.
 	writer := writes(Within(t), b)
 	awaitWriter(t, a)
-	WantError(t, "Release by one who waits", b.Release(), psync.ErrNotHeld)
+	WantError(t, "Release by a waiter", b.Release(), psync.ErrNotHeld)
 	reader := reads(Within(t), b)
 	AwaitAsleep(t, os.Getpid(), 2)
-	WantError(t, "RRelease by one who waits", b.RRelease(), psync.ErrNotHeld)
+	WantError(t, "RRelease by a waiter", b.RRelease(), psync.ErrNotHeld)
 	WantNil(t, "RRelease", a.RRelease())
 	WantNil(t, "Acquire", Await(t, writer, "writer"))
 	WantError(t, "RRelease by a writer", b.RRelease(), psync.ErrNotHeld)
@@ -342,7 +342,7 @@ func testRWStalled(t *testing.T, seg *shm.Segment) {
 					WantNil(t, "RAcquire", err)
 					WantNil(t, "RRelease", list[0].RRelease())
 				case <-time.After(Patience):
-					Stuck(t, "who was stalled")
+					Stuck(t, "a reader that was stalled")
 				}
 			}
 			cancel()
@@ -351,7 +351,7 @@ func testRWStalled(t *testing.T, seg *shm.Segment) {
 	wantFree(t, list...)
 }
 
-// A writer whose stall somebody ended, who took it for a dead one's, stalls again.
+// A writer stalls again if another party took its stall for that of a dead writer and ended it.
 func testRWStallUndone(t *testing.T, seg *shm.Segment) {
 	list := newRWLocks(t, seg, 3, nil)
 	WantNil(t, "RAcquire", list[0].RAcquire(t.Context()))
@@ -361,7 +361,7 @@ func testRWStallUndone(t *testing.T, seg *shm.Segment) {
 		awaitWriter(t, list[2])
 		AwaitAsleep(t, os.Getpid(), 1)
 		if !list[2].Unstall() {
-			t.Fatal("nobody stalls")
+			t.Fatal("no writer stalls")
 		}
 	}
 	awaitWriter(t, list[2])
@@ -434,7 +434,7 @@ func testRWClosed(t *testing.T, seg *shm.Segment) {
 	WantError(t, "TryRAcquire", other.TryRAcquire(), psync.ErrHeld)
 	WantNil(t, "Release by the same process", other.Release())
 
-	// Who closes the segment counts as dead.
+	// A party that closes its segment counts as dead.
 	party := Must(object.Attach(seg))(t)
 	far := Must(psync.OpenRWLock(party, "rw"))(t)
 	WantNil(t, "RAcquire", far.RAcquire(t.Context()))
@@ -445,8 +445,7 @@ func testRWClosed(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Release", other.Release())
 	wantFree(t, other)
 	Want(t, "Handle", far.Handle(), shm.Handle{})
-	// What is left of a call in the memory that took the segment's place is not
-	// repaired.
+	// A call that works on the memory that replaced the closed segment's does not call repair.
 	party = Must(object.Attach(seg))(t)
 	far = Must(psync.OpenRWLock(party, "rw"))(t)
 	WantNil(t, "Close", party.Close())
@@ -527,7 +526,7 @@ func testRWRecoverLiving(t *testing.T, seg *shm.Segment) {
 	wantFree(t, list...)
 }
 
-// rwHammer reads and writes two words, which are equal unless somebody writes,
+// rwHammer reads and writes two words, which are equal unless a writer writes,
 // giving up and trying again at random. Now and then it dwells under the lock, so
 // that others come to wait.
 func rwHammer(ctx context.Context, l *psync.RWLock, a, b *uint64, n int, dwell func()) error {
@@ -671,7 +670,7 @@ func TestRWLockDeadParty(t *testing.T) {
 				WantError(t, "Release", l.Release(), psync.ErrNotHeld)
 				WantError(t, "RRelease", l.RRelease(), psync.ErrNotHeld)
 			}
-			// Those who wait while it is repaired learn how that ends.
+			// Waiters during the repair learn how that ends.
 			if err := list[0].Recover(t.Context(), func() error {
 				WantError(t, "TryRAcquire while it is repaired", list[1].TryRAcquire(), psync.ErrHeld)
 				WantError(t, "TryAcquire while it is repaired", list[1].TryAcquire(), psync.ErrHeld)
@@ -718,7 +717,7 @@ var rwHammerTask = task("rw hammer", func(ctx context.Context, j job) error {
 	return rwHammer(ctx, j.RWLock, j.Cells.Plain(2), j.Cells.Plain(3), j.N, runtime.Gosched)
 })
 
-// rwHoldTask acquires, for writing if N is 1, and stays so until it is told.
+// rwHoldTask acquires, for writing if N is 1, and stays so until the parent tells it to release.
 var rwHoldTask = task("rw hold", func(ctx context.Context, j job) error {
 	acquire, release := j.RWLock.RAcquire, j.RWLock.RRelease
 	if j.N == 1 {
