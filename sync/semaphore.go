@@ -130,6 +130,11 @@ func (s *Semaphore) Acquire(ctx context.Context) error {
 	if c.take() {
 		return c.Fail("psync: Acquire", c.Done(nil))
 	}
+	return s.wait(ctx, c)
+}
+
+// wait is Acquire when no permit is free. It is a function of its own to keep Acquire's frame small.
+func (s *Semaphore) wait(ctx context.Context, c *semaphoreCore) error {
 	w := &permitWaiter{permits: c, gate: &c.w.gate, wanted: s.ref.Wanted(c)}
 	return c.Fail("psync: Acquire", c.Done(c.Room().Await(ctx, &c.spin, w)))
 }
