@@ -109,8 +109,8 @@ func TestB09_BarrierUserDies(t *testing.T) {
 	}
 }
 
-// Cells of a barrier storm: how many rounds there were, and for each who has
-// passed it, by index.
+// Cells of a barrier storm: the number of rounds, and for each the parties
+// that passed it, by index.
 const (
 	stormRound   = 0
 	stormPassed  = 1
@@ -176,7 +176,7 @@ func TestB09_BarrierStorm(t *testing.T) {
 		time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond) // a random moment
 		i := rand.IntN(len(procs))
 		Kill(t, procs[i])
-		// All who live fail or wait for the third: the rounds rest.
+		// All living parties fail or wait for the third: the rounds rest.
 		rest := c.At(stormRound).Load()
 		if rest-checked > stormWindow/2 {
 			t.Fatalf("%d rounds at once", rest-checked)

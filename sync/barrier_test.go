@@ -358,7 +358,7 @@ func testBarrierCrowd(t *testing.T, seg *shm.Segment) {
 	runtime.KeepAlive(c)
 }
 
-// Who finds no place is not in the barrier.
+// A party that finds no free seat is not part of the round.
 func testBarrierNoSeat(t *testing.T, seg *shm.Segment) {
 	list := newBarriers(t, seg, 1, nil)
 	acting, goOn := make(chan struct{}), make(chan struct{})
@@ -375,13 +375,13 @@ func testBarrierNoSeat(t *testing.T, seg *shm.Segment) {
 	AwaitAsleep(t, os.Getpid(), 2)
 	cancel()
 	err := Await(t, tooMany, "cancelled one")
-	WantError(t, "Wait without a place", err, context.Canceled)
+	WantError(t, "Wait without a seat", err, context.Canceled)
 	if errors.Is(err, psync.ErrBroken) {
 		t.Error("it broke the barrier")
 	}
 	close(goOn)
 	WantNil(t, "WaitDo", Await(t, actor, "actor"))
-	WantNil(t, "Wait", Await(t, waiter, "who had no place"))
+	WantNil(t, "Wait", Await(t, waiter, "a party that had no seat"))
 }
 
 // Whatever happens in between, no index is returned twice in a round, and a
@@ -418,7 +418,7 @@ func testBarrierResets(t *testing.T, seg *shm.Segment) {
 				return err
 			}
 		}
-		// Nobody is left alone in it.
+		// No party is left alone in it.
 		return list[me].Abort()
 	})
 	close(done)
@@ -449,7 +449,7 @@ func testBarrierClosed(t *testing.T, seg *shm.Segment) {
 	here, there := waits(Within(t), b), waits(Within(t), other)
 	awaitWaiting(t, other, 2)
 	AwaitAsleep(t, os.Getpid(), 2)
-	// Close gives up for those who wait through it.
+	// Close ends the waits through b.
 	WantNil(t, "Close", b.Close())
 	WantError(t, "Wait", Await(t, here, "waiter of a closed barrier"), psync.ErrClosed)
 	WantError(t, "Wait", Await(t, there, "waiter of another"), psync.ErrBroken)
@@ -466,7 +466,7 @@ func testBarrierClosed(t *testing.T, seg *shm.Segment) {
 		Want(t, "Handle", b.Handle(), shm.Handle{})
 		WantNil(t, "Close", b.Close())
 	}
-	// Who closes the segment counts as dead.
+	// A party that closes its segment counts as dead.
 	party := Must(object.Attach(seg))(t)
 	far := Must(psync.OpenBarrier(party, "b"))(t)
 	here, there = waits(Within(t), other), waits(Within(t), far)
@@ -512,7 +512,7 @@ func TestBarrierDeadParty(t *testing.T) {
 		passes(t, list...)
 	})
 	t.Run("B09_alone", func(t *testing.T) {
-		// Nobody waits when it dies: who comes and who asks finds it broken.
+		// No party waits when it dies: later calls find the barrier broken.
 		for _, f := range []func(){
 			func() { wantBroken(t, list[0], true) },
 			func() { WantError(t, "Wait", Second(list[0].Wait(Within(t))), psync.ErrBroken) },

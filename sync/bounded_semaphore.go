@@ -14,21 +14,18 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A BoundedSemaphore is a fixed number of permits that processes and
-// goroutines take and give back. Each permit that is out belongs to the process
-// that took it, whichever goroutine did: only that process can give it back,
-// and when it dies all that it held come back by themselves.
+// A BoundedSemaphore is a fixed number of permits that processes and goroutines take and give back.
+// A permit that is taken belongs to the process that took it, whichever goroutine did: only that
+// process can give it back, and if the process dies, all its permits become free.
 //
-// Release synchronizes before the return of the Acquire or TryAcquire that takes
-// the same permit next; for one permit a BoundedSemaphore is a lock that ignores
-// deaths.
+// Release synchronizes before the return of the Acquire or TryAcquire that takes the same permit
+// next. With one permit, a BoundedSemaphore is a lock that ignores deaths.
 //
-// Each permit takes 8 bytes. A call on a semaphore whose permits are nearly all
-// taken looks at each of them; otherwise it finds one where this process was
-// last.
+// If nearly all permits are taken, a call looks at each of them; otherwise it finds one where this
+// process took or gave the last.
 //
-// A BoundedSemaphore must not be copied. The zero BoundedSemaphore is closed.
-// All methods may be called from several goroutines at once.
+// A BoundedSemaphore must not be copied. The zero BoundedSemaphore is closed. All methods may be
+// called from several goroutines at once.
 type BoundedSemaphore struct {
 	handle[boundedCore, *boundedCore]
 }
@@ -37,18 +34,17 @@ var _ marshaler = (*BoundedSemaphore)(nil)
 
 // boundedWords is a bounded semaphore in shared memory. The permits follow it.
 //
-//	0    count    permits; written when the semaphore is made
-//	128  gate     of those who wait for a permit
-//	256  permits  8 bytes each; written by who takes it and gives it back
+//	0    count    number of permits; written when the semaphore is made
+//	128  gate     of the waiters for a permit
+//	256  permits  8 bytes each; written by the process that takes it or gives it back
 //
-// A permit names its holder from the moment of the CAS that takes it to that
-// of the CAS that frees it, so that there is no death that loses one:
+// A permit names its holder from the CAS that takes it to the CAS that frees it, so no death loses
+// a permit. If the process is killed after
 //
-//	BoundedTaken: it names the dead          free for all, from the announcement on
-//	SemaphoreWaiting: gate set, not asleep   costs one wake too many
-//	SemaphoreWoken: a permit is free, not    the others look again at the death
-//	taken yet
-//	BoundedFreed: it is free, nobody woken   the same
+//	BoundedTaken     the permit names the dead       it is free once the death is announced
+//	SemaphoreWaiting gate is set, it does not sleep  one wakeup too many
+//	SemaphoreWoken   it has not taken the permit     the death wakes the other waiters
+//	BoundedFreed     the permit is free, none woken  the same
 type boundedWords struct {
 	_     structs.HostLayout
 	count atomic.Uint32
@@ -57,7 +53,7 @@ type boundedWords struct {
 	_     [120]byte
 }
 
-// A permit is one of the permits as it is in shared memory.
+// A permit is a permit's word in shared memory.
 //
 //	 63                      32   31                        0
 //	+----------------------------+---------------------------+
@@ -69,7 +65,7 @@ type permit uint64
 func (p permit) changes() uint32  { return uint32(p >> 32) }
 func (p permit) holder() party.ID { return party.ID(uint32(p)) }
 
-// to is p after it has gone to id.
+// to returns the word of p after it is given to id.
 func (p permit) to(id party.ID) permit { return permit(p.changes()+1)<<32 | permit(id) }
 
 const (
@@ -95,9 +91,9 @@ type boundedCore struct {
 	taken   object.Polled // error of TryAcquire
 }
 
-// NewBoundedSemaphore makes a semaphore of n permits, all free, in seg, with
-// an optional name. It fails with ErrInvalid if n is less than one or above
-// MaxBounded, and as shm.Segment.NewObject does.
+// NewBoundedSemaphore makes a semaphore of n free permits in seg, with an optional name. It takes
+// 256 bytes and 8 bytes for each permit. It fails with ErrInvalid if n is less than 1 or above
+// MaxBounded, or as every New function does: see package shm.
 func NewBoundedSemaphore(seg *shm.Segment, name string, n int) (*BoundedSemaphore, error) {
 	if n < 1 || n > MaxBounded {
 		return nil, fmt.Errorf("psync: new bounded semaphore %q: %w: %d permits, want 1 to %d", name, ErrInvalid, n, MaxBounded)
@@ -113,8 +109,8 @@ func NewBoundedSemaphore(seg *shm.Segment, name string, n int) (*BoundedSemaphor
 	return s, nil
 }
 
-// OpenBoundedSemaphore opens the bounded semaphore of that name. It fails as
-// shm.Segment.OpenObject does.
+// OpenBoundedSemaphore opens the bounded semaphore of that name. It fails as every Open function
+// does: see package shm.
 func OpenBoundedSemaphore(seg *shm.Segment, name string) (*BoundedSemaphore, error) {
 	s := new(BoundedSemaphore)
 	if err := s.ref.Open(seg, name); err != nil {
@@ -144,24 +140,24 @@ func (c *boundedCore) Use(o *object.Object) error {
 	return nil
 }
 
-// TryAcquire takes a permit if one is free, and never waits. It fails with
-// ErrNoPermit, or ErrClosed.
+// TryAcquire takes a permit if one is free, and never blocks. It fails with ErrNoPermit or
+// ErrClosed.
 func (s *BoundedSemaphore) TryAcquire() error {
 	c := s.ref.Load()
 	if c == nil {
 		return s.closed("TryAcquire")
 	}
 	if !c.take() {
-		c.watch()
+		watch(&c.Base)
 		return tryFailed(&c.Base, &c.taken, "psync: TryAcquire", c.Done(ErrNoPermit))
 	}
 	return c.Fail("psync: TryAcquire", c.Done(nil))
 }
 
-// Acquire takes a permit. It blocks until one is free, by a Release or by the
-// death of its holder, ctx ends (ctx's error; it tries once even if ctx has
-// ended already), or the semaphore is closed in this process (ErrClosed). An
-// error means that no permit was taken.
+// Acquire takes a permit. It blocks until one is free, because a process releases it or its holder
+// dies. It fails with ctx's error when ctx is done (it tries once even if ctx is done already), or
+// with ErrClosed when this process closes the semaphore. If Acquire fails, it has not taken a
+// permit.
 func (s *BoundedSemaphore) Acquire(ctx context.Context) error {
 	c := s.ref.Load()
 	if c == nil {
@@ -170,13 +166,18 @@ func (s *BoundedSemaphore) Acquire(ctx context.Context) error {
 	if c.take() {
 		return c.Fail("psync: Acquire", c.Done(nil))
 	}
+	return s.wait(ctx, c)
+}
+
+// wait is Acquire when no permit is free. It is a function of its own to keep Acquire's frame small.
+func (s *BoundedSemaphore) wait(ctx context.Context, c *boundedCore) error {
 	w := &permitWaiter{permits: c, gate: c.gate, wanted: s.ref.Wanted(c)}
 	return c.Fail("psync: Acquire", c.Done(c.Room().Await(ctx, &c.spin, w)))
 }
 
-// Release gives back one permit of this process, and wakes one who waits. It
-// fails with ErrOverRelease if no permit is out, ErrNotHeld if some are but none
-// is this process's, or ErrClosed.
+// Release gives back one permit of this process, and wakes a waiter. It does not block. It fails
+// with ErrOverRelease if no permit is taken, with ErrNotHeld if all that are taken belong to other
+// processes, or with ErrClosed.
 func (s *BoundedSemaphore) Release() error {
 	c := s.ref.Load()
 	if c == nil {
@@ -185,8 +186,8 @@ func (s *BoundedSemaphore) Release() error {
 	return c.Fail("psync: Release", c.Done(c.give()))
 }
 
-// Value returns how many permits are free, those of the dead among them, as
-// soon as their deaths are known. It fails with ErrClosed.
+// Value returns the number of free permits. Those of a process that died count as free as soon as
+// its death is known. It fails with ErrClosed.
 func (s *BoundedSemaphore) Value() (int, error) {
 	c := s.ref.Load()
 	if c == nil {
@@ -194,7 +195,7 @@ func (s *BoundedSemaphore) Value() (int, error) {
 	}
 	n := c.free()
 	if n < len(c.permits) {
-		c.watch()
+		watch(&c.Base)
 	}
 	if err := c.Done(nil); err != nil {
 		return 0, c.Fail("psync: Value", err)
@@ -202,16 +203,9 @@ func (s *BoundedSemaphore) Value() (int, error) {
 	return n, nil
 }
 
-// watch sees to it that who asks again and again, and never waits, is told of
-// the deaths.
-func (c *boundedCore) watch() {
-	t := c.Object().Table()
-	t.Watch(t.Epoch().Load())
-}
-
 func (c *boundedCore) at(i int) permit { return permit(c.permits[i].Load()) }
 
-// change makes permit i, which was p, id's.
+// change gives permit i, whose word was p, to id. It reports whether the word was still p.
 func (c *boundedCore) change(i int, p permit, id party.ID) bool {
 	if !c.permits[i].CompareAndSwap(uint64(p), uint64(p.to(id))) {
 		return false
@@ -233,8 +227,8 @@ func (c *boundedCore) take() bool {
 	return true
 }
 
-// takeSlow goes upwards, and giveSlow downwards: a process that takes several
-// permits and gives them back finds each at once.
+// takeSlow looks for a free permit upwards, and giveSlow looks downwards for one of this process:
+// so a process that takes several permits and gives them back finds each at once.
 func (c *boundedCore) takeSlow() bool {
 	found := c.find(1, func(i int, p permit) bool {
 		return c.isFree(p) && c.change(i, p, c.Object().Me())
@@ -295,16 +289,15 @@ func (c *boundedCore) free() int {
 	return free
 }
 
-// maxRounds is how often find looks at everything at most while others change
-// it each time. After that it believes what it saw, which may be wrong: only of
-// many permits, never at rest.
+// maxRounds is how often find looks at all permits while other processes change them each time.
+// After that it returns what it saw last, which may be wrong, but only if there are many permits,
+// and never when they do not change.
 const maxRounds = 100
 
-// find looks at each permit, from the last one on in steps of 1 or -1, until
-// f is content with one. If it is with none, find returns false, but not before
-// it has come round twice without a change in between: then there was a moment
-// at which f would have been content with none, while a single round can miss a
-// permit that goes from hand to hand.
+// find calls f with each permit, from the last one on in steps of 1 or -1, until f returns true. It
+// returns false only after two rounds without a change between them: then there was a moment at
+// which f would have returned false for every permit. A single round can miss a permit that one
+// process frees and another takes.
 func (c *boundedCore) find(step int, f func(i int, p permit) bool) bool {
 	n := len(c.permits)
 	var before uint32

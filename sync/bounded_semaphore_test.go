@@ -190,7 +190,7 @@ func TestBoundedSemaphoreDeadParty(t *testing.T) {
 	WantNil(t, "Release", errors.Join(s.Release(), s.Release(), s.Release()))
 	wantValue(t, s, 3)
 
-	// Without anybody waiting: they are free, and nobody's.
+	// Without a waiter: they are free, and have no owner.
 	party = Must(object.Attach(seg))(t)
 	far = Must(psync.OpenBoundedSemaphore(party, "s"))(t)
 	for range 3 {
@@ -206,7 +206,7 @@ func TestBoundedSemaphoreDeadParty(t *testing.T) {
 	}
 }
 
-// Who only tries is told of deaths too.
+// A caller that polls learns of deaths, too.
 func TestBoundedSemaphorePolled(t *testing.T) {
 	for _, poll := range []string{"TryAcquire", "Value"} {
 		t.Run(poll, func(t *testing.T) {

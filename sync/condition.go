@@ -9,8 +9,8 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A Condition lets those who hold a Lock wait, without it, until another who
-// holds it says that something has changed. The usual use is
+// A Condition lets goroutines that hold a Lock release it and wait until another one, which holds
+// the lock, notifies them of a change. The usual use is
 //
 //	err := c.L().Acquire(ctx)          err := c.L().Acquire(ctx)
 //	...                                ...
@@ -18,44 +18,41 @@ import (
 //	...                                err = c.NotifyAll()
 //	err = c.L().Release()              err = c.L().Release()
 //
-// Waiters are notified in the order in which they came, and a notification is
-// for those only who wait when it is given: none is kept for later. One given to
-// a waiter that is killed before its Wait has returned, or whose Wait fails,
-// goes to another who waited at the time, if one still waits. After several such
-// deaths or failures at once one may wake too many: it looks again whether there
-// is something for it, as WaitFor does.
+// Notify wakes waiters in the order in which they called Wait. Only those that wait at the time are
+// notified: no notification is kept for later. If a waiter that was notified is killed before its
+// Wait returns, or its Wait fails, the notification goes to another waiter that was waiting when it
+// was given, if one still waits. After several such deaths or failures at once, a waiter may be
+// woken without a notification for it: it must look again whether its condition holds, as WaitFor
+// does.
 //
 // A waiter that is notified and does not come back for some seconds, because its
 // process is stopped or starved, keeps its notification. Then the others that
 // waited at the time also return from Wait, as if notified, so that what has changed
 // does not wait for that process.
 //
-// Waiters that were killed count for nothing, and nobody waits for them: a
-// notifier waits for nobody at all. One that is killed inside Notify has
-// notified some, and the lock has a dead owner. Then Wait fails with
-// ErrOwnerDied, at the latest when it is notified; a repair in Lock.Recover that
-// changes what others wait for calls NotifyAll.
+// A notifier never waits for a waiter, and a waiter that was killed does not count. If a process is
+// killed inside Notify, some waiters have been notified, and the lock has a dead owner. Then Wait
+// returns ErrOwnerDied, at the latest when it is notified. A repair in Lock.Recover that changes
+// what waiters wait for must call NotifyAll.
 //
-// A Notify synchronizes before the return of each Wait that it ends, as does
-// the Release by which the notifier frees the lock.
+// A Notify synchronizes before the return of each Wait that it ends, and so does the Release by
+// which the notifier frees the lock.
 //
-// The Lock is owned by a process: a Condition can tell whether the process
-// holds it, not which goroutine does.
+// A process owns the Lock: a Condition can tell whether this process holds it, but not which
+// goroutine does.
 //
-// A Condition must not be copied. The zero Condition is closed. All methods
-// may be called from several goroutines at once. It is opened by a process as
-// the party that its segment is there, and so is L.
+// A Condition must not be copied. The zero Condition is closed. All methods may be called from
+// several goroutines at once. Condition and lock are used as the same party of the segment.
 type Condition struct {
 	handle[lockCondition, *lockCondition]
 }
 
 var _ marshaler = (*Condition)(nil)
 
-// ConditionOptions are the choices at making a condition. Nil means all
-// defaults.
+// ConditionOptions are the options of a condition. Nil means all defaults.
 type ConditionOptions struct {
-	// Waiters is how many may wait at once, 1,024 by default, at most 1<<20.
-	// Each takes 24 bytes.
+	// Waiters is the maximum number of waiters at once: 1,024 by default, at most 1<<20. Each takes
+	// 24 bytes.
 	Waiters int
 }
 
@@ -64,24 +61,24 @@ const conditionPrint = 1 // version of conditionWords on a Lock
 type lockCondition struct {
 	conditionCore
 	lock Lock
-	g    lockGuard
+	g    lockAdapter
 }
 
-// lockGuard is the lock of a condition.
-type lockGuard struct{ c *lock.Core }
+// A lockAdapter is the lock of a Condition.
+type lockAdapter struct{ c *lock.Core }
 
-func (g lockGuard) held() bool   { return g.c.Mutex.Held() }
-func (g lockGuard) died() bool   { return g.c.Died() }
-func (g lockGuard) letGo() error { return g.c.Mutex.Release() }
+func (g lockAdapter) held() bool   { return g.c.Mutex.Held() }
+func (g lockAdapter) died() bool   { return g.c.Died() }
+func (g lockAdapter) letGo() error { return g.c.Mutex.Release() }
 
-func (g lockGuard) takeBack(wanted func() bool) error {
+func (g lockAdapter) takeBack(wanted func() bool) error {
 	return g.c.Acquire(context.Background(), wanted)
 }
 
-// NewCondition makes a condition on l in seg, l's segment, with an optional
-// name. It fails as shm.Segment.NewObject does, and with ErrInvalid if o can't
-// be, ErrClosed if l is closed, or shm.ErrMismatch if l is of another segment
-// or part of another object.
+// NewCondition makes a condition on l in seg, which must be l's segment, with an optional name. The
+// condition takes 256 bytes and 24 bytes for each waiter. NewCondition fails with ErrInvalid if
+// o.Waiters is out of range, with ErrClosed if l is closed, with shm.ErrMismatch if l lies in
+// another segment or is part of another object, or as every New function does: see package shm.
 func NewCondition(seg *shm.Segment, name string, l *Lock, o *ConditionOptions) (*Condition, error) {
 	c := new(Condition)
 	if err := newCondition(&c.ref, seg, name, l.Handle(), o); err != nil {
@@ -90,9 +87,9 @@ func NewCondition(seg *shm.Segment, name string, l *Lock, o *ConditionOptions) (
 	return c, nil
 }
 
-// OpenCondition opens the condition of that name and its lock. It fails as
-// shm.Segment.OpenObject does, with shm.ErrMismatch if it is one on an RLock,
-// and with fs.ErrNotExist also if the lock was removed.
+// OpenCondition opens the condition of that name and its lock. It fails with shm.ErrMismatch if it
+// is a condition on an RLock, with fs.ErrNotExist also if the lock was removed, or as every Open
+// function does: see package shm.
 func OpenCondition(seg *shm.Segment, name string) (*Condition, error) {
 	c := new(Condition)
 	if err := c.ref.Open(seg, name); err != nil {
@@ -109,13 +106,13 @@ func (c *lockCondition) Use(o *object.Object) error {
 	if err := useCondition(&c.conditionCore, o, &c.lock.ref); err != nil {
 		return err
 	}
-	c.g = lockGuard{c.lock.ref.Load()}
+	c.g = lockAdapter{c.lock.ref.Load()}
 	return nil
 }
 
-// L returns the condition's lock, nil after the condition's Close. It is the
-// same lock as the one that NewCondition got, and one Lock for all callers: who
-// closes it closes it for them, while the condition goes on to use the lock.
+// L returns the condition's lock: the one that NewCondition got. It is the same *Lock in every
+// call; to close it closes it for all users of L, but the condition continues to work. L panics if
+// the condition is closed.
 func (c *Condition) L() *Lock {
 	core := c.ref.Load()
 	if core == nil {
@@ -124,16 +121,16 @@ func (c *Condition) L() *Lock {
 	return &core.lock
 }
 
-// Wait releases the lock, blocks until it is notified or ctx ends, and
-// acquires the lock again, whatever becomes of ctx. The caller holds the lock
-// when Wait returns nil or ctx's error: of both, a notification comes first. It
-// holds it also after ErrWaiters: there was no place to wait in, and nothing has
-// changed.
+// Wait releases the lock, blocks until it is notified or ctx is done, and acquires the lock again.
+// The last step does not depend on ctx. Wait returns nil if it was notified, even if ctx was done
+// at the same time.
 //
-// The caller does not hold the lock when Wait fails otherwise: with ErrNotHeld
-// if this process did not hold it before, ErrOwnerDied if its owner died while
-// the caller waited, ErrClosed if the condition was closed in this process, or
-// shm.ErrCorrupt.
+// The caller holds the lock when Wait returns nil, ctx's error, or ErrWaiters, which means that the
+// condition has the maximum number of waiters already and nothing has changed.
+//
+// The caller does not hold the lock when Wait fails with ErrNotHeld (this process did not hold the
+// lock), ErrOwnerDied (the lock's owner died while the caller waited), ErrClosed (this process
+// closed the condition) or shm.ErrCorrupt.
 func (c *Condition) Wait(ctx context.Context) error {
 	core := c.ref.Load()
 	if core == nil {
@@ -143,10 +140,10 @@ func (c *Condition) Wait(ctx context.Context) error {
 	return core.Fail("psync: Wait", ofLock(err))
 }
 
-// WaitFor waits until pred, which it calls while it holds the lock, returns
-// true. It looks at pred first: if that is true at once, nothing is released,
-// and nobody asks who holds the lock. It fails as Wait does; when ctx has ended it
-// looks at pred once more.
+// WaitFor waits until pred returns true. It calls pred while it holds the lock, first at once: if
+// pred returns true then, the lock is not released, and WaitFor does not check that this process
+// holds it. It fails as Wait does. When ctx is done it calls pred once more, and returns nil if
+// that returns true.
 func (c *Condition) WaitFor(ctx context.Context, pred func() bool) error {
 	core := c.ref.Load()
 	if core == nil {
@@ -160,8 +157,8 @@ func (c *Condition) wait(ctx context.Context, core *lockCondition) (held bool, e
 	return core.wait(ctx, core.g, c.ref.Wanted(core))
 }
 
-// waitFor calls wait until pred is true. If wait fails holding the lock, pred
-// has the last word.
+// waitFor calls wait until pred returns true. If wait fails but the lock is held, it calls pred
+// once more.
 func waitFor(pred func() bool, wait func() (held bool, err error)) error {
 	for !pred() {
 		held, err := wait()
@@ -176,10 +173,10 @@ func waitFor(pred func() bool, wait func() (held bool, err error)) error {
 	return nil
 }
 
-// Notify notifies n of those who wait, the first who came first, or all if
-// there are fewer. It does not block. The caller holds the lock, and keeps it:
-// they return from Wait one after the other when they get it. Notify fails with
-// ErrNotHeld if this process does not hold the lock, or ErrClosed.
+// Notify notifies n waiters, those that came first, or all if there are fewer. It does not block,
+// and the caller keeps the lock: the waiters return from Wait one after the other, each when it
+// gets the lock. Notify fails with ErrNotHeld if this process does not hold the lock, or with
+// ErrClosed.
 func (c *Condition) Notify(n int) error { return c.notify("Notify", n) }
 
 func (c *Condition) notify(op string, n int) error {
@@ -194,5 +191,5 @@ func (c *Condition) notify(op string, n int) error {
 	return core.Fail("psync: "+op, core.Done(nil))
 }
 
-// NotifyAll is Notify of all who wait.
+// NotifyAll notifies all waiters, as Notify does.
 func (c *Condition) NotifyAll() error { return c.notify("NotifyAll", math.MaxInt) }

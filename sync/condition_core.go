@@ -21,13 +21,12 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// conditionWords is the head of a condition in shared memory. The places
-// follow it.
+// conditionWords is the head of a condition in shared memory. The slots follow it.
 //
 //	0    link   to the lock; written when the condition is made
-//	128  next   the next waiter's ticket     both written under the lock
-//	136  used   places that were ever used
-//	256  places
+//	128  next   ticket of the next waiter         both written under the lock
+//	136  used   number of slots that were ever used
+//	256  slots
 type conditionWords struct {
 	_    structs.HostLayout
 	link object.Link
@@ -36,56 +35,55 @@ type conditionWords struct {
 	used atomic.Uint32
 }
 
-// A place is where one waiter waits: it sleeps on the word.
+// A slot belongs to one waiter, which sleeps on its word.
 //
 //	0   word
-//	8   ticket  says who came first; written under the lock, before the word
-//	16  until   who had a smaller ticket waited when the place was notified, or
-//	            later, see renew; written under the lock, at first before N is set
+//	8   ticket  orders the waiters by their arrival; written under the lock, before the word
+//	16  until   a notification that is left behind in the slot goes to a waiter with a smaller
+//	            ticket; written under the lock, first before N is set, and later by renew
 //
 //	 31                                  1   0
 //	+--------------------------------------+---+
 //	| party ID of the waiter               | N |   N: notified
 //	+--------------------------------------+---+
 //
-//	who     N
-//	nobody  0   free
-//	alive   0   waits
-//	alive   1   has a notification, and is on its way out of Wait
-//	dead    0   as good as free
-//	dead    1   left a notification behind, for one who waited at the time
-//	nobody  1   the same: its waiter could not come back with the lock
+//	party  N
+//	none   0   free
+//	alive  0   the party waits
+//	alive  1   the party has a notification, and has not returned from Wait yet
+//	dead   0   as good as free
+//	dead   1   the party left a notification behind, for a waiter that was waiting when it was given
+//	none   1   the same: the waiter could not acquire the lock again
 //
-// Places are taken, and N is set, under the condition's lock. All else is one
-// CAS without it, by the waiter whose place it is: to free its place, or to
-// leave its notification behind; or by a waiter who takes such a notification
-// over, with the place in which it stands. A notification thus is in exactly one
-// place all the time, and nobody answers for having got it: a notifier waits for
-// nobody.
+// A slot is taken, and N is set, under the condition's lock. All else is one CAS without the lock:
+// a waiter frees its slot or leaves its notification behind, or it takes over a notification that
+// was left behind, together with the slot in which it stands. So each notification is in exactly
+// one slot at any time. A waiter does not acknowledge a notification: a notifier waits for no
+// waiter.
 //
-// One who is notified and stopped (SIGSTOP, a debugger, a frozen cgroup) keeps its
+// A process that is notified and stopped (SIGSTOP, a debugger, a frozen cgroup) keeps its
 // notification. No notifier waits for it, and NotifyAll and later notifications reach
-// the others; but what it was notified of may lie there while others wait who could
+// the others. But what it was notified of may be there while others wait for it that could
 // take it. So waiters that see for two seconds that it does not come back end
 // their waits, too: see unanswered.
 //
-// What is left behind is found because everyone who waits looks at all places
-// whenever the epoch moves: it moves at each death, and who leaves one behind
-// alive moves it.
+// A waiter looks at all slots whenever the segment's epoch moves. The epoch moves at each death,
+// and a living waiter that leaves a notification behind moves it. So what is left behind is found.
 //
-//	killed                                             then
-//	ConditionEnqueued: has a place, holds the lock     its place is free; the lock is the dead's
-//	ConditionReleased: the same, lock free             its place is free
-//	asleep, not notified                               the same
-//	ConditionWoken: notified, without the lock         another takes its notification over
-//	ConditionTakenOver: in another's place, its own    the same for the place it took, and for
-//	    not given up                                   its own if that was notified as well
-//	ConditionHandedOn: left one behind, nobody told    its death tells
-//	ConditionLeft: cancelled, place free, no lock      nothing is left of it
-//	ConditionReacquired: notified, holds the lock      as ConditionWoken; the lock is the dead's
-//	ConditionNotifying: notifier, nobody notified yet  the lock is the dead's
-//	ConditionNotified: N set, nobody woken             its death wakes; the lock is the dead's
-type place struct {
+// If the process is killed after
+//
+//	ConditionEnqueued     has a slot, holds the lock       its slot is free; the lock has a dead owner
+//	ConditionReleased     has a slot, lock free            its slot is free
+//	asleep, not notified                                   the same
+//	ConditionWoken        notified, without the lock       another waiter takes its notification over
+//	ConditionTakenOver    in another's slot, its own not   the same for the slot that it took, and for
+//	                      given up yet                     its own if that was notified as well
+//	ConditionHandedOn     left one behind, none woken      its death wakes the waiters
+//	ConditionLeft         cancelled, slot free, no lock    nothing is left
+//	ConditionReacquired   notified, holds the lock         as ConditionWoken; the lock has a dead owner
+//	ConditionNotifying    notifier, none notified yet      the lock has a dead owner
+//	ConditionNotified     N set, none woken                its death wakes; the lock has a dead owner
+type slot struct {
 	_      structs.HostLayout
 	word   atomic.Uint32
 	_      uint32
@@ -94,11 +92,11 @@ type place struct {
 }
 
 const (
-	placesAt  = 256
-	placeSize = 24
+	slotsAt  = 256
+	slotSize = 24
 
 	notified   = 1        // N
-	leftBehind = notified // a notification of nobody
+	leftBehind = notified // a notification without a party
 
 	defaultWaiters = 1024
 	maxWaiters     = 1 << 20
@@ -106,28 +104,27 @@ const (
 
 var errLockClosed = &reworded{"this process has closed its lock", ErrClosed}
 
-// A guard is the lock of a condition, in the hands of one caller.
-type guard interface {
-	// held tells whether the caller holds the lock.
+// A conditionLock is the lock of a condition, as one caller uses it.
+type conditionLock interface {
+	// held reports whether the caller holds the lock.
 	held() bool
-	// died tells whether a dead one holds it, and nobody can have it.
+	// died reports whether the lock has a dead owner, so that it can't be acquired.
 	died() bool
 	// letGo releases the lock, however often it was acquired.
 	letGo() error
-	// takeBack undoes letGo. It waits until wanted is false or the lock's
-	// owner died.
+	// takeBack undoes letGo. It gives up if wanted returns false or the lock's owner died.
 	takeBack(wanted func() bool) error
 }
 
-// conditionCore is what the two kinds of conditions have in common.
+// A conditionCore is the common part of both kinds of conditions.
 type conditionCore struct {
 	object.Base
-	words  *conditionWords
-	places []place
-	spin   wait.Spinner
+	words *conditionWords
+	slots []slot
+	spin  wait.Spinner
 }
 
-// newCondition makes the object of a condition on the lock of h.
+// newCondition makes a condition on the lock of h.
 func newCondition[C any, P object.Core[C]](r *object.Ref[C, P], seg *shm.Segment, name string, h shm.Handle, o *ConditionOptions) error {
 	waiters := defaultWaiters
 	if o != nil && o.Waiters != 0 {
@@ -149,20 +146,20 @@ func newCondition[C any, P object.Core[C]](r *object.Ref[C, P], seg *shm.Segment
 	case h.Segment != id:
 		return fmt.Errorf("psync: new condition %q: %w: its lock is in another segment", name, shm.ErrMismatch)
 	}
-	return r.New(seg, name, placesAt+waiters*placeSize, func(mem []byte) error {
+	return r.New(seg, name, slotsAt+waiters*slotSize, func(mem []byte) error {
 		view.At[conditionWords](mem, 0).link.Set(h)
 		return nil
 	})
 }
 
-// useCondition makes c the core of o, and l refer to the lock that o is linked to.
+// useCondition makes c the core of o, and l a reference to the lock that o is linked to.
 func useCondition[C any, P object.Core[C]](c *conditionCore, o *object.Object, l *object.Ref[C, P]) error {
-	if err := c.Init(o, placesAt+placeSize); err != nil {
+	if err := c.Init(o, slotsAt+slotSize); err != nil {
 		return err
 	}
 	mem := o.Bytes()
 	c.words = view.At[conditionWords](mem, 0)
-	c.places = view.Slice[place](mem, placesAt, (len(mem)-placesAt)/placeSize)
+	c.slots = view.Slice[slot](mem, slotsAt, (len(mem)-slotsAt)/slotSize)
 	kind, print, err := P(nil).Type()
 	if err != nil {
 		return err
@@ -180,24 +177,24 @@ func useCondition[C any, P object.Core[C]](c *conditionCore, o *object.Object, l
 	return nil
 }
 
-// used returns the places that were ever used.
-func (c *conditionCore) used() []place {
-	return c.places[:min(int64(c.words.used.Load()), int64(len(c.places)))]
+// used returns the slots that were ever used.
+func (c *conditionCore) used() []slot {
+	return c.slots[:min(int64(c.words.used.Load()), int64(len(c.slots)))]
 }
 
-// waits tells whether w is the word of somebody alive who waits.
+// waits reports whether w is the word of a living waiter that was not notified.
 func (c *conditionCore) waits(w uint32) bool {
 	return w&notified == 0 && !c.Object().Table().Dead(party.ID(w>>1))
 }
 
-// left tells whether w is the word of a notification that was left behind.
+// left reports whether w is the word of a notification that was left behind.
 func (c *conditionCore) left(w uint32) bool {
 	return w&notified != 0 && c.Object().Table().Dead(party.ID(w>>1))
 }
 
-// wait waits for a notification. It returns nil, ctx's error or ErrWaiters with
-// the lock held, and any other error without; held says so.
-func (c *conditionCore) wait(ctx context.Context, g guard, wanted func() bool) (held bool, err error) {
+// wait waits for a notification. It returns nil, ctx's error and ErrWaiters with the lock held, and
+// other errors without; held reports that.
+func (c *conditionCore) wait(ctx context.Context, g conditionLock, wanted func() bool) (held bool, err error) {
 	held, err = c.waitWith(ctx, &waiter{c: c, g: g, wanted: wanted, mine: uint32(c.Object().Me()) << 1})
 	if closed := c.Done(nil); closed != nil {
 		return false, closed
@@ -234,22 +231,22 @@ func (c *conditionCore) waitWith(ctx context.Context, w *waiter) (held bool, err
 		if crash.Enabled {
 			crash.At(crash.ConditionReacquired)
 		}
-		if !w.place.word.CompareAndSwap(w.mine, 0) { // see unanswered
-			w.place.word.CompareAndSwap(w.mine|notified, 0) // used up
+		if !w.slot.word.CompareAndSwap(w.mine, 0) { // see unanswered
+			w.slot.word.CompareAndSwap(w.mine|notified, 0) // used up
 		}
 	}
 	return true, err
 }
 
-// A waiter is a call of wait: it has a place.
+// A waiter is a call of wait: it has a slot.
 type waiter struct {
 	c      *conditionCore
-	g      guard
+	g      conditionLock
 	wanted func() bool
-	mine   uint32 // the word of its place while it waits
-	place  *place // nil when it has left it
+	mine   uint32 // the slot's word while it waits
+	slot   *slot  // nil when it has given it up
 	ticket uint64
-	looked bool   // has looked at the others' places
+	looked bool   // has looked at the others' slots
 	seen   uint32 // epoch before it last did
 
 	rests  bool      // is about to sleep
@@ -257,7 +254,7 @@ type waiter struct {
 	late   uint64    // 1 + the ticket of one that had not answered at the last look
 }
 
-// enqueue takes a place, under the lock.
+// enqueue takes a slot. The caller holds the lock.
 func (w *waiter) enqueue() error {
 	c := w.c
 	used := c.used()
@@ -267,7 +264,7 @@ func (w *waiter) enqueue() error {
 			return nil
 		}
 	}
-	// What was left behind is void when nobody who waited then waits any more.
+	// A notification that was left behind is void if no waiter from when it was given still waits.
 	oldest := c.oldest()
 	for i := range used {
 		v := used[i].word.Load()
@@ -275,18 +272,18 @@ func (w *waiter) enqueue() error {
 			return nil
 		}
 	}
-	if len(used) == len(c.places) {
-		return fmt.Errorf("%w: it has room for %d: make it with more ConditionOptions.Waiters", ErrWaiters, len(c.places))
+	if len(used) == len(c.slots) {
+		return fmt.Errorf("%w: it has room for %d: make it with more ConditionOptions.Waiters", ErrWaiters, len(c.slots))
 	}
 	c.words.used.Store(uint32(len(used) + 1))
-	p := &c.places[len(used)]
+	p := &c.slots[len(used)]
 	if !w.take(p, p.word.Load()) {
 		return shm.ErrCorrupt
 	}
 	return nil
 }
 
-// oldest returns the smallest ticket of those who wait.
+// oldest returns the smallest ticket of the waiters that were not notified.
 func (c *conditionCore) oldest() uint64 {
 	oldest := uint64(math.MaxUint64)
 	used := c.used()
@@ -298,19 +295,19 @@ func (c *conditionCore) oldest() uint64 {
 	return oldest
 }
 
-func (w *waiter) take(p *place, word uint32) bool {
+func (w *waiter) take(p *slot, word uint32) bool {
 	w.ticket = w.c.words.next.Load()
 	w.c.words.next.Store(w.ticket + 1)
 	p.ticket.Store(w.ticket)
 	if !p.word.CompareAndSwap(word, w.mine) {
 		return false
 	}
-	w.place = p
+	w.slot = p
 	return true
 }
 
-// sleep blocks until the waiter has a notification. Otherwise it returns an
-// error, and the waiter has left its place.
+// sleep blocks until the waiter is notified. If it returns an error, it has given up the waiter's
+// slot.
 func (w *waiter) sleep(ctx context.Context) error {
 	err := w.c.Room().Await(ctx, &w.c.spin, w)
 	switch {
@@ -320,33 +317,33 @@ func (w *waiter) sleep(ctx context.Context) error {
 		}
 	case w.failed(err):
 		w.leave()
-	case w.place.word.CompareAndSwap(w.mine, 0):
-		w.place = nil
+	case w.slot.word.CompareAndSwap(w.mine, 0):
+		w.slot = nil
 		if crash.Enabled {
 			crash.At(crash.ConditionLeft)
 		}
-	default: // notified at the last moment
+	default: // it was notified meanwhile
 		err = nil
 	}
 	return err
 }
 
-// failed tells whether err, of sleep, is another than the context's: there is
-// no point in taking the lock again.
+// failed reports whether err, of sleep, is not ctx's error: then there is no point in acquiring the
+// lock again.
 func (*waiter) failed(err error) bool {
 	return err == os.ErrClosed || err == ErrOwnerDied || err == shm.ErrCorrupt
 }
 
-// leave gives up the waiter's place, and a notification with it.
+// leave gives up the waiter's slot. If the waiter was notified, it leaves the notification behind.
 func (w *waiter) leave() {
-	if w.place != nil && !w.place.word.CompareAndSwap(w.mine, 0) {
-		w.handOn(w.place)
+	if w.slot != nil && !w.slot.word.CompareAndSwap(w.mine, 0) {
+		w.handOn(w.slot)
 	}
-	w.place = nil
+	w.slot = nil
 }
 
-// handOn leaves the notification in p behind and tells everyone.
-func (w *waiter) handOn(p *place) {
+// handOn leaves the notification in p behind and wakes all waiters of the segment.
+func (w *waiter) handOn(p *slot) {
 	if p.word.CompareAndSwap(w.mine|notified, leftBehind) {
 		if crash.Enabled {
 			crash.At(crash.ConditionHandedOn)
@@ -359,7 +356,7 @@ func (w *waiter) Try() (bool, error) {
 	if !w.wanted() {
 		return false, os.ErrClosed
 	}
-	switch w.place.word.Load() {
+	switch w.slot.word.Load() {
 	case w.mine:
 	case w.mine | notified:
 		return true, nil
@@ -370,7 +367,7 @@ func (w *waiter) Try() (bool, error) {
 	if w.looked && w.seen == epoch {
 		return w.rests && w.unanswered(), nil
 	}
-	w.looked, w.seen = true, epoch // before the look: a later death is for the next
+	w.looked, w.seen = true, epoch // before the look: after a later death it looks again
 	if w.takeOver() {
 		return true, nil
 	}
@@ -380,8 +377,7 @@ func (w *waiter) Try() (bool, error) {
 	return false, nil
 }
 
-// takeOver takes a notification that was left behind by one who was notified
-// when this waiter already waited.
+// takeOver takes a notification that was left behind, if this waiter was waiting when it was given.
 func (w *waiter) takeOver() bool {
 	used := w.c.used()
 	for i := range used {
@@ -393,10 +389,10 @@ func (w *waiter) takeOver() bool {
 		if crash.Enabled {
 			crash.At(crash.ConditionTakenOver)
 		}
-		if w.place.word.CompareAndSwap(w.mine, 0) {
-			w.place = p
+		if w.slot.word.CompareAndSwap(w.mine, 0) {
+			w.slot = p
 		} else {
-			w.handOn(p) // notified itself meanwhile, maybe before that one was: then it is for others
+			w.handOn(p) // it was notified itself meanwhile: p is for another waiter
 		}
 		return true
 	}
@@ -408,8 +404,8 @@ func (w *waiter) takeOver() bool {
 const answerTime = 2 * time.Second
 
 // unanswered reports whether a notification that was given while this waiter
-// waited has stood in another's place for answerTime. That one may be stopped, and
-// what it was notified of be lying there: so this one ends its wait as if it was
+// waited has stood in the slot of another for answerTime. That one may be stopped, and
+// what it was notified of may be there for others: so this one ends its wait as if it was
 // notified as well. Both notifications remain what they are.
 func (w *waiter) unanswered() bool {
 	w.rests = false
@@ -426,7 +422,7 @@ func (w *waiter) unanswered() bool {
 	for i := range used {
 		p := &used[i]
 		v := p.word.Load()
-		if v&notified == 0 || p == w.place || w.ticket >= p.until.Load() || w.c.left(v) {
+		if v&notified == 0 || p == w.slot || w.ticket >= p.until.Load() || w.c.left(v) {
 			continue
 		}
 		one := p.ticket.Load() + 1
@@ -443,19 +439,18 @@ func (w *waiter) unanswered() bool {
 
 func (w *waiter) Arm() (wait.Armed, bool) {
 	w.rests = true
-	word := &w.place.word
+	word := &w.slot.word
 	return wait.Armed{Word: futex.Word{Addr: word, Val: w.mine}}, word.Load() == w.mine
 }
 
-// Pass has nothing to hand on: nobody else sleeps on the waiter's word.
+// Pass does nothing: no other waiter sleeps on this waiter's word.
 func (*waiter) Pass(bool, bool) {}
 
-// notify notifies up to n of those who wait, in the order of their coming.
-// The lock is held.
+// notify notifies up to n waiters, in the order of their tickets. The caller holds the lock.
 func (c *conditionCore) notify(n int) {
 	type turn struct {
 		ticket uint64
-		place  *place
+		slot   *slot
 		word   uint32
 	}
 	var few [16]turn
@@ -477,28 +472,37 @@ func (c *conditionCore) notify(n int) {
 	}
 	table := c.Object().Table()
 	for _, t := range waiting {
-		t.place.until.Store(now)
-		if !t.place.word.CompareAndSwap(t.word, t.word|notified) {
+		t.slot.until.Store(now)
+		if !t.slot.word.CompareAndSwap(t.word, t.word|notified) {
 			continue // cancelled meanwhile
 		}
 		if crash.Enabled {
 			crash.At(crash.ConditionNotified)
 		}
 		if table.Dead(party.ID(t.word >> 1)) {
-			table.Wake() // its death may have been looked at before
+			table.Wake() // waiters may have looked before N was set
 		}
-		futex.Wake(&t.place.word, 1)
+		futex.Wake(&t.slot.word, 1)
 		if n--; n == 0 {
 			return
 		}
 	}
 }
 
-// renew prepares for the death of those who have been notified before and have
-// not come back yet. What such a one leaves behind is for those who waited at the
-// time; when one of these, who came with ticket, is notified itself now, it will
-// not take it, and instead what it gets now is one too many: for those who wait
-// now. If several then turn out to be dead, more may wake than should; never
+// renew widens the notifications that are outstanding, because their waiters have not returned
+// yet, to all waiters of now. It runs before the waiter with the smallest ticket, ticket, is
+// notified; now is the next ticket.
+//
+// An outstanding notification that is left behind goes to a waiter with a ticket below its until:
+// one that was waiting when it was given. But if such a waiter is notified itself now, it does not
+// take the other one over. So that must be free to go to a waiter that came later. For example:
+//
+//	1  A and B wait, with tickets 0 and 1. Notify(1) notifies A: until is 2, so that B may take it over
+//	2  C waits, with ticket 2. Notify(1) notifies B. renew sets A's until to 3
+//	3  A turns out to be dead. B has a notification of its own, so C takes A's over: two were given,
+//	   and two waiters return
+//
+// If several of the notified turn out to be dead, more waiters may return than were notified, never
 // fewer.
 func (c *conditionCore) renew(ticket, now uint64) {
 	table := c.Object().Table()
@@ -510,7 +514,7 @@ func (c *conditionCore) renew(ticket, now uint64) {
 		}
 		p.until.Store(now)
 		if c.left(p.word.Load()) { // it may have been left since the look above
-			table.Wake() // those who could not have it before look again
+			table.Wake() // waiters that could not have it before look again
 		}
 	}
 }

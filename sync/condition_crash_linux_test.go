@@ -155,8 +155,8 @@ func (s *scene) kill(c *Cells, point crash.Point, nth int) <-chan error {
 		Killed(s, victim)
 		s.release()
 	case crash.ConditionTakenOver:
-		// Only the victim can take the notification of a dead one over: the
-		// others who could are stopped.
+		// Only the victim can take the dead waiter's notification over: the other
+		// waiters that could are stopped.
 		first := s.child(c, 1)
 		Stop(s, first)
 		victim = s.victim(c, "wait", point, nth)
@@ -199,7 +199,7 @@ func consume(ctx context.Context, j job) error {
 			err = j.Cond.WaitFor(ctx, func() bool { return items.Load() > 0 || end.Load() > 0 })
 		}
 		if errors.Is(err, psync.ErrOwnerDied) {
-			// Whoever died may have been notified and have taken nothing.
+			// The dead may have been notified and have taken nothing.
 			err = j.Cond.L().Recover(ctx, j.Cond.NotifyAll)
 			if err == nil {
 				continue
@@ -261,7 +261,7 @@ func TestConditionStorm(t *testing.T) {
 		WantNil(t, "Notify", m.Notify(n))
 		victim := -1
 		switch r.IntN(4) {
-		case 0: // nobody
+		case 0: // none
 		case 1: // one that has the lock, or is going to
 			victim = r.IntN(consumers)
 			WantNil(t, "Release", m.Release())
@@ -296,5 +296,5 @@ func TestConditionStorm(t *testing.T) {
 	for _, p := range procs {
 		Result(t, p)
 	}
-	t.Logf("%d rounds, %d killed; the longest until all was taken: %v; %d places used", rounds, kills, worst, m.Used())
+	t.Logf("%d rounds, %d killed; the longest until all was taken: %v; %d slots used", rounds, kills, worst, m.Used())
 }

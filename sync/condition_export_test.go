@@ -1,7 +1,6 @@
 package sync
 
-// Waiting returns how many living wait for c, and Used how many places were
-// ever used.
+// Waiting returns the number of living waiters, and Used that of the slots that were ever used.
 func (c *Condition) Waiting() int  { return c.ref.Load().waiting() }
 func (c *RCondition) Waiting() int { return c.ref.Load().waiting() }
 func (c *Condition) Used() int     { return len(c.ref.Load().used()) }

@@ -18,7 +18,7 @@ import (
 var heirTask = task("condition heir", func(ctx context.Context, j job) error { return j.Lock.Acquire(ctx) })
 
 // An heir that is killed before it takes note of the hand-over never held the
-// lock: who waits for the condition is not told that the lock's owner died.
+// lock: a waiter for the condition does not learn of a dead owner.
 func TestConditionHeirKilled(t *testing.T) {
 	seg := Anonymous(t, room)
 	lock := Must(psync.NewLock(seg, "l", nil))(t)

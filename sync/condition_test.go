@@ -175,7 +175,7 @@ func (s *scene) sleeps(cs ...<-chan error) {
 	for i, c := range cs {
 		select {
 		case err := <-c:
-			s.Fatalf("waiter %d: Wait returned %v, though nobody notified it", i, err)
+			s.Fatalf("waiter %d: Wait returned %v, though it was not notified", i, err)
 		default:
 		}
 	}
@@ -223,7 +223,7 @@ func TestCondition(t *testing.T) {
 
 func testCondNotHeld(s *scene) {
 	for _, other := range []*shm.Segment{nil, s.party()} {
-		if other != nil { // somebody else holds it
+		if other != nil { // another holds it
 			m := s.club.join(s, other)
 			WantNil(s, "Acquire", m.Acquire(Within(s)))
 			defer func() { WantNil(s, "Release", m.Release()) }()
@@ -320,7 +320,7 @@ func testCondTimeout(s *scene) {
 	s.wakes(done)
 }
 
-// Who is cancelled comes back with the lock, however long that takes.
+// A waiter that is cancelled returns with the lock, however long that takes.
 func testCondCancelled(s *scene) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := s.waitIn(ctx, s.club.join(s, s.party()))
@@ -331,7 +331,7 @@ func testCondCancelled(s *scene) {
 			Stuck(s, "a cancelled waiter goes on to wait")
 		}
 	}
-	WantNil(s, "Notify of nobody", s.main.Notify(1))
+	WantNil(s, "Notify without a waiter", s.main.Notify(1))
 	AwaitAsleep(s, os.Getpid(), 1)
 	select {
 	case err := <-done:
@@ -420,7 +420,7 @@ func testCondNobodyWaits(s *scene) {
 	s.wakes(done)
 }
 
-// Places are used in any order; the notifications keep that of coming.
+// Slots are used in any order; waiters are notified in the order of arrival.
 func testCondOrder(s *scene) {
 	const n = 12
 	var all []<-chan error
@@ -454,8 +454,8 @@ func testCondOrder(s *scene) {
 	}
 }
 
-// Who was notified and can't come back hands its notification on, to one who
-// waited at the time.
+// A waiter that was notified and can't acquire the lock again leaves its notification to another
+// waiter that was waiting when it was given.
 func testCondHandedOnByClose(s *scene) {
 	first := s.club.join(s, s.seg)
 	a := s.waitIn(context.Background(), first)
@@ -467,7 +467,7 @@ func testCondHandedOnByClose(s *scene) {
 	WantError(s, "Wait", Await(s, a, "a waiter of a closed condition"), psync.ErrClosed)
 	s.release()
 	s.wakes(b)
-	// Nobody is left who waited then: it is void.
+	// No waiter from that time is left: the notification is void.
 	first = s.club.join(s, s.seg)
 	a = s.waitIn(context.Background(), first)
 	s.hold()
@@ -524,7 +524,7 @@ func testCondSegmentClosed(s *scene) {
 		WantError(s, "Wait", Await(s, done, "a waiter of a closed segment"), psync.ErrClosed)
 	}
 	s.sleeps(c)
-	s.notify(1) // not to those who are gone
+	s.notify(1) // not those that are gone
 	s.wakes(c)
 }
 
@@ -605,7 +605,7 @@ func testCondDeadOwner(s *scene) {
 	s.wakes(done)
 }
 
-// Items are put and got, with random deadlines: none is lost, and whoever waits
+// Items are put and got, with random deadlines: none is lost, and each waiter
 // without a deadline gets one in the end. The items' counter is not atomic: on the
 // heap the race detector sees what synchronizes.
 func testCondHammer(s *scene) {
@@ -732,7 +732,7 @@ func TestConditionMaking(t *testing.T) {
 	})
 }
 
-// One waiter more than there are places is told so; places are used again.
+// One waiter more than there are slots fails; slots are used again.
 func TestConditionPlaces(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		s := newScene(t, lockClub{}, seg, nil, &psync.ConditionOptions{Waiters: 3})
@@ -741,16 +741,16 @@ func TestConditionPlaces(t *testing.T) {
 			party := Must(object.Attach(seg))(t)
 			a, b, c := s.wait(party), s.wait(seg), s.wait(party)
 			s.hold()
-			WantError(t, "Wait without a place", m.Wait(Within(t)), psync.ErrWaiters)
-			WantError(t, "WaitFor without a place", m.WaitFor(Within(t), func() bool { return false }), psync.ErrWaiters)
-			WantNil(t, "Notify of who leaves it behind", m.Notify(1))
+			WantError(t, "Wait without a slot", m.Wait(Within(t)), psync.ErrWaiters)
+			WantError(t, "WaitFor without a slot", m.WaitFor(Within(t), func() bool { return false }), psync.ErrWaiters)
+			WantNil(t, "Notify of a waiter that leaves it behind", m.Notify(1))
 			Dies(t, seg, party)
 			// The dead are gone before the lock is free: they can't take it.
 			WantError(t, "Wait", Await(t, a, "a dead waiter"), psync.ErrClosed)
 			WantError(t, "Wait", Await(t, c, "a dead waiter"), psync.ErrClosed)
 			s.release() // it was held
 			s.wakes(b)
-			// What is left behind is void; so are the places of the dead.
+			// What is left behind is void; so are the slots of the dead.
 			party = Must(object.Attach(seg))(t)
 			a = s.wait(party)
 			s.hold()
@@ -760,7 +760,7 @@ func TestConditionPlaces(t *testing.T) {
 			s.release()
 		}
 		if n := m.Used(); n > 3 {
-			t.Errorf("%d places were used", n)
+			t.Errorf("%d slots were used", n)
 		}
 	})
 	t.Run("used_again", func(t *testing.T) {
@@ -771,7 +771,7 @@ func TestConditionPlaces(t *testing.T) {
 			s.wakes(done)
 		}
 		if n := s.main.(lockMember).Used(); n != 1 {
-			t.Errorf("%d places were used for one waiter at a time", n)
+			t.Errorf("%d slots were used for one waiter at a time", n)
 		}
 	})
 }
@@ -965,7 +965,7 @@ func TestConditionProcesses(t *testing.T) {
 		s.notify(1)
 		s.wakes(y)
 	})
-	// One who waited at the time has not looked yet: the place is kept for it.
+	// A waiter from that time has not looked yet: the slot is kept for it.
 	t.Run("killed_notified_kept", func(t *testing.T) {
 		s, c := scene(t)
 		a := s.child(c, 1)
@@ -982,8 +982,8 @@ func TestConditionProcesses(t *testing.T) {
 		s.notify(1)
 		s.wakes(x)
 	})
-	// The one that could have had the dead one's notification got the next one
-	// instead: that is the newcomer's now.
+	// The waiter that could have taken the dead one's notification over was notified
+	// itself: the newcomer may take it over now.
 	t.Run("killed_notified_renewed", func(t *testing.T) {
 		s, c := scene(t)
 		a := s.child(c, 1)

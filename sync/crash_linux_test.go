@@ -44,7 +44,7 @@ func TestLockUserDies(t *testing.T) {
 		point crash.Point
 		how   string
 		setUp func(*lockDeath)
-		want  error // of who comes after the death
+		want  error // of a call after the death
 	}{
 		{crash.LockTaken, "free", (*lockDeath).free, psync.ErrOwnerDied},
 		{crash.LockWaiting, "held", (*lockDeath).held, nil},
@@ -63,7 +63,7 @@ func TestLockUserDies(t *testing.T) {
 	}
 	for point := range crash.Points(crash.LockTaken, crash.LockHanded) {
 		if !shown[point] {
-			t.Errorf("nobody dies at %v", point)
+			t.Errorf("no process dies at %v", point)
 		}
 	}
 }
@@ -107,7 +107,7 @@ func (d *lockDeath) died() {
 	Killed(d.t, d.victim)
 }
 
-// free: the victim dies as owner of a lock that nobody wants.
+// free: the victim dies as owner of a lock that no process wants.
 func (d *lockDeath) free() {
 	d.start()
 	d.died()
@@ -140,7 +140,7 @@ func (d *lockDeath) prodded() {
 	WantNil(d.t, "Release", d.lock.Release())
 }
 
-// prodVictim wakes the victim for nothing, and tells whether it is dead.
+// prodVictim wakes the victim for nothing, and reports whether it is dead.
 func (d *lockDeath) prodVictim() bool {
 	futex.Wake(d.gate(), futex.All)
 	_, exited := d.victim.ExitCode()

@@ -42,7 +42,7 @@ type crowd struct {
 	done    []chan error
 }
 
-// newCrowd makes the objects. Somebody has to take the locks before start.
+// newCrowd makes the objects. The caller takes the locks before start.
 func newCrowd(t *testing.T, seg *shm.Segment) *crowd {
 	c := new(crowd)
 	for i := range crowdObjects {
@@ -236,7 +236,7 @@ var crowdOwner = proc.Register("owner of many locks", func(ctx context.Context, 
 	return 0, nil
 })
 
-// The death of the locks' owner reaches all who wait for them. The others go
+// The death of the locks' owner reaches all waiters for them. The others go
 // on waiting, until their queues are shut down and their pipes end.
 func TestCrowdLearnsOfDeath(t *testing.T) {
 	thousands(t)
@@ -260,7 +260,7 @@ func TestCrowdLearnsOfDeath(t *testing.T) {
 		}
 	}
 	if wrong > 0 {
-		t.Errorf("%d waiters were not told that the owner died", wrong)
+		t.Errorf("%d waiters did not learn that the owner died", wrong)
 	}
 	t.Logf("all have learnt of the death after %v", time.Since(begin).Round(time.Millisecond))
 	awaitCrowd(t, len(c.done)-len(c.locks)*crowdPerObject)

@@ -1,32 +1,43 @@
-// Package sync holds locks, semaphores, conditions, events and barriers that
-// processes and goroutines share. It is imported as psync, process-shared, beside
-// the standard library's sync:
+// Package sync provides locks, semaphores, conditions, events, barriers, wait groups and onces that
+// processes and goroutines share. Import it as psync ("process-shared"), beside the standard
+// library's sync:
 //
 //	import psync "github.com/seed-2e7ecdea/mp/sync"
 //
-// An object is made in a segment by New and opened in other processes by Open,
-// or by its handle, which travels by itself when the object stands in a task's
-// argument. Objects belong to the process, not to a goroutine: any goroutine of
-// the process that acquired a lock may release it. Only an RLock asks for more: its
-// owner is a Holder.
+// A New function makes an object in a segment. Other processes open it by name with an Open
+// function, or by its handle: an object that stands in a task's argument travels as its handle, and
+// is open when the task starts. What is acquired belongs to the process, not to a goroutine: any
+// goroutine of the process that acquired a lock may release it. Only an RLock is owned by a value
+// of the program's own, a Holder.
 //
-// TryX never waits. X(ctx) waits until ctx ends, and tries once even if ctx has
-// ended already. An error means that nothing was acquired.
+// A method TryX never blocks. A method X(ctx) blocks until it succeeds or ctx is done; it tries
+// once even if ctx is done already. If such a method returns an error, nothing was acquired.
+//
+// Errors name the operation and the object, and wrap one of the errors below or ctx's error: use
+// errors.Is.
+//
+// # Closed objects
+//
+// Close ends the use of an object in this process. After that, a method that returns an error
+// returns ErrClosed, and a method that returns none panics with an error that wraps ErrClosed. The
+// exceptions are Handle, which returns the zero Handle, and Close, which returns nil. The zero
+// value of each type is closed, and an object is closed also when its segment is.
 //
 // # Death
 //
-// Nobody waits on the dead: a process may be killed at any instruction, and
-// those who wait for it learn so from the kernel.
+// A process may be killed at any instruction. No other process waits for it: the kernel reports its
+// death.
 //
-//	Lock, RLock, RWLock's writer   ErrOwnerDied for all until Recover; with IgnoreDeaths the next has it
-//	RWLock's reader                its share is dropped
-//	Semaphore                      its permit is gone: permits are anonymous
-//	BoundedSemaphore               its permits come back
-//	Condition, Event               a dead waiter counts for nothing; a notification that it had
-//	                               been given goes to another
-//	Barrier                        broken, if it died while it waited there
-//	WaitGroup                      ErrOwnerDied for those who wait, if it had counts, until Recover
-//	Once                           if it died in its function, the next runs its own
+//	Lock, RLock, writer of RWLock  Acquire returns ErrOwnerDied until Recover has run; with
+//	                               IgnoreDeaths, the next Acquire gets the lock
+//	reader of RWLock               its hold ends
+//	Semaphore                      its permits are lost: permits have no owner
+//	BoundedSemaphore               its permits become free
+//	Condition, Event               it does not wait any more; a notification that it had got, but not
+//	                               used, goes to another waiter
+//	Barrier                        the barrier breaks, if the process was in Wait
+//	WaitGroup                      if it had counts, Wait returns ErrOwnerDied until Recover has run
+//	Once                           if it was in its function, the next Do calls its own function
 //
-// A process that is stopped (SIGSTOP) is alive: what it holds stays held.
+// A process that is stopped (SIGSTOP) is alive: it keeps what it holds.
 package sync

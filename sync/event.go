@@ -13,15 +13,14 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// An Event is a flag that processes and goroutines set, clear and wait for. It
-// belongs to nobody, and no death changes it. No method but Wait ever waits for
-// anyone.
+// An Event is a flag that processes and goroutines set, clear and wait for. It has no owner, and no
+// death changes it. Only Wait blocks.
 //
-// Each Set synchronizes before each Clear, Wait and true IsSet that comes to
-// the flag after it.
+// Each Set synchronizes before each Clear and Wait, and each IsSet that returns true, that finds
+// the flag as this Set or a later one left it.
 //
-// An Event must not be copied. The zero Event is closed. All methods may be
-// called from several goroutines at once.
+// An Event must not be copied. The zero Event is closed. All methods may be called from several
+// goroutines at once.
 type Event struct {
 	handle[eventCore, *eventCore]
 }
@@ -30,19 +29,19 @@ var _ marshaler = (*Event)(nil)
 
 // eventWords is an event in shared memory.
 //
-//	0    changes  of the flag so far; odd: set; written by who sets and clears
-//	128  gate     of those who wait
+//	0    changes  number of changes of the flag; if it is odd, the flag is set
+//	128  gate     of the waiters
 //
-// Who waits compares changes with what it was when it came: another number
-// means that the flag was set meanwhile, whatever it is now.
+// A waiter compares changes with its value at the call of Wait: if it is another, the flag was set
+// since, whatever it is now. If a process is killed after
 //
-//	EventSet: set, nobody woken               the death wakes all
-//	EventWaiting: gate set, not asleep        costs one wake too many
-//	EventWoken: about to return               nothing: a wait leaves no trace
+//	EventSet      flag set, none woken              its death wakes all waiters
+//	EventWaiting  gate is set, it does not sleep     one wakeup too many
+//	EventWoken    about to return                   nothing: a waiter leaves no trace
 type eventWords struct {
 	_       structs.HostLayout
 	changes atomic.Uint64
-	_       [120]byte // the gate moves when somebody sleeps only
+	_       [120]byte // the gate is on its own cache lines: it changes only if a waiter sleeps
 	gate    wait.Gate
 	_       [120]byte
 }
@@ -52,7 +51,7 @@ const (
 	eventPrint = 1 // version of eventWords
 )
 
-// errIsSet is made here, as a call of closed would keep IsSet from being inlined.
+// errIsSet is made here because IsSet would not be inlined if it called closed.
 var errIsSet = object.Closed("psync: IsSet", shm.KindEvent)
 
 type eventCore struct {
@@ -61,8 +60,8 @@ type eventCore struct {
 	spin wait.Spinner
 }
 
-// NewEvent makes an event in seg, not set, with an optional name. It fails as
-// shm.Segment.NewObject does.
+// NewEvent makes an event in seg, not set, with an optional name. It takes 256 bytes. NewEvent
+// fails as every New function does: see package shm.
 func NewEvent(seg *shm.Segment, name string) (*Event, error) {
 	e := new(Event)
 	if err := e.ref.New(seg, name, eventSize, nil); err != nil {
@@ -71,8 +70,7 @@ func NewEvent(seg *shm.Segment, name string) (*Event, error) {
 	return e, nil
 }
 
-// OpenEvent opens the event of that name. It fails as shm.Segment.OpenObject
-// does.
+// OpenEvent opens the event of that name. It fails as every Open function does: see package shm.
 func OpenEvent(seg *shm.Segment, name string) (*Event, error) {
 	e := new(Event)
 	if err := e.ref.Open(seg, name); err != nil {
@@ -91,8 +89,7 @@ func (c *eventCore) Use(o *object.Object) error {
 	return nil
 }
 
-// IsSet tells whether the event is set: one load. A closed event is not set;
-// who has to tell the two apart calls Wait with a context that has ended.
+// IsSet reports whether the event is set. It never blocks. It panics if the event is closed.
 func (e *Event) IsSet() bool {
 	if c := e.ref.Load(); c != nil {
 		set := c.w.changes.Load()&1 != 0
@@ -103,14 +100,13 @@ func (e *Event) IsSet() bool {
 	panic(errIsSet)
 }
 
-// Set sets the event, if it is not set, and wakes all who wait. It fails with
-// ErrClosed only.
+// Set sets the event and wakes all waiters. It does not block. It fails with ErrClosed.
 func (e *Event) Set() error {
 	c := e.ref.Load()
 	if c == nil {
 		return e.closed("Set")
 	}
-	// A write even if it is set: who clears it later sees what came before this Set.
+	// This writes even if the flag is set, so that this Set synchronizes before a later Clear.
 	c.w.changes.Or(1)
 	if crash.Enabled {
 		crash.At(crash.EventSet)
@@ -119,7 +115,7 @@ func (e *Event) Set() error {
 	return c.Fail("psync: Set", c.Done(nil))
 }
 
-// Clear makes the event not set, if it is. It fails with ErrClosed only.
+// Clear makes the event not set. It does not block. It fails with ErrClosed.
 func (e *Event) Clear() error {
 	c := e.ref.Load()
 	if c == nil {
@@ -133,9 +129,9 @@ func (e *Event) Clear() error {
 	}
 }
 
-// Wait blocks until the event is set, or was set since Wait was called, even
-// if it has been cleared again, until ctx ends (ctx's error; it looks once even
-// if ctx has ended already), or the event is closed in this process (ErrClosed).
+// Wait blocks until the event is set, or was set since Wait was called, even if it has been cleared
+// again. It fails with ctx's error when ctx is done (it looks once even if ctx is done already), or
+// with ErrClosed when this process closes the event.
 func (e *Event) Wait(ctx context.Context) error {
 	c := e.ref.Load()
 	if c == nil {
@@ -153,7 +149,7 @@ func (c *eventCore) wait(ctx context.Context, began uint64, wanted func() bool) 
 	return c.Fail("psync: Wait", c.Done(c.Room().Await(ctx, &c.spin, w)))
 }
 
-// An eventWaiter waits until the flag is not as it was, not set.
+// An eventWaiter waits until changes differs from began, a value at which the event was not set.
 type eventWaiter struct {
 	w      *eventWords
 	began  uint64
@@ -181,5 +177,5 @@ func (e *eventWaiter) Arm() (wait.Armed, bool) {
 	return word, true
 }
 
-// Pass has nothing to pass on: each Set wakes all.
+// Pass does nothing: each Set wakes all waiters.
 func (e *eventWaiter) Pass(woken, done bool) {}

@@ -13,7 +13,7 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// TestEventUserDies kills who sets an event, or waits for it, at each step.
+// TestEventUserDies kills a process that sets an event, or waits for it, at each step.
 // The others, in two parties of this process and in another process, wake up.
 func TestEventUserDies(t *testing.T) {
 	NeedCrashPoints(t)
@@ -80,7 +80,7 @@ var eventStormer = proc.Register("event stormer", func(ctx context.Context, in e
 			if err := e.Wait(ctx); err != nil {
 				return 0, err
 			}
-			if err := e.Set(); err != nil { // it is set: for those who are killed in it
+			if err := e.Set(); err != nil { // set already: for victims that are killed in it
 				return 0, err
 			}
 			in.Cells.Add(in.Life)
@@ -88,8 +88,8 @@ var eventStormer = proc.Register("event stormer", func(ctx context.Context, in e
 	}
 })
 
-// TestE05_EventStorm sets events by turns while those who wait for them are
-// killed at random moments: all the living wake up each time.
+// TestE05_EventStorm sets events by turns while waiters are killed at random
+// moments: all living waiters wake up each time.
 func TestE05_EventStorm(t *testing.T) {
 	const users, rounds = 3, 60
 	seg := Anonymous(t, room)

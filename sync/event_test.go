@@ -455,8 +455,8 @@ func TestEventProcesses(t *testing.T) {
 		}
 	})
 	// In CPython Set from a signal handler waits for the lock that the
-	// interrupted call holds. Here a process that is stopped anywhere inside holds
-	// up nobody.
+	// interrupted call holds. Here a process that is stopped anywhere inside does
+	// not hold up others.
 	t.Run("E04_stopped_anywhere", func(t *testing.T) {
 		seg := Anonymous(t, room)
 		e, c := newEvent(t, seg), NewCells(t, seg, 2)

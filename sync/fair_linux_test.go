@@ -54,9 +54,9 @@ var hammer = proc.Register("hammer", func(ctx context.Context, in hammerer) (wai
 	return w, nil
 })
 
-// Nobody starves: four processes hammer a lock, and each gets it again and
-// again; also while they hold it nearly all the time, so that who is woken by a
-// Release comes too late for the lock.
+// No process starves: four processes hammer a lock, and each gets it again and
+// again, also while they hold it nearly all the time, so that a waiter that a
+// Release wakes comes too late for the lock.
 func TestLockFairness(t *testing.T) {
 	for _, hold := range []time.Duration{0, 200 * time.Microsecond} {
 		t.Run(fmt.Sprintf("held_for_%v", hold), func(t *testing.T) { testFairness(t, hold) })

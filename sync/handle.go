@@ -7,13 +7,12 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// handle is what all objects of this package have in common.
+// A handle is the part that all objects of this package have in common.
 type handle[C any, P object.Core[C]] struct {
 	ref object.Ref[C, P]
 }
 
-// marshaler lists what a handle implements, so that objects can stand in
-// arguments and messages.
+// A marshaler is what a handle implements, so that objects can stand in arguments and messages.
 type marshaler interface {
 	encoding.TextMarshaler
 	encoding.TextUnmarshaler
@@ -21,7 +20,7 @@ type marshaler interface {
 	encoding.BinaryUnmarshaler
 }
 
-// closed returns the error of the method op of an object that this process has closed.
+// closed returns the error of the method op of a closed object.
 func (*handle[C, P]) closed(op string) error {
 	kind, _, _ := P(nil).Type()
 	return object.Closed("psync: "+op, kind)
@@ -39,8 +38,8 @@ func (h *handle[C, P]) MarshalText() ([]byte, error) {
 	return x.MarshalText()
 }
 
-// UnmarshalText opens the object of an encoded handle. It fails as
-// shm.OpenHandle does.
+// UnmarshalText opens the object whose handle text encodes, and attaches to its segment if need be.
+// It fails as every Open function does: see package shm.
 func (h *handle[C, P]) UnmarshalText(text []byte) error { return h.ref.UnmarshalText(text) }
 
 // MarshalBinary is MarshalText.
@@ -49,7 +48,7 @@ func (h *handle[C, P]) MarshalBinary() ([]byte, error) { return h.MarshalText() 
 // UnmarshalBinary is UnmarshalText.
 func (h *handle[C, P]) UnmarshalBinary(data []byte) error { return h.UnmarshalText(data) }
 
-// Close ends the use of the object through this value: later calls, and those
-// that wait, fail with ErrClosed. It releases nothing that is held, and the
-// object stays for others. Closing twice is fine.
+// Close ends the use of the object through this value. Calls that wait through it, and later calls,
+// return ErrClosed. Close does not release what this process holds, and other values and other
+// processes can go on using the object. Close returns nil if the object is closed already.
 func (h *handle[C, P]) Close() error { return h.ref.Close() }

@@ -5,24 +5,23 @@ import (
 	stdsync "sync"
 )
 
-// A Holder is who holds RLocks: what a thread is in other languages. The zero
-// Holder is ready and holds nothing; it holds any number of locks, and remembers
-// how often it has acquired each.
+// A Holder owns RLocks, as a thread does in other languages. The zero Holder is ready to use and
+// holds nothing. A Holder may hold any number of locks, and counts how often it has acquired each.
 //
-// A Holder is used by one goroutine at a time. It means nothing in another
-// process, and must not be copied.
+// Only one goroutine may use a Holder at a time. It has no meaning in another process, and must not
+// be copied.
 type Holder struct {
-	_     [0]stdsync.Mutex // for go vet: not to be copied
-	holds []hold           // few: they are searched one by one
+	_     [0]stdsync.Mutex // makes go vet report copies
+	holds []hold           // few, so a linear search does
 }
 
-// A hold is an RLock and how often its Holder has acquired it, at least once.
+// A hold is a lock that a Holder holds, and how often it has acquired it: at least once.
 type hold struct {
-	lock  *rlockCore // by which it was acquired; keeps the lock's memory the lock's
+	lock  *rlockCore // by which it was acquired; keeps the memory mapped
 	depth uint64
 }
 
-// index returns which of h's holds is of c's lock, -1 if none is.
+// index returns the index in h.holds of c's lock, or -1 if h does not hold it.
 func (h *Holder) index(c *rlockCore) int {
 	for i := range h.holds {
 		if c.same(h.holds[i].lock) {
@@ -32,7 +31,7 @@ func (h *Holder) index(c *rlockCore) int {
 	return -1
 }
 
-// deepen counts one more acquisition of c's lock, if h holds it.
+// deepen counts one more acquisition of c's lock if h holds it, and reports whether it does.
 func (h *Holder) deepen(c *rlockCore) bool {
 	i := h.index(c)
 	if i < 0 {
@@ -42,13 +41,12 @@ func (h *Holder) deepen(c *rlockCore) bool {
 	return true
 }
 
-// add notes that h holds c's lock, which it did not.
+// add records that h holds c's lock. It did not hold it before.
 func (h *Holder) add(c *rlockCore, depth uint64) {
 	h.holds = append(h.holds, hold{c, depth})
 }
 
-// remove forgets c's lock and returns how often it had been acquired, 0 if h
-// does not hold it.
+// remove forgets c's lock. It returns how often h had acquired it, 0 if h does not hold it.
 func (h *Holder) remove(c *rlockCore) uint64 {
 	i := h.index(c)
 	if i < 0 {

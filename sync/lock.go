@@ -9,18 +9,17 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A Lock is a mutual exclusion lock between processes and goroutines. It is
-// owned by a process: any goroutine of the process that acquired it may
-// release it. It is not reentrant.
+// A Lock is a mutual exclusion lock for processes and goroutines. A process owns it: any goroutine
+// of the process that acquired it may release it. It is not reentrant.
 //
-// Release n synchronizes before the return of the Acquire, TryAcquire or
-// Recover that takes the lock next.
+// Release n synchronizes before the return of the Acquire, TryAcquire or Recover that takes the
+// lock next.
 //
-// When its owner is killed, the lock is held by the dead: Acquire fails with
-// ErrOwnerDied, for everyone, until Recover has repaired what the lock guards.
+// If its owner is killed, the lock stays held: Acquire and TryAcquire return ErrOwnerDied, in all
+// processes, until Recover has repaired what the lock guards.
 //
-// A Lock must not be copied. The zero Lock is closed. All methods may be called
-// from several goroutines at once.
+// A Lock must not be copied. The zero Lock is closed. All methods may be called from several
+// goroutines at once.
 type Lock struct {
 	handle[lock.Core, *lock.Core]
 }
@@ -38,8 +37,8 @@ func init() {
 	}
 }
 
-// NewLock makes a lock in seg, free, with an optional name. It fails as
-// shm.Segment.NewObject does.
+// NewLock makes a free lock in seg, with an optional name. The lock takes 128 bytes. NewLock fails
+// as every New function does: see package shm.
 func NewLock(seg *shm.Segment, name string, o *Options) (*Lock, error) {
 	l := new(Lock)
 	err := l.ref.New(seg, name, lock.Size, func(mem []byte) error {
@@ -52,8 +51,7 @@ func NewLock(seg *shm.Segment, name string, o *Options) (*Lock, error) {
 	return l, nil
 }
 
-// OpenLock opens the lock of that name. It fails as shm.Segment.OpenObject
-// does.
+// OpenLock opens the lock of that name. It fails as every Open function does: see package shm.
 func OpenLock(seg *shm.Segment, name string) (*Lock, error) {
 	l := new(Lock)
 	if err := l.ref.Open(seg, name); err != nil {
@@ -62,8 +60,8 @@ func OpenLock(seg *shm.Segment, name string) (*Lock, error) {
 	return l, nil
 }
 
-// TryAcquire takes the lock if it is free, and never waits. It fails with
-// ErrHeld, ErrOwnerDied, or ErrClosed: then the lock is not held by the caller.
+// TryAcquire takes the lock if it is free, and never blocks. It fails with ErrHeld, ErrOwnerDied or
+// ErrClosed.
 func (l *Lock) TryAcquire() error {
 	c := l.ref.Load()
 	if c == nil {
@@ -80,10 +78,9 @@ func tryAcquired(c *lock.Core, err error) error {
 	return tryFailed(&c.Base, &c.Held, "psync: TryAcquire", err)
 }
 
-// Acquire takes the lock. It blocks until the lock is free, its owner died
-// (ErrOwnerDied), ctx ends (ctx's error; it tries once even if ctx has ended
-// already), or the lock is closed in this process (ErrClosed). An error means
-// that the caller does not hold the lock.
+// Acquire takes the lock. It blocks until the lock is free. It fails with ErrOwnerDied if the owner
+// died, with ctx's error when ctx is done (it tries once even if ctx is done already), or with
+// ErrClosed when this process closes the lock. If Acquire fails, the caller does not hold the lock.
 func (l *Lock) Acquire(ctx context.Context) error {
 	c := l.ref.Load()
 	if c == nil {
@@ -95,8 +92,8 @@ func (l *Lock) Acquire(ctx context.Context) error {
 	return c.Fail("psync: Acquire", c.Acquire(ctx, l.ref.Wanted(c)))
 }
 
-// Release frees the lock and wakes one who waits for it. It fails with
-// ErrNotHeld if this process does not hold it, or ErrClosed.
+// Release frees the lock and wakes a waiter. It does not block. It fails with ErrNotHeld if this
+// process does not hold the lock, or with ErrClosed.
 func (l *Lock) Release() error {
 	c := l.ref.Load()
 	if c == nil {
@@ -105,9 +102,9 @@ func (l *Lock) Release() error {
 	return c.Fail("psync: Release", c.Done(c.Mutex.Release()))
 }
 
-// With calls f while it holds the lock, and releases it even if f panics. It
-// waits and fails as Acquire does, without calling f, and returns f's error. If the
-// lock can't be released, because f did that or closed it, With says so as well.
+// With calls f while it holds the lock, and returns f's error. It releases the lock even if f
+// panics. It blocks and fails as Acquire does; then it does not call f. If it can't release the
+// lock, because f released or closed it, it returns that error, too.
 func (l *Lock) With(ctx context.Context, f func() error) error {
 	if err := l.Acquire(ctx); err != nil {
 		return as("psync: With", err)
@@ -115,18 +112,19 @@ func (l *Lock) With(ctx context.Context, f func() error) error {
 	return releasing(l.Release, f)
 }
 
-// releasing calls f, then release, for With.
+// releasing calls f and then release, for With.
 func releasing(release, f func() error) (err error) {
 	defer func() { err = errors.Join(err, as("psync: With", release())) }()
 	return f()
 }
 
-// Recover takes a lock whose owner died, calls repair while it holds the
-// lock, and releases it if repair returns nil: the lock is as good as new. If
-// repair fails, or the process dies in it, the lock stays as it was, and Recover
-// returns repair's error. A lock whose owner did not die it acquires and
-// releases, without calling repair; it waits as Acquire does, and fails as that
-// does.
+// Recover takes a lock whose owner died, calls repair while it holds the lock, and releases the
+// lock if repair returns nil: then the lock works as before the death. If repair fails or panics,
+// or the process dies in it, the lock keeps its dead owner; Recover returns repair's error as it
+// is.
+//
+// If the owner did not die, Recover acquires and releases the lock, and does not call repair. It
+// blocks as Acquire does, and fails with ctx's error or ErrClosed.
 func (l *Lock) Recover(ctx context.Context, repair func() error) error {
 	c := l.ref.Load()
 	if c == nil {
@@ -135,7 +133,7 @@ func (l *Lock) Recover(ctx context.Context, repair func() error) error {
 	return recovered(ctx, c, l.ref.Wanted(c), repair)
 }
 
-// recovered is Recover of a lock or a reentrant lock.
+// recovered is Recover of a Lock or an RLock.
 func recovered(ctx context.Context, c *lock.Core, wanted func() bool, repair func() error) error {
 	var failed error
 	err := c.Recover(ctx, wanted, func() error {
@@ -148,10 +146,8 @@ func recovered(ctx context.Context, c *lock.Core, wanted func() bool, repair fun
 	return c.Fail("psync: Recover", err)
 }
 
-// Lock is Acquire without a context, as sync.Locker has it: it panics where
-// Acquire would fail.
+// Lock is Acquire without a context, for sync.Locker. It panics with the error if Acquire fails.
 func (l *Lock) Lock() { must("psync: Lock", l.Acquire(context.Background())) }
 
-// Unlock is Release, as sync.Locker has it: it panics where Release would
-// fail.
+// Unlock is Release, for sync.Locker. It panics with the error if Release fails.
 func (l *Lock) Unlock() { must("psync: Unlock", l.Release()) }

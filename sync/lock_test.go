@@ -72,7 +72,7 @@ func testReleasedByGoroutine(t *testing.T, seg *shm.Segment) {
 	WantError(t, "TryAcquire by another party", far.TryAcquire(), psync.ErrHeld)
 	WantNil(t, "Release", named.Release())
 	WantNil(t, "TryAcquire by another party", far.TryAcquire())
-	WantError(t, "Release by who had it before", named.Release(), psync.ErrNotHeld)
+	WantError(t, "Release by the previous holder", named.Release(), psync.ErrNotHeld)
 	WantNil(t, "Release", far.Release())
 }
 
@@ -107,7 +107,7 @@ func testExpired(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-// prompt bounds what has nobody to wait for: far more than it takes, far less
+// prompt bounds calls that need not wait for another process: far more than it takes, far less
 // than patience.
 const prompt = 5 * time.Second
 
@@ -149,7 +149,7 @@ func allFail(t *testing.T, l *psync.Lock) {
 	}
 }
 
-// Close does not release, and who closes the segment counts as dead.
+// Close does not release, and a party that closes its segment counts as dead.
 func testClosed(t *testing.T, seg *shm.Segment) {
 	l := Must(psync.NewLock(seg, "l", nil))(t)
 	other := Closing(t, Must(psync.OpenLock(seg, "l"))(t))
@@ -645,7 +645,7 @@ func TestLockHostileBytes(t *testing.T) {
 				case 1:
 					word.Store(word.Load() ^ 1<<r.IntN(32))
 				case 2:
-					word.Store(1) // somebody waits for nobody
+					word.Store(1) // a waiter without an owner
 				case 3:
 					word.Store(0)
 				}

@@ -12,15 +12,14 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A Once is something that is done once by all processes and goroutines
-// together: Do calls a function until one call has succeeded.
+// A Once is something that all processes and goroutines together do once: Do calls its function
+// unless an earlier call of a function has succeeded.
 //
-// The return of each call of a function synchronizes before the next call, that
-// of the one that succeeded before the return of every Do that returns nil, and
-// before a true Done.
+// Each call of a function synchronizes before the next call of one. The call that succeeded
+// synchronizes before the return of every Do that returns nil and of every Done that returns true.
 //
-// A Once must not be copied. The zero Once is closed. All methods may be called
-// from several goroutines at once.
+// A Once must not be copied. The zero Once is closed. All methods may be called from several
+// goroutines at once.
 type Once struct {
 	handle[onceCore, *onceCore]
 }
@@ -29,15 +28,15 @@ var _ marshaler = (*Once)(nil)
 
 // onceWords is a once in shared memory.
 //
-//	0   lock  of who runs the function: see package internal/robust
-//	16  done  not 0: it has succeeded; written under the lock
+//	0   lock  held while a function runs: see package robust
+//	16  done  not 0 when a function has succeeded; written under the lock
 //
-// A dead owner of the lock is as one whose function failed, unless it had got
-// as far as to say done:
+// The death of the lock's owner counts as a failure of its function, unless done is set. If the
+// process is killed after
 //
-//	OnceRun, or inside the function          the next takes the lock and runs its own
-//	OnceRan: succeeded, done is still 0      the same: it runs twice, as from half-way
-//	OnceDone: done, lock held                the next takes the lock and finds it done
+//	OnceRun, or in the function  the next Do takes the lock and calls its own function
+//	OnceRan: done is still 0     the same: the function has succeeded, and another runs
+//	OnceDone: lock still held    the next Do takes the lock and finds done set
 type onceWords struct {
 	_    structs.HostLayout
 	lock robust.Words
@@ -45,11 +44,11 @@ type onceWords struct {
 }
 
 const (
-	onceSize  = 128 // nothing else on its cache lines
+	onceSize  = 128 // whole cache lines, not shared with other objects
 	oncePrint = 1   // version of onceWords
 )
 
-// errDone is made here, as a call of closed would keep Done from being inlined.
+// errDone is made here because Done would not be inlined if it called closed.
 var errDone = object.Closed("psync: Done", shm.KindOnce)
 
 type onceCore struct {
@@ -58,8 +57,8 @@ type onceCore struct {
 	mutex robust.Mutex
 }
 
-// NewOnce makes a once in seg, not done, with an optional name. It fails as
-// shm.Segment.NewObject does.
+// NewOnce makes a once in seg, not done, with an optional name. It takes 128 bytes. NewOnce fails
+// as every New function does: see package shm.
 func NewOnce(seg *shm.Segment, name string) (*Once, error) {
 	o := new(Once)
 	if err := o.ref.New(seg, name, onceSize, nil); err != nil {
@@ -68,8 +67,7 @@ func NewOnce(seg *shm.Segment, name string) (*Once, error) {
 	return o, nil
 }
 
-// OpenOnce opens the once of that name. It fails as shm.Segment.OpenObject
-// does.
+// OpenOnce opens the once of that name. It fails as every Open function does: see package shm.
 func OpenOnce(seg *shm.Segment, name string) (*Once, error) {
 	o := new(Once)
 	if err := o.ref.Open(seg, name); err != nil {
@@ -89,8 +87,7 @@ func (c *onceCore) Use(o *object.Object) error {
 	return nil
 }
 
-// Done tells whether a function has succeeded: one load. A closed once is not
-// done.
+// Done reports whether a function has succeeded. It never blocks. It panics if the once is closed.
 func (o *Once) Done() bool {
 	if c := o.ref.Load(); c != nil {
 		done := c.w.done.Load() != 0
@@ -101,19 +98,17 @@ func (o *Once) Done() bool {
 	panic(errDone)
 }
 
-// Do calls f, unless a function has succeeded already, and returns nil if it
-// has or f does: one load then. If f returns an error, panics, or its process is
-// killed in it, it counts as not done, and the next Do calls its own f; Do
-// returns f's error to its own caller alone. A function may so be killed at its
-// very end and another called after it: what it does must bear that.
+// Do calls f unless a function has succeeded already. It returns nil if one has or if f succeeds.
+// If f fails, Do returns f's error as it is, to its own caller alone. If f fails or panics, or its
+// process is killed in it, the once is not done, and the next Do calls its own f. So a function may
+// be killed at its very end and another one called after it: both must bear that.
 //
-// While one runs its f, in whatever process, the others block, until ctx ends
-// (ctx's error; it tries once even if ctx has ended already), or the once is
-// closed in this process (ErrClosed). If the segment is closed while f runs, Do
-// returns ErrClosed, and others do not wait for f any more.
+// While a function runs, in any process, other calls of Do block. They fail with ctx's error when
+// ctx is done (they try once even if ctx is done already), or with ErrClosed when this process
+// closes the once. If the segment is closed while f runs, Do returns ErrClosed after f, and other
+// processes do not wait for f any more.
 //
-// An f that calls Do of the same once, and waits for it, waits for itself, until
-// the inner ctx ends.
+// An f that calls Do of the same once waits for itself, until the inner ctx is done.
 func (o *Once) Do(ctx context.Context, f func() error) error {
 	c := o.ref.Load()
 	if c == nil {
@@ -133,7 +128,7 @@ func (o *Once) Do(ctx context.Context, f func() error) error {
 	return c.Fail("psync: Do", c.Done(err))
 }
 
-// run calls f under the lock, and gives the lock back even if f panics.
+// run calls f under the lock. It releases the lock even if f panics.
 func (c *onceCore) run(f func() error) error {
 	defer c.mutex.Release()
 	if c.w.done.Load() != 0 || c.Closed.Load() {

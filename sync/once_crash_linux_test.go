@@ -19,7 +19,7 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// TestOnceUserDies kills who runs the function, or waits for it, at each step.
+// TestOnceUserDies kills the process that runs the function, or waits for it, at each step.
 // The others, in two parties of this process and in another process, come
 // through, and one of them calls its function unless the dead had said that it
 // was done.
@@ -111,9 +111,9 @@ func walkOnce(t *testing.T, point crash.Point, done bool) {
 	}
 }
 
-// A onceStorm is what the users of many onces write down: for each life
-// whether it is killed, for each once who is inside and how often its function
-// got to its end.
+// A onceStorm is what the users of many onces record: for each process
+// whether it is killed, for each once which process is in its function and how
+// often the function got to its end.
 type onceStorm struct {
 	killed, inside, wins []atomic.Uint32
 }
@@ -155,7 +155,7 @@ var onceStormer = Task("once stormer", func(ctx context.Context, in onceStormArg
 				continue
 			}
 			if err == nil && w.wins[i].Load() == 0 {
-				err = errors.New("Do is back, and nobody has done it")
+				err = errors.New("Do has returned, and no function has succeeded")
 			}
 			if err != nil {
 				return i, err
@@ -229,7 +229,7 @@ func TestOnceStorm(t *testing.T) {
 	for i, o := range onces {
 		wantDone(t, o, true)
 		if w.wins[i].Load() == 0 {
-			t.Errorf("once %d is done, and nobody has done it", i)
+			t.Errorf("once %d is done, and no function has succeeded", i)
 		}
 		wins += w.wins[i].Load()
 	}

@@ -102,14 +102,14 @@ func testOnceFails(t *testing.T, seg *shm.Segment) {
 		Await(t, gone, "Goexit")
 		wantDone(t, o, false)
 	}
-	// Who waits meanwhile does it.
+	// A Do that waits meanwhile calls its function.
 	var next <-chan error
 	WantError(t, "Do that fails", o.Do(t.Context(), func() error {
 		next = Async(func() error { return o.Do(context.Background(), nothing) })
 		AwaitAsleep(t, os.Getpid(), 1)
 		return broken
 	}), broken)
-	WantNil(t, "Do of who waited", Await(t, next, "Do of who waited"))
+	WantNil(t, "Do that waited", Await(t, next, "Do that waited"))
 	wantDone(t, o, true)
 }
 
@@ -225,7 +225,7 @@ func testOnceClosedInside(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Do", o.Do(t.Context(), func() error { return o.Close() }))
 	wantDone(t, other, true)
 
-	// Not on the heap, whose memory can't be taken away from who is inside.
+	// Not on the heap, whose memory can't be taken away from a running function.
 	mapped := Anonymous(t, room)
 	o = Closing(t, Must(psync.NewOnce(mapped, "o"))(t))
 	party := Must(object.Attach(mapped))(t)

@@ -1,8 +1,8 @@
 package sync
 
-// Options are the choices at making an object. Nil means all defaults.
+// Options are the options of a lock. Nil means all defaults.
 type Options struct {
-	// IgnoreDeaths lets the next taker have the lock of an owner that died,
-	// as if the owner had released it: for data that is whole at each moment.
+	// IgnoreDeaths treats the death of the owner as a Release: the next Acquire gets the lock, and
+	// never returns ErrOwnerDied. It is for data that is consistent at every moment.
 	IgnoreDeaths bool
 }

@@ -8,12 +8,12 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// An RCondition is a Condition on an RLock: see there. Its methods say by
-// which Holder the caller holds the lock; who holds it is known exactly. Wait
-// releases the lock however often the Holder has acquired it, and restores that.
+// An RCondition is a Condition on an RLock. Each method takes the Holder by which the caller holds
+// the lock. Wait releases the lock however often the Holder has acquired it, and acquires it as
+// often again. See Condition for the rest.
 //
-// An RCondition must not be copied. The zero RCondition is closed. All methods
-// may be called from several goroutines at once, each with its own Holder.
+// An RCondition must not be copied. The zero RCondition is closed. All methods may be called from
+// several goroutines at once, each with its own Holder.
 type RCondition struct {
 	handle[rlockCondition, *rlockCondition]
 }
@@ -28,22 +28,22 @@ type rlockCondition struct {
 	c    *rlockCore
 }
 
-// rlockGuard is the lock of a condition in the hands of h.
-type rlockGuard struct {
+// An rlockAdapter is the lock of an RCondition, used by h.
+type rlockAdapter struct {
 	c     *rlockCore
 	h     *Holder
-	depth uint64 // while it is let go
+	depth uint64 // of the Holder, while the lock is let go
 }
 
-func (g *rlockGuard) held() bool { return g.h.index(g.c) >= 0 }
-func (g *rlockGuard) died() bool { return g.c.Died() }
+func (g *rlockAdapter) held() bool { return g.h.index(g.c) >= 0 }
+func (g *rlockAdapter) died() bool { return g.c.Died() }
 
-func (g *rlockGuard) letGo() error {
+func (g *rlockAdapter) letGo() error {
 	g.depth = g.h.remove(g.c)
 	return g.c.Mutex.Release()
 }
 
-func (g *rlockGuard) takeBack(wanted func() bool) error {
+func (g *rlockAdapter) takeBack(wanted func() bool) error {
 	err := g.c.Acquire(context.Background(), wanted)
 	if err == nil {
 		g.h.add(g.c, g.depth)
@@ -51,8 +51,8 @@ func (g *rlockGuard) takeBack(wanted func() bool) error {
 	return err
 }
 
-// NewRCondition makes a condition on l in seg, l's segment, with an optional
-// name. It fails as NewCondition does.
+// NewRCondition makes a condition on l in seg, which must be l's segment, with an optional name. It
+// fails as NewCondition does.
 func NewRCondition(seg *shm.Segment, name string, l *RLock, o *ConditionOptions) (*RCondition, error) {
 	c := new(RCondition)
 	if err := newCondition(&c.ref, seg, name, l.Handle(), o); err != nil {
@@ -61,8 +61,8 @@ func NewRCondition(seg *shm.Segment, name string, l *RLock, o *ConditionOptions)
 	return c, nil
 }
 
-// OpenRCondition opens the condition of that name and its lock. It fails as
-// OpenCondition does, with shm.ErrMismatch if it is one on a Lock.
+// OpenRCondition opens the condition of that name and its lock. It fails as OpenCondition does,
+// with shm.ErrMismatch if it is a condition on a Lock.
 func OpenRCondition(seg *shm.Segment, name string) (*RCondition, error) {
 	c := new(RCondition)
 	if err := c.ref.Open(seg, name); err != nil {
@@ -92,7 +92,7 @@ func (c *RCondition) L() *RLock {
 	return &core.lock
 }
 
-// Wait is Condition.Wait for h, which holds the lock: ErrNotHeld if not.
+// Wait is Condition.Wait for h. It fails with ErrNotHeld if h does not hold the lock.
 func (c *RCondition) Wait(ctx context.Context, h *Holder) error {
 	core := c.ref.Load()
 	if core == nil {
@@ -113,10 +113,10 @@ func (c *RCondition) WaitFor(ctx context.Context, h *Holder, pred func() bool) e
 }
 
 func (c *RCondition) wait(ctx context.Context, core *rlockCondition, h *Holder) (held bool, err error) {
-	return core.wait(ctx, &rlockGuard{c: core.c, h: h}, c.ref.Wanted(core))
+	return core.wait(ctx, &rlockAdapter{c: core.c, h: h}, c.ref.Wanted(core))
 }
 
-// Notify is Condition.Notify for h, which holds the lock: ErrNotHeld if not.
+// Notify is Condition.Notify for h. It fails with ErrNotHeld if h does not hold the lock.
 func (c *RCondition) Notify(h *Holder, n int) error { return c.notify("Notify", h, n) }
 
 func (c *RCondition) notify(op string, h *Holder, n int) error {
@@ -131,5 +131,5 @@ func (c *RCondition) notify(op string, h *Holder, n int) error {
 	return core.Fail("psync: "+op, core.Done(nil))
 }
 
-// NotifyAll is Notify of all who wait.
+// NotifyAll notifies all waiters, as Notify does.
 func (c *RCondition) NotifyAll(h *Holder) error { return c.notify("NotifyAll", h, math.MaxInt) }

@@ -10,26 +10,26 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// An RLock is a Lock that its holder may acquire again, and is free when it
-// has been released as often.
+// An RLock is a reentrant lock: its owner may acquire it again, and it becomes free when it has
+// been released as often as it was acquired.
 //
-// Elsewhere such a lock is owned by a thread. A goroutine has no identity that a
-// program could ask for, and hands its work to others; so who holds an RLock is
-// said by an explicit value, a Holder, which goes wherever the work goes:
+// In other languages a thread owns such a lock. A goroutine has no identity that a program could
+// ask for, and hands work to others. So an RLock's owner is an explicit value, a Holder, which goes
+// wherever the work goes:
 //
 //	var h psync.Holder
 //	err := l.Acquire(ctx, &h)
 //
-// The last Release of a holder synchronizes before the return of the Acquire,
-// TryAcquire or Recover that takes the lock next.
+// The last Release of a Holder synchronizes before the return of the Acquire, TryAcquire or Recover
+// that takes the lock next.
 //
-// When the process of its holder is killed, the lock is held by the dead,
-// however often it had been acquired: Acquire fails with ErrOwnerDied, for
-// everyone, until Recover has repaired what the lock guards.
+// If the process of its Holder is killed, the lock stays held, however often it had been acquired:
+// Acquire and TryAcquire return ErrOwnerDied, in all processes, until Recover has repaired what the
+// lock guards.
 //
-// An RLock must not be copied. The zero RLock is closed. All methods may be
-// called from several goroutines at once, each with its own Holder. Two RLocks
-// of one lock, opened in one process, are the same to a Holder.
+// An RLock must not be copied. The zero RLock is closed. All methods may be called from several
+// goroutines at once, each with its own Holder. For a Holder, two RLocks of one process that opened
+// the same lock are the same.
 type RLock struct {
 	handle[rlockCore, *rlockCore]
 }
@@ -38,18 +38,16 @@ var _ marshaler = (*RLock)(nil)
 
 const rlockPrint = 1 // version of rlockCore
 
-// rlockCore is a lock whose owner, in shared memory, is a process. Which
-// Holder of that process it is, and how often it has acquired the lock, only
-// that process needs to know: the Holder does. So there is nothing more in shared
-// memory that a death could leave half written, and nothing that could name a
-// holder wrongly; see Lock for what happens when its owner is killed.
+// An rlockCore is a lock whose owner, in shared memory, is a process. Only that process needs to
+// know which of its Holders owns the lock, and how often it has acquired it, so the Holder keeps
+// that: there is nothing in shared memory that a death could leave half written.
 type rlockCore struct {
 	lock.Core
 	words *lock.Words
 }
 
-// NewRLock makes a reentrant lock in seg, free, with an optional name. It
-// fails as shm.Segment.NewObject does.
+// NewRLock makes a free reentrant lock in seg, with an optional name. The lock takes 128 bytes.
+// NewRLock fails as every New function does: see package shm.
 func NewRLock(seg *shm.Segment, name string, o *Options) (*RLock, error) {
 	l := new(RLock)
 	err := l.ref.New(seg, name, lock.Size, func(mem []byte) error {
@@ -62,8 +60,8 @@ func NewRLock(seg *shm.Segment, name string, o *Options) (*RLock, error) {
 	return l, nil
 }
 
-// OpenRLock opens the reentrant lock of that name. It fails as
-// shm.Segment.OpenObject does.
+// OpenRLock opens the reentrant lock of that name. It fails as every Open function does: see
+// package shm.
 func OpenRLock(seg *shm.Segment, name string) (*RLock, error) {
 	l := new(RLock)
 	if err := l.ref.Open(seg, name); err != nil {
@@ -82,14 +80,13 @@ func (c *rlockCore) Use(o *object.Object) error {
 	return nil
 }
 
-// same tells whether c and d are of one lock, used as one party.
+// same reports whether c and d are the same lock, opened as the same party.
 func (c *rlockCore) same(d *rlockCore) bool {
 	return c.words == d.words && c.Room() == d.Room()
 }
 
-// TryAcquire takes the lock for h if it is free, or once more if h holds it,
-// and never waits. It fails with ErrHeld, ErrOwnerDied, or ErrClosed: then
-// nothing has changed.
+// TryAcquire takes the lock for h if it is free, or once more if h holds it, and never blocks. It
+// fails with ErrHeld, ErrOwnerDied or ErrClosed; then nothing has changed.
 func (l *RLock) TryAcquire(h *Holder) error {
 	c := l.ref.Load()
 	if c == nil {
@@ -101,11 +98,10 @@ func (l *RLock) TryAcquire(h *Holder) error {
 	return tryAcquired(&c.Core, c.taken(h, c.TryAcquire()))
 }
 
-// Acquire takes the lock for h, at once if h holds it already. Otherwise it
-// blocks until the lock is free, the process of its holder died (ErrOwnerDied),
-// ctx ends (ctx's error; it tries once even if ctx has ended already), or the
-// lock is closed in this process (ErrClosed). An error means that nothing has
-// changed.
+// Acquire takes the lock for h. If h holds it already, Acquire returns at once; otherwise it blocks
+// until the lock is free. It fails with ErrOwnerDied if the owner's process died, with ctx's error
+// when ctx is done (it tries once even if ctx is done already), or with ErrClosed when this process
+// closes the lock. If Acquire fails, nothing has changed.
 func (l *RLock) Acquire(ctx context.Context, h *Holder) error {
 	c := l.ref.Load()
 	if c == nil {
@@ -120,7 +116,7 @@ func (l *RLock) Acquire(ctx context.Context, h *Holder) error {
 	return c.Fail("psync: Acquire", c.taken(h, c.Acquire(ctx, l.ref.Wanted(c))))
 }
 
-// taken notes that h holds the lock, if err is nil.
+// taken records that h holds the lock if err is nil, and returns err.
 func (c *rlockCore) taken(h *Holder, err error) error {
 	if err == nil {
 		h.add(c, 1)
@@ -128,9 +124,8 @@ func (c *rlockCore) taken(h *Holder, err error) error {
 	return err
 }
 
-// Release undoes one Acquire of h. The last one frees the lock and wakes one
-// who waits for it. It fails with ErrNotHeld if h does not hold the lock, or
-// ErrClosed.
+// Release undoes one Acquire of h. The last one frees the lock and wakes a waiter. It does not
+// block. It fails with ErrNotHeld if h does not hold the lock, or with ErrClosed.
 func (l *RLock) Release(h *Holder) error {
 	c := l.ref.Load()
 	if c == nil {
@@ -156,12 +151,13 @@ func (l *RLock) With(ctx context.Context, h *Holder, f func() error) error {
 	return releasing(func() error { return l.Release(h) }, f)
 }
 
-// Recover takes a lock whose owner died, calls repair while h holds it, and
-// releases it if repair returns nil: the lock is as good as new. Repair may
-// acquire it again with h, and releases it as often. If repair fails, or the
-// process dies in it, the lock stays as it was, and Recover returns repair's
-// error. A lock whose owner did not die it acquires and releases, without
-// calling repair; it waits as Acquire does, and fails as that does.
+// Recover takes a lock whose owner died, calls repair while h holds the lock, and releases the lock
+// if repair returns nil: then the lock works as before the death. Repair may acquire the lock again
+// with h; it must release it as often. If repair fails or panics, or the process dies in it, the
+// lock keeps its dead owner; Recover returns repair's error as it is.
+//
+// If the owner did not die, Recover acquires and releases the lock, and does not call repair. It
+// blocks as Acquire does, and fails with ctx's error or ErrClosed.
 func (l *RLock) Recover(ctx context.Context, h *Holder, repair func() error) error {
 	c := l.ref.Load()
 	if c == nil {
@@ -177,9 +173,8 @@ func (l *RLock) Recover(ctx context.Context, h *Holder, repair func() error) err
 	})
 }
 
-// Locker returns the lock as h uses it, as sync.Locker has it: Lock is Acquire
-// without a context and Unlock is Release, and they panic where those would
-// fail.
+// Locker returns a sync.Locker whose Lock is Acquire for h without a context and whose Unlock is
+// Release for h. They panic with the error if those fail.
 func (l *RLock) Locker(h *Holder) stdsync.Locker { return &rlocker{l, h} }
 
 type rlocker struct {

@@ -85,7 +85,7 @@ func testRLockOtherHolders(t *testing.T, seg *shm.Segment) {
 	WantError(t, "TryAcquire by another party", far.TryAcquire(&h), psync.ErrHeld)
 	WantNil(t, "Release by another goroutine", Await(t, Async(func() error { return l.Release(&h) }), "Release"))
 	WantNil(t, "TryAcquire by another party", far.TryAcquire(&other))
-	WantError(t, "Release by who had it before", l.Release(&h), psync.ErrNotHeld)
+	WantError(t, "Release by the previous holder", l.Release(&h), psync.ErrNotHeld)
 	WantNil(t, "Release", far.Release(&other))
 }
 
@@ -99,7 +99,7 @@ func testRLockExpired(t *testing.T, seg *shm.Segment) {
 	cancel()
 	WantError(t, "Acquire", Await(t, done, "cancelled Acquire"), context.Canceled)
 	WantNil(t, "Release", l.Release(&h))
-	WantError(t, "Release of who gave up", l.Release(&other), psync.ErrNotHeld)
+	WantError(t, "Release by a Holder that gave up", l.Release(&other), psync.ErrNotHeld)
 }
 
 func testRLockTwoHandles(t *testing.T, seg *shm.Segment) {
@@ -168,7 +168,7 @@ func testRLockClosed(t *testing.T, seg *shm.Segment) {
 	rlockAllFail(t, new(psync.RLock), &fresh)
 	WantNil(t, "Release by the other handle", b.Release(&h))
 
-	// Who closes its segment is as dead, and loses what it held.
+	// A party that closes its segment counts as dead, and loses what it held.
 	party := Must(object.Attach(seg))(t)
 	far := Must(psync.OpenRLock(party, "l"))(t)
 	for range 2 {

@@ -104,8 +104,8 @@ func TestRWLockUserDies(t *testing.T) {
 				want = psync.ErrOwnerDied
 			}
 			for _, r := range results {
-				if err := Await(t, r, "who comes after the dead"); err != want {
-					t.Errorf("who comes after the dead: %v, want %v", err, want)
+				if err := Await(t, r, "a call after the death"); err != want {
+					t.Errorf("a call after the death: %v, want %v", err, want)
 				}
 			}
 			if test.victim == reader && test.held == "by the victim" {
@@ -122,7 +122,7 @@ func TestRWLockUserDies(t *testing.T) {
 	}
 }
 
-// rwStormer reads and writes cells 0 and 1, which are equal unless somebody
+// rwStormer reads and writes cells 0 and 1, which are equal unless a writer
 // writes or has died writing. Cell 2 counts what is done, cell 3 repairs.
 var rwStormer = task("rw stormer", func(ctx context.Context, j job) error {
 	a, b := j.Cells.Plain(0), j.Cells.Plain(1)

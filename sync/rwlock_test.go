@@ -130,10 +130,10 @@ func testRWMisuse(t *testing.T, seg *shm.Segment) {
 	// A writer that waits holds nothing yet, and a reader neither.
 	writer := writes(Within(t), b)
 	awaitWriter(t, a)
-	WantError(t, "Release by one who waits", b.Release(), psync.ErrNotHeld)
+	WantError(t, "Release by a waiter", b.Release(), psync.ErrNotHeld)
 	reader := reads(Within(t), b)
 	AwaitAsleep(t, os.Getpid(), 2)
-	WantError(t, "RRelease by one who waits", b.RRelease(), psync.ErrNotHeld)
+	WantError(t, "RRelease by a waiter", b.RRelease(), psync.ErrNotHeld)
 	WantNil(t, "RRelease", a.RRelease())
 	WantNil(t, "Acquire", Await(t, writer, "writer"))
 	WantError(t, "RRelease by a writer", b.RRelease(), psync.ErrNotHeld)
@@ -341,7 +341,7 @@ func testRWStalled(t *testing.T, seg *shm.Segment) {
 					WantNil(t, "RAcquire", err)
 					WantNil(t, "RRelease", list[0].RRelease())
 				case <-time.After(Patience):
-					Stuck(t, "who was stalled")
+					Stuck(t, "a reader that was stalled")
 				}
 			}
 			cancel()
@@ -413,8 +413,8 @@ func testRWClosed(t *testing.T, seg *shm.Segment) {
 	WantError(t, "TryRAcquire", other.TryRAcquire(), psync.ErrHeld)
 	WantNil(t, "Release by the same process", other.Release())
 
-	// Who closes the segment counts as dead.
-	party := Must(seg.Attach())(t)
+	// A party that closes its segment counts as dead.
+	party := Must(object.Attach(seg))(t)
 	far := Must(psync.OpenRWLock(party, "rw"))(t)
 	WantNil(t, "RAcquire", far.RAcquire(t.Context()))
 	WantError(t, "TryAcquire", other.TryAcquire(), psync.ErrHeld)
@@ -424,9 +424,8 @@ func testRWClosed(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Release", other.Release())
 	wantFree(t, other)
 	Want(t, "Handle", far.Handle(), shm.Handle{})
-	// What is left of a call in the memory that took the segment's place is not
-	// repaired.
-	party = Must(seg.Attach())(t)
+	// A call that works on the memory that replaced the closed segment's does not call repair.
+	party = Must(object.Attach(seg))(t)
 	far = Must(psync.OpenRWLock(party, "rw"))(t)
 	WantNil(t, "Close", party.Close())
 	if seg.Handle().FD != 0 { // on the heap it is the others' lock
@@ -506,7 +505,7 @@ func testRWRecoverLiving(t *testing.T, seg *shm.Segment) {
 	wantFree(t, list...)
 }
 
-// rwHammer reads and writes two words, which are equal unless somebody writes,
+// rwHammer reads and writes two words, which are equal unless a writer writes,
 // giving up and trying again at random. Now and then it dwells under the lock, so
 // that others come to wait.
 func rwHammer(ctx context.Context, l *psync.RWLock, a, b *uint64, n int, dwell func()) error {
@@ -650,7 +649,7 @@ func TestRWLockDeadParty(t *testing.T) {
 				WantError(t, "Release", l.Release(), psync.ErrNotHeld)
 				WantError(t, "RRelease", l.RRelease(), psync.ErrNotHeld)
 			}
-			// Those who wait while it is repaired learn how that ends.
+			// Waiters during the repair learn how that ends.
 			if err := list[0].Recover(t.Context(), func() error {
 				WantError(t, "TryRAcquire while it is repaired", list[1].TryRAcquire(), psync.ErrHeld)
 				WantError(t, "TryAcquire while it is repaired", list[1].TryAcquire(), psync.ErrHeld)
@@ -697,7 +696,7 @@ var rwHammerTask = task("rw hammer", func(ctx context.Context, j job) error {
 	return rwHammer(ctx, j.RWLock, j.Cells.Plain(2), j.Cells.Plain(3), j.N, runtime.Gosched)
 })
 
-// rwHoldTask acquires, for writing if N is 1, and stays so until it is told.
+// rwHoldTask acquires, for writing if N is 1, and stays so until the parent tells it to release.
 var rwHoldTask = task("rw hold", func(ctx context.Context, j job) error {
 	acquire, release := j.RWLock.RAcquire, j.RWLock.RRelease
 	if j.N == 1 {

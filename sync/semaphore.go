@@ -15,18 +15,16 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A Semaphore is a number of permits that processes and goroutines take and
-// give back.
+// A Semaphore is a number of permits that processes and goroutines take and give back.
 //
-// The permits are anonymous: who gives one back need not have taken one, and a
-// process that dies with one has taken it for ever. For permits that come back
-// by themselves use a BoundedSemaphore.
+// The permits have no owner: a process may give a permit that it has not taken, and if a process
+// dies, the permits that it had taken are lost. In a BoundedSemaphore they become free.
 //
-// Release synchronizes before the return of each Acquire and TryAcquire that
-// takes a permit after it.
+// Release synchronizes before the return of each Acquire and TryAcquire that takes a permit after
+// it.
 //
-// A Semaphore must not be copied. The zero Semaphore is closed. All methods may
-// be called from several goroutines at once.
+// A Semaphore must not be copied. The zero Semaphore is closed. All methods may be called from
+// several goroutines at once.
 type Semaphore struct {
 	handle[semaphoreCore, *semaphoreCore]
 }
@@ -35,22 +33,20 @@ var _ marshaler = (*Semaphore)(nil)
 
 // semaphoreWords is a semaphore in shared memory.
 //
-//	0    count  free permits; written by all
-//	128  gate   of those who wait for a permit
+//	0    count  free permits; all processes write it
+//	128  gate   of the waiters for a permit
 //
-// A permit is taken and given back by one CAS of count, so that no death
-// leaves anything half done:
+// One CAS of count takes or gives a permit, so a death leaves nothing half done. If the process is
+// killed after
 //
-//	SemaphoreTaken: count is one less        the permit is gone with the dead
-//	SemaphoreWaiting: gate set, not asleep   costs one wake too many
-//	SemaphoreWoken: a permit is there, not   the others look again at the death
-//	taken yet
-//	SemaphoreReleased: permits given,        the same
-//	nobody woken
+//	SemaphoreTaken     count is one less              the permit is lost
+//	SemaphoreWaiting   gate is set, it does not sleep  one wakeup too many
+//	SemaphoreWoken     it has not taken the permit    the death wakes the other waiters
+//	SemaphoreReleased  permits given, none woken      the same
 type semaphoreWords struct {
 	_     structs.HostLayout
 	count atomic.Uint32
-	_     [124]byte // the gate moves when somebody sleeps only
+	_     [124]byte // the gate is on its own cache lines: it changes only if a waiter sleeps
 	gate  wait.Gate
 	_     [120]byte
 }
@@ -70,9 +66,9 @@ type semaphoreCore struct {
 	taken object.Polled // error of TryAcquire
 }
 
-// NewSemaphore makes a semaphore in seg, of value permits, with an optional
-// name. It fails with ErrInvalid if value is negative or above 2^31-1, and as
-// shm.Segment.NewObject does.
+// NewSemaphore makes a semaphore in seg with value free permits, and an optional name. It takes 256
+// bytes. NewSemaphore fails with ErrInvalid if value is negative or above 2^31-1, or as every New
+// function does: see package shm.
 func NewSemaphore(seg *shm.Segment, name string, value int) (*Semaphore, error) {
 	if value < 0 || value > maxPermits {
 		return nil, fmt.Errorf("psync: new semaphore %q: %w: %d permits, want 0 to %d", name, ErrInvalid, value, maxPermits)
@@ -88,8 +84,8 @@ func NewSemaphore(seg *shm.Segment, name string, value int) (*Semaphore, error) 
 	return s, nil
 }
 
-// OpenSemaphore opens the semaphore of that name. It fails as
-// shm.Segment.OpenObject does.
+// OpenSemaphore opens the semaphore of that name. It fails as every Open function does: see package
+// shm.
 func OpenSemaphore(seg *shm.Segment, name string) (*Semaphore, error) {
 	s := new(Semaphore)
 	if err := s.ref.Open(seg, name); err != nil {
@@ -110,8 +106,8 @@ func (c *semaphoreCore) Use(o *object.Object) error {
 	return nil
 }
 
-// TryAcquire takes a permit if there is one, and never waits. It fails with
-// ErrNoPermit, or ErrClosed.
+// TryAcquire takes a permit if one is free, and never blocks. It fails with ErrNoPermit or
+// ErrClosed.
 func (s *Semaphore) TryAcquire() error {
 	c := s.ref.Load()
 	if c == nil {
@@ -123,9 +119,9 @@ func (s *Semaphore) TryAcquire() error {
 	return c.Fail("psync: TryAcquire", c.Done(nil))
 }
 
-// Acquire takes a permit. It blocks until there is one, ctx ends (ctx's error;
-// it tries once even if ctx has ended already), or the semaphore is closed in
-// this process (ErrClosed). An error means that no permit was taken.
+// Acquire takes a permit. It blocks until one is free. It fails with ctx's error when ctx is done
+// (it tries once even if ctx is done already), or with ErrClosed when this process closes the
+// semaphore. If Acquire fails, it has not taken a permit.
 func (s *Semaphore) Acquire(ctx context.Context) error {
 	c := s.ref.Load()
 	if c == nil {
@@ -134,12 +130,17 @@ func (s *Semaphore) Acquire(ctx context.Context) error {
 	if c.take() {
 		return c.Fail("psync: Acquire", c.Done(nil))
 	}
+	return s.wait(ctx, c)
+}
+
+// wait is Acquire when no permit is free. It is a function of its own to keep Acquire's frame small.
+func (s *Semaphore) wait(ctx context.Context, c *semaphoreCore) error {
 	w := &permitWaiter{permits: c, gate: &c.w.gate, wanted: s.ref.Wanted(c)}
 	return c.Fail("psync: Acquire", c.Done(c.Room().Await(ctx, &c.spin, w)))
 }
 
-// Release gives one permit, taken or new, and wakes one who waits. It fails
-// with ErrOverRelease if there are 2^31-1 already, or ErrClosed.
+// Release gives one permit, whether it had been taken or not, and wakes a waiter. It does not
+// block. It fails with ErrOverRelease if there are 2^31-1 free permits already, or with ErrClosed.
 func (s *Semaphore) Release() error {
 	c := s.ref.Load()
 	if c == nil {
@@ -148,9 +149,9 @@ func (s *Semaphore) Release() error {
 	return c.Fail("psync: Release", c.Done(c.give(1)))
 }
 
-// ReleaseN gives n permits at once, taken or new, and wakes as many who wait.
-// It fails with ErrInvalid if n is less than one, ErrOverRelease if there would
-// be more than 2^31-1, or ErrClosed; then it has given none.
+// ReleaseN gives n permits at once, whether they had been taken or not, and wakes up to n waiters.
+// It does not block. It fails with ErrInvalid if n is less than 1, with ErrOverRelease if there
+// would be more than 2^31-1 free permits, or with ErrClosed; then it has given none.
 func (s *Semaphore) ReleaseN(n int) error {
 	c := s.ref.Load()
 	if c == nil {
@@ -165,7 +166,7 @@ func (s *Semaphore) ReleaseN(n int) error {
 	return c.Fail("psync: ReleaseN", c.Done(c.give(uint32(n))))
 }
 
-// Value returns how many permits there are to take. It fails with ErrClosed.
+// Value returns the number of free permits. It fails with ErrClosed.
 func (s *Semaphore) Value() (int, error) {
 	c := s.ref.Load()
 	if c == nil {
@@ -195,7 +196,7 @@ func (c *semaphoreCore) take() bool {
 
 func (c *semaphoreCore) some() bool { return c.w.count.Load() > 0 }
 
-// give adds n permits, of which there is at most maxPermits.
+// give adds n permits. n is at most maxPermits.
 func (c *semaphoreCore) give(n uint32) error {
 	for {
 		old := c.w.count.Load()
@@ -209,7 +210,7 @@ func (c *semaphoreCore) give(n uint32) error {
 	if crash.Enabled {
 		crash.At(crash.SemaphoreReleased)
 	}
-	c.w.gate.Notify() // one: it wakes the next if it leaves permits
+	c.w.gate.Notify() // wakes one waiter, which wakes the next if it leaves permits
 	return nil
 }
 
@@ -217,7 +218,7 @@ func (c *semaphoreCore) give(n uint32) error {
 type permitWaiter struct {
 	permits interface {
 		take() bool // takes a permit if one is free
-		some() bool // tells whether one is free
+		some() bool // reports whether one is free
 	}
 	gate   *wait.Gate
 	wanted func() bool
@@ -243,13 +244,13 @@ func (w *permitWaiter) Arm() (wait.Armed, bool) {
 	return word, true
 }
 
-// Pass wakes the next if this one ate a wake that it had no use for, or if
-// more permits came while one wake was on its way.
+// Pass wakes the next waiter if this one was woken and took no permit, or if more permits than one
+// were given since it was woken.
 func (w *permitWaiter) Pass(woken, done bool) {
 	if woken && (!done || w.permits.some()) {
 		w.gate.Pass()
 	}
 }
 
-// Alike implements wait.Alike.
+// Alike implements wait.Alike: waiters at one gate are interchangeable.
 func (w *permitWaiter) Alike() any { return w.gate }

@@ -240,7 +240,7 @@ var permitStormer = proc.Register("permit stormer", func(ctx context.Context, in
 	}
 })
 
-// idle tells whether nobody alive has a permit, if none has just got one.
+// idle reports whether no living process has a permit, if none has just got one.
 func (s permitStorm) idle() bool {
 	for i := range s.state {
 		if w := s.state[i].Load() & 3; s.killed[i].Load() == 0 && (w == holding || w == giving) {
@@ -253,8 +253,8 @@ func (s permitStorm) idle() bool {
 // TestSemaphoreStorm kills processes that hammer one semaphore at random
 // moments. There are never more holders than permits, the others go on, and in
 // the end all permits are back: of a plain semaphore all but those that were
-// just being taken or given by who was killed. The test puts back those that
-// the killed held, and when all others are gone, one.
+// just being taken or given when their process was killed. The test puts back those
+// that the killed processes held, and when all others are gone, one.
 func TestSemaphoreStorm(t *testing.T) {
 	for _, k := range []semaphoreKind{plainSemaphores, boundedSemaphores} {
 		t.Run(k.name, func(t *testing.T) { semaphoreStorm(t, k) })
@@ -293,7 +293,7 @@ func semaphoreStorm(t *testing.T, k semaphoreKind) {
 			return
 		}
 		switch w.state[u.life].Load() & 3 {
-		case holding: // and nobody gives it back
+		case holding: // and no process gives it back
 			WantNil(t, "Release", s.Release())
 		case taking, giving:
 			uncertain++

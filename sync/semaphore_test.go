@@ -226,7 +226,7 @@ func testPermitClosed(t *testing.T, seg *shm.Segment, k semaphoreKind) {
 	permitsFail(t, zero)
 	WantNil(t, "Close of the zero value", zero.Close())
 
-	// Who closes the segment counts as dead.
+	// A party that closes its segment counts as dead.
 	party := Must(object.Attach(seg))(t)
 	far := Must(k.open(party, "s"))(t)
 	WantNil(t, "Acquire", far.Acquire(t.Context()))
@@ -450,7 +450,7 @@ func TestSemaphore(t *testing.T) {
 		WantNil(t, "TryAcquire", s.TryAcquire())
 		WantNil(t, "Release", s.Release())
 	})
-	// Anonymous: who dies takes the permits with it, and others may give new ones.
+	// Permits have no owner: those of a dead process are lost, and others may give new ones.
 	t.Run("dead_party", func(t *testing.T) {
 		seg := Heap(t, room)
 		party := Must(object.Attach(seg))(t)
@@ -638,7 +638,7 @@ func TestSemaphoreProcesses(t *testing.T) {
 }
 
 // A killed process takes permits of a plain semaphore with it; those of a
-// bounded one come back, to who waits already too.
+// bounded one become free, and waiters get them.
 func testPermitHolderKilled(t *testing.T, k semaphoreKind) {
 	var worst time.Duration
 	for range 5 {

@@ -17,53 +17,49 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A WaitGroup counts what is still to be done, in any processes, and lets
-// others wait until nothing is.
+// A WaitGroup counts work that is not done yet, in any processes, and lets goroutines wait until
+// the count is zero.
 //
-// Each count belongs to a process, so that a death is noticed: Add counts for
-// the process that calls it, and Claim makes a count that another has added the
-// caller's. Who starts a process to do something calls Add before; the child
-// calls Claim first and Done at the end. When a process dies that has counts, Wait
-// fails with ErrOwnerDied, for everyone, until Recover drops the counts of the
-// dead.
+// Each count belongs to a process, so that its death is noticed. Add counts for the process that
+// calls it. Claim moves a count that another process has added to the caller. So a process calls
+// Add before it starts a child; the child calls Claim first, and Done at the end. If a process that
+// has counts dies, Wait returns ErrOwnerDied, in all processes, until Recover has dropped the
+// counts of the dead.
 //
-// A Done synchronizes before the return of the Waits that it ends, and of those
-// that come later.
+// A Done synchronizes before the return of each Wait that it ends, and of later ones.
 //
-// Add, Done, Claim and Recover wait for each other, for the few instructions
-// that they take; but for that they don't block. A WaitGroup must not be copied.
-// The zero WaitGroup is closed. All methods may be called from several goroutines
-// at once.
+// Add, Done, Claim and Recover wait for each other, for the few instructions that each takes; apart
+// from that they do not block. A WaitGroup must not be copied. The zero WaitGroup is closed. All
+// methods may be called from several goroutines at once.
 type WaitGroup struct {
 	handle[groupCore, *groupCore]
 }
 
 var _ marshaler = (*WaitGroup)(nil)
 
-// groupWords is a WaitGroup in shared memory. The shares follow, two 64-bit
-// words for each line of the party table: what the party has added, and what it
-// has claimed. Share 0, of nobody, has the counts of the dead whose line another
-// party has got.
+// groupWords is a WaitGroup in shared memory. The shares follow: for each line of the party table
+// two 64-bit words, the counts that the party has added and those that it has claimed. Share 0
+// belongs to no party. It has the counts of dead parties whose line another party uses now.
 //
-//	0    guard  robust lock: who has it may change what follows
+//	0    lock  robust lock: its owner may change what follows
 //	128  total  of all shares
-//	136  gate   of those who wait
+//	136  gate   of the waiters
 //	144  top    the highest line that has or had a count
 //	256  log    the change that is being made
 //	320  shares
 //
-// A change sets the total and one or two shares. It is written into the log
-// first, then done. Who takes the guard over from the dead does what is in the
-// log. So a change is made whole or not at all, wherever its maker is killed:
+// A change sets the total and one or two shares. The owner of the lock writes it into the log, and
+// then makes it. A process that takes the lock over from a dead owner makes the change that is in
+// the log. So a change is made completely or not at all. If the process is killed after
 //
-//	1  changes logged, then their number   not made before the number, made after
-//	2  shares written                      made: done again from the log
+//	1  changes logged, then their number   not made if before the number, made if after it
+//	2  shares written                      made: the next owner makes it again from the log
 //	3  total written                       the same
-//	4  number 0, log empty                 made; the death wakes who waits
-//	5  guard left                          as in package robust
+//	4  number 0, log empty                 made; the death wakes the waiters
+//	5  lock released                      as in package robust
 type groupWords struct {
 	_     structs.HostLayout
-	guard robust.Words
+	lock  robust.Words
 	_     [112]byte
 	total atomic.Uint64
 	gate  wait.Gate
@@ -73,8 +69,7 @@ type groupWords struct {
 	_     [16]byte
 }
 
-// A groupLog is a change. n is how many shares it sets, 0 if there is none to
-// make.
+// A groupLog is a change. n is the number of shares that it sets, 0 if there is no change to make.
 type groupLog struct {
 	_     structs.HostLayout
 	n     atomic.Uint32
@@ -104,8 +99,8 @@ var (
 	errMaxCount     = fmt.Errorf("%w: there would be more than %d counts", ErrTooMany, maxCount)
 )
 
-// A groupTotal is the number of counts, and how often that has become 0, by
-// which a waiter sees that it was 0 even if it is not any more.
+// A groupTotal is the number of counts, and how often it has become 0. The latter tells a waiter
+// that the count was 0 even if it is not any more.
 //
 //	 63              32  31               0
 //	+------------------+-------------------+
@@ -123,7 +118,7 @@ func (t groupTotal) with(count int) groupTotal {
 	return t>>32<<32 | groupTotal(count)
 }
 
-// A groupShare is some of what one party has to do.
+// A groupShare is a number of counts of one party.
 //
 //	 63         32  31               0
 //	+-------------+-------------------+
@@ -137,10 +132,10 @@ func newGroupShare(id party.ID, count int) groupShare {
 func (s groupShare) party() party.ID { return party.ID(s >> 32) }
 func (s groupShare) count() int      { return int(min(s&math.MaxUint32, maxCount)) }
 
-// less returns s with one count less.
+// less returns s with one count fewer.
 func (s groupShare) less() groupShare { return newGroupShare(s.party(), max(s.count(), 1)-1) }
 
-// Where a line's shares are.
+// added and claimed return the indexes of a line's shares.
 func added(line int) int   { return 2 * line }
 func claimed(line int) int { return 2*line + 1 }
 
@@ -148,12 +143,12 @@ type groupCore struct {
 	object.Base
 	words  *groupWords
 	shares []atomic.Uint64
-	guard  robust.Mutex
+	lock   robust.Mutex
 	spin   wait.Spinner
 }
 
-// NewWaitGroup makes a wait group without counts in seg, with an optional
-// name. It fails as shm.Segment.NewObject does.
+// NewWaitGroup makes a wait group without counts in seg, with an optional name. NewWaitGroup fails
+// as every New function does: see package shm.
 func NewWaitGroup(seg *shm.Segment, name string) (*WaitGroup, error) {
 	g := new(WaitGroup)
 	if err := g.ref.New(seg, name, groupSize, nil); err != nil {
@@ -162,8 +157,8 @@ func NewWaitGroup(seg *shm.Segment, name string) (*WaitGroup, error) {
 	return g, nil
 }
 
-// OpenWaitGroup opens the wait group of that name. It fails as
-// shm.Segment.OpenObject does.
+// OpenWaitGroup opens the wait group of that name. It fails as every Open function does: see
+// package shm.
 func OpenWaitGroup(seg *shm.Segment, name string) (*WaitGroup, error) {
 	g := new(WaitGroup)
 	if err := g.ref.Open(seg, name); err != nil {
@@ -180,36 +175,33 @@ func (c *groupCore) Use(o *object.Object) error {
 	}
 	c.words = view.At[groupWords](o.Bytes(), 0)
 	c.shares = view.Slice[atomic.Uint64](o.Bytes(), groupShares, 2*(party.MaxLines+1))
-	c.guard.Init(&c.words.guard, o.Table(), o.Room())
+	c.lock.Init(&c.words.lock, o.Table(), o.Room())
 	return nil
 }
 
-// Add counts n more, n at least 0, for this process. It fails with ErrInvalid
-// if n is less than 0, ErrTooMany if there would be more than 2^31-1, or
-// ErrClosed.
+// Add adds n counts, which belong to this process. It fails with ErrInvalid if n is negative, with
+// ErrTooMany if there would be more than 2^31-1 counts, or with ErrClosed.
 func (g *WaitGroup) Add(n int) error {
 	return g.change("Add", func(c *groupCore) error { return c.add(n) })
 }
 
-// Done takes one count back: one of this process's if it has any, at first
-// of what it has added, else one of another living process. If it was the last, all who wait go on. It fails with
-// ErrOwnerDied if only the dead have counts, ErrOverRelease if nobody has, or
-// ErrClosed.
+// Done takes one count back: one of this process if it has any, first those that it has added;
+// otherwise one of another living process. If it was the last, it wakes all waiters. It fails with
+// ErrOwnerDied if only dead processes have counts, with ErrOverRelease if there are no counts, or
+// with ErrClosed.
 func (g *WaitGroup) Done() error { return g.change("Done", (*groupCore).done) }
 
-// Claim makes a count that another living process has added one of this
-// process, one of a process that has not claimed any itself if there is a choice.
-// It fails with ErrOverRelease if there is none that nobody has claimed, or
-// ErrClosed.
+// Claim moves one count that another living process has added to this process. It prefers a process
+// that has not claimed any itself. It fails with ErrOverRelease if no such count is unclaimed, or
+// with ErrClosed.
 //
-// Counts are alike: Claim may take one that was not added for the caller, and
-// Done the last one of a process that goes on. The number is right all the same,
-// but a process without a count dies unnoticed: a group for processes is best not
-// used for their goroutines, too.
+// Counts are interchangeable: Claim may take one that was not added for the caller, and Done may
+// take the last one of a process that goes on. The total is right all the same, but the death of a
+// process without a count goes unnoticed. So a group that counts processes should not count their
+// goroutines, too.
 func (g *WaitGroup) Claim() error { return g.change("Claim", (*groupCore).claim) }
 
-// Recover drops all counts of processes that died, and returns how many. It
-// fails with ErrClosed.
+// Recover drops all counts of processes that died. It returns how many. It fails with ErrClosed.
 func (g *WaitGroup) Recover() (dropped int, err error) {
 	err = g.change("Recover", func(c *groupCore) error {
 		dropped = c.drop()
@@ -221,8 +213,8 @@ func (g *WaitGroup) Recover() (dropped int, err error) {
 	return dropped, nil
 }
 
-// Go calls f in a new goroutine, with a count that is taken back when f
-// returns. It fails as Add does, and does not call f then.
+// Go calls f in a new goroutine, and adds a count that is taken back when f returns. It fails as
+// Add does; then it does not call f.
 func (g *WaitGroup) Go(f func()) error {
 	if err := g.Add(1); err != nil {
 		return as("psync: Go", err)
@@ -234,10 +226,9 @@ func (g *WaitGroup) Go(f func()) error {
 	return nil
 }
 
-// Wait waits until nothing is counted; it does not matter if there is more to
-// do again by the time that it returns. It fails with ErrOwnerDied if a process
-// died that had counts, ctx's error (it looks once even if ctx has ended
-// already), or ErrClosed.
+// Wait blocks until the count is zero, or was zero since Wait was called. It fails with
+// ErrOwnerDied if a process that had counts died, with ctx's error when ctx is done (it looks once
+// even if ctx is done already), or with ErrClosed when this process closes the wait group.
 func (g *WaitGroup) Wait(ctx context.Context) error {
 	c := g.ref.Load()
 	if c == nil {
@@ -251,17 +242,17 @@ func (g *WaitGroup) Wait(ctx context.Context) error {
 	return c.fail("Wait", c.Done(err))
 }
 
-// change runs f with the guard, for the method op.
+// change runs f while it owns the lock, for the method op.
 func (g *WaitGroup) change(op string, f func(c *groupCore) error) error {
 	c := g.ref.Load()
 	if c == nil {
 		return g.closed(op)
 	}
-	_, err := c.guard.TakeOver(context.Background(), g.ref.Wanted(c))
+	_, err := c.lock.TakeOver(context.Background(), g.ref.Wanted(c))
 	if err == nil {
 		c.redo()
 		err = f(c)
-		c.guard.Release()
+		c.lock.Release()
 	}
 	return c.fail(op, c.Done(err))
 }
@@ -278,7 +269,7 @@ func (c *groupCore) total() groupTotal { return groupTotal(c.words.total.Load())
 
 func (c *groupCore) share(i int) groupShare { return groupShare(c.shares[i].Load()) }
 
-// end returns the end of the shares that are or were used.
+// end returns the end of the shares that are or were in use.
 func (c *groupCore) end() int { return added(int(min(c.words.top.Load(), party.MaxLines)) + 1) }
 
 func (c *groupCore) add(n int) error {
@@ -297,8 +288,8 @@ func (c *groupCore) add(n int) error {
 	return nil
 }
 
-// mine returns where this party's share of one kind is. Counts of a dead party
-// that had the line go to share 0.
+// mine returns the index of this party's share of one kind. If a dead party had the line before,
+// mine moves its counts to share 0.
 func (c *groupCore) mine(kind func(line int) int) int {
 	me := c.Object().Me()
 	if c.words.top.Load() < uint32(me.Line()) {
@@ -311,7 +302,7 @@ func (c *groupCore) mine(kind func(line int) int) int {
 	return i
 }
 
-// more returns share i with n counts more, this party's unless it is share 0.
+// more returns share i with n more counts. It belongs to this party, unless it is share 0.
 func (c *groupCore) more(i, n int) groupShare {
 	var id party.ID
 	if i != 0 {
@@ -333,7 +324,7 @@ func (c *groupCore) done() error {
 	return nil
 }
 
-// toTake returns the share from which Done takes a count, -1 if there is none.
+// toTake returns the share from which Done takes a count, or -1 if there is none.
 func (c *groupCore) toTake() int {
 	me := c.Object().Me()
 	for _, kind := range []func(int) int{added, claimed} {
@@ -362,9 +353,9 @@ func (c *groupCore) claim() error {
 	return nil
 }
 
-// toClaim returns the share from which Claim takes a count, -1 if there is
-// none. Who has claimed something itself, and so has been started to do it, may
-// have added the rest for itself: it comes last.
+// toClaim returns the share from which Claim takes a count, or -1 if there is none. A party that
+// has claimed a count was started to do that work, and may have added the rest for itself: its
+// share comes last.
 func (c *groupCore) toClaim() int {
 	last := -1
 	for line := 1; added(line) < c.end(); line++ {
@@ -380,8 +371,8 @@ func (c *groupCore) toClaim() int {
 	return last
 }
 
-// died tells whether the dead have counts. Without the guard it looks at share
-// 0 last: counts go there before they leave another share.
+// died reports whether dead parties have counts. Without the lock it must look at share 0 last:
+// counts are written there before they leave another share.
 func (c *groupCore) died() bool {
 	for i := c.end() - 1; i >= 0; i-- {
 		if c.ofDead(i) {
@@ -407,13 +398,13 @@ func (c *groupCore) drop() (dropped int) {
 	return dropped
 }
 
-// A groupChange says what a share is to be.
+// A groupChange is the new word of a share.
 type groupChange struct {
 	share int
 	word  groupShare
 }
 
-// commit makes a change, of one or two shares.
+// commit logs and makes a change of one or two shares.
 func (c *groupCore) commit(total groupTotal, changes ...groupChange) {
 	log := &c.words.log
 	for i, ch := range changes {
@@ -431,7 +422,7 @@ func (c *groupCore) commit(total groupTotal, changes ...groupChange) {
 	}
 }
 
-// perform does what the log says.
+// perform makes the change that is in the log.
 func (c *groupCore) perform() {
 	log := &c.words.log
 	for i := range min(log.n.Load(), uint32(len(log.sets))) {
@@ -455,9 +446,8 @@ func (c *groupCore) perform() {
 	}
 }
 
-// redo makes the change that one who died with the guard has logged, for who
-// has the guard now. Those who wait have to look again: it may have moved a count
-// to the dead.
+// redo makes the change that a dead owner of the lock has logged. The caller owns the lock.
+// Waiters must look again: the change may have given a count to a dead party.
 func (c *groupCore) redo() {
 	if c.words.log.n.Load() != 0 {
 		c.perform()
@@ -465,10 +455,10 @@ func (c *groupCore) redo() {
 	}
 }
 
-// A groupWaiter waits until nothing is counted.
+// A groupWaiter waits until the count is zero.
 type groupWaiter struct {
 	c      *groupCore
-	zeros  uint32 // at the beginning
+	zeros  uint32 // how often the count was 0 when Wait was called
 	wanted func() bool
 }
 
@@ -477,10 +467,10 @@ func (w *groupWaiter) Try() (bool, error) {
 	if !w.wanted() {
 		return false, os.ErrClosed
 	}
-	if owner := c.guard.Owner(); owner != 0 && c.Object().Table().Dead(owner) {
-		if _, ok := c.guard.TryTakeOver(); ok { // else somebody else makes the change, and notifies
+	if owner := c.lock.Owner(); owner != 0 && c.Object().Table().Dead(owner) {
+		if _, ok := c.lock.TryTakeOver(); ok { // otherwise another party makes the change, and notifies
 			c.redo()
-			c.guard.Release()
+			c.lock.Release()
 		}
 	}
 	if t := c.total(); t.count() == 0 || t.zeros() != w.zeros {
@@ -489,8 +479,7 @@ func (w *groupWaiter) Try() (bool, error) {
 	if c.died() {
 		return false, ErrOwnerDied
 	}
-	t := c.Object().Table()
-	t.Watch(t.Epoch().Load()) // who only looks is to be told of a death, too
+	watch(&c.Base)
 	return false, nil
 }
 
@@ -502,5 +491,5 @@ func (w *groupWaiter) Arm() (wait.Armed, bool) {
 	return word, true
 }
 
-// Pass has nothing to do: all who wait are woken together.
+// Pass does nothing: all waiters are woken together.
 func (w *groupWaiter) Pass(woken, done bool) {}

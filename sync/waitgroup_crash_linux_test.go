@@ -46,7 +46,7 @@ var groupVictim = task("group victim", func(ctx context.Context, j job) error {
 var groupLost = task("group lost", func(ctx context.Context, j job) error { return j.Group.Claim() })
 
 // TestWaitGroupUserDies kills a process at each step of each change. The
-// change is made, or not, as the step says; who waits learns what that means.
+// change is made, or not, as the step says, and waiters learn what that means.
 func TestWaitGroupUserDies(t *testing.T) {
 	NeedCrashPoints(t)
 	test := func(does int, point crash.Point, made bool) {

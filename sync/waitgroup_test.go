@@ -204,7 +204,7 @@ func testGroupClosed(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Done", other.Done())
 	WantNil(t, "Wait", Await(t, stays, "waiter"))
 
-	// Who closes the segment counts as dead.
+	// A party that closes its segment counts as dead.
 	party := Must(object.Attach(seg))(t)
 	far := Must(psync.OpenWaitGroup(party, "g"))(t)
 	WantNil(t, "Add", far.Add(2))
@@ -442,7 +442,7 @@ func TestWaitGroupHostileBytes(t *testing.T) {
 					w = &words[16+r.IntN(30)] // not just lines
 				}
 				w.Store([]uint64{0, r.Uint64(), w.Load() ^ 1<<r.IntN(64), uint64(r.IntN(16))}[r.IntN(4)])
-				guard.Store([]uint64{0, 1, 3, 1<<31 - 2}[r.IntN(4)]) // nobody, or somebody dead
+				guard.Store([]uint64{0, 1, 3, 1<<31 - 2}[r.IntN(4)]) // none, or a dead party
 				for _, f := range []func() error{
 					func() error { return g.Add(r.IntN(3)) }, g.Claim, g.Done,
 					func() error { return Second(g.Recover()) },

@@ -1,4 +1,4 @@
-/* RWLock of sync/rwlock.go: threads 1 to READERS read ROUNDS times, the others
+/* RWLock of sync/rwlock_core.go and rwlock.go: threads 1 to READERS read ROUNDS times, the others
  * write WROUNDS times, and give up what they have. With SHARED threads 1 and 2 are
  * readers of one process. The writers' word is a lock (lock.pml): here to acquire
  * it is one step, and who waits for it is woken. Not here: TryRAcquire and
