@@ -50,7 +50,7 @@ func At(p Point) {
 	case err != nil:
 	case at.stops:
 		if err = self.Signal(sigstop); err == nil {
-			return // when somebody has sent SIGCONT
+			return // another process has sent SIGCONT
 		}
 	default:
 		err = self.Kill()
