@@ -346,12 +346,38 @@ func (a *attachment) remove(name string) error {
 	if i < 0 {
 		return fs.ErrNotExist
 	}
-	a.entries[i].state.Store(stateRemoved)
+	a.removeEntry(i)
+	return nil
+}
+
+// removeEntry removes the object that entry i is, under the directory's lock.
+func (a *attachment) removeEntry(i int) {
+	e := &a.entries[i]
+	e.state.Store(stateRemoved)
 	if crash.Enabled {
 		crash.At(crash.ObjectRemoving)
 	}
-	if !a.entries[i].held(0, a.table.Alive) {
+	if !e.held(0, a.table.Alive) {
 		a.free(i)
+	}
+}
+
+// Remove removes the object, as Segment.Remove does: it is the way to remove one
+// without a name. It fails with fs.ErrNotExist if the object was removed, or
+// ErrClosed.
+func (o *Object) Remove() error {
+	a := o.a
+	err := a.lockDirectory()
+	if err == nil {
+		if i := o.hold.entry; a.entries[i].ready(o.serial) {
+			a.removeEntry(i)
+		} else {
+			err = fs.ErrNotExist
+		}
+		a.unlockDirectory()
+	}
+	if err != nil {
+		return fmt.Errorf("shm: remove %v: %w", o.kind, err)
 	}
 	return nil
 }

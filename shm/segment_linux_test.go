@@ -290,6 +290,27 @@ func TestRemovedInUse(t *testing.T) {
 	})
 }
 
+// An object without a name is removed through one of its uses; what it had is free when
+// all have ended.
+func TestRemoveUnnamed(t *testing.T) {
+	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
+		other := Attach(t, seg)
+		for range 20 { // more often than there is space
+			o := Must(newPlain(seg, "", 1000))(t)
+			again := o.Again()
+			theirs := Must(shm.OpenHandle(o.Handle(0), kindPlain, plainPrint))(t)
+			WantNil(t, "Remove", o.Remove())
+			WantError(t, "second Remove", again.Remove(), fs.ErrNotExist)
+			WantNil(t, "Close", errors.Join(o.Close(), o.Close(), theirs.Close()))
+			_, err := newPlain(other, "", 1000)
+			WantError(t, "space in use", err, shm.ErrNoSpace)
+			again.Bytes()[0] = 1
+			WantNil(t, "last Close", again.Close())
+		}
+		Must(newPlain(other, "", 1000))(t)
+	})
+}
+
 // An object is what it was when it was found, also if it is removed and its
 // entry used again while a failed maker's memory is forgotten.
 func TestEntryOfFailedInit(t *testing.T) {
