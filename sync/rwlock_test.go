@@ -49,7 +49,7 @@ func awaitWriter(t testing.TB, l *psync.RWLock) {
 		if err == nil {
 			err = l.RRelease()
 		}
-		return err == psync.ErrHeld
+		return errors.Is(err, psync.ErrHeld)
 	})
 }
 
@@ -360,7 +360,7 @@ func testRWChain(t *testing.T, seg *shm.Segment) {
 		chain := Async(func() error {
 			for {
 				if err := list[0].TryRAcquire(); err != nil {
-					if err == psync.ErrHeld {
+					if errors.Is(err, psync.ErrHeld) {
 						err = nil
 					}
 					return errors.Join(err, list[0].RRelease())
@@ -478,13 +478,13 @@ func testRWLocker(t *testing.T, seg *shm.Segment) {
 	WantError(t, "TryRAcquire", l.TryRAcquire(), psync.ErrHeld)
 	l.Unlock()
 	for what, f := range map[string]func(){"Unlock": l.Unlock, "RUnlock": r.Unlock} {
-		if v := PanicOf(f); v != "psync: RWLock: "+what+": lock is not held" {
+		if v := PanicOf(f); !isError(v, psync.ErrNotHeld) {
 			t.Errorf("%s of a free lock: panic %v", what, v)
 		}
 	}
 	WantNil(t, "Close", l.Close())
 	for what, f := range map[string]func(){"Lock": l.Lock, "Unlock": l.Unlock, "RLock": l.RLock, "RUnlock": l.RUnlock} {
-		if v := PanicOf(f); v != "psync: RWLock: "+what+": "+psync.ErrClosed.Error() {
+		if v := PanicOf(f); !isError(v, psync.ErrClosed) {
 			t.Errorf("%s of a closed lock: panic %v", what, v)
 		}
 	}
@@ -525,7 +525,7 @@ func rwHammer(ctx context.Context, l *psync.RWLock, a, b *uint64, n int, dwell f
 		}
 		cancel()
 		if err != nil {
-			if ctx.Err() != nil || err != psync.ErrHeld && !errors.Is(err, context.DeadlineExceeded) {
+			if ctx.Err() != nil || !errors.Is(err, psync.ErrHeld) && !errors.Is(err, context.DeadlineExceeded) {
 				return fmt.Errorf("%d: %w", i, err)
 			}
 			continue
@@ -713,10 +713,10 @@ var rwHoldTask = task("rw hold", func(ctx context.Context, j job) error {
 })
 
 var rwOrphanTask = task("rw orphan", func(ctx context.Context, j job) error {
-	if err := j.RWLock.RAcquire(ctx); err != psync.ErrOwnerDied {
+	if err := j.RWLock.RAcquire(ctx); !errors.Is(err, psync.ErrOwnerDied) {
 		return fmt.Errorf("RAcquire: %v, want ErrOwnerDied", err)
 	}
-	if err := j.RWLock.Acquire(ctx); err != psync.ErrOwnerDied {
+	if err := j.RWLock.Acquire(ctx); !errors.Is(err, psync.ErrOwnerDied) {
 		return fmt.Errorf("Acquire: %v, want ErrOwnerDied", err)
 	}
 	return nil
