@@ -231,7 +231,7 @@ func (u *use) collected() {
 		last = a.giveLocked(u.hold)
 	}
 	a.mu.Unlock()
-	if !last || a.entries[u.hold.entry].state.Load() != stateRemoved {
+	if !last || !a.unwanted(&a.entries[u.hold.entry]) {
 		tellReleased()
 		return
 	}
@@ -360,26 +360,6 @@ func (a *attachment) removeEntry(i int) {
 	if !e.held(0, a.table.Alive) {
 		a.free(i)
 	}
-}
-
-// Remove removes the object, as Segment.Remove does: it is the way to remove one
-// without a name. It fails with fs.ErrNotExist if the object was removed, or
-// ErrClosed.
-func (o *object) Remove() error {
-	a := o.a
-	err := a.lockDirectory()
-	if err == nil {
-		if i := o.hold.entry; a.entries[i].ready(o.serial) {
-			a.removeEntry(i)
-		} else {
-			err = fs.ErrNotExist
-		}
-		a.unlockDirectory()
-	}
-	if err != nil {
-		return fmt.Errorf("shm: remove %v: %w", o.kind, err)
-	}
-	return nil
 }
 
 // Bytes returns the object's memory. See Object for how long it is valid.

@@ -291,24 +291,22 @@ func TestRemovedInUse(t *testing.T) {
 	})
 }
 
-// An object without a name is removed through one of its uses; what it had is free when
-// all have ended.
-func TestRemoveUnnamed(t *testing.T) {
+// TestUnnamed shows that an object without a name ends with its last use, in whichever process.
+func TestUnnamed(t *testing.T) {
 	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
 		other := Attach(t, seg)
 		for range 20 { // more often than there is space
 			o := Must(newPlain(seg, "", 1000))(t)
+			h := o.Handle(0)
 			again := object.Again(o)
-			theirs := Must(object.OpenHandle(o.Handle(0), kindPlain, plainPrint))(t)
-			WantNil(t, "Remove", o.Remove())
-			WantError(t, "second Remove", again.Remove(), fs.ErrNotExist)
+			theirs := Must(object.OpenHandle(h, kindPlain, plainPrint))(t)
 			WantNil(t, "Close", errors.Join(o.Close(), o.Close(), theirs.Close()))
 			_, err := newPlain(other, "", 1000)
 			WantError(t, "space in use", err, shm.ErrNoSpace)
 			again.Bytes()[0] = 1
 			WantNil(t, "last Close", again.Close())
+			WantError(t, "handle of an object that has ended", Second(object.OpenHandle(h, kindPlain, plainPrint)), fs.ErrNotExist)
 		}
-		Must(newPlain(other, "", 1000))(t)
 	})
 }
 

@@ -43,10 +43,8 @@ type Object interface {
 	// AtClose has closed set when the segment is closed, before its memory is given up; at once if it is closed
 	// already. The flag must lie in what refers to the object, and is not kept from the garbage collector.
 	AtClose(closed *atomic.Bool)
-	// Remove removes the object, as Segment.Remove does: it is the way to remove one without a name. It fails with
-	// fs.ErrNotExist if the object was removed, or shm.ErrClosed.
-	Remove() error
-	// Close ends the use of the object.
+	// Close ends the use of the object. If the object is removed, or has no name, and no other party holds it, its
+	// memory is free then.
 	Close() error
 }
 
