@@ -70,7 +70,7 @@ func (*core[T]) Type() (shm.Kind, uint64, error) {
 	return shm.KindArray, l.Fingerprint, err
 }
 
-func (c *core[T]) Use(o *object.Object) error {
+func (c *core[T]) Use(o object.Object) error {
 	if err := c.Init(o, dataOffset); err != nil {
 		return err
 	}

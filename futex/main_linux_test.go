@@ -63,7 +63,7 @@ func awaitSleeper(t testing.TB, word *atomic.Uint32, n int) {
 }
 
 // words are the words of an object of a segment.
-type words struct{ object *object.Object }
+type words struct{ object object.Object }
 
 const wordsPrint = 1
 

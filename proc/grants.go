@@ -11,7 +11,7 @@ import (
 
 // grants are the parties claimed for a child, one in each segment of which its
 // input holds handles.
-type grants []*object.Grant
+type grants []object.Grant
 
 // grantAll claims the parties. A handle of a segment to which this process is not
 // attached is passed on as it is. An object of such a segment is os.ErrClosed.

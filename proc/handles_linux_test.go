@@ -21,7 +21,7 @@ const (
 )
 
 // A cell is an object in shared memory that travels as the objects of mp do.
-type cell struct{ object *object.Object }
+type cell struct{ object object.Object }
 
 func newCell(t *testing.T, seg *shm.Segment) *cell {
 	t.Helper()

@@ -19,7 +19,7 @@ import (
 
 // A connCore is an open end of a pipe, as long as a method is inside.
 type connCore struct {
-	o      *object.Object
+	o      object.Object
 	room   *wait.Room
 	table  *party.Table
 	end    End
@@ -33,7 +33,7 @@ type connCore struct {
 	recvSpin wait.Spinner
 }
 
-func newConn(o *object.Object, end End) (*Conn, error) {
+func newConn(o object.Object, end End) (*Conn, error) {
 	k, err := newConnCore(o, end)
 	if err = o.UnlessClosed(err); err != nil {
 		return nil, errors.Join(err, o.Close())
@@ -43,7 +43,7 @@ func newConn(o *object.Object, end End) (*Conn, error) {
 	return c, nil
 }
 
-func newConnCore(o *object.Object, end End) (*connCore, error) {
+func newConnCore(o object.Object, end End) (*connCore, error) {
 	mem := o.Bytes()
 	if len(mem) < pipeHead+2*minRing {
 		return nil, fmt.Errorf("ring: pipe of %d bytes: %w", len(mem), ErrCorrupt)

@@ -48,7 +48,7 @@ func init() {
 // failures makes the errors of an object's methods. Those that come again and again, to callers that poll, it makes
 // once, so that a poll does not allocate.
 type failures struct {
-	o     *object.Object
+	o     object.Object
 	limit string // what a full object holds, with verbs for a and b
 	a, b  int
 	often [len(polled)]atomic.Pointer[error]

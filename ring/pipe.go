@@ -82,7 +82,7 @@ func NewPipe(seg *shm.Segment, name string, o *PipeOptions) (a, b *Conn, err err
 	if a, err = newConn(obj, A); err != nil {
 		return nil, nil, err
 	}
-	if b, err = newConn(obj.Again(), B); err != nil { // of the same party: a handle would find this process's first
+	if b, err = newConn(object.Again(obj), B); err != nil { // of the same party: a handle would find this process's first
 		return nil, nil, errors.Join(err, a.Close())
 	}
 	return a, b, nil

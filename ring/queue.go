@@ -106,7 +106,7 @@ func OpenQueue[T any](seg *shm.Segment, name string) (*Queue[T], error) {
 	return useQueue[T](o)
 }
 
-func useQueue[T any](o *object.Object) (*Queue[T], error) {
+func useQueue[T any](o object.Object) (*Queue[T], error) {
 	q := new(Queue[T])
 	if err := q.use(o); err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func useQueue[T any](o *object.Object) (*Queue[T], error) {
 	return q, nil
 }
 
-func (q *Queue[T]) use(o *object.Object) error {
+func (q *Queue[T]) use(o object.Object) error {
 	k, err := newQueueCore[T](o)
 	if err = o.UnlessClosed(err); err != nil {
 		return errors.Join(err, o.Close())

@@ -72,7 +72,7 @@ const (
 
 // A queueCore is an open queue, as long as a method is inside.
 type queueCore[T any] struct {
-	o     *object.Object
+	o     object.Object
 	w     *queueWords
 	room  *wait.Room
 	table *party.Table
@@ -93,7 +93,7 @@ type queueCore[T any] struct {
 	heels heels
 }
 
-func newQueueCore[T any](o *object.Object) (*queueCore[T], error) {
+func newQueueCore[T any](o object.Object) (*queueCore[T], error) {
 	mem := o.Bytes()
 	if len(mem) < queueHead {
 		return nil, fmt.Errorf("ring: queue of %d bytes: %w", len(mem), ErrCorrupt)

@@ -63,7 +63,7 @@ type seat struct {
 	spin      wait.Spinner
 }
 
-func (s *seat) init(w *seatWords, o *object.Object, open func() bool) {
+func (s *seat) init(w *seatWords, o object.Object, open func() bool) {
 	s.w, s.room, s.table, s.open = w, o.Room(), o.Table(), open
 	s.mine = uint32(o.Me()) << 1
 	s.lock.Init(&w.lock, s.table, s.room)

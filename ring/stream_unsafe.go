@@ -100,7 +100,7 @@ type stream struct {
 	tx, rx seat
 }
 
-func (s *stream) init(o *object.Object, words int, data []byte, open func() bool) {
+func (s *stream) init(o object.Object, words int, data []byte, open func() bool) {
 	s.w = view.At[streamWords](o.Bytes(), words)
 	s.data, s.ring, s.size = data, base(data), uint64(len(data))
 	s.places = s.size - recordPlaces

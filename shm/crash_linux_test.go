@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -35,7 +36,7 @@ func init() {
 		if err != nil {
 			return "", err
 		}
-		_, err = seg.NewObject(shm.Spec{Kind: kindPlain, Name: "x", Size: j.N, Fingerprint: plainPrint, Init: func(mem []byte) error {
+		_, err = object.New(seg, object.Spec{Kind: kindPlain, Name: "x", Size: j.N, Fingerprint: plainPrint, Init: func(mem []byte) error {
 			copy(mem, "new")
 			return nil
 		}})

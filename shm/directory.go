@@ -94,8 +94,8 @@ func (a *attachment) sweep() {
 		case s == stateMaking:
 			a.free(i)
 			d.backed.Store(d.cursor.Load()) // it may lie there
-		case s == stateRemoved && !e.held(0, a.table.Alive):
-			a.free(i)
+		case a.unwanted(e):
+			a.freeUnheld(i)
 		case s == stateFree:
 			a.list(i)
 		}
@@ -150,15 +150,30 @@ func (a *attachment) freeEntry() (int, error) {
 	return 0, fmt.Errorf("%w: all %d objects are in use", ErrNoSpace, len(a.entries))
 }
 
-// reap frees the object that was the entry's with the serial number, if it is
-// removed and no living party holds it.
+// unwanted reports whether the object of e ends when no living party holds it: it is removed, or has
+// no name by which another party could open it.
+func (a *attachment) unwanted(e *entry) bool {
+	s := e.state.Load()
+	return s == stateRemoved || s == stateReady && e.nameLen.Load() == 0
+}
+
+// reap frees the object that was the entry's with the serial number, if it is unwanted and no living
+// party holds it.
 func (a *attachment) reap(i int, serial uint32) {
 	e := &a.entries[i]
-	if e.state.Load() != stateRemoved || e.serial.Load() != serial || a.lockDirectory() != nil {
+	if !a.unwanted(e) || e.serial.Load() != serial || a.lockDirectory() != nil {
 		return
 	}
 	defer a.unlockDirectory()
-	if e.state.Load() == stateRemoved && e.serial.Load() == serial && !e.held(0, a.table.Alive) {
-		a.free(i)
+	if a.unwanted(e) && e.serial.Load() == serial {
+		a.freeUnheld(i)
+	}
+}
+
+// freeUnheld frees an unwanted object if no living party holds it. A party that opens it by a handle meanwhile
+// either has its hold before the second look at the holders, or finds that the object is removed.
+func (a *attachment) freeUnheld(i int) {
+	if !a.entries[i].held(0, a.table.Alive) {
+		a.removeEntry(i)
 	}
 }

@@ -15,7 +15,7 @@ import (
 // the last descriptor of its file is closed. This process holds the first until
 // the child has one of its own. So a child counts before it runs, whichever of the
 // two is killed when.
-type Grant struct {
+type grant struct {
 	a    *attachment
 	file *os.File
 	id   party.ID
@@ -24,7 +24,7 @@ type Grant struct {
 // Grant claims a party for a process to be started, which is to hold the
 // named objects of the segment. The child gets File and calls Adopt. It
 // fails with ErrParties, ErrClosed, or fs.ErrNotExist if an object is gone.
-func (s *Segment) Grant(holds ...Handle) (*Grant, error) {
+func (s *Segment) grant(holds []Handle) (*grant, error) {
 	a, err := s.attached()
 	if err != nil {
 		return nil, err
@@ -36,7 +36,7 @@ func (s *Segment) Grant(holds ...Handle) (*Grant, error) {
 	return g, nil
 }
 
-func (a *attachment) grant(holds []Handle) (*Grant, error) {
+func (a *attachment) grant(holds []Handle) (*grant, error) {
 	if a.mem.file == nil {
 		return nil, fmt.Errorf("%w: a heap segment is of one process", errors.ErrUnsupported)
 	}
@@ -48,7 +48,7 @@ func (a *attachment) grant(holds []Handle) (*Grant, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	g := &Grant{a: a, file: f, id: id}
+	g := &grant{a: a, file: f, id: id}
 	// The description's file position, which nothing else uses, tells the child
 	// its party.
 	if _, err := f.Seek(int64(id), io.SeekStart); err != nil {
@@ -91,13 +91,13 @@ func (a *attachment) holdFor(id party.ID, h Handle) error {
 
 // File returns the file for the child to get. It is the grant's: do not
 // close it.
-func (g *Grant) File() *os.File { return g.file }
+func (g *grant) File() *os.File { return g.file }
 
 // Started says that the child runs as process pid of this PID namespace.
-func (g *Grant) Started(pid int) { g.a.table.Started(g.id, pid) }
+func (g *grant) Started(pid int) { g.a.table.Started(g.id, pid) }
 
 // Release says that the child has a descriptor of File, and closes this process's.
-func (g *Grant) Release() error {
+func (g *grant) Release() error {
 	err := g.file.Close()
 	// If the child has ended meanwhile, other parties found the line locked when they
 	// saw its end. They look again.
@@ -106,14 +106,14 @@ func (g *Grant) Release() error {
 }
 
 // Cancel says that no child was started, or that it never had the file, and ends the party.
-func (g *Grant) Cancel() error {
+func (g *grant) Cancel() error {
 	g.a.table.Leave(g.id)
 	return g.file.Close()
 }
 
 // Adopt attaches the process that got f to the segment, as the party of
 // the grant. It owns f.
-func Adopt(f *os.File) (*Segment, error) {
+func adoptParty(f *os.File) (*Segment, error) {
 	s, err := adopt(f)
 	if err != nil {
 		return nil, fmt.Errorf("shm: adopt: %w", err)

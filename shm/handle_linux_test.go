@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -66,13 +67,13 @@ func TestReach(t *testing.T) {
 		WantError(t, "Reach", err, shm.ErrUnreachable)
 		_, err = shm.Reach(shm.Handle{Segment: shm.ID{1, 2, 3}, PID: 1<<32 - 1, FD: 1<<32 - 1})
 		WantError(t, "Reach", err, shm.ErrUnreachable)
-		if _, ok := shm.Find(shm.ID{1, 2, 3}); ok {
+		if _, ok := object.Find(shm.ID{1, 2, 3}); ok {
 			t.Error("Find found a segment that is not there")
 		}
 	})
 	t.Run("attached", func(t *testing.T) {
 		eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
-			if got, ok := shm.Find(Must(seg.ID())(t)); !ok || got != seg {
+			if got, ok := object.Find(Must(seg.ID())(t)); !ok || got != seg {
 				t.Errorf("Find = %p, %t, want %p", got, ok, seg)
 			}
 			if got := Must(shm.Reach(seg.Handle()))(t); got != seg {
@@ -95,7 +96,7 @@ func TestReach(t *testing.T) {
 		if again.Name() != seg.Name() {
 			t.Errorf("name %q, want %q", again.Name(), seg.Name())
 		}
-		if o := Must(shm.OpenHandle(x, kindPlain, plainPrint))(t); o.Bytes()[0] != 9 {
+		if o := Must(object.OpenHandle(x, kindPlain, plainPrint))(t); o.Bytes()[0] != 9 {
 			t.Errorf("contents %v", o.Bytes())
 		}
 		if n := Must(again.Parties())(t); n != 1 {
@@ -146,30 +147,30 @@ func TestOpenHandle(t *testing.T) {
 	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
 		made := Must(newPlain(seg, "x", 10))(t)
 		h := made.Handle(0)
-		WantNil(t, "Close", errors.Join(made.Close(), Must(shm.OpenHandle(h, kindPlain, plainPrint))(t).Close()))
-		_, err := shm.OpenHandle(h, shm.KindQueue, plainPrint)
+		WantNil(t, "Close", errors.Join(made.Close(), Must(object.OpenHandle(h, kindPlain, plainPrint))(t).Close()))
+		_, err := object.OpenHandle(h, shm.KindQueue, plainPrint)
 		WantError(t, "another kind", err, shm.ErrMismatch)
-		_, err = shm.OpenHandle(h, kindPlain, 5)
+		_, err = object.OpenHandle(h, kindPlain, 5)
 		WantError(t, "another type", err, shm.ErrMismatch)
 		lie := h
 		lie.Kind = shm.KindQueue
-		_, err = shm.OpenHandle(lie, shm.KindQueue, plainPrint)
+		_, err = object.OpenHandle(lie, shm.KindQueue, plainPrint)
 		WantError(t, "a handle that lies", err, shm.ErrMismatch)
-		_, err = shm.OpenHandle(seg.Handle(), kindPlain, plainPrint)
+		_, err = object.OpenHandle(seg.Handle(), kindPlain, plainPrint)
 		WantError(t, "a segment's handle", err, shm.ErrMismatch)
 		for _, entry := range []uint32{h.Entry + 1, 255, 256, 1<<32 - 1} {
 			other := h
 			other.Entry = entry
-			_, err = shm.OpenHandle(other, kindPlain, plainPrint)
+			_, err = object.OpenHandle(other, kindPlain, plainPrint)
 			WantError(t, fmt.Sprintf("entry %d", entry), err, fs.ErrNotExist)
 		}
 		if err := seg.Remove("x"); err != nil {
 			t.Fatal(err)
 		}
-		_, err = shm.OpenHandle(h, kindPlain, plainPrint)
+		_, err = object.OpenHandle(h, kindPlain, plainPrint)
 		WantError(t, "removed", err, fs.ErrNotExist)
 		if seg.Name() != "" || seg.Handle().FD != 0 {
-			_, err = seg.Grant(h)
+			_, err = object.NewGrant(seg, h)
 			WantError(t, "Grant of a removed object", err, fs.ErrNotExist)
 			if n := Must(seg.Parties())(t); n != 1 {
 				t.Errorf("%d parties after a failed Grant, want 1", n)
@@ -181,7 +182,7 @@ func TestOpenHandle(t *testing.T) {
 		if again == h {
 			t.Error("two objects have one handle")
 		}
-		_, err = shm.OpenHandle(h, kindPlain, plainPrint)
+		_, err = object.OpenHandle(h, kindPlain, plainPrint)
 		WantError(t, "used again", err, fs.ErrNotExist)
 	})
 }
@@ -193,11 +194,11 @@ func init() {
 		if err := h.UnmarshalText([]byte(j.Text)); err != nil {
 			return "", err
 		}
-		o, err := shm.OpenHandle(h, kindPlain, plainPrint)
+		o, err := object.OpenHandle(h, kindPlain, plainPrint)
 		if err != nil {
 			return "", err
 		}
-		seg, ok := shm.Find(h.Segment)
+		seg, ok := object.Find(h.Segment)
 		if !ok {
 			return "", errors.New("not attached")
 		}
@@ -275,7 +276,7 @@ func TestGrant(t *testing.T) {
 	t.Run("cancelled", func(t *testing.T) {
 		seg := Anonymous(t, 1024)
 		x := Must(newPlain(seg, "x", 10))(t)
-		g := Must(seg.Grant(x.Handle(1), seg.Handle()))(t)
+		g := Must(object.NewGrant(seg, x.Handle(1), seg.Handle()))(t)
 		if !x.Held(1) || x.Held(2) {
 			t.Errorf("held %t and %t, want true and false", x.Held(1), x.Held(2))
 		}
@@ -291,9 +292,9 @@ func TestGrant(t *testing.T) {
 		x := Must(newPlain(seg, "x", 10))(t)
 		h := x.Handle(1)
 		for range 50 {
-			party := Must(seg.Attach())(t)
+			party := Must(object.Attach(seg))(t)
 			CloseWhileBusy(t, party, nil, func() error {
-				g, err := party.Grant(h)
+				g, err := object.NewGrant(party, h)
 				if err != nil {
 					return err
 				}
@@ -310,13 +311,13 @@ func TestGrant(t *testing.T) {
 		role.Role = 3
 		entry.Entry = 1 << 20
 		for label, h := range map[string]shm.Handle{"foreign": foreign, "role": role, "entry": entry} {
-			_, err := seg.Grant(good, h)
+			_, err := object.NewGrant(seg, good, h)
 			WantError(t, label, err, shm.ErrHandle)
 		}
 		if n := Must(seg.Parties())(t); n != 1 {
 			t.Errorf("%d parties, want 1", n)
 		}
-		_, err := Heap(t, 1024).Grant()
+		_, err := object.NewGrant(Heap(t, 1024))
 		WantError(t, "heap", err, errors.ErrUnsupported)
 	})
 	t.Run("Adopt of other files", func(t *testing.T) {
@@ -325,7 +326,7 @@ func TestGrant(t *testing.T) {
 		Closing(t, Must(shm.CreateBlock(raw, 100, nil))(t))
 		for _, path := range []string{filePath(seg.Name()), filePath(raw), os.DevNull} {
 			f := Must(os.OpenFile(path, os.O_RDWR, 0))(t)
-			if _, err := shm.Adopt(f); err == nil {
+			if _, err := object.Adopt(f); err == nil {
 				t.Errorf("%s was adopted", path)
 			}
 			if f.Close() == nil {
@@ -336,7 +337,7 @@ func TestGrant(t *testing.T) {
 		x := Must(newPlain(seg, "x", 1))(t)
 		f := Must(os.OpenFile(filePath(seg.Name()), os.O_RDWR, 0))(t)
 		Must(f.Seek(int64(x.Me()), 0))(t)
-		_, err := shm.Adopt(f)
+		_, err := object.Adopt(f)
 		WantError(t, "a party of somebody else", err, shm.ErrHandle)
 		if n := Must(seg.Parties())(t); n != 1 {
 			t.Errorf("%d parties, want 1", n)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
@@ -48,7 +49,7 @@ func touchDirectory(s *shm.Segment, r *rand.Rand) error {
 	size := 8 * (k + 1)
 	switch r.IntN(10) {
 	case 0, 1, 2:
-		o, err := s.NewObject(shm.Spec{Kind: kindPlain, Name: n, Size: size, Fingerprint: plainPrint, Init: func(mem []byte) error {
+		o, err := object.New(s, object.Spec{Kind: kindPlain, Name: n, Size: size, Fingerprint: plainPrint, Init: func(mem []byte) error {
 			for i := range mem {
 				if mem[i] != 0 {
 					return fmt.Errorf("new %s: byte %d is %d", n, i, mem[i])
@@ -86,7 +87,7 @@ func touchDirectory(s *shm.Segment, r *rand.Rand) error {
 }
 
 // check looks at the memory of an object again and again.
-func check(o *shm.Object, n string, k, size int) error {
+func check(o object.Object, n string, k, size int) error {
 	defer o.Close()
 	if len(o.Bytes()) != size {
 		return fmt.Errorf("opened %s: %d bytes, want %d", n, len(o.Bytes()), size)
@@ -114,7 +115,7 @@ func TestHammerDirectory(t *testing.T) {
 func TestCloseUnderUse(t *testing.T) {
 	eachSegment(t, 1<<13, func(t *testing.T, seg *shm.Segment) {
 		for round := range 30 {
-			s := Must(seg.Attach())(t)
+			s := Must(object.Attach(seg))(t)
 			var users sync.WaitGroup
 			for g := range 4 {
 				users.Go(func() {
@@ -126,7 +127,7 @@ func TestCloseUnderUse(t *testing.T) {
 						}
 						if err == nil && r.IntN(20) == 0 {
 							var o *shm.Segment
-							if o, err = s.Attach(); err == nil {
+							if o, err = object.Attach(s); err == nil {
 								err = o.Close()
 							}
 						}
@@ -169,18 +170,18 @@ func TestCloseUnderUse(t *testing.T) {
 func TestHeapDeaths(t *testing.T) {
 	seg := Heap(t, 1<<12)
 	for round := range 20 {
-		victim := Must(seg.Attach())(t)
+		victim := Must(object.Attach(seg))(t)
 		x := Must(newPlain(victim, "x", 64))(t)
 		x.Hold(1)
 		mine := Must(openPlain(seg, "x"))(t)
 		if !mine.Held(1) {
 			t.Fatal("not held")
 		}
-		dead := Must(victim.Drop())(t)
+		dead := Must(object.Drop(victim))(t)
 		if !mine.Held(1) {
 			t.Error("dead before it was announced")
 		}
-		if err := seg.Announce(dead); err != nil {
+		if err := object.Announce(seg, dead); err != nil {
 			t.Fatal(err)
 		}
 		if mine.Held(1) {

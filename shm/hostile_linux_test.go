@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -275,7 +276,7 @@ func TestHostileBody(t *testing.T) {
 					o.Bytes()[99] = 1
 					WantError(t, "Remove", seg.Remove("new"), nil)
 				}
-				other, err := seg.Attach()
+				other, err := object.Attach(seg)
 				if err != nil {
 					t.Errorf("Attach: %v", err)
 					return
@@ -297,7 +298,7 @@ func TestHostileBody(t *testing.T) {
 		}
 		seg := Closing(t, Must(shm.Open(n, nil))(t))
 		Must(newPlain(seg, "", 1))(t)
-		_, err := seg.Attach()
+		_, err := object.Attach(seg)
 		WantError(t, "Attach", err, shm.ErrParties)
 		if err := seg.Close(); err != nil {
 			t.Fatal(err)
@@ -340,7 +341,7 @@ func patch(b, input []byte) {
 
 // use does with an opened segment whatever does not wait.
 func use(seg *shm.Segment) {
-	if other, err := seg.Attach(); err == nil {
+	if other, err := object.Attach(seg); err == nil {
 		defer other.Close()
 	}
 	buf := make([]byte, 10000)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/leak"
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -89,12 +90,12 @@ const (
 	plainPrint = 0x1234567890abcdef
 )
 
-func newPlain(seg *shm.Segment, name string, size int) (*shm.Object, error) {
-	return seg.NewObject(shm.Spec{Kind: kindPlain, Name: name, Size: size, Fingerprint: plainPrint})
+func newPlain(seg *shm.Segment, name string, size int) (object.Object, error) {
+	return object.New(seg, object.Spec{Kind: kindPlain, Name: name, Size: size, Fingerprint: plainPrint})
 }
 
-func openPlain(seg *shm.Segment, name string) (*shm.Object, error) {
-	return seg.OpenObject(kindPlain, name, plainPrint)
+func openPlain(seg *shm.Segment, name string) (object.Object, error) {
+	return object.Open(seg, kindPlain, name, plainPrint)
 }
 
 const cellCount = 64

@@ -15,8 +15,8 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/wait"
 )
 
-// A Spec says what object to make.
-type Spec struct {
+// A spec says what object to make.
+type spec struct {
 	Kind        Kind
 	Name        string // at most MaxObjectName bytes; empty: found by handle only
 	Size        int    // bytes
@@ -34,7 +34,7 @@ type Spec struct {
 // garbage collector can reach the Object: a method that works on the memory keeps the
 // Object alive until it returns (runtime.KeepAlive), and afterwards asks Room().Closed(), or what it has
 // given to AtClose, whether the memory had been given up meanwhile.
-type Object struct {
+type object struct {
 	a      *attachment
 	hold   hold
 	serial uint32
@@ -48,10 +48,10 @@ type Object struct {
 //
 // It takes the directory's lock, which whoever makes or removes an object
 // holds meanwhile, and so may have to wait for them.
-func (s *Segment) NewObject(spec Spec) (*Object, error) {
+func (s *Segment) newObject(spec spec) (*object, error) {
 	a, err := s.attached()
 	if err == nil {
-		var o *Object
+		var o *object
 		if o, err = a.make(spec); err == nil {
 			return o, nil
 		}
@@ -59,7 +59,7 @@ func (s *Segment) NewObject(spec Spec) (*Object, error) {
 	return nil, fmt.Errorf("shm: new %v %q: %w", spec.Kind, spec.Name, err)
 }
 
-func (a *attachment) make(spec Spec) (*Object, error) {
+func (a *attachment) make(spec spec) (*object, error) {
 	if len(spec.Name) > MaxObjectName {
 		return nil, fmt.Errorf("%w: longer than %d bytes", ErrName, MaxObjectName)
 	}
@@ -91,7 +91,7 @@ func (a *attachment) make(spec Spec) (*Object, error) {
 
 // tryMake makes an object if there is space now. Killed after 1 or in 2 to 5,
 // the entry is MAKING, and the next sweep frees it.
-func (a *attachment) tryMake(spec Spec) (o *Object, err error) {
+func (a *attachment) tryMake(spec spec) (o *object, err error) {
 	if err := a.lockDirectory(); err != nil {
 		return nil, err
 	}
@@ -165,7 +165,7 @@ func (a *attachment) tryMake(spec Spec) (o *Object, err error) {
 // describe writes what the entry is going to be. Its serial number moves
 // first, so that a process that still looks for the former object does not find this
 // one.
-func (e *entry) describe(spec Spec, off int) {
+func (e *entry) describe(spec spec, off int) {
 	e.serial.Add(1)
 	for role := range e.holds {
 		for i := range e.holds[role] {
@@ -180,10 +180,10 @@ func (e *entry) describe(spec Spec, off int) {
 }
 
 // object starts this process's use of entry i's memory.
-func (a *attachment) object(i int, serial uint32, kind Kind, mem []byte) *Object {
+func (a *attachment) object(i int, serial uint32, kind Kind, mem []byte) *object {
 	h := hold{entry: i}
 	u := &use{a: a, hold: h, serial: serial, number: a.uses.Add(1)}
-	o := &Object{a: a, hold: h, serial: serial, kind: kind, mem: mem, use: u}
+	o := &object{a: a, hold: h, serial: serial, kind: kind, mem: mem, use: u}
 	a.take(h)
 	runtime.AddCleanup(o, (*use).collected, u)
 	return o
@@ -231,7 +231,7 @@ func (u *use) collected() {
 		last = a.giveLocked(u.hold)
 	}
 	a.mu.Unlock()
-	if !last || a.entries[u.hold.entry].state.Load() != stateRemoved {
+	if !last || !a.unwanted(&a.entries[u.hold.entry]) {
 		tellReleased()
 		return
 	}
@@ -243,12 +243,12 @@ func (u *use) collected() {
 
 // OpenObject opens the object with the given kind, name and fingerprint. It
 // fails with fs.ErrNotExist, ErrMismatch, ErrCorrupt, or ErrClosed.
-func (s *Segment) OpenObject(kind Kind, name string, fingerprint uint64) (*Object, error) {
+func (s *Segment) openObject(kind Kind, name string, fingerprint uint64) (*object, error) {
 	a, err := s.attached()
 	if err == nil {
 		err = fs.ErrNotExist
 		if i, serial := a.find(name); i >= 0 {
-			var o *Object
+			var o *object
 			if o, err = a.open(i, serial, kind, fingerprint); err == nil {
 				return o, nil
 			}
@@ -260,7 +260,7 @@ func (s *Segment) OpenObject(kind Kind, name string, fingerprint uint64) (*Objec
 
 // OpenHandle opens the object that h names, attaching to its segment if need
 // be. It fails as OpenObject and Reach do.
-func OpenHandle(h Handle, kind Kind, fingerprint uint64) (*Object, error) {
+func openHandle(h Handle, kind Kind, fingerprint uint64) (*object, error) {
 	s, err := Reach(h)
 	if err != nil {
 		return nil, err
@@ -275,11 +275,11 @@ func OpenHandle(h Handle, kind Kind, fingerprint uint64) (*Object, error) {
 // Sibling opens the object of o's segment that h names, as the party that uses
 // o. It fails as OpenHandle does, and with ErrMismatch if h is of another
 // segment.
-func (o *Object) Sibling(h Handle, kind Kind, fingerprint uint64) (*Object, error) {
+func (o *object) Sibling(h Handle, kind Kind, fingerprint uint64) (*object, error) {
 	return o.a.openHandle(h, kind, fingerprint)
 }
 
-func (a *attachment) openHandle(h Handle, kind Kind, fingerprint uint64) (*Object, error) {
+func (a *attachment) openHandle(h Handle, kind Kind, fingerprint uint64) (*object, error) {
 	var err error
 	switch {
 	case h.Segment != a.id:
@@ -289,7 +289,7 @@ func (a *attachment) openHandle(h Handle, kind Kind, fingerprint uint64) (*Objec
 	case h.Entry >= uint32(a.used()):
 		err = fs.ErrNotExist
 	default:
-		var o *Object
+		var o *object
 		if o, err = a.open(int(h.Entry), h.Serial, kind, fingerprint); err == nil {
 			return o, nil
 		}
@@ -309,7 +309,7 @@ func (a *attachment) unlessClosed(err error) error {
 // open uses entry i, if it still is the object with that serial number. The
 // hold comes before the last look at the state: who removes the object stores
 // the state before it looks at the holds.
-func (a *attachment) open(i int, serial uint32, kind Kind, fingerprint uint64) (*Object, error) {
+func (a *attachment) open(i int, serial uint32, kind Kind, fingerprint uint64) (*object, error) {
 	e := &a.entries[i]
 	if !e.ready(serial) {
 		return nil, fs.ErrNotExist
@@ -362,34 +362,14 @@ func (a *attachment) removeEntry(i int) {
 	}
 }
 
-// Remove removes the object, as Segment.Remove does: it is the way to remove one
-// without a name. It fails with fs.ErrNotExist if the object was removed, or
-// ErrClosed.
-func (o *Object) Remove() error {
-	a := o.a
-	err := a.lockDirectory()
-	if err == nil {
-		if i := o.hold.entry; a.entries[i].ready(o.serial) {
-			a.removeEntry(i)
-		} else {
-			err = fs.ErrNotExist
-		}
-		a.unlockDirectory()
-	}
-	if err != nil {
-		return fmt.Errorf("shm: remove %v: %w", o.kind, err)
-	}
-	return nil
-}
-
 // Bytes returns the object's memory. See Object for how long it is valid.
-func (o *Object) Bytes() []byte { return o.mem }
+func (o *object) Bytes() []byte { return o.mem }
 
 // Kind returns what the object is.
-func (o *Object) Kind() Kind { return o.kind }
+func (o *object) Kind() Kind { return o.kind }
 
 // Name returns the object's name, "" if it has none or has been removed.
-func (o *Object) Name() string {
+func (o *object) Name() string {
 	e := &o.a.entries[o.hold.entry]
 	if name := e.objectName(); e.ready(o.serial) {
 		return name
@@ -398,17 +378,17 @@ func (o *Object) Name() string {
 }
 
 // Me returns this process's party.
-func (o *Object) Me() party.ID { return o.a.table.Me() }
+func (o *object) Me() party.ID { return o.a.table.Me() }
 
 // Table returns the segment's parties.
-func (o *Object) Table() *party.Table { return o.a.table }
+func (o *object) Table() *party.Table { return o.a.table }
 
 // Room returns where this process's waiters of the segment wait.
-func (o *Object) Room() *wait.Room { return &o.a.room }
+func (o *object) Room() *wait.Room { return &o.a.room }
 
 // Handle returns a handle of the object in a role, the zero Handle if the
 // segment is closed.
-func (o *Object) Handle(role int) Handle {
+func (o *object) Handle(role int) Handle {
 	if o.a.room.Closed() {
 		return Handle{}
 	}
@@ -425,20 +405,20 @@ func (a *attachment) handle(kind Kind) Handle {
 
 // Hold makes this process a holder of role (1 or 2), once more. The epoch has
 // moved when it returns.
-func (o *Object) Hold(role int) {
+func (o *object) Hold(role int) {
 	o.a.take(o.roleHold(role))
 	o.a.table.Wake()
 }
 
 // Drop ends a Hold, and tells whether it was this process's last of role.
-func (o *Object) Drop(role int) bool { return o.a.give(o.roleHold(role)) }
+func (o *object) Drop(role int) bool { return o.a.give(o.roleHold(role)) }
 
 // Held tells whether anybody alive holds role.
-func (o *Object) Held(role int) bool {
+func (o *object) Held(role int) bool {
 	return o.a.entries[o.hold.entry].held(role, o.a.table.Alive)
 }
 
-func (o *Object) roleHold(role int) hold {
+func (o *object) roleHold(role int) hold {
 	h := o.hold
 	h.role = role
 	return h
@@ -447,13 +427,13 @@ func (o *Object) roleHold(role int) hold {
 // UnlessClosed returns what a method ends with that has read the object's
 // memory: err, or ErrClosed if the segment is closed, and so what was read may be
 // nothing.
-func (o *Object) UnlessClosed(err error) error { return o.a.unlessClosed(err) }
+func (o *object) UnlessClosed(err error) error { return o.a.unlessClosed(err) }
 
 // AtClose has closed set when the segment is closed, before its memory is
 // given up; at once if it is closed already. The flag must lie in what refers to o,
 // and is not kept from the garbage collector: when o is not used any more it is
 // forgotten.
-func (o *Object) AtClose(closed *atomic.Bool) {
+func (o *object) AtClose(closed *atomic.Bool) {
 	a := o.a
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -464,15 +444,15 @@ func (o *Object) AtClose(closed *atomic.Bool) {
 	a.flags[o.use.number] = append(a.flags[o.use.number], weak.Make(closed))
 }
 
-// Again returns one more use of the object by this process, to be closed on its
+// again returns one more use of the object by this process, to be closed on its
 // own.
-func (o *Object) Again() *Object { return o.a.object(o.hold.entry, o.serial, o.kind, o.mem) }
+func (o *object) again() *object { return o.a.object(o.hold.entry, o.serial, o.kind, o.mem) }
 
 // Close ends this use. It drops the process's hold on the object's memory, if
 // this was its last use, and so frees an object that was removed. Methods that are
 // inside may finish: the memory stays mapped, and gets no other object before they have.
 // Close may be called more than once.
-func (o *Object) Close() error {
+func (o *object) Close() error {
 	o.use.close()
 	return nil
 }

@@ -6,17 +6,29 @@ import (
 )
 
 // WaitPolicy says how blocked operations pass the time.
-type WaitPolicy = wait.Policy
+type WaitPolicy uint32
 
 // The wait policies.
 const (
-	// WaitAdaptive spins while that has lately paid, then sleeps.
-	WaitAdaptive = wait.Adaptive
+	// WaitAdaptive spins while that has lately paid, then sleeps. It is the default.
+	WaitAdaptive WaitPolicy = iota
 	// WaitSpin never sleeps: the shortest latency for a whole CPU.
-	WaitSpin = wait.Spin
+	WaitSpin
 	// WaitBlock sleeps at once.
-	WaitBlock = wait.Block
+	WaitBlock
 )
+
+// They are those of package wait.
+var _ = [1]int{}[WaitAdaptive-WaitPolicy(wait.Adaptive)+WaitSpin-WaitPolicy(wait.Spin)+WaitBlock-WaitPolicy(wait.Block)]
+
+// String returns the policy's name in lower case.
+func (p WaitPolicy) String() string { return wait.Policy(p).String() }
+
+// MarshalText implements encoding.TextMarshaler.
+func (p WaitPolicy) MarshalText() ([]byte, error) { return wait.Policy(p).MarshalText() }
+
+// UnmarshalText implements encoding.TextUnmarshaler. It fails on text that is not the name of a policy.
+func (p *WaitPolicy) UnmarshalText(text []byte) error { return (*wait.Policy)(p).UnmarshalText(text) }
 
 // Options are the choices at making or opening a block or segment. Nil means
 // all defaults.

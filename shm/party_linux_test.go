@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
@@ -211,7 +212,7 @@ func TestStopped(t *testing.T) {
 	if err := lock.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Acquire: %v, want DeadlineExceeded: the owner is stopped, not dead", err)
 	}
-	if err := Must(seg.Attach())(t).Close(); err != nil { // looks at the locks
+	if err := Must(object.Attach(seg))(t).Close(); err != nil { // looks at the locks
 		t.Error(err)
 	}
 	if n := Must(seg.Parties())(t); n != 2 {
@@ -405,7 +406,7 @@ func TestLineUsedAgain(t *testing.T) {
 	}
 	p := owner(t, cells, lock, 2)
 	// A Grant that fails looks at all locks, not at who is watched.
-	_, err := seg.Grant()
+	_, err := object.NewGrant(seg)
 	WantError(t, "Grant", err, shm.ErrParties)
 	time.AfterFunc(50*time.Millisecond, func() { p.Kill() })
 	if took := wantOwnerDied(t, lock); took > 900*time.Millisecond {
@@ -424,7 +425,7 @@ func init() {
 		if err := c.Until(ctx, cellGo, 1); err != nil {
 			return "", err
 		}
-		seg, ok := shm.Find(c.Handle().Segment)
+		seg, ok := object.Find(c.Handle().Segment)
 		if !ok {
 			return "", errors.New("not attached")
 		}

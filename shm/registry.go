@@ -61,7 +61,7 @@ func attachmentsOf(id ID) []*attachment {
 
 // Find returns the segment to which this process is attached that has the
 // given id, the one attached first if there are several.
-func Find(id ID) (*Segment, bool) {
+func find(id ID) (*Segment, bool) {
 	registry.Lock()
 	defer registry.Unlock()
 	all := registry.segments[id]
@@ -82,7 +82,7 @@ func Reach(h Handle) (*Segment, error) {
 	}
 	reaching.Lock()
 	defer reaching.Unlock()
-	if s, ok := Find(h.Segment); ok {
+	if s, ok := find(h.Segment); ok {
 		return s, nil
 	}
 	for f := range h.candidates() {

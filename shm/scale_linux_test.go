@@ -203,10 +203,10 @@ func TestManyParties(t *testing.T) {
 	seg := named(t, 1<<20, &shm.Options{Objects: 2 * n})
 	parties := make([]*shm.Segment, n)
 	for i := range parties {
-		parties[i] = Must(seg.Attach())(t)
+		parties[i] = Must(object.Attach(seg))(t)
 	}
 	Want(t, "parties", Must(seg.Parties())(t), n+1)
-	held := make([]*shm.Object, n)
+	held := make([]object.Object, n)
 	for i, p := range parties {
 		held[i] = Must(newPlain(p, fmt.Sprint(i), 1000))(t)
 		held[i].Bytes()[0] = 1

@@ -18,6 +18,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/party"
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 	"github.com/seed-2e7ecdea/mp/internal/view"
+	"github.com/seed-2e7ecdea/mp/internal/wait"
 )
 
 // A Segment is shared memory with a structure: a table of the processes that
@@ -267,20 +268,20 @@ func attachHeap(mem *memory, s shape, id ID, locks *party.HeapLocks, policy Wait
 
 // Attach attaches once more to the segment: the result is a party of its own,
 // with its own objects, as if it were in another process.
-func (s *Segment) Attach() (*Segment, error) {
+func (s *Segment) attach() (*Segment, error) {
 	a, err := s.attached()
 	if err != nil {
 		return nil, err
 	}
 	if a.mem.file == nil {
-		return attachHeap(a.mem, a.shape, a.id, a.locks.(*party.HeapLocks).Other(), a.room.Policy())
+		return attachHeap(a.mem, a.shape, a.id, a.locks.(*party.HeapLocks).Other(), WaitPolicy(a.room.Policy()))
 	}
 	f, err := a.reopen()
 	if err != nil {
 		return nil, fmt.Errorf("shm: attach: %w", err)
 	}
 	// This party keeps the segment from being reaped, and its name may be gone.
-	seg, err := attachFile(f, s.name, a.shape, a.id, a.room.Policy())
+	seg, err := attachFile(f, s.name, a.shape, a.id, WaitPolicy(a.room.Policy()))
 	if err != nil {
 		return nil, fmt.Errorf("shm: attach: %w", err)
 	}
@@ -348,7 +349,7 @@ func (s *Segment) SetWait(p WaitPolicy) error {
 	if err != nil {
 		return err
 	}
-	a.room.SetPolicy(p)
+	a.room.SetPolicy(wait.Policy(p))
 	return nil
 }
 
@@ -461,7 +462,7 @@ func (s *Segment) Close() error {
 // Drop leaves the segment as a killed process leaves it, telling nobody: it
 // is for tests of what others do then. On a heap segment, where there is no
 // kernel to see it, another party has to Announce it.
-func (s *Segment) Drop() (uint32, error) {
+func (s *Segment) drop() (uint32, error) {
 	a := s.a.Swap(nil)
 	if a == nil {
 		return 0, ErrClosed
@@ -472,7 +473,7 @@ func (s *Segment) Drop() (uint32, error) {
 
 // Announce tells everyone that the party that Drop returned is dead. What the
 // kernel does not confirm it ignores.
-func (s *Segment) Announce(dead uint32) error {
+func (s *Segment) announce(dead uint32) error {
 	a, err := s.attached()
 	if err != nil {
 		return err

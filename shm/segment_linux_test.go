@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
@@ -133,9 +134,9 @@ func TestObjects(t *testing.T) {
 		WantError(t, "no such name", err, fs.ErrNotExist)
 		_, err = openPlain(other, "")
 		WantError(t, "empty name", err, fs.ErrNotExist)
-		_, err = seg.OpenObject(shm.KindQueue, "a", plainPrint)
+		_, err = object.Open(seg, shm.KindQueue, "a", plainPrint)
 		WantError(t, "another kind", err, shm.ErrMismatch)
-		_, err = seg.OpenObject(kindPlain, "a", plainPrint+1)
+		_, err = object.Open(seg, kindPlain, "a", plainPrint+1)
 		WantError(t, "another type", err, shm.ErrMismatch)
 		WantError(t, "Remove of no name", seg.Remove("c"), fs.ErrNotExist)
 		WantError(t, "Remove of the empty name", seg.Remove(""), fs.ErrNotExist)
@@ -153,7 +154,7 @@ func TestObjects(t *testing.T) {
 		Must(newPlain(seg, "\x00/\xff..", 1))(t)
 		Must(openPlain(other, "\x00/\xff.."))(t)
 		failed := errors.New("Init failed")
-		_, err = seg.NewObject(shm.Spec{Name: "e", Size: 1, Init: func([]byte) error { return failed }})
+		_, err = object.New(seg, object.Spec{Name: "e", Size: 1, Init: func([]byte) error { return failed }})
 		WantError(t, "failing Init", err, failed)
 		_, err = openPlain(other, "e")
 		WantError(t, "open after a failed Init", err, fs.ErrNotExist)
@@ -165,7 +166,7 @@ func TestObjectInit(t *testing.T) {
 	eachSegment(t, 1<<18, func(t *testing.T, seg *shm.Segment) {
 		for round := range 3 {
 			for _, size := range []int{1, 127, 4096, 70_000, 140_000} {
-				o, err := seg.NewObject(shm.Spec{Kind: kindPlain, Name: "x", Size: size, Fingerprint: plainPrint, Init: func(mem []byte) error {
+				o, err := object.New(seg, object.Spec{Kind: kindPlain, Name: "x", Size: size, Fingerprint: plainPrint, Init: func(mem []byte) error {
 					if len(mem) != size {
 						t.Errorf("%d bytes, want %d", len(mem), size)
 					}
@@ -265,7 +266,7 @@ func TestRemovedInUse(t *testing.T) {
 		}
 		_, err := openPlain(seg, "x")
 		WantError(t, "open after Remove", err, fs.ErrNotExist)
-		for _, o := range []*shm.Object{mine, theirs} {
+		for _, o := range []object.Object{mine, theirs} {
 			_, err = newPlain(seg, "x", 1024)
 			WantError(t, "in use", err, shm.ErrNoSpace)
 			o.Bytes()[0]++
@@ -290,24 +291,22 @@ func TestRemovedInUse(t *testing.T) {
 	})
 }
 
-// An object without a name is removed through one of its uses; what it had is free when
-// all have ended.
-func TestRemoveUnnamed(t *testing.T) {
+// TestUnnamed shows that an object without a name ends with its last use, in whichever process.
+func TestUnnamed(t *testing.T) {
 	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
 		other := Attach(t, seg)
 		for range 20 { // more often than there is space
 			o := Must(newPlain(seg, "", 1000))(t)
-			again := o.Again()
-			theirs := Must(shm.OpenHandle(o.Handle(0), kindPlain, plainPrint))(t)
-			WantNil(t, "Remove", o.Remove())
-			WantError(t, "second Remove", again.Remove(), fs.ErrNotExist)
+			h := o.Handle(0)
+			again := object.Again(o)
+			theirs := Must(object.OpenHandle(h, kindPlain, plainPrint))(t)
 			WantNil(t, "Close", errors.Join(o.Close(), o.Close(), theirs.Close()))
 			_, err := newPlain(other, "", 1000)
 			WantError(t, "space in use", err, shm.ErrNoSpace)
 			again.Bytes()[0] = 1
 			WantNil(t, "last Close", again.Close())
+			WantError(t, "handle of an object that has ended", Second(object.OpenHandle(h, kindPlain, plainPrint)), fs.ErrNotExist)
 		}
-		Must(newPlain(other, "", 1000))(t)
 	})
 }
 
@@ -316,7 +315,7 @@ func TestRemoveUnnamed(t *testing.T) {
 func TestEntryOfFailedInit(t *testing.T) {
 	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
 		failed := errors.New("Init failed")
-		_, err := seg.NewObject(shm.Spec{Size: 1024, Init: func([]byte) error { return failed }})
+		_, err := object.New(seg, object.Spec{Size: 1024, Init: func([]byte) error { return failed }})
 		WantError(t, "failing Init", err, failed)
 		x := Must(newPlain(seg, "x", 1024))(t)
 		for range 5 {
@@ -356,13 +355,13 @@ func TestParties(t *testing.T) {
 				seg = named(t, 1024, o)
 			}
 			for range 20 {
-				b, c := Must(seg.Attach())(t), Must(seg.Attach())(t)
+				b, c := Must(object.Attach(seg))(t), Must(object.Attach(seg))(t)
 				if n := Must(b.Parties())(t); n != 3 {
 					t.Fatalf("%d parties, want 3", n)
 				}
-				_, err := seg.Attach()
+				_, err := object.Attach(seg)
 				WantError(t, "Attach to a full table", err, shm.ErrParties)
-				_, err = seg.Grant()
+				_, err = object.NewGrant(seg)
 				WantError(t, "Grant of a full table", err, shm.ErrParties)
 				if sort == "named" {
 					_, err = shm.Open(seg.Name(), nil)
@@ -376,7 +375,7 @@ func TestParties(t *testing.T) {
 				}
 			}
 			// A grant counts before there is a process.
-			g := Must(seg.Grant())(t)
+			g := Must(object.NewGrant(seg))(t)
 			if n := Must(seg.Parties())(t); n != 2 {
 				t.Errorf("%d parties, want 2", n)
 			}
@@ -387,13 +386,13 @@ func TestParties(t *testing.T) {
 				t.Errorf("%d parties, want 1", n)
 			}
 			// Who vanished without a word is found by the next who attaches.
-			b, c := Must(seg.Attach())(t), Must(seg.Attach())(t)
+			b, c := Must(object.Attach(seg))(t), Must(object.Attach(seg))(t)
 			for _, s := range []*shm.Segment{b, c} {
-				if _, err := s.Drop(); err != nil {
+				if _, err := object.Drop(s); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if err := Must(seg.Attach())(t).Close(); err != nil {
+			if err := Must(object.Attach(seg))(t).Close(); err != nil {
 				t.Error(err)
 			}
 			if n := Must(seg.Parties())(t); n != 1 {
@@ -407,18 +406,18 @@ func TestParties(t *testing.T) {
 func TestAnnounceFalsely(t *testing.T) {
 	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
 		other := Attach(t, seg)
-		gone := Must(seg.Attach())(t)
-		dead := Must(gone.Drop())(t)
+		gone := Must(object.Attach(seg))(t)
+		dead := Must(object.Drop(gone))(t)
 		for _, id := range []uint32{0, 1, 7, 1023, 1 << 31, 1<<32 - 1, dead + 1<<10} {
-			if err := seg.Announce(id); err != nil {
+			if err := object.Announce(seg, id); err != nil {
 				t.Error(err)
 			}
 		}
 		x := Must(newPlain(seg, "", 1))(t)
-		if err := errors.Join(seg.Announce(uint32(x.Me())), other.Announce(uint32(x.Me()))); err != nil {
+		if err := errors.Join(object.Announce(seg, uint32(x.Me())), object.Announce(other, uint32(x.Me()))); err != nil {
 			t.Error(err)
 		}
-		if err := seg.Announce(dead); err != nil {
+		if err := object.Announce(seg, dead); err != nil {
 			t.Error(err)
 		}
 		for _, s := range []*shm.Segment{seg, other} {
@@ -427,7 +426,7 @@ func TestAnnounceFalsely(t *testing.T) {
 			}
 		}
 		// Both still have their locks.
-		if err := Must(seg.Attach())(t).Close(); err != nil {
+		if err := Must(object.Attach(seg))(t).Close(); err != nil {
 			t.Error(err)
 		}
 		if n := Must(seg.Parties())(t); n != 2 {
@@ -440,15 +439,15 @@ func TestAnnounceFalsely(t *testing.T) {
 // table must name all methods.
 func TestSegmentClosed(t *testing.T) {
 	calls := map[string]func(s *shm.Segment) (any, error){
-		"Announce":   func(s *shm.Segment) (any, error) { return nil, s.Announce(1) },
-		"Attach":     func(s *shm.Segment) (any, error) { return s.Attach() },
+		"Announce":   func(s *shm.Segment) (any, error) { return nil, object.Announce(s, 1) },
+		"Attach":     func(s *shm.Segment) (any, error) { return object.Attach(s) },
 		"Close":      func(s *shm.Segment) (any, error) { return nil, s.Close() },
-		"Drop":       func(s *shm.Segment) (any, error) { return s.Drop() },
-		"Grant":      func(s *shm.Segment) (any, error) { return s.Grant() },
+		"Drop":       func(s *shm.Segment) (any, error) { return object.Drop(s) },
+		"Grant":      func(s *shm.Segment) (any, error) { return object.NewGrant(s) },
 		"Handle":     func(s *shm.Segment) (any, error) { return s.Handle(), nil },
 		"ID":         func(s *shm.Segment) (any, error) { return s.ID() },
 		"Name":       func(s *shm.Segment) (any, error) { return s.Name(), nil },
-		"NewObject":  func(s *shm.Segment) (any, error) { return s.NewObject(shm.Spec{Size: 1}) },
+		"NewObject":  func(s *shm.Segment) (any, error) { return object.New(s, object.Spec{Size: 1}) },
 		"Objects":    func(s *shm.Segment) (any, error) { return objects(s), nil },
 		"OpenObject": func(s *shm.Segment) (any, error) { return openPlain(s, "x") },
 		"Parties":    func(s *shm.Segment) (any, error) { return s.Parties() },
@@ -470,7 +469,7 @@ func TestSegmentClosed(t *testing.T) {
 		quiet["Name"] = name
 		Must(newPlain(seg, "x", 10))(t)
 		for method, call := range calls {
-			s := Must(seg.Attach())(t)
+			s := Must(object.Attach(seg))(t)
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -494,7 +493,7 @@ func TestSegmentClosed(t *testing.T) {
 // Objects of a closed segment fault nowhere.
 func TestObjectOfClosedSegment(t *testing.T) {
 	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
-		s := Must(seg.Attach())(t)
+		s := Must(object.Attach(seg))(t)
 		o := Must(newPlain(s, "x", 10))(t)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
@@ -517,7 +516,7 @@ func TestObjectOfClosedSegment(t *testing.T) {
 // are.
 type flagged struct {
 	closed atomic.Bool
-	o      *shm.Object
+	o      object.Object
 }
 
 func newFlagged(t *testing.T, seg *shm.Segment, name string) *flagged {
@@ -531,9 +530,9 @@ func TestAtClose(t *testing.T) {
 	eachSegment(t, 1<<13, func(t *testing.T, seg *shm.Segment) {
 		for name, end := range map[string]func(s *shm.Segment) error{
 			"Close": (*shm.Segment).Close,
-			"Drop":  func(s *shm.Segment) error { return Second(s.Drop()) },
+			"Drop":  func(s *shm.Segment) error { return Second(object.Drop(s)) },
 		} {
-			s := Must(seg.Attach())(t)
+			s := Must(object.Attach(seg))(t)
 			f, g := newFlagged(t, s, ""), newFlagged(t, s, "")
 			var second, late atomic.Bool
 			f.o.AtClose(&second)
@@ -568,7 +567,7 @@ func TestV11_MadeAndRemoved(t *testing.T) {
 	const size, most, operations = 1 << 20, 100, 5000
 	type held struct {
 		name string
-		o    *shm.Object
+		o    object.Object
 		mark byte
 	}
 	eachSegment(t, size, func(t *testing.T, seg *shm.Segment) {
@@ -651,7 +650,7 @@ func TestM16_CloseFreesAll(t *testing.T) {
 			if label == "" {
 				label = Must(seg.ID())(t).String()
 			}
-			var used []*shm.Object
+			var used []object.Object
 			for range 10 {
 				used = append(used, Must(newPlain(seg, "", 1000))(t))
 			}
@@ -682,12 +681,12 @@ func holds(t *testing.T, label string) (maps, files int) {
 // Roles are held while somebody alive holds them.
 func TestRoles(t *testing.T) {
 	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
-		other := Must(seg.Attach())(t)
+		other := Must(object.Attach(seg))(t)
 		mine := Must(newPlain(seg, "x", 10))(t)
 		theirs := Must(openPlain(other, "x"))(t)
 		check := func(when string, one, two bool) {
 			t.Helper()
-			for _, o := range []*shm.Object{mine} {
+			for _, o := range []object.Object{mine} {
 				if o.Held(1) != one || o.Held(2) != two {
 					t.Errorf("%s: held %t and %t, want %t and %t", when, o.Held(1), o.Held(2), one, two)
 				}

@@ -119,7 +119,7 @@ type barrierCore struct {
 
 func (*barrierCore) Type() (shm.Kind, uint64, error) { return shm.KindBarrier, barrierPrint, nil }
 
-func (c *barrierCore) Use(o *object.Object) error {
+func (c *barrierCore) Use(o object.Object) error {
 	if err := c.Init(o, barrierSeats); err != nil {
 		return err
 	}

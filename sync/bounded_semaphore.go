@@ -123,7 +123,7 @@ func (*boundedCore) Type() (shm.Kind, uint64, error) {
 	return shm.KindBoundedSemaphore, boundedPrint, nil
 }
 
-func (c *boundedCore) Use(o *object.Object) error {
+func (c *boundedCore) Use(o object.Object) error {
 	if err := c.Init(o, boundedHead); err != nil {
 		return err
 	}

@@ -102,7 +102,7 @@ func (*lockCondition) Type() (shm.Kind, uint64, error) {
 	return shm.KindCondition, conditionPrint, nil
 }
 
-func (c *lockCondition) Use(o *object.Object) error {
+func (c *lockCondition) Use(o object.Object) error {
 	if err := useCondition(&c.conditionCore, o, &c.lock.ref); err != nil {
 		return err
 	}

@@ -153,7 +153,7 @@ func newCondition[C any, P object.Core[C]](r *object.Ref[C, P], seg *shm.Segment
 }
 
 // useCondition makes c the core of o, and l a reference to the lock that o is linked to.
-func useCondition[C any, P object.Core[C]](c *conditionCore, o *object.Object, l *object.Ref[C, P]) error {
+func useCondition[C any, P object.Core[C]](c *conditionCore, o object.Object, l *object.Ref[C, P]) error {
 	if err := c.Init(o, slotsAt+slotSize); err != nil {
 		return err
 	}

@@ -76,7 +76,7 @@ type lockDeath struct {
 	seg    *shm.Segment
 	lock   *psync.Lock
 	other  *psync.Lock // another party's
-	memory *object.Object
+	memory object.Object
 	victim *proc.Call[int]
 }
 

@@ -81,7 +81,7 @@ func OpenEvent(seg *shm.Segment, name string) (*Event, error) {
 
 func (*eventCore) Type() (shm.Kind, uint64, error) { return shm.KindEvent, eventPrint, nil }
 
-func (c *eventCore) Use(o *object.Object) error {
+func (c *eventCore) Use(o object.Object) error {
 	if err := c.Init(o, eventSize); err != nil {
 		return err
 	}

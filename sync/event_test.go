@@ -151,7 +151,7 @@ func testClearedAtOnce(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-func changesOf(t testing.TB, seg *shm.Segment, name string) (*atomic.Uint64, *object.Object) {
+func changesOf(t testing.TB, seg *shm.Segment, name string) (*atomic.Uint64, object.Object) {
 	o := Must(object.Open(seg, shm.KindEvent, name, 1))(t)
 	return view.At[atomic.Uint64](o.Bytes(), 0), o
 }

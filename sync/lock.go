@@ -9,6 +9,8 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
+type lockCore = lock.Core
+
 // A Lock is a mutual exclusion lock for processes and goroutines. A process owns it: any goroutine
 // of the process that acquired it may release it. It is not reentrant.
 //
@@ -21,7 +23,7 @@ import (
 // A Lock must not be copied. The zero Lock is closed. All methods may be called from several
 // goroutines at once.
 type Lock struct {
-	handle[lock.Core, *lock.Core]
+	handle[lockCore, *lockCore]
 }
 
 var (

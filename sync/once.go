@@ -78,7 +78,7 @@ func OpenOnce(seg *shm.Segment, name string) (*Once, error) {
 
 func (*onceCore) Type() (shm.Kind, uint64, error) { return shm.KindOnce, oncePrint, nil }
 
-func (c *onceCore) Use(o *object.Object) error {
+func (c *onceCore) Use(o object.Object) error {
 	if err := c.Init(o, onceSize); err != nil {
 		return err
 	}

@@ -75,7 +75,7 @@ func (*rlockCondition) Type() (shm.Kind, uint64, error) {
 	return shm.KindCondition, rconditionPrint, nil
 }
 
-func (c *rlockCondition) Use(o *object.Object) error {
+func (c *rlockCondition) Use(o object.Object) error {
 	if err := useCondition(&c.conditionCore, o, &c.lock.ref); err != nil {
 		return err
 	}

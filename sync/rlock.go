@@ -72,7 +72,7 @@ func OpenRLock(seg *shm.Segment, name string) (*RLock, error) {
 
 func (*rlockCore) Type() (shm.Kind, uint64, error) { return shm.KindRLock, rlockPrint, nil }
 
-func (c *rlockCore) Use(o *object.Object) error {
+func (c *rlockCore) Use(o object.Object) error {
 	if err := c.Core.Use(o); err != nil {
 		return err
 	}

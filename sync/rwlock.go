@@ -199,7 +199,7 @@ func OpenRWLock(seg *shm.Segment, name string) (*RWLock, error) {
 
 func (*rwCore) Type() (shm.Kind, uint64, error) { return shm.KindRWLock, rwPrint, nil }
 
-func (c *rwCore) Use(o *object.Object) error {
+func (c *rwCore) Use(o object.Object) error {
 	if err := c.Init(o, rwSize); err != nil {
 		return err
 	}

@@ -586,7 +586,7 @@ func TestRWLockDeadParty(t *testing.T) {
 	open := func(t *testing.T, o *psync.Options) (seg, party *shm.Segment, list []*psync.RWLock, far *psync.RWLock) {
 		seg = Heap(t, room)
 		list = newRWLocks(t, seg, 2, o)
-		party = Must(seg.Attach())(t)
+		party = Must(object.Attach(seg))(t)
 		return seg, party, list, Must(psync.OpenRWLock(party, "rw"))(t)
 	}
 	t.Run("reader", func(t *testing.T) {
@@ -681,7 +681,7 @@ func TestRWLockDeadParty(t *testing.T) {
 		WantNil(t, "RRelease", list[0].RRelease())
 		wantFree(t, list...)
 		for _, f := range []func(*psync.RWLock) error{(*psync.RWLock).TryAcquire, func(l *psync.RWLock) error { return l.Acquire(Within(t)) }} {
-			party = Must(seg.Attach())(t)
+			party = Must(object.Attach(seg))(t)
 			far = Must(psync.OpenRWLock(party, "rw"))(t)
 			WantNil(t, "Acquire", far.Acquire(t.Context()))
 			Dies(t, seg, party)

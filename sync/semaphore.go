@@ -98,7 +98,7 @@ func (*semaphoreCore) Type() (shm.Kind, uint64, error) {
 	return shm.KindSemaphore, semaphorePrint, nil
 }
 
-func (c *semaphoreCore) Use(o *object.Object) error {
+func (c *semaphoreCore) Use(o object.Object) error {
 	if err := c.Init(o, semaphoreSize); err != nil {
 		return err
 	}

@@ -483,7 +483,7 @@ func TestSemaphoreHostileBytes(t *testing.T) {
 
 // hostile writes nonsense at the given offsets while it calls everything; no
 // call may hang or fail otherwise than with one of the errors.
-func hostile(t *testing.T, o *object.Object, offsets []int, values []uint32, s permits, known ...error) {
+func hostile(t *testing.T, o object.Object, offsets []int, values []uint32, s permits, known ...error) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))

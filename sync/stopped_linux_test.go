@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
+	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/proc"
@@ -165,7 +166,7 @@ func (s *stopScene) goesOn(n uint32) {
 // object.
 func (s *stopScene) heir(kind shm.Kind, name string, print uint64, off int) {
 	s.Helper()
-	o := Must(s.seg.OpenObject(kind, name, print))(s)
+	o := Must(object.Open(s.seg, kind, name, print))(s)
 	Eventually(s, "a waiter is the heir", func() bool {
 		return view.At[atomic.Uint64](o.Bytes(), off).Load()>>33 != 0
 	})

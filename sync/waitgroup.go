@@ -169,7 +169,7 @@ func OpenWaitGroup(seg *shm.Segment, name string) (*WaitGroup, error) {
 
 func (*groupCore) Type() (shm.Kind, uint64, error) { return shm.KindWaitGroup, groupPrint, nil }
 
-func (c *groupCore) Use(o *object.Object) error {
+func (c *groupCore) Use(o object.Object) error {
 	if err := c.Init(o, groupSize); err != nil {
 		return err
 	}

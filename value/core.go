@@ -91,7 +91,7 @@ func (*core[T]) Type() (shm.Kind, uint64, error) {
 	return shm.KindValue, l.Fingerprint, err
 }
 
-func (c *core[T]) Use(o *object.Object) error {
+func (c *core[T]) Use(o object.Object) error {
 	if err := c.Init(o, copiesOffset); err != nil {
 		return err
 	}

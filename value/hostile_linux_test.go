@@ -34,7 +34,7 @@ const (
 )
 
 // bytesOf opens the object of a value of T.
-func bytesOf[T any](t *testing.T, seg *shm.Segment, name string) *object.Object {
+func bytesOf[T any](t *testing.T, seg *shm.Segment, name string) object.Object {
 	t.Helper()
 	l := Must(layout.Of[T]())(t)
 	return Must(object.Open(seg, shm.KindValue, name, l.Fingerprint))(t)

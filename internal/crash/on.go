@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 )
 
 // Enabled reports whether this binary was built with crash points.
@@ -35,9 +34,6 @@ type where struct {
 	stops bool
 }
 
-// sigstop is SIGSTOP on Linux, where the tests run.
-const sigstop = syscall.Signal(19)
-
 // At kills this process with SIGKILL, or stops it, if p is the point named in
 // the environment and has now been passed often enough.
 func At(p Point) {
@@ -45,14 +41,14 @@ func At(p Point) {
 	if name != p.String() || passed.Add(1) != at.count {
 		return
 	}
-	self, err := os.FindProcess(os.Getpid())
-	switch {
-	case err != nil:
-	case at.stops:
-		if err = self.Signal(sigstop); err == nil {
-			return // another process has sent SIGCONT
+	if at.stops {
+		if err := stop(); err != nil {
+			panic("crash: " + err.Error())
 		}
-	default:
+		return // another process has sent SIGCONT
+	}
+	self, err := os.FindProcess(os.Getpid())
+	if err == nil {
 		err = self.Kill()
 	}
 	if err != nil {

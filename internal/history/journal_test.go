@@ -21,7 +21,7 @@ import (
 //	128   processes  128 bytes for each process; process 0 is the test itself
 //	      logs       logLength records for each client of each process
 type journal struct {
-	object    *object.Object
+	object    object.Object
 	clock     *atomic.Uint64
 	processes []processWords
 }
@@ -84,7 +84,7 @@ func newJournal(seg *shm.Segment) (*journal, error) {
 	return j, nil
 }
 
-func (j *journal) use(o *object.Object) {
+func (j *journal) use(o object.Object) {
 	j.object = o
 	j.clock = view.At[atomic.Uint64](o.Bytes(), 0)
 	j.processes = view.Slice[processWords](o.Bytes(), processesAt, maxProcesses)

@@ -49,8 +49,9 @@ var layers = []layer{
 		"internal/crash", "internal/view",
 	}},
 	{"internal/lock", []string{"shm", "internal/object", "internal/robust", "internal/party", "internal/view"}},
-	{"internal/object", []string{"shm", "internal/wait"}},
+	{"internal/object", []string{"shm", "internal/inner", "internal/party", "internal/wait"}},
 	{"shm", []string{
+		"internal/inner",
 		"internal/robust", "internal/party", "internal/wait", "internal/fence", "internal/sys",
 		"internal/crash", "internal/layout", "internal/view",
 	}},
@@ -60,6 +61,7 @@ var layers = []layer{
 	{"futex", []string{"internal/sys"}},
 	{"internal/fence", []string{"internal/sys"}},
 	{"internal/sys", nil},
+	{"internal/inner", nil},
 	{"internal/known", nil},
 	{"internal/cpu", nil},
 	{"internal/crash", nil},

@@ -57,7 +57,7 @@ type Core struct {
 func (*Core) Type() (shm.Kind, uint64, error) { return shm.KindLock, fingerprint, nil }
 
 // Use implements object.Core.
-func (c *Core) Use(o *object.Object) error {
+func (c *Core) Use(o object.Object) error {
 	if err := c.Init(o, Size); err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (c *Core) Use(o *object.Object) error {
 	return nil
 }
 
-func (c *Core) use(o *object.Object, w *robust.Words, ignoresDeaths bool) {
+func (c *Core) use(o object.Object, w *robust.Words, ignoresDeaths bool) {
 	c.ignoresDeaths = ignoresDeaths
 	c.Mutex.Init(w, o.Table(), o.Room())
 }

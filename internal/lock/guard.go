@@ -17,12 +17,12 @@ import (
 // method that has acquired it can release it even if the object has been closed meanwhile.
 type Guard struct {
 	core   *Core
-	linked *object.Object
+	linked object.Object
 }
 
 // Linked returns the object of a shared lock, nil if the lock is the object's own.
 // The object's core ends its use.
-func (g *Guard) Linked() *object.Object { return g.linked }
+func (g *Guard) Linked() object.Object { return g.linked }
 
 // GuardSize is the size in bytes of a guard in the object's memory.
 const GuardSize = 40
@@ -113,7 +113,7 @@ func check(seg *shm.Segment, shared shm.Handle) error {
 // OpenGuard returns the guard at offset off of o's memory, nil if the object has no lock. It
 // returns shm.ErrCorrupt or shm.ErrMismatch if there is no valid guard, and fs.ErrNotExist if the
 // shared lock has been removed.
-func OpenGuard(o *object.Object, off int) (*Guard, error) {
+func OpenGuard(o object.Object, off int) (*Guard, error) {
 	w := view.At[guardWords](o.Bytes(), off)
 	g := &Guard{core: new(Core)}
 	switch mode := w.mode.Load(); mode {

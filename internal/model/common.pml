@@ -52,7 +52,7 @@ byte moves = MOVES;                  /* how often the epoch may yet move for no 
                                         or a second survivor announces a death again */
 
 byte stops = STOPS;                  /* how many may yet be stopped */
-byte stopped;                        /* parties that are: none, or one */
+byte halted;                        /* parties that are: none, or one */
 byte frozen;                          /* their threads: of process _pid is thread _pid - 2 */
 bit mayBeLate;                       /* somebody was stopped: time passes without which nothing goes on */
 

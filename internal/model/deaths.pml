@@ -9,7 +9,7 @@
 /* Killer is SIGKILL, and SIGSTOP: at any moment, between any two steps of the threads, of
  * which it leaves one. killing(p) is what the model has to do about it. The killed
  * thread comes to its end before anything else happens. */
-#define MAYKILL(p) (deaths > 0 && !(stopped & BIT(p)) && MAYDIE(p) && !(killed & BIT(p)) && (CREW(p) & ~done) && (SURVIVE & ~(done | leaving | CREW(p))))
+#define MAYKILL(p) (deaths > 0 && !(halted & BIT(p)) && MAYDIE(p) && !(killed & BIT(p)) && (CREW(p) & ~done) && (SURVIVE & ~(done | leaving | CREW(p))))
 inline kill(p) {
 #ifdef SHARED
 	running = ~done;
@@ -46,9 +46,9 @@ inline kill(p) {
 /* A party is stopped between any two steps, if the model has no objection: what
  * it holds it holds. It goes on only when all others have come to their ends, so
  * that they must not depend on it. */
-#define MAYSTOP(p) (stops > 0 && !stopped && !(killed & BIT(p)) && (CREW(p) & ~done) && HOLDSNOT(p))
-inline stop(p) { stops--; stopping(p); stopped = BIT(p); frozen = CREW(p); mayBeLate = 1 }
-#define OTHERSDONE(p) ((stopped & BIT(p)) && !(EVERYBODY & ~CREW(p) & ~done))
+#define MAYSTOP(p) (stops > 0 && !halted && !(killed & BIT(p)) && (CREW(p) & ~done) && HOLDSNOT(p))
+inline stop(p) { stops--; stopping(p); halted = BIT(p); frozen = CREW(p); mayBeLate = 1 }
+#define OTHERSDONE(p) ((halted & BIT(p)) && !(EVERYBODY & ~CREW(p) & ~done))
 #endif
 proctype Killer() {
 #ifdef SHARED
@@ -68,18 +68,18 @@ end:	do
 #endif
 #if STOPS > 0
 	:: atomic { MAYSTOP(1) -> stop(1) }
-	:: atomic { OTHERSDONE(1) -> stopped = 0; frozen = 0 }
+	:: atomic { OTHERSDONE(1) -> halted = 0; frozen = 0 }
 #ifndef SHARED
 	:: atomic { MAYSTOP(2) -> stop(2) }
-	:: atomic { OTHERSDONE(2) -> stopped = 0; frozen = 0 }
+	:: atomic { OTHERSDONE(2) -> halted = 0; frozen = 0 }
 #endif
 #if THREADS > 2
 	:: atomic { MAYSTOP(3) -> stop(3) }
-	:: atomic { OTHERSDONE(3) -> stopped = 0; frozen = 0 }
+	:: atomic { OTHERSDONE(3) -> halted = 0; frozen = 0 }
 #endif
 #if THREADS > 3
 	:: atomic { MAYSTOP(4) -> stop(4) }
-	:: atomic { OTHERSDONE(4) -> stopped = 0; frozen = 0 }
+	:: atomic { OTHERSDONE(4) -> halted = 0; frozen = 0 }
 #endif
 #endif
 	od

@@ -17,13 +17,13 @@ type Base struct {
 	// core, that load also keeps the core, and with it the object's memory, from the garbage
 	// collector until then.
 	Closed atomic.Bool
-	o      *Object
-	linked *Object // nil: none
+	o      Object
+	linked Object // nil: none
 	room   *wait.Room
 }
 
 // Init makes b the base of o's core. It returns shm.ErrCorrupt if o has fewer than size bytes.
-func (b *Base) Init(o *Object, size int) error {
+func (b *Base) Init(o Object, size int) error {
 	if len(o.Bytes()) < size {
 		return fmt.Errorf("%w: the object has %d bytes, fewer than %d", shm.ErrCorrupt, len(o.Bytes()), size)
 	}
@@ -33,7 +33,7 @@ func (b *Base) Init(o *Object, size int) error {
 }
 
 // Link makes o, an object that the core uses beside its own, end with it. o may be nil.
-func (b *Base) Link(o *Object) { b.linked = o }
+func (b *Base) Link(o Object) { b.linked = o }
 
 // Detach ends the use of the object, and of the one that is linked.
 func (b *Base) Detach() error {
@@ -45,7 +45,7 @@ func (b *Base) Detach() error {
 }
 
 // Object returns the object.
-func (b *Base) Object() *Object { return b.o }
+func (b *Base) Object() Object { return b.o }
 
 // Room returns the wait domain of this process's waiters.
 func (b *Base) Room() *wait.Room { return b.room }

@@ -53,7 +53,7 @@ func (b *Base) failure(op string, err error) error { return Failed(b.o, op, err)
 
 // Failed returns the Error of the method op of o with the reason err. It allocates: a method that
 // callers poll makes its errors when the object is opened, and returns those.
-func Failed(o *Object, op string, err error) error {
+func Failed(o Object, op string, err error) error {
 	return &Error{Op: op, Kind: o.Kind(), Name: o.Name(), Err: err}
 }
 

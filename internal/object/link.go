@@ -35,8 +35,8 @@ func (l *Link) Kind() shm.Kind { return shm.Kind(l.kind.Load()) }
 // Open opens the object that l, which is part of o, refers to. It returns fs.ErrNotExist if that
 // object has been removed, shm.ErrMismatch if it has another kind or fingerprint, and
 // shm.ErrCorrupt.
-func (l *Link) Open(o *Object, kind shm.Kind, fingerprint uint64) (*Object, error) {
+func (l *Link) Open(o Object, kind shm.Kind, fingerprint uint64) (Object, error) {
 	h := o.Handle(0)
 	h.Kind, h.Role, h.Entry, h.Serial = l.Kind(), 0, l.entry.Load(), l.serial.Load()
-	return o.Sibling(h, kind, fingerprint)
+	return sibling(o, h, kind, fingerprint)
 }

@@ -19,9 +19,9 @@ type Core[C any] interface {
 	// on a nil pointer.
 	Type() (kind shm.Kind, fingerprint uint64, err error)
 	// Use makes a new core the core of o. It must not trust the memory of o.
-	Use(o *Object) error
+	Use(o Object) error
 	// Object returns the argument of Use.
-	Object() *Object
+	Object() Object
 	// Detach closes it, and what else Use has opened.
 	Detach() error
 }
@@ -80,7 +80,7 @@ func (r *Ref[C, P]) Open(seg *shm.Segment, name string) error {
 }
 
 // Use makes r refer to o. If it fails it closes o.
-func (r *Ref[C, P]) Use(o *Object) error {
+func (r *Ref[C, P]) Use(o Object) error {
 	c := new(C)
 	if err := o.UnlessClosed(P(c).Use(o)); err != nil {
 		err = openFailed(o.Kind(), o.Name(), err)

@@ -14,7 +14,7 @@ import (
 
 // Cells are words in shared memory by which a test and its children talk. A job of a child can contain a *Cells: it then
 // refers to the same words in the child.
-type Cells struct{ object *object.Object }
+type Cells struct{ object object.Object }
 
 const (
 	cellsKind  = shm.Kind(1100)
