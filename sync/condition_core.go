@@ -399,14 +399,14 @@ func (w *waiter) takeOver() bool {
 	return false
 }
 
-// answerTime is how long a notified waiter may take to come back with the lock
-// before others who waited at the time look for themselves.
+// answerTime is how long a notified waiter may take to return with the lock before the other
+// waiters from that time look for themselves.
 const answerTime = 2 * time.Second
 
-// unanswered reports whether a notification that was given while this waiter
-// waited has stood in the slot of another for answerTime. That one may be stopped, and
-// what it was notified of may be there for others: so this one ends its wait as if it was
-// notified as well. Both notifications remain what they are.
+// unanswered reports whether a notification that was given while this waiter waited has stood in
+// another's slot for answerTime. The waiter in that slot may be stopped, and what it was notified
+// of may lie there. So this waiter ends its wait as if it were notified, too. Both keep their
+// notifications, if any.
 func (w *waiter) unanswered() bool {
 	w.rests = false
 	now := time.Now()

@@ -18,25 +18,23 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// An RWLock is held by one writer or by any number of readers, of any
-// processes. Both kinds of hold are a process's: any goroutine of the process
-// may release what another acquired. It is not reentrant, for readers neither:
-// between two RAcquires of one goroutine a writer may have come, which waits for
-// the first and lets the second wait.
+// An RWLock is a lock that one writer or any number of readers hold, of any processes. A process
+// owns each hold: any goroutine of the process may release what another one acquired. An RWLock is
+// not reentrant, not for readers either: if a goroutine calls RAcquire twice, a writer may arrive
+// in between; the writer waits for the first hold, and the second call waits for the writer.
 //
-// It is fair to both: readers that come while a writer waits let it go first,
-// and a writer that leaves lets all readers in that wait, before the next writer.
+// It is fair to both. Readers that arrive while a writer waits let it go first. When a writer
+// releases the lock, all readers that wait get it before the next writer.
 //
-// Release synchronizes before the return of the RAcquires and Acquires that
-// come after it, RRelease before the return of the Acquire of the next writer.
+// Release synchronizes before the return of each later RAcquire and Acquire, and RRelease before
+// the return of the Acquire of the next writer.
 //
-// A reader that is killed holds the lock no more. When the writer is killed that
-// holds it, RAcquire and Acquire fail with ErrOwnerDied, for everyone, until
-// Recover has repaired what the lock guards; a writer that is killed while it
-// waits is of no consequence.
+// If a reader is killed, its hold ends. If the writer that holds the lock is killed, RAcquire and
+// Acquire return ErrOwnerDied, in all processes, until Recover has repaired what the lock guards.
+// The death of a writer that waits changes nothing.
 //
-// An RWLock takes 33 KiB of its segment. It must not be copied. The zero RWLock
-// is closed. All methods may be called from several goroutines at once.
+// An RWLock takes about 33 KiB of its segment. It must not be copied. The zero RWLock is closed.
+// All methods may be called from several goroutines at once.
 type RWLock struct {
 	handle[rwCore, *rwCore]
 }
@@ -46,53 +44,53 @@ var (
 	_ marshaler      = (*RWLock)(nil)
 )
 
-// rwWords is an RWLock in shared memory. The readers follow, a line for each
-// line of the party table.
+// rwWords is an RWLock in shared memory. The readers' words follow, one cache line for each line of
+// the party table.
 //
 //	0    flags    written when the lock is made
-//	128  writer   robust lock of the writers: who has it writes, or is about to
-//	256  phase    which writer it is, and how far; written by who has the word
+//	128  writer   robust lock of the writers, "the writers' lock": its owner writes or is about to
+//	256  phase    the number of the writer and its state; written by the owner of the writers' lock,
+//	              and by parties that make the phase of a dead or late writer FREE
 //	264  drained  gate of the writer that waits for readers
-//	272  top      the highest line that has readers, or had
-//	384  free     gate of readers that wait for a writer
+//	272  top      the highest line that has or had readers
+//	384  free     gate of the readers that wait for a writer
 //	512  readers
 //
-// Each writer makes a new phase. A reader that finds the phase FREE counts itself,
-// in its party's line, and looks at the phase again: if that is another now, the
-// writer may have overlooked it, and it takes its count back. The writer waits in
-// WANTED until no readers are counted. So a writer and a reader see each other:
+// Each writer makes a new phase. A reader that finds the phase FREE counts itself, in its party's
+// line, and looks at the phase again. If the number has changed, a writer may have overlooked the
+// reader: it takes its count back. The writer waits in state WANTED until no readers are counted.
+// So a writer and a reader see each other:
 //
 //	reader: count; look at the phase [RW]      writer: WANTED; look at the counts [RW]
 //
-// A reader's count names its party: those of the dead don't count.
+// A reader's count names its party: counts of dead parties are ignored.
 //
-// Readers that wait are not counted, but queued, beside the counts. A writer that
-// has the word lets those in first that are queued: it makes its phase only when
-// none is queued any more. That is what makes the lock fair to readers, and no
-// more than that: readers queued for longer than the grace of an Overdue (see package
-// wait) are not waited for. They may be stopped.
+// Readers that wait are not counted, but queued, in a word beside the count. The owner of the
+// writers' lock lets the queued readers go first: it makes its phase only when none is queued any
+// more. That makes the lock fair to readers. But a writer does not wait for readers that have been
+// queued for longer than the grace of an Overdue (see package wait): they may be stopped.
 //
-// A writer may be stopped, too, while it waits in WANTED, and the readers have
-// left. It does not hold the lock yet; when readers have seen that for as long as the
-// grace they make its phase FREE, and it begins anew.
+// A writer may also be stopped while it waits in WANTED, after the readers have left. It does not
+// hold the lock yet. When readers have seen that for as long as the grace, they make its phase
+// FREE, and the writer begins again.
 //
-// Steps of a writer, and what is left if it is killed after them:
+// Steps of a writer, and what follows if it is killed after one:
 //
-//	1  word taken              phase FREE: the next takes the word over
-//	2  WANTED                  a party that finds this with a dead owner in the word
+//	1  writers' lock taken     phase is FREE: the next writer takes the lock over
+//	2  WANTED                  a party that finds this state with a dead owner of the writers' lock
 //	                           makes the phase FREE
-//	3  WRITING                 ErrOwnerDied, until Recover; or as after 2, if
-//	                           deaths are to be ignored
+//	3  WRITING                 ErrOwnerDied until Recover; as after 2 if deaths are ignored
 //	4  FREE                    as after 1; the death wakes the readers
 //	5  readers woken           as after 1
-//	6  word freed              as in package robust
+//	6  writers' lock released  as in package robust
 //
-// No two writers make the same phase WANTED or WRITING. So a party that has read
-// that, then a dead owner in the word, then the same again, knows that this writer is
+// No two writers make the same phase WANTED or WRITING. So a party that reads such a phase, then a
+// dead owner of the writers' lock, and then the same phase again, knows that the phase's writer is
 // dead.
 //
-// The steps of a reader are one CAS each: counted, it is counted while it lives;
-// not counted, its death wakes a writer that it has not woken.
+// Each step of a reader is one CAS. If a reader is killed while it is counted, the count is
+// ignored. If it is killed after it took its count back, its death wakes the writer that it did not
+// wake.
 type rwWords struct {
 	_       structs.HostLayout
 	flags   atomic.Uint32
@@ -107,8 +105,8 @@ type rwWords struct {
 	_       [120]byte
 }
 
-// A rwReaders is the readers of one party: those that are in, or look whether they
-// are, and those that are queued.
+// An rwReaders is the readers of one party: in counts those that hold the lock or look whether they
+// do, and queued those that wait.
 //
 //	 63             32  31                        0
 //	+-----------------+----------------------------+
@@ -143,17 +141,17 @@ func (p rwPhase) number() uint64             { return uint64(p >> 2) }
 func (p rwPhase) state() uint                { return uint(p & rwStates) }
 func (p rwPhase) with(state rwPhase) rwPhase { return p&^rwStates | state }
 
-// stamp names the phase for an Overdue.
+// stamp returns a number other than 0 that names the phase for an Overdue.
 func (p rwPhase) stamp() uint64 { return uint64(p) + 1 }
 
-// next is the phase that the next writer makes.
+// next returns the phase that the next writer makes.
 func (p rwPhase) next() rwPhase { return rwPhase(p.number()+1)<<2 | rwWanted }
 
-// readers and partyOf are the parts of a word of rwReaders.
+// readers and partyOf return the parts of a word of rwReaders.
 func readers(word uint64) uint64   { return word & math.MaxUint32 }
 func partyOf(word uint64) party.ID { return party.ID(word >> 32) }
 
-var errTooManyReaders = fmt.Errorf("%w: this process holds it for reading, or waits to, %d times", ErrTooMany, maxReads)
+var errTooManyReaders = fmt.Errorf("%w: this process holds it for reading %d times", ErrTooMany, maxReads)
 
 type rwCore struct {
 	object.Base
@@ -171,8 +169,8 @@ type rwCore struct {
 	guests   wait.Overdue // readers that are queued, and the phase is FREE
 }
 
-// NewRWLock makes a lock in seg, free, with an optional name. It fails as
-// every New function does: see package shm.
+// NewRWLock makes a free lock in seg, with an optional name. NewRWLock fails as every New function
+// does: see package shm.
 func NewRWLock(seg *shm.Segment, name string, o *Options) (*RWLock, error) {
 	l := new(RWLock)
 	err := l.ref.New(seg, name, rwSize, func(mem []byte) error {
@@ -187,8 +185,7 @@ func NewRWLock(seg *shm.Segment, name string, o *Options) (*RWLock, error) {
 	return l, nil
 }
 
-// OpenRWLock opens the lock of that name. It fails as every Open function
-// does: see package shm.
+// OpenRWLock opens the lock of that name. It fails as every Open function does: see package shm.
 func OpenRWLock(seg *shm.Segment, name string) (*RWLock, error) {
 	l := new(RWLock)
 	if err := l.ref.Open(seg, name); err != nil {
@@ -210,10 +207,9 @@ func (c *rwCore) Use(o object.Object) error {
 	return nil
 }
 
-// TryRAcquire takes the lock for reading if no writer holds it, waits for it,
-// or tries to take it, and never waits. It fails with ErrHeld, ErrOwnerDied,
-// ErrTooMany if this process reads 65,535 times already, or ErrClosed: then the
-// caller does not hold the lock.
+// TryRAcquire takes the lock for reading unless a writer holds it, waits for it or tries to take
+// it. It never blocks. It fails with ErrHeld, ErrOwnerDied, ErrTooMany if this process has 65,535
+// holds for reading already, or ErrClosed. If it fails, the caller does not hold the lock.
 func (l *RWLock) TryRAcquire() error {
 	c := l.ref.Load()
 	if c == nil {
@@ -222,11 +218,12 @@ func (l *RWLock) TryRAcquire() error {
 	return tryFailed(&c.Base, &c.readHeld, "psync: TryRAcquire", c.Done(c.tryRead()))
 }
 
-// RAcquire takes the lock for reading. It blocks until no writer holds the
-// lock or waits for it; of the writers that come after it none is waited for, unless
-// this process is so slow that a writer passes it over. It fails
-// with ErrOwnerDied, ErrTooMany if this process reads 65,535 times already, ctx's error (it tries once even if ctx has ended already), or
-// ErrClosed. An error means that the caller does not hold the lock.
+// RAcquire takes the lock for reading. It blocks until no writer holds the lock or waits for it. It
+// does not wait for writers that arrive later, unless this process is so slow that a writer passes
+// it over. It fails with ErrOwnerDied if a writer died holding the lock, with ErrTooMany if this
+// process has 65,535 holds for reading already, with ctx's error when ctx is done (it tries once
+// even if ctx is done already), or with ErrClosed when this process closes the lock. If it fails,
+// the caller does not hold the lock.
 func (l *RWLock) RAcquire(ctx context.Context) error {
 	c := l.ref.Load()
 	if c == nil {
@@ -239,9 +236,9 @@ func (l *RWLock) RAcquire(ctx context.Context) error {
 	return c.Fail("psync: RAcquire", c.Done(err))
 }
 
-// RRelease ends one hold for reading of this process, and wakes the writer who
-// waits if it was the last. It fails with ErrNotHeld if this process does not
-// hold the lock for reading, or ErrClosed.
+// RRelease ends one hold for reading of this process. If it was the last hold, it wakes the writer
+// that waits. It does not block. It fails with ErrNotHeld if this process does not hold the lock
+// for reading, or with ErrClosed.
 func (l *RWLock) RRelease() error {
 	c := l.ref.Load()
 	if c == nil {
@@ -250,9 +247,8 @@ func (l *RWLock) RRelease() error {
 	return c.Fail("psync: RRelease", c.Done(c.endRead()))
 }
 
-// TryAcquire takes the lock for writing if it is free, and never waits. It
-// fails with ErrHeld, ErrOwnerDied, or ErrClosed: then the caller does not hold
-// the lock.
+// TryAcquire takes the lock for writing if it is free, and never blocks. It fails with ErrHeld,
+// ErrOwnerDied or ErrClosed. If it fails, the caller does not hold the lock.
 func (l *RWLock) TryAcquire() error {
 	c := l.ref.Load()
 	if c == nil {
@@ -261,11 +257,11 @@ func (l *RWLock) TryAcquire() error {
 	return tryFailed(&c.Base, &c.writeHeld, "psync: TryAcquire", c.Done(c.tryWrite()))
 }
 
-// Acquire takes the lock for writing. It blocks until the writers that came
-// before it and the readers inside have left; readers that come meanwhile wait
-// for it. It fails with ErrOwnerDied, ctx's error (it tries once even if ctx has
-// ended already), or ErrClosed. An error means that the caller does not hold the
-// lock.
+// Acquire takes the lock for writing. It blocks until the writers that came before it and all
+// readers have released the lock; readers that arrive meanwhile wait for it. It fails with
+// ErrOwnerDied if a writer died holding the lock, with ctx's error when ctx is done (it tries once
+// even if ctx is done already), or with ErrClosed when this process closes the lock. If it fails,
+// the caller does not hold the lock.
 func (l *RWLock) Acquire(ctx context.Context) error {
 	c := l.ref.Load()
 	if c == nil {
@@ -284,9 +280,9 @@ func (l *RWLock) Acquire(ctx context.Context) error {
 	return c.Fail("psync: Acquire", c.Done(err))
 }
 
-// Release ends the hold of the writer. Readers that wait are let in, and then
-// the next writer. It fails with ErrNotHeld if this process does not hold the
-// lock for writing, or ErrClosed.
+// Release ends the writer's hold. It admits the readers that wait, and then the next writer. It
+// does not block. It fails with ErrNotHeld if this process does not hold the lock for writing, or
+// with ErrClosed.
 func (l *RWLock) Release() error {
 	c := l.ref.Load()
 	if c == nil {
@@ -302,12 +298,13 @@ func (l *RWLock) Release() error {
 	return c.Fail("psync: Release", c.Done(c.writer.Release()))
 }
 
-// Recover takes a lock whose writer died writing, calls repair while it holds
-// the lock, and releases it if repair returns nil: the lock is as good as new. If
-// repair fails, or the process dies in it, the lock stays as it was, and Recover
-// returns repair's error. If no writer died writing it returns without calling
-// repair. It waits for other writers as Acquire does, and fails as that does, but
-// for ErrOwnerDied.
+// Recover takes a lock whose writer died writing, calls repair while it holds the lock, and
+// releases the lock if repair returns nil: then the lock works as before the death. If repair fails
+// or panics, or the process dies in it, the lock keeps its dead owner; Recover returns repair's
+// error as it is.
+//
+// If no writer died writing, Recover does not call repair. It blocks until earlier writers have
+// released the lock, and fails with ctx's error or ErrClosed.
 func (l *RWLock) Recover(ctx context.Context, repair func() error) error {
 	c := l.ref.Load()
 	if c == nil {
@@ -319,7 +316,7 @@ func (l *RWLock) Recover(ctx context.Context, repair func() error) error {
 	}
 	if !c.settle() {
 		if err := c.Done(nil); err != nil {
-			return c.Fail("psync: Recover", err) // the memory is not the lock's any more: nothing to repair
+			return c.Fail("psync: Recover", err) // the memory is not shared any more: there is nothing to repair
 		}
 		if err := c.repair(dead, repair); err != nil {
 			return called(&c.Base, "psync: Recover", err)
@@ -329,20 +326,17 @@ func (l *RWLock) Recover(ctx context.Context, repair func() error) error {
 	return c.Fail("psync: Recover", c.Done(c.writer.Release()))
 }
 
-// Lock is Acquire without a context, as sync.Locker has it: it panics where
-// Acquire would fail.
+// Lock is Acquire without a context, for sync.Locker. It panics with the error if Acquire fails.
 func (l *RWLock) Lock() { must("psync: Lock", l.Acquire(context.Background())) }
 
-// Unlock is Release, as sync.Locker has it: it panics where Release would
-// fail.
+// Unlock is Release, for sync.Locker. It panics with the error if Release fails.
 func (l *RWLock) Unlock() { must("psync: Unlock", l.Release()) }
 
-// RLock is RAcquire without a context, as sync.RWMutex has it: it panics where
-// RAcquire would fail.
+// RLock is RAcquire without a context, as in sync.RWMutex. It panics with the error if RAcquire
+// fails.
 func (l *RWLock) RLock() { must("psync: RLock", l.RAcquire(context.Background())) }
 
-// RUnlock is RRelease, as sync.RWMutex has it: it panics where RRelease would
-// fail.
+// RUnlock is RRelease, as in sync.RWMutex. It panics with the error if RRelease fails.
 func (l *RWLock) RUnlock() { must("psync: RUnlock", l.RRelease()) }
 
 // RLocker returns a sync.Locker whose methods are RLock and RUnlock.

@@ -17,7 +17,8 @@ func (c *rwCore) cas(from, to rwPhase) bool {
 	return c.words.phase.CompareAndSwap(uint64(from), uint64(to))
 }
 
-// free makes phase p FREE, and lets the readers in that wait for it.
+// free makes phase p FREE, which admits the readers that wait for it. It reports whether the phase
+// was still p.
 func (c *rwCore) free(p rwPhase) bool {
 	if !c.cas(p, p.with(rwFree)) {
 		return false
@@ -26,21 +27,20 @@ func (c *rwCore) free(p rwPhase) bool {
 		crash.At(crash.RWLockFreed)
 	}
 	c.words.free.NotifyAll()
-	c.words.drained.NotifyAll() // the writer of p, if others made it FREE
+	c.words.drained.NotifyAll() // wakes the writer of p, if another party made it FREE
 	return true
 }
 
-// heldBy looks at the writer of phase p, which is not FREE. It returns nil if
-// that is not the phase any more, ErrHeld, or ErrOwnerDied.
+// heldBy looks for the writer of phase p, which is not FREE. It returns ErrHeld if that lives,
+// ErrOwnerDied if it died writing, and nil if the phase has changed.
 func (c *rwCore) heldBy(p rwPhase) error {
-	t := c.Object().Table()
 	switch {
-	case !t.Dead(c.writer.Owner()):
+	case !c.Object().Table().Dead(c.writer.Owner()):
 		if p.state() == rwWanted && c.hesitates(p) {
 			c.free(p)
 			return nil
 		}
-		t.Watch(t.Epoch().Load())
+		watch(&c.Base)
 		return ErrHeld
 	case c.load() != p:
 		return nil
@@ -51,8 +51,8 @@ func (c *rwCore) heldBy(p rwPhase) error {
 	return ErrOwnerDied
 }
 
-// hesitates reports whether the writer of phase p, WANTED, could write and
-// has not done so for as long as the grace.
+// hesitates reports whether the writer of phase p, WANTED, has had no readers to wait for, and yet
+// has not begun to write, for as long as the grace.
 func (c *rwCore) hesitates(p rwPhase) bool {
 	if !c.empty() {
 		c.hesitant.Clear()
@@ -95,8 +95,8 @@ func (c *rwCore) read(ctx context.Context, wanted func() bool) error {
 // line returns the line of this party.
 func (c *rwCore) line() *rwReaders { return &c.lines[c.Object().Me().Line()] }
 
-// join counts a reader that has found phase p FREE. It reports whether the
-// phase still had p's number afterwards; else the reader is not counted.
+// join counts a reader that has found phase p FREE. It reports whether the phase still had p's
+// number afterwards. If not, the reader is not counted.
 func (c *rwCore) join(p rwPhase) (bool, error) {
 	if !c.add(&c.line().in) { // [RW] before the look at the phase
 		return false, errTooManyReaders
@@ -111,13 +111,13 @@ func (c *rwCore) join(p rwPhase) (bool, error) {
 	return true, nil
 }
 
-// add counts one more in a word of this party's line, unless there are too many.
+// add counts one more in a word of this party's line. It reports false if there are too many.
 func (c *rwCore) add(word *atomic.Uint64) bool {
 	me := c.Object().Me()
 	for {
 		w := word.Load()
 		next := w + 1
-		if partyOf(w) != me { // those of a party that had the line before, and is dead
+		if partyOf(w) != me { // the counts of a dead party that had the line before
 			c.raise(me.Line())
 			next = uint64(me)<<32 | 1
 		} else if readers(w) == maxReads {
@@ -129,8 +129,8 @@ func (c *rwCore) add(word *atomic.Uint64) bool {
 	}
 }
 
-// take takes one back in a word of this party's line. It reports whether there
-// was one, and whether it was the last.
+// take takes back one count in a word of this party's line. It reports whether there was one, and
+// whether it was the last.
 func (c *rwCore) take(word *atomic.Uint64) (taken, last bool) {
 	me := c.Object().Me()
 	for {
@@ -144,7 +144,7 @@ func (c *rwCore) take(word *atomic.Uint64) (taken, last bool) {
 	}
 }
 
-// raise makes line one of those that writers look at.
+// raise makes sure that writers look at line.
 func (c *rwCore) raise(line int) {
 	for {
 		top := c.words.top.Load()
@@ -154,7 +154,7 @@ func (c *rwCore) raise(line int) {
 	}
 }
 
-// leave takes back one count of this party.
+// leave takes back one reader's count of this party, and reports whether there was one.
 func (c *rwCore) leave() bool {
 	taken, last := c.take(&c.line().in)
 	if !taken {
@@ -176,8 +176,8 @@ func (c *rwCore) endRead() error {
 	return nil
 }
 
-// enqueue tells writers that a reader waits. If there are too many of this
-// party, they wait for them already.
+// enqueue makes writers wait until this reader has the lock. If too many readers of this party are
+// queued, writers wait for the party anyway.
 func (c *rwCore) enqueue() { c.add(&c.line().queued) }
 
 func (c *rwCore) dequeue() {
@@ -222,7 +222,7 @@ func (r *rwReader) Arm() (wait.Armed, bool) {
 	return word, true
 }
 
-// Pass has nothing to do: all who wait are woken together.
+// Pass does nothing: all waiters are woken together.
 func (r *rwReader) Pass(woken, done bool) {}
 
 // Writers.
@@ -235,7 +235,7 @@ func (c *rwCore) tryWrite() error {
 	if err != nil {
 		return err
 	}
-	// Readers that are inside are not to be disturbed by a phase in vain.
+	// Look first: a phase that is given up would make readers wait in vain.
 	if !c.empty() {
 		return c.disown(ErrHeld)
 	}
@@ -247,7 +247,7 @@ func (c *rwCore) tryWrite() error {
 	})
 }
 
-// own takes the writers' word.
+// own acquires the writers' lock.
 func (c *rwCore) own(ctx context.Context, wanted func() bool) error {
 	for {
 		err := c.writer.AcquireWhile(ctx, wanted)
@@ -260,14 +260,14 @@ func (c *rwCore) own(ctx context.Context, wanted func() bool) error {
 	}
 }
 
-// disown gives the writers' word back, and returns err.
+// disown releases the writers' lock and returns err.
 func (c *rwCore) disown(err error) error {
 	c.writer.Release()
 	return err
 }
 
-// inherit takes the writers' word over from a dead owner, unless that was
-// writing. It fails with ErrHeld if somebody else has done so.
+// inherit takes the writers' lock over from a dead owner, unless that died writing. It fails with
+// ErrHeld if another party was faster, and with ErrOwnerDied.
 func (c *rwCore) inherit() error {
 	if p := c.load(); p.state() == rwWriting && !c.takes {
 		if err := c.heldBy(p); err != nil {
@@ -286,8 +286,8 @@ func (c *rwCore) inherit() error {
 	return ErrOwnerDied
 }
 
-// settle ends the phase of a dead writer whose word this party has taken
-// over, unless it was writing.
+// settle ends the phase of a dead writer whose writers' lock this party has taken over, and reports
+// true, unless that writer died writing.
 func (c *rwCore) settle() bool {
 	p := c.load()
 	if p.state() == rwWriting && !c.takes {
@@ -299,15 +299,15 @@ func (c *rwCore) settle() bool {
 	return true
 }
 
-// abandon leaves the lock to a writer that died writing, as it was.
+// abandon gives the lock back to the writer that died writing.
 func (c *rwCore) abandon(dead party.ID) {
 	c.writer.Abandon(dead)
 	c.words.free.NotifyAll()
 }
 
-// write makes the next phase, for the owner of the writers' word, and waits by
-// await until the readers that are queued are in, and then until all have left. If
-// await fails, the word is given back.
+// write makes the next phase and gets it to WRITING. The caller owns the writers' lock. write calls
+// await to wait until the queued readers have the lock, and then until all readers have released
+// it. If await fails, write releases the writers' lock.
 func (c *rwCore) write(await func(ready func() bool) error) error {
 	if crash.Enabled {
 		crash.At(crash.RWLockOwned)
@@ -334,7 +334,7 @@ func (c *rwCore) write(await func(ready func() bool) error) error {
 		if c.cas(p, p.with(rwWriting)) {
 			break
 		}
-		// Others took this writer for one that is stopped, or dead.
+		// Another party took this writer for stopped or dead, and made the phase FREE.
 	}
 	if crash.Enabled {
 		crash.At(crash.RWLockWriting)
@@ -347,21 +347,21 @@ func (c *rwCore) empty() bool {
 	return !c.any(func(l *rwReaders) *atomic.Uint64 { return &l.in })
 }
 
-// any reports whether a word of a living party's line is not 0.
+// any reports whether a living party has a count in the word that of returns.
 func (c *rwCore) any(of func(*rwReaders) *atomic.Uint64) bool {
 	t := c.Object().Table()
 	for i := range min(c.words.top.Load(), party.MaxLines) {
 		w := of(&c.lines[i+1]).Load()
 		if readers(w) != 0 && !t.Dead(partyOf(w)) {
-			t.Watch(t.Epoch().Load()) // a caller that only tries is to be told of a death, too
+			watch(&c.Base)
 			return true
 		}
 	}
 	return false
 }
 
-// welcomed reports whether no readers are queued, or they have not come in for as
-// long as the grace. Then they are queued no more, so that the next writer need not
+// welcomed reports whether no readers are queued, or those that are have not taken the lock for as
+// long as the grace. In the latter case it empties their queue, so that the next writer need not
 // wait for them.
 func (c *rwCore) welcomed() bool {
 	if !c.any(func(l *rwReaders) *atomic.Uint64 { return &l.queued }) {
@@ -404,10 +404,10 @@ func (w *rwWriter) Arm() (wait.Armed, bool) {
 	return word, true
 }
 
-// Pass has nothing to do: there is one writer at a time that waits so.
+// Pass does nothing: only one writer at a time waits here.
 func (w *rwWriter) Pass(woken, done bool) {}
 
-// repair runs f; unless it returns nil, the lock is the dead writer's again.
+// repair calls f. Unless f returns nil, the lock belongs to the dead writer again.
 func (c *rwCore) repair(dead party.ID, f func() error) error {
 	repaired := false
 	defer func() {
