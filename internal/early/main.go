@@ -39,7 +39,10 @@ var look = proc.Register("look", func(ctx context.Context, j job) (string, error
 	}
 	var open []string
 	for _, f := range files {
-		what, _ := os.Readlink(dir + "fd/" + f.Name())
+		what, err := os.Readlink(dir + "fd/" + f.Name())
+		if err != nil {
+			continue // a file that the helper had open only while it was loaded
+		}
 		open = append(open, f.Name()+" "+what)
 	}
 	env, err := os.ReadFile(dir + "environ")
