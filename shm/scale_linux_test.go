@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 	"testing"
@@ -212,13 +213,15 @@ func TestManyParties(t *testing.T) {
 		held[i].Bytes()[0] = 1
 		WantNil(t, "Remove", seg.Remove(fmt.Sprint(i)))
 	}
-	for range n { // all the other entries: none of those that are held
-		o := Must(newPlain(seg, "", 100))(t)
-		if o.Bytes()[0] != 0 {
+	others := make([]object.Object, n) // all the other entries: none of those that are held
+	for i := range others {
+		others[i] = Must(newPlain(seg, "", 100))(t)
+		if others[i].Bytes()[0] != 0 {
 			t.Fatal("space of an object that is held was used")
 		}
 	}
 	WantError(t, "one more", Second(newPlain(seg, "", 100)), shm.ErrNoSpace)
+	runtime.KeepAlive(others) // one without a name ends when its last use is collected
 	for i, p := range parties {
 		if held[i].Bytes()[0] != 1 {
 			t.Fatalf("object %d was changed", i)
