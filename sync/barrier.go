@@ -121,7 +121,7 @@ func (b *Barrier) waitDo(ctx context.Context, op string, action func() error) (i
 	if v.failed != nil {
 		return -1, called(&c.Base, "psync: "+op, v.failed)
 	}
-	return -1, c.Fail("psync: "+op, err)
+	return -1, failed(&c.Base, op, err)
 }
 
 // Abort breaks the barrier: all calls of Wait return ErrBroken until Reset. If the barrier is

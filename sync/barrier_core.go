@@ -199,7 +199,7 @@ func (v *arrival) takeSeat() (bool, error) {
 		for i := range c.seats {
 			s := seat(c.seats[i].Load())
 			w := c.load()
-			dead := s.party() != 0 && c.Object().Table().Dead(s.party())
+			dead := s.party() != 0 && c.Table().Dead(s.party())
 			if dead && s.takenIn(w.round()) {
 				c.breakRound(w.round())
 				w = c.load()
@@ -210,7 +210,7 @@ func (v *arrival) takeSeat() (bool, error) {
 			if s.takenIn(w.round()) || s.party() != 0 && !dead {
 				continue
 			}
-			if c.seats[i].CompareAndSwap(uint64(s), uint64(newSeat(c.Object().Me(), w.round()))) {
+			if c.seats[i].CompareAndSwap(uint64(s), uint64(newSeat(c.Me(), w.round()))) {
 				v.seat, v.round = i, w.round()
 				return true, nil
 			}
@@ -224,7 +224,7 @@ func (v *arrival) takeSeat() (bool, error) {
 func (v *arrival) leave() {
 	c := v.c
 	c.breakRound(v.round)
-	c.seats[v.seat].CompareAndSwap(uint64(newSeat(c.Object().Me(), v.round)), uint64(newSeat(0, v.round)))
+	c.seats[v.seat].CompareAndSwap(uint64(newSeat(c.Me(), v.round)), uint64(newSeat(0, v.round)))
 	if crash.Enabled {
 		crash.At(crash.BarrierLeft)
 	}
@@ -290,7 +290,7 @@ func (c *barrierCore) count(round uint32) (n int, dead bool) {
 	for i := range c.seats {
 		if s := seat(c.seats[i].Load()); s.takenIn(round) {
 			n++
-			dead = dead || c.Object().Table().Dead(s.party())
+			dead = dead || c.Table().Dead(s.party())
 		}
 	}
 	return n, dead

@@ -218,7 +218,7 @@ func (c *boundedCore) change(i int, p permit, id party.ID) bool {
 
 func (c *boundedCore) take() bool {
 	i := int(c.last.Load())
-	if p := c.at(i); p.holder() != 0 || !c.change(i, p, c.Object().Me()) {
+	if p := c.at(i); p.holder() != 0 || !c.change(i, p, c.Me()) {
 		return c.takeSlow()
 	}
 	if crash.Enabled {
@@ -231,7 +231,7 @@ func (c *boundedCore) take() bool {
 // so a process that takes several permits and gives them back finds each at once.
 func (c *boundedCore) takeSlow() bool {
 	found := c.find(1, func(i int, p permit) bool {
-		return c.isFree(p) && c.change(i, p, c.Object().Me())
+		return c.isFree(p) && c.change(i, p, c.Me())
 	})
 	if crash.Enabled && found {
 		crash.At(crash.BoundedTaken)
@@ -240,7 +240,7 @@ func (c *boundedCore) takeSlow() bool {
 }
 
 func (c *boundedCore) isFree(p permit) bool {
-	return p.holder() == 0 || c.Object().Table().Dead(p.holder())
+	return p.holder() == 0 || c.Table().Dead(p.holder())
 }
 
 func (c *boundedCore) some() bool {
@@ -249,7 +249,7 @@ func (c *boundedCore) some() bool {
 
 func (c *boundedCore) give() error {
 	i := int(c.last.Load())
-	if p := c.at(i); p.holder() != c.Object().Me() || !c.change(i, p, 0) {
+	if p := c.at(i); p.holder() != c.Me() || !c.change(i, p, 0) {
 		if err := c.giveSlow(); err != nil {
 			return err
 		}
@@ -263,7 +263,7 @@ func (c *boundedCore) give() error {
 
 func (c *boundedCore) giveSlow() error {
 	found := c.find(-1, func(i int, p permit) bool {
-		return p.holder() == c.Object().Me() && c.change(i, p, 0)
+		return p.holder() == c.Me() && c.change(i, p, 0)
 	})
 	switch {
 	case found:

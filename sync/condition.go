@@ -185,10 +185,10 @@ func (c *Condition) notify(op string, n int) error {
 		return c.closed(op)
 	}
 	if !core.g.held() {
-		return core.Fail("psync: "+op, core.Done(ofLock(ErrNotHeld)))
+		return failed(&core.Base, op, core.Done(ofLock(ErrNotHeld)))
 	}
 	core.notify(n)
-	return core.Fail("psync: "+op, core.Done(nil))
+	return failed(&core.Base, op, core.Done(nil))
 }
 
 // NotifyAll notifies all waiters, as Notify does.

@@ -184,18 +184,18 @@ func (c *conditionCore) used() []slot {
 
 // waits reports whether w is the word of a living waiter that was not notified.
 func (c *conditionCore) waits(w uint32) bool {
-	return w&notified == 0 && !c.Object().Table().Dead(party.ID(w>>1))
+	return w&notified == 0 && !c.Table().Dead(party.ID(w>>1))
 }
 
 // left reports whether w is the word of a notification that was left behind.
 func (c *conditionCore) left(w uint32) bool {
-	return w&notified != 0 && c.Object().Table().Dead(party.ID(w>>1))
+	return w&notified != 0 && c.Table().Dead(party.ID(w>>1))
 }
 
 // wait waits for a notification. It returns nil, ctx's error and ErrWaiters with the lock held, and
 // other errors without; held reports that.
 func (c *conditionCore) wait(ctx context.Context, g conditionLock, wanted func() bool) (held bool, err error) {
-	held, err = c.waitWith(ctx, &waiter{c: c, g: g, wanted: wanted, mine: uint32(c.Object().Me()) << 1})
+	held, err = c.waitWith(ctx, &waiter{c: c, g: g, wanted: wanted, mine: uint32(c.Me()) << 1})
 	if closed := c.Done(nil); closed != nil {
 		return false, closed
 	}
@@ -348,7 +348,7 @@ func (w *waiter) handOn(p *slot) {
 		if crash.Enabled {
 			crash.At(crash.ConditionHandedOn)
 		}
-		w.c.Object().Table().Wake()
+		w.c.Table().Wake()
 	}
 }
 
@@ -363,7 +363,7 @@ func (w *waiter) Try() (bool, error) {
 	default:
 		return false, shm.ErrCorrupt
 	}
-	epoch := w.c.Object().Table().Epoch().Load()
+	epoch := w.c.Table().Epoch().Load()
 	if w.looked && w.seen == epoch {
 		return w.rests && w.unanswered(), nil
 	}
@@ -470,7 +470,7 @@ func (c *conditionCore) notify(n int) {
 	if crash.Enabled {
 		crash.At(crash.ConditionNotifying)
 	}
-	table := c.Object().Table()
+	table := c.Table()
 	for _, t := range waiting {
 		t.slot.until.Store(now)
 		if !t.slot.word.CompareAndSwap(t.word, t.word|notified) {
@@ -505,7 +505,7 @@ func (c *conditionCore) notify(n int) {
 // If several of the notified turn out to be dead, more waiters may return than were notified, never
 // fewer.
 func (c *conditionCore) renew(ticket, now uint64) {
-	table := c.Object().Table()
+	table := c.Table()
 	used := c.used()
 	for i := range used {
 		p := &used[i]

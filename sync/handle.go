@@ -52,3 +52,12 @@ func (h *handle[C, P]) UnmarshalBinary(data []byte) error { return h.UnmarshalTe
 // return ErrClosed. Close does not release what this process holds, and other values and other
 // processes can go on using the object. Close returns nil if the object is closed already.
 func (h *handle[C, P]) Close() error { return h.ref.Close() }
+
+// failed returns the error of the method op, nil if err is nil. The name of the method is put together
+// only for an error.
+func failed(b *object.Base, op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return b.Fail("psync: "+op, err)
+}

@@ -125,10 +125,10 @@ func (c *RCondition) notify(op string, h *Holder, n int) error {
 		return c.closed(op)
 	}
 	if h.index(core.c) < 0 {
-		return core.Fail("psync: "+op, core.Done(ofLock(ErrNotHeld)))
+		return failed(&core.Base, op, core.Done(ofLock(ErrNotHeld)))
 	}
 	core.notify(n)
-	return core.Fail("psync: "+op, core.Done(nil))
+	return failed(&core.Base, op, core.Done(nil))
 }
 
 // NotifyAll notifies all waiters, as Notify does.

@@ -35,7 +35,7 @@ func (c *rwCore) free(p rwPhase) bool {
 // ErrOwnerDied if it died writing, and nil if the phase has changed.
 func (c *rwCore) heldBy(p rwPhase) error {
 	switch {
-	case !c.Object().Table().Dead(c.writer.Owner()):
+	case !c.Table().Dead(c.writer.Owner()):
 		if p.state() == rwWanted && c.hesitates(p) {
 			c.free(p)
 			return nil
@@ -93,7 +93,7 @@ func (c *rwCore) read(ctx context.Context, wanted func() bool) error {
 }
 
 // line returns the line of this party.
-func (c *rwCore) line() *rwReaders { return &c.lines[c.Object().Me().Line()] }
+func (c *rwCore) line() *rwReaders { return &c.lines[c.Me().Line()] }
 
 // join counts a reader that has found phase p FREE. It reports whether the phase still had p's
 // number afterwards. If not, the reader is not counted.
@@ -113,7 +113,7 @@ func (c *rwCore) join(p rwPhase) (bool, error) {
 
 // add counts one more in a word of this party's line. It reports false if there are too many.
 func (c *rwCore) add(word *atomic.Uint64) bool {
-	me := c.Object().Me()
+	me := c.Me()
 	for {
 		w := word.Load()
 		next := w + 1
@@ -132,7 +132,7 @@ func (c *rwCore) add(word *atomic.Uint64) bool {
 // take takes back one count in a word of this party's line. It reports whether there was one, and
 // whether it was the last.
 func (c *rwCore) take(word *atomic.Uint64) (taken, last bool) {
-	me := c.Object().Me()
+	me := c.Me()
 	for {
 		w := word.Load()
 		if partyOf(w) != me || readers(w) == 0 {
@@ -312,8 +312,10 @@ func (c *rwCore) write(await func(ready func() bool) error) error {
 	if crash.Enabled {
 		crash.At(crash.RWLockOwned)
 	}
-	if err := await(c.welcomed); err != nil {
-		return c.disown(err)
+	if !c.welcomed() { // asked here as well, so that a lock that is free costs no closure
+		if err := await(c.welcomed); err != nil {
+			return c.disown(err)
+		}
 	}
 	for {
 		last := c.load()
@@ -327,9 +329,11 @@ func (c *rwCore) write(await func(ready func() bool) error) error {
 		if crash.Enabled {
 			crash.At(crash.RWLockWanted)
 		}
-		if err := await(func() bool { return c.empty() || c.load() != p }); err != nil {
-			c.free(p)
-			return c.disown(err)
+		if !c.empty() {
+			if err := await(func() bool { return c.empty() || c.load() != p }); err != nil {
+				c.free(p)
+				return c.disown(err)
+			}
 		}
 		if c.cas(p, p.with(rwWriting)) {
 			break
@@ -349,7 +353,7 @@ func (c *rwCore) empty() bool {
 
 // any reports whether a living party has a count in the word that of returns.
 func (c *rwCore) any(of func(*rwReaders) *atomic.Uint64) bool {
-	t := c.Object().Table()
+	t := c.Table()
 	for i := range min(c.words.top.Load(), party.MaxLines) {
 		w := of(&c.lines[i+1]).Load()
 		if readers(w) != 0 && !t.Dead(partyOf(w)) {

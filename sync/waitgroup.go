@@ -262,7 +262,7 @@ func (c *groupCore) fail(op string, err error) error {
 	if err == ErrOwnerDied {
 		err = errCountsOfDead
 	}
-	return c.Fail("psync: "+op, err)
+	return failed(&c.Base, op, err)
 }
 
 func (c *groupCore) total() groupTotal { return groupTotal(c.words.total.Load()) }
@@ -291,7 +291,7 @@ func (c *groupCore) add(n int) error {
 // mine returns the index of this party's share of one kind. If a dead party had the line before,
 // mine moves its counts to share 0.
 func (c *groupCore) mine(kind func(line int) int) int {
-	me := c.Object().Me()
+	me := c.Me()
 	if c.words.top.Load() < uint32(me.Line()) {
 		c.words.top.Store(uint32(me.Line()))
 	}
@@ -306,7 +306,7 @@ func (c *groupCore) mine(kind func(line int) int) int {
 func (c *groupCore) more(i, n int) groupShare {
 	var id party.ID
 	if i != 0 {
-		id = c.Object().Me()
+		id = c.Me()
 	}
 	return newGroupShare(id, min(c.share(i).count(), maxCount-n)+n)
 }
@@ -326,7 +326,7 @@ func (c *groupCore) done() error {
 
 // toTake returns the share from which Done takes a count, or -1 if there is none.
 func (c *groupCore) toTake() int {
-	me := c.Object().Me()
+	me := c.Me()
 	for _, kind := range []func(int) int{added, claimed} {
 		if i := kind(me.Line()); c.share(i).party() == me && c.share(i).count() > 0 {
 			return i
@@ -336,7 +336,7 @@ func (c *groupCore) toTake() int {
 		return i
 	}
 	for i := claimed(1); i < c.end(); i += 2 {
-		if s := c.share(i); s.count() > 0 && !c.Object().Table().Dead(s.party()) {
+		if s := c.share(i); s.count() > 0 && !c.Table().Dead(s.party()) {
 			return i
 		}
 	}
@@ -360,7 +360,7 @@ func (c *groupCore) toClaim() int {
 	last := -1
 	for line := 1; added(line) < c.end(); line++ {
 		s := c.share(added(line))
-		if s.count() == 0 || s.party() == c.Object().Me() || c.Object().Table().Dead(s.party()) {
+		if s.count() == 0 || s.party() == c.Me() || c.Table().Dead(s.party()) {
 			continue
 		}
 		last = added(line)
@@ -384,7 +384,7 @@ func (c *groupCore) died() bool {
 
 func (c *groupCore) ofDead(i int) bool {
 	s := c.share(i)
-	return s.count() > 0 && c.Object().Table().Dead(s.party())
+	return s.count() > 0 && c.Table().Dead(s.party())
 }
 
 func (c *groupCore) drop() (dropped int) {
@@ -467,7 +467,7 @@ func (w *groupWaiter) Try() (bool, error) {
 	if !w.wanted() {
 		return false, os.ErrClosed
 	}
-	if owner := c.lock.Owner(); owner != 0 && c.Object().Table().Dead(owner) {
+	if owner := c.lock.Owner(); owner != 0 && c.Table().Dead(owner) {
 		if _, ok := c.lock.TryTakeOver(); ok { // otherwise another party makes the change, and notifies
 			c.redo()
 			c.lock.Release()

@@ -6,6 +6,6 @@ import "github.com/seed-2e7ecdea/mp/internal/object"
 // noticed yet. A goroutine that sleeps learns of them anyway; watch is for methods that return without sleeping, whose
 // caller may poll.
 func watch(b *object.Base) {
-	t := b.Object().Table()
+	t := b.Table()
 	t.Watch(t.Epoch().Load())
 }

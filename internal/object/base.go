@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"github.com/seed-2e7ecdea/mp/internal/party"
 	"github.com/seed-2e7ecdea/mp/internal/wait"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
@@ -20,6 +21,7 @@ type Base struct {
 	o      Object
 	linked Object // nil: none
 	room   *wait.Room
+	table  *party.Table
 }
 
 // Init makes b the base of o's core. It returns shm.ErrCorrupt if o has fewer than size bytes.
@@ -27,7 +29,7 @@ func (b *Base) Init(o Object, size int) error {
 	if len(o.Bytes()) < size {
 		return fmt.Errorf("%w: the object has %d bytes, fewer than %d", shm.ErrCorrupt, len(o.Bytes()), size)
 	}
-	b.o, b.room = o, o.Room()
+	b.o, b.room, b.table = o, o.Room(), o.Table()
 	o.AtClose(&b.Closed)
 	return nil
 }
@@ -46,6 +48,12 @@ func (b *Base) Detach() error {
 
 // Object returns the object.
 func (b *Base) Object() Object { return b.o }
+
+// Table returns the segment's parties.
+func (b *Base) Table() *party.Table { return b.table }
+
+// Me returns this process's party.
+func (b *Base) Me() party.ID { return b.table.Me() }
 
 // Room returns the wait domain of this process's waiters.
 func (b *Base) Room() *wait.Room { return b.room }
