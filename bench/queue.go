@@ -115,9 +115,10 @@ func (p *queuePort[T]) send(w number, n uint64) error {
 
 func (p *queuePort[T]) receive(t *tally, n uint64) (uint64, error) {
 	for i := range n {
-		if err := p.gets.GetInto(background, &p.v); errors.Is(err, ring.ErrShutdown) {
-			return i, io.EOF
-		} else if err != nil {
+		if err := p.gets.GetInto(background, &p.v); err != nil {
+			if errors.Is(err, ring.ErrShutdown) {
+				err = io.EOF
+			}
 			return i, err
 		}
 		w := p.v[0]

@@ -316,7 +316,13 @@ func (q *Queue[T]) All(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for {
 			v, err := q.Get(ctx)
-			if errors.Is(err, ErrShutdown) || !yield(v, err) || err != nil {
+			if err != nil {
+				if !errors.Is(err, ErrShutdown) {
+					yield(v, err)
+				}
+				return
+			}
+			if !yield(v, nil) {
 				return
 			}
 		}

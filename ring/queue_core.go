@@ -78,7 +78,6 @@ type queueCore[T any] struct {
 	table *party.Table
 	slots slots[T]
 	me    party.ID
-	fails failures
 
 	putSpin, getSpin wait.Spinner
 	swept            atomic.Uint32 // epoch at which no message of a dead getter was left, +1
@@ -91,6 +90,8 @@ type queueCore[T any] struct {
 	_    [120]byte
 
 	heels heels
+
+	fails failures
 }
 
 func newQueueCore[T any](o object.Object) (*queueCore[T], error) {
