@@ -105,9 +105,9 @@ func TestErrorTable(t *testing.T) {
 		}},
 		{"Start", `process "p"`, "working directory: stat /no/such/directory", fs.ErrNotExist, nil, startWith(proc.Options{Dir: "/no/such/directory"})},
 		{"Start", `process "p"`, "working directory: chdir " + file, syscall.ENOTDIR, nil, startWith(proc.Options{Dir: file})},
-		{"Start", `process "p"`, "Options.Stdin", os.ErrClosed, nil, startWith(proc.Options{Stdin: shut()})},
-		{"Start", `process "p"`, "Options.Stdout", os.ErrClosed, nil, startWith(proc.Options{Stdout: shut()})},
-		{"Start", `process "p"`, "Options.Stderr", os.ErrClosed, nil, startWith(proc.Options{Stderr: shut()})},
+		{"Start", `process "p"`, "option Stdin", os.ErrClosed, nil, startWith(proc.Options{Stdin: shut()})},
+		{"Start", `process "p"`, "option Stdout", os.ErrClosed, nil, startWith(proc.Options{Stdout: shut()})},
+		{"Start", `process "p"`, "option Stderr", os.ErrClosed, nil, startWith(proc.Options{Stderr: shut()})},
 		{"Start", `process "p"`, "Options.Env[1]", syscall.EINVAL, nil, startWith(proc.Options{Env: []string{"A=1", "B=\x00"}})},
 		{"Start", `process "p"`, "segment", shm.ErrParties, nil, func(t *testing.T) error {
 			_, err := hold.Start(within(t), anonymous(t, &shm.Options{Parties: 1}), named)

@@ -60,7 +60,7 @@ func (o *Options) files() (f standard, err error) {
 		switch {
 		case s.given != nil && isClosed(s.given):
 			f.null.Close()
-			return f, fmt.Errorf("Options.%s: %w", s.name, os.ErrClosed)
+			return f, fmt.Errorf("option %s: %w", s.name, os.ErrClosed)
 		case s.given != nil:
 			f.standard[i] = s.given
 		case isClosed(s.usual):

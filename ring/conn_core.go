@@ -90,7 +90,7 @@ func (k *connCore) peer() error {
 	}
 }
 
-// gone tells whether nobody holds the other end, as far as is announced.
+// gone reports whether nobody holds the other end, as far as is announced.
 func (k *connCore) gone() bool { return k.epoch.Load() != k.seen.Load() && k.peer() != nil }
 
 // A stay is how a seat was taken, and so how it is left.

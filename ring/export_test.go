@@ -65,15 +65,15 @@ func (c *Conn) StartAt(count uint64) {
 // Limit returns the length of the longest message.
 func (c *Conn) Limit() int { return c.core.Load().out.limit }
 
-// Biased tells whether the sending and the receiving side of the end have not
+// Biased reports whether the sending and the receiving side of the end have not
 // been revoked.
 func (c *Conn) Biased() (tx, rx bool) {
 	k := c.core.Load()
 	return k.out.tx.w.bias.Load()&revoked == 0, k.in.rx.w.bias.Load()&revoked == 0
 }
 
-// Heels is heels.
-type Heels struct{ h heels }
+// Pacer is pacer.
+type Pacer struct{ h pacer }
 
-// FallBehind is fallBehind.
-func (h *Heels) FallBehind(at, far uint64) bool { return h.h.fallBehind(at, far) }
+// BackOff is backOff.
+func (h *Pacer) BackOff(at, far uint64) bool { return h.h.backOff(at, far) }

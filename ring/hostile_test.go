@@ -295,7 +295,7 @@ func receiveRow(c *ring.Conn, mem []byte) error {
 	return x.Release()
 }
 
-// within tells whether a message of up to limit bytes lies in mem.
+// within reports whether a message of up to limit bytes lies in mem.
 func within(mem, msg []byte, limit int) error {
 	at, from := reflect.ValueOf(msg).Pointer(), reflect.ValueOf(mem).Pointer()
 	if len(msg) > limit || at < from || at+uintptr(len(msg)) > from+uintptr(len(mem)) {

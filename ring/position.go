@@ -23,7 +23,7 @@ func (p position) next(slots uint32) position {
 	return p + 1
 }
 
-// after tells whether p comes after q.
+// after reports whether p comes after q.
 func (p position) after(q position) bool { return int64(p-q)<<1 > 0 }
 
 // A state is the word of a slot.

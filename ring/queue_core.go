@@ -89,7 +89,7 @@ type queueCore[T any] struct {
 	gets atomic.Uint64
 	_    [120]byte
 
-	heels heels
+	pacer pacer
 
 	fails failures
 }
@@ -367,7 +367,7 @@ func (k *queueCore[T]) adopt() (word *atomic.Uint64, lap uint32) {
 	return nil, 0
 }
 
-// readyBeyond tells whether a message is ready at a later position than pos.
+// readyBeyond reports whether a message is ready at a later position than pos.
 func (k *queueCore[T]) readyBeyond(pos position) bool {
 	for range k.slots.count {
 		pos = pos.next(k.slots.count)
@@ -382,7 +382,7 @@ func (k *queueCore[T]) readyBeyond(pos position) bool {
 	return false
 }
 
-// drained tells whether no slot holds a message, or may come to hold one: a
+// drained reports whether no slot holds a message, or may come to hold one: a
 // getter that has one may die and leave it. It is asked after the shutdown,
 // which every later claim for writing sees and gives up.
 func (k *queueCore[T]) drained() bool {

@@ -73,7 +73,7 @@ func (g *getter[T]) Pass(woken, done bool) {
 	}
 }
 
-// more tells whether there may be a message that nobody has claimed. Others
+// more reports whether there may be a message that nobody has claimed. Others
 // may have taken those right after this process's last.
 func (k *queueCore[T]) more() bool {
 	pos := position(k.gets.Load())
@@ -115,7 +115,7 @@ func (k *queueCore[T]) getSoon(v *T) error {
 	n := k.room.Glances(&k.getSpin)
 	if n > 0 {
 		pos := position(k.gets.Load())
-		k.heels.fallBehind(uint64(pos.lap())*uint64(k.slots.count)+uint64(pos.slot()), row)
+		k.pacer.backOff(uint64(pos.lap())*uint64(k.slots.count)+uint64(pos.slot()), streamRun)
 	}
 	for range n {
 		cpu.Pause()

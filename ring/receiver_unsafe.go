@@ -29,7 +29,7 @@ type Receiver struct {
 	need   uint64 // and what its record takes
 	epoch  *atomic.Uint32
 	seen   uint64 // the epoch at which the Conn was open, or never
-	heels  heels
+	pacer  pacer
 	how    stay
 	w      *streamWords
 	k      *connCore
@@ -56,7 +56,7 @@ func (c *Conn) Receiver(ctx context.Context) (*Receiver, error) {
 		ring: k.in.ring, places: k.in.places, size: k.in.size, next: k.in.w.head.Load(),
 		epoch: k.epoch, seen: never, how: how, w: k.in.w, k: k, c: c,
 	}
-	x.heels.caught.Store(x.next)
+	x.pacer.caught.Store(x.next)
 	return x, nil
 }
 
@@ -105,7 +105,7 @@ func (x *Receiver) receiveSlow(ctx context.Context) ([]byte, error) {
 	}
 	x.release()
 	if k.in.empty() && k.room.Glances(&k.recvSpin) > 0 {
-		x.heels.fallBehind(x.next, row*x.need)
+		x.pacer.backOff(x.next, streamRun*x.need)
 	}
 	seen := x.epoch.Load()
 	var at uint64

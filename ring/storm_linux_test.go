@@ -271,7 +271,7 @@ func TestQueueStorm(t *testing.T) {
 	}
 }
 
-// allEnded tells whether every process but one has ended.
+// allEnded reports whether every process but one has ended.
 func allEnded(procs []*proc.Process, but int) bool {
 	for i, p := range procs {
 		if i != but && p.Alive() {

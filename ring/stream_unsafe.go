@@ -436,7 +436,7 @@ func (s *stream) free(n int) {
 	}
 }
 
-// some tells whether something may be there to be received, from the outside.
+// some reports whether something may be there to be received, from the outside.
 // Where several receive, head can move on while this one looks, and its place
 // become the middle of a message that is being written: there the cursors say it.
 func (s *stream) some() bool {
@@ -446,16 +446,16 @@ func (s *stream) some() bool {
 	return !s.empty()
 }
 
-// empty tells whether nothing is to be received, from the outside, when nobody
+// empty reports whether nothing is to be received, from the outside, when nobody
 // sends any more.
 func (s *stream) empty() bool {
 	return word(s.ring, s.w.head.Load()&s.places).Load() == 0
 }
 
-// roomy tells whether a good part of the ring is free, from the outside.
+// roomy reports whether a good part of the ring is free, from the outside.
 func (s *stream) roomy() bool { return s.w.tail.Load()-s.w.head.Load() <= s.size-s.size/8 }
 
-// fits tells whether a message of n bytes may fit, from the outside.
+// fits reports whether a message of n bytes may fit, from the outside.
 func (s *stream) fits(n int) bool {
 	return s.w.tail.Load()-s.w.head.Load() <= s.size-recordHead-recordSize(n)
 }

@@ -91,7 +91,7 @@ func (e *entry) objectName() string {
 	return string(b[:n])
 }
 
-// ready tells whether the entry is an object, and has not been another since
+// ready reports whether the entry is an object, and has not been another since
 // its serial number was read.
 func (e *entry) ready(serial uint32) bool {
 	return e.state.Load() == stateReady && e.serial.Load() == serial

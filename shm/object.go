@@ -410,10 +410,10 @@ func (o *object) Hold(role int) {
 	o.a.table.Wake()
 }
 
-// Drop ends a Hold, and tells whether it was this process's last of role.
+// Drop ends a Hold, and reports whether it was this process's last of role.
 func (o *object) Drop(role int) bool { return o.a.give(o.roleHold(role)) }
 
-// Held tells whether anybody alive holds role.
+// Held reports whether anybody alive holds role.
 func (o *object) Held(role int) bool {
 	return o.a.entries[o.hold.entry].held(role, o.a.table.Alive)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
+//lint:ignore U1000 it is a type argument of handle: go doc prints the name of an imported one
 type lockCore = lock.Core
 
 // A Lock is a mutual exclusion lock for processes and goroutines. A process owns it: any goroutine

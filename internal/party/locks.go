@@ -14,7 +14,7 @@ type Locks interface {
 	TryLock(line int) (bool, error)
 	// Unlock releases what TryLock took.
 	Unlock(line int) error
-	// HeldByOther tells whether another than this holder has one of the n
+	// HeldByOther reports whether another than this holder has one of the n
 	// locks from line.
 	HeldByOther(line, n int) (bool, error)
 }

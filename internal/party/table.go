@@ -85,14 +85,14 @@ func NewTable(lines []Line, words *Words, locks Locks, clean func(line int), wai
 // Me returns this party's ID.
 func (t *Table) Me() ID { return ID(t.me.Load()) }
 
-// Dead tells whether id's death has been announced, or id never was: one
+// Dead reports whether id's death has been announced, or id never was: one
 // load.
 func (t *Table) Dead(id ID) bool {
 	n := id.Line()
 	return n == 0 || n >= len(t.lines) || t.lines[n].word.Load() != aliveWord(id)
 }
 
-// Alive tells whether the line is held by a living party.
+// Alive reports whether the line is held by a living party.
 func (t *Table) Alive(line int) bool {
 	return line > 0 && line < len(t.lines) && t.lines[line].word.Load()&aliveBit != 0
 }
@@ -400,7 +400,7 @@ func (t *Table) Loud(g uint32) (id ID, pid uint32, ok bool) {
 	return 0, 0, false
 }
 
-// NobodyElse tells whether no other party holds its lock.
+// NobodyElse reports whether no other party holds its lock.
 func (t *Table) NobodyElse() (bool, error) {
 	held, err := t.locks.HeldByOther(1, len(t.lines)-1)
 	return !held && err == nil, err

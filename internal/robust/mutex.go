@@ -204,10 +204,10 @@ func (m *Mutex) TryTakeOver() (dead party.ID, ok bool) {
 	return ownerOf(w), ok
 }
 
-// Died tells whether the lock's owner died holding it.
+// Died reports whether the lock's owner died holding it.
 func (m *Mutex) Died() bool { return m.died(m.w.word.Load()) }
 
-// died tells whether the owner in w died holding the lock: whether it is dead,
+// died reports whether the owner in w died holding the lock: whether it is dead,
 // and w still the word. It may have released the lock since w was read, and died
 // then.
 func (m *Mutex) died(w uint64) bool {
@@ -233,7 +233,7 @@ func (m *Mutex) Abandon(dead party.ID) {
 // Owner returns whom the word names.
 func (m *Mutex) Owner() party.ID { return ownerOf(m.w.word.Load()) }
 
-// Held tells whether this process holds the lock.
+// Held reports whether this process holds the lock.
 func (m *Mutex) Held() bool { return m.w.word.Load()&ownerMask == owned(m.table.Me()) }
 
 // Release frees the lock and wakes a waiter. It fails with ErrNotHeld if
@@ -359,7 +359,7 @@ func (a *acquirer) hurry() {
 }
 
 // renounce ends a wait that failed: its process is not the heir any more. It
-// tells whether the lock was handed over before, and is held now.
+// reports whether the lock was handed over before, and is held now.
 func (a *acquirer) renounce() bool {
 	m := a.m
 	me := m.table.Me()

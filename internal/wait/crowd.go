@@ -110,7 +110,7 @@ func (c *crowd) sleep(ctx context.Context, slice, limit time.Duration, v *visit,
 	return c.giveUp(v)
 }
 
-// alone tells whether a waiter at word shall sleep itself, and counts it if
+// alone reports whether a waiter at word shall sleep itself, and counts it if
 // so. Those who wait at the same word in a hub count, too: the kernel wakes the
 // first in its queue, where a hub that comes and goes stands behind those who
 // sleep themselves, and so must not be left alone with newcomers.

@@ -131,7 +131,7 @@ type Armed struct {
 }
 
 // fence puts a fence between what publishers have published and their looks at
-// the word, as it was armed, unless they do so themselves. It tells whether it
+// the word, as it was armed, unless they do so themselves. It reports whether it
 // could: see fence.Heavy.
 func (a *Armed) fence() bool {
 	if a.gate != nil && a.Val&doneBit != 0 {

@@ -29,14 +29,14 @@ type Room struct {
 }
 
 // Close makes every wait fail with os.ErrClosed, once its waiter looks again,
-// and tells whether it is the first.
+// and reports whether it is the first.
 func (r *Room) Close() bool { return r.closed.CompareAndSwap(false, true) }
 
-// Closed tells whether Close was called. Who has changed shared memory asks
+// Closed reports whether Close was called. Who has changed shared memory asks
 // it afterwards: the change may have gone nowhere.
 func (r *Room) Closed() bool { return r.closed.Load() }
 
-// Waiting tells whether somebody waits in the room.
+// Waiting reports whether somebody waits in the room.
 func (r *Room) Waiting() bool { return r.waiting.Load() != 0 }
 
 // SetPolicy sets how this process's waiters of the segment pass the time.
