@@ -67,12 +67,12 @@ func newConnCore(o object.Object, end End) (*connCore, error) {
 	return k, nil
 }
 
-// peer makes sure that somebody holds the other end, as far as is announced:
-// holders go only when the epoch moves. Whenever it has moved, those who are
-// there now are watched, so that also who never waits learns of their deaths.
+// peer returns ErrBrokenPipe if no process holds the other end, as far as deaths have been announced. The set of holders
+// changes only when the epoch moves. Whenever it has moved, the present holders are watched, so that a process
+// that never blocks learns of their deaths, too.
 //
-// Who takes an end moves the epoch before the one that it has it from can let
-// go: a look that misses both, one after and one before, sees it moved.
+// When an end is handed to another process, the new holder registers, then the epoch moves, and only then the old
+// holder may drop the end. A scan that misses both holders sees that the epoch has moved, and is repeated.
 func (k *connCore) peer() error {
 	for {
 		epoch := k.epoch.Load()
@@ -318,8 +318,8 @@ func (k *connCore) closeOnce() error {
 	if !k.closed.CompareAndSwap(false, true) {
 		return nil
 	}
-	// Who publishes a message looks at closed afterwards, or at the epoch: with a
-	// fence here either it sees it, or its message is there before the end is
+	// A sender loads closed, or the epoch, after it has published a message. With a
+	// fence here either it sees closed, or its message is there before the end is
 	// given up and the other end looks whether all is received. [CLOSE]
 	k.table.Wake()
 	if !fence.Heavy() {

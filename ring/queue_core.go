@@ -21,17 +21,17 @@ import (
 //	128   tail     where to look for the next slot to write; written by putters
 //	256   head     where to look for the next message; written by getters
 //	384   items    gate of those who wait for a message
-//	512   space    gate of those who wait for room
+//	512   space    gate of the putters that wait for space
 //	640   slots    each a state word and the message, rounded up to 8 bytes
 //
 // The usual queue of this kind (Vyukov's bounded MPMC queue) claims a slot by
-// moving a cursor, and who is killed between that and the slot's mark leaves a
-// slot that nobody can ever tell from a slow one. Here the slot is claimed by
+// moving a cursor, and a process killed between that and the slot's mark leaves a
+// slot that no other can ever tell from one of a slow process. Here the slot is claimed by
 // a CAS of its own word, which names the owner; the cursors follow. They are
 // hints: every position before tail has been claimed for writing, every position
 // before head for reading, and the next unclaimed position is found by walking on
-// from there. Who claims moves the cursor only now and then (cursorStep): anyone
-// can (helping, as in Michael and Scott's queue).
+// from there. A putter or getter advances the shared cursor only every 16th position (cursorStep), and any
+// of them may do so (helping, as in Michael and Scott's queue).
 //
 // For the slot of a position in lap L:
 //
@@ -46,9 +46,9 @@ import (
 //	     4       free(L+1)                   the slot is given back
 //	     5       wake a putter
 //
-// Who finds a slot whose owner is dead: writing(L) becomes free(L+1), a
-// position without a message; reading(L) becomes reading(L, me), and the message
-// is delivered again: whoever took it has not returned it.
+// A process that finds a slot whose owner is dead changes writing(L) to free(L+1), a
+// position without a message, and reading(L) to reading(L, me): the message
+// is delivered again, since the getter that took it has not returned it.
 type queueWords struct {
 	_     structs.HostLayout
 	count atomic.Uint32
@@ -346,8 +346,8 @@ func (k *queueCore[T]) nothing(pos position, beingWritten bool) (*atomic.Uint64,
 	if beingWritten && k.readyBeyond(pos) {
 		return nil, 0, k.unlessClosed(ErrBusy)
 	}
-	// Who frees a slot tells those who wait for messages only if it finds the
-	// queue shut down. So who waits for the last slot looks behind a fence of its own.
+	// A getter that frees a slot wakes those that wait for messages only if it finds the
+	// queue shut down. So a getter that waits for the last slot looks again after a fence of its own.
 	if k.w.shut.Load() != 0 && (k.drained() || fence.Heavy() && k.drained()) {
 		return nil, 0, k.unlessClosed(ErrShutdown)
 	}

@@ -18,7 +18,7 @@ import (
 // seatWords is the seat of one side of a stream in shared memory: who sits in
 // it may work on that side. It begins the line that the side writes.
 //
-//	0  bias    ID<<1 | R   who has the seat for itself; R: revoked, for good
+//	0  bias    ID<<1 | R   the goroutine that has the seat for itself; R: revoked, for good
 //	4  inside  1 while the one that has it for itself works
 //	8  lock    robust lock, 16 bytes, once the seat is revoked
 //
@@ -192,7 +192,7 @@ func busy(err error) error {
 	return err
 }
 
-// ended is a context that has ended: who is given it tries once.
+// ended is a context that is done: a call that gets it tries once.
 var ended = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

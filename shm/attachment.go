@@ -31,7 +31,7 @@ type attachment struct {
 	dir     robust.Mutex
 
 	// inside is read-locked while a method is in the directory, or uses the
-	// file: close waits for it. Who is in the directory must count as alive, and
+	// file: close waits for it. A process that is in the directory must count as alive, and
 	// the number of a file that was closed may already be another's.
 	inside sync.RWMutex
 	// detached is true when close has given the memory up. It is guarded by inside.

@@ -13,12 +13,10 @@ type ID [16]byte
 // String returns the id in hexadecimal.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
-// Kind says what an object is. The packages that build objects choose theirs
-// from the list below; a Handle to a whole segment has KindSegment.
+// Kind says what an object is. A Handle to a whole segment has KindSegment.
 type Kind uint32
 
-// The kinds of mp's own packages. Programs that make objects of their own use
-// numbers from 1,000 on.
+// The kinds of objects.
 const (
 	KindSegment Kind = iota
 	KindLock

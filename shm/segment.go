@@ -382,8 +382,8 @@ func (s *Segment) Objects() iter.Seq[ObjectInfo] {
 	}
 }
 
-// Remove takes the object's name away: it can't be opened any more. Who has
-// it open goes on using it; its space is used again when nobody has. It fails
+// Remove takes the object's name away: it can't be opened any more. Processes that have
+// it open go on using it. Its memory is free when none has. Remove fails
 // with fs.ErrNotExist or ErrClosed.
 func (s *Segment) Remove(name string) error {
 	a, err := s.attached()

@@ -1,9 +1,9 @@
-// Package party says who is attached to a segment and notices their deaths.
+// Package party keeps the table of the processes attached to a segment, its parties, and notices their deaths.
 //
 // A party is alive while it holds the lock of its line, which the kernel
 // releases when the process can't run any more. Its death is announced: the
-// line says DEAD, then the segment's epoch moves, then everyone who waits on
-// the epoch wakes. From the first of these steps on Dead is true.
+// line says DEAD, then the segment's epoch moves, then all waiters on
+// the epoch wake. From the first of these steps on Dead is true.
 package party
 
 import (
@@ -217,7 +217,7 @@ func (t *Table) died() {
 	t.move()
 }
 
-// move moves the epoch and wakes everyone who waits on it.
+// move moves the epoch and wakes all waiters on it.
 func (t *Table) move() {
 	t.epoch.Add(1)
 	if crash.Enabled {
@@ -227,8 +227,8 @@ func (t *Table) move() {
 }
 
 // Watch brings the list of the watched up to date if the epoch is not the
-// one at the last look. A waiter calls it before it sleeps; who only tries, when
-// it finds that somebody else has to act first.
+// one at the last look. A waiter calls it before it sleeps. A method that never
+// blocks calls it when it finds that another party has to act first.
 func (t *Table) Watch(epoch uint32) {
 	if !t.armed.Load() && t.armed.CompareAndSwap(false, true) {
 		t.scanner.Reset(scanEvery)

@@ -5,10 +5,10 @@
 //	| heir: party ID, or 0 | 0 | owner: party ID, or 0 | G |
 //	+----------------------+---+---------------------+---+
 //
-//	G      handed over to the owner, who has not taken note of it yet
+//	G      handed over to the owner, which has not taken note of it yet
 //	heir   party of a waiter that has waited for too long
 //
-// One CAS takes the lock and says who has it, so that there is no moment at
+// One CAS takes the lock and names its owner, so that there is no moment at
 // which a killed process holds it unnamed. Since no party ID is used twice, a
 // dead owner in the word is itself the record that the lock's owner died.
 //
@@ -35,8 +35,8 @@
 // is missed. Releasing twice is found out, too, but not if two goroutines of one
 // process release the same hold at the same moment.
 //
-// A hold that ends with no heir is free for all, also for who comes by and has
-// not waited: that is what makes locks fast. A waiter that such have overtaken for a
+// A hold that ends with no heir is free for all, also for a process that has
+// not waited: that is what makes locks fast. A waiter that such processes have overtaken for a
 // millisecond becomes the heir, and then the next Release hands the lock over to
 // it, or to another waiter of its process.
 //
@@ -140,7 +140,7 @@ func (m *Mutex) tryAcquireSlow() error {
 		case m.table.Dead(ownerOf(w)):
 			// The word has changed.
 		default:
-			// Who tries again and again is to be told of the owner's death, too.
+			// A process that only polls must learn of the owner's death, too.
 			m.table.Watch(m.table.Epoch().Load())
 			return ErrHeld
 		}

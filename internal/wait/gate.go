@@ -17,21 +17,24 @@ import (
 //	| wakes so far, modulo 2^29        | D | F | S |   S: somebody may sleep
 //	+----------------------------------+---+---+---+
 //
-// Who makes the change publishes it first and then calls Notify; who waits
+// A publisher makes its change visible first and then calls Notify. A waiter
 // goes through Room.Await. Wakes are handed on one by one: Notify clears S and
 // wakes one sleeper, and that one sets S again before it looks, so that a later
 // Notify finds the next. The zero Gate is ready.
 //
-// Between the publication and the look at S there has to be a fence: see
-// package fence. Where nobody sleeps the publisher does without, and the first to
-// go to sleep pays for both with fence.Heavy. From then on F asks publishers for
-// a fence of their own, until a row of them has found nobody asleep; and who goes
-// to sleep need not pay any more once D says that the first has. For D is set
-// only by who has called Heavy while F was set, and cleared with F: a publisher
-// that has seen no F has published before that Heavy, so whoever looks after having
-// found D sees it; and one that has seen F puts its fence before its look at S.
-// All that holds for who looks at this very gate after the publication: what is
-// waited for here must not be published by who looks elsewhere.
+// Between the publication and the load of S there has to be a fence: see
+// package fence. While no waiter sleeps, publishers do without, and the first waiter that
+// goes to sleep pays for both sides with fence.Heavy. From then on
+//
+//   - F ("fence requested") asks publishers for a fence of their own, until a number of them in a row have found no
+//     sleeper;
+//   - D ("fence done") tells waiters that they need not call Heavy again.
+//
+// D is set only by a waiter that has called Heavy while F was set, and it is cleared with F. So a publisher that
+// has seen no F has published before that Heavy, and a waiter that finds D sees what it published. A
+// publisher that has seen F has a fence before its load of S. This holds only for publishers that load
+// this very gate after the publication: a condition that is waited for here must not be changed by one that notifies
+// another gate.
 type Gate struct {
 	_     structs.HostLayout
 	word  atomic.Uint32
@@ -63,7 +66,7 @@ func (g *Gate) NotifyAll() {
 	}
 }
 
-// notify moves the word, so that who is about to sleep does not, then wakes.
+// notify moves the word, so that a waiter that is about to sleep does not, then wakes.
 // Killed between the two it leaves sleepers without a wake; its death wakes
 // them.
 func (g *Gate) notify(n int) {
@@ -90,7 +93,7 @@ func (g *Gate) notify(n int) {
 
 // Pass wakes one sleeper whatever the bit says: for a waiter that was woken
 // and leaves something for another, or leaves without having looked. Like every
-// wake it moves the word, so that who is slow to fall asleep sees it.
+// wake it moves the word, so that a waiter that is slow to fall asleep sees it.
 func (g *Gate) Pass() {
 	g.word.Add(oneWake)
 	futex.Wake(&g.word, 1)

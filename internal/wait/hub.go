@@ -132,8 +132,8 @@ func (h *hub) prepare() bool {
 	return true
 }
 
-// back lets those look who have to after a sleep, and gives them the CPU, so
-// that who waits again finds the hub awake.
+// back lets the waiters look that have to after a sleep, and gives them the CPU, so
+// that those that wait again find the hub awake.
 func (h *hub) back(err error) {
 	h.crowd.mu.Lock()
 	h.asleep, h.let = false, false

@@ -18,8 +18,8 @@ type Room struct {
 	// Epoch is the segment's word that moves when a process joins or dies.
 	Epoch *atomic.Uint32
 	// Watch is called by each waiter that is about to sleep with the epoch as
-	// it read it. It makes sure that the death of everybody who has joined up
-	// to then will be noticed as long as somebody waits.
+	// it read it. It makes sure that the death of every party that has joined up
+	// to then will be noticed as long as there is a waiter.
 	Watch func(epoch uint32)
 
 	closed  atomic.Bool
@@ -32,7 +32,7 @@ type Room struct {
 // and reports whether it is the first.
 func (r *Room) Close() bool { return r.closed.CompareAndSwap(false, true) }
 
-// Closed reports whether Close was called. Who has changed shared memory asks
+// Closed reports whether Close was called. A method that has changed shared memory asks
 // it afterwards: the change may have gone nowhere.
 func (r *Room) Closed() bool { return r.closed.Load() }
 
