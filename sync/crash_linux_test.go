@@ -195,7 +195,7 @@ func (d *lockDeath) check(want error) {
 		}))
 	}
 	for i, c := range results {
-		if err := Await(t, c, "a waiter hangs on the dead"); err != want {
+		if err := Await(t, c, "a waiter hangs on the dead"); !errors.Is(err, want) {
 			t.Errorf("waiter %d after the death: %v, want %v", i, err, want)
 		}
 	}

@@ -2,6 +2,7 @@ package sync_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -104,7 +105,7 @@ func TestRWLockUserDies(t *testing.T) {
 				want = psync.ErrOwnerDied
 			}
 			for _, r := range results {
-				if err := Await(t, r, "a call after the death"); err != want {
+				if err := Await(t, r, "a call after the death"); !errors.Is(err, want) {
 					t.Errorf("a call after the death: %v, want %v", err, want)
 				}
 			}

@@ -2,6 +2,7 @@ package sync_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -91,7 +92,7 @@ func TestWaitGroupUserDies(t *testing.T) {
 				if w == nil {
 					continue
 				}
-				if err := Await(t, w, "waiter"); err != want {
+				if err := Await(t, w, "waiter"); !errors.Is(err, want) {
 					t.Errorf("Wait: %v, want %v", err, want)
 				}
 			}
