@@ -42,6 +42,10 @@ func init() {
 	}
 }
 
+// churnSpace is the size of the segment of TestChurn: enough addresses for all of its objects, where an int is
+// large enough.
+const churnSpace = 1 << (28 + 2*(^uint(0)>>63))
+
 func churn(seg *shm.Segment, name string, n, size int) error {
 	for range n {
 		o, err := newPlain(seg, name, size)
@@ -73,7 +77,7 @@ func TestChurn(t *testing.T) {
 		n = 100_000
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	seg := named(t, 1<<30, nil)
+	seg := named(t, churnSpace, nil)
 	Must(newPlain(seg, "first", 100))(t)
 	start := memoryOf(t, seg)
 	begin := time.Now()
@@ -130,7 +134,7 @@ func TestRecycle(t *testing.T) {
 // what is done with one of them takes as long as with few.
 func TestManyObjects(t *testing.T) {
 	const batch = 100
-	seg := named(t, 1<<30, nil)
+	seg := named(t, 64<<20, nil)
 	name := func(i int) string { return fmt.Sprint("object ", i) }
 	made := 0
 	// lap returns the time of the fastest of five batches, of one operation.
