@@ -128,7 +128,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/proc"
 )
 
-// None is the argument or the result of a task that has none.
+// None is the input or output type of a task that has none.
 type None = proc.None
 
 // A Task is a function that can run in another process. Start runs it, With makes a
@@ -141,15 +141,15 @@ type Process = proc.Process
 // A Call is a Process with a Result.
 type Call[Out any] = proc.Call[Out]
 
-// A Group is a set of processes that belong together: Go starts one, Wait joins all. The
-// first failure ends the others.
+// A Group is a set of processes that belong together: Go starts one, Wait waits for all of them.
+// When one process fails, the group ends the others.
 type Group = proc.Group
 
 // A Job is a task with its argument, for Group.Go.
 type Job = proc.Job
 
-// ProcessOptions are the choices at starting a process: name, directory, environment,
-// standard files. Nil means all defaults.
+// ProcessOptions configure a new process: its name, directory, environment and standard files. A
+// nil pointer means all defaults.
 type ProcessOptions = proc.Options
 
 // The errors of a process that failed.
@@ -162,8 +162,9 @@ type (
 	ExitError = proc.ExitError
 )
 
-// Init runs the task in a child, and does not return there. It must be the first line of main, and
-// of TestMain. In a process that is not a child it returns at once.
+// Init runs the task that the parent chose, if this process is a child, and then does not return. It
+// must be the first line of main, and of TestMain. In a process that is not a child it returns at
+// once.
 func Init() { proc.Init() }
 
 // Register makes a task of f. The name must be unique in the program. Call it for a package-level

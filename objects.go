@@ -10,7 +10,8 @@ import (
 // The objects that processes share. All methods may be called from several goroutines at once,
 // but for those of a Holder. Close ends the use of an object by this process.
 type (
-	// A Queue holds up to a fixed number of Ts: Put, Get, TryPut, TryGet, All, Len, Shutdown.
+	// A Queue holds up to a fixed number of values of type T. Its methods are Put, Get, TryPut,
+	// TryGet, All, Len, Shutdown.
 	Queue[T any] = ring.Queue[T]
 	// A Conn is one end of a pipe of messages: Send, Receive, TrySend, TryReceive.
 	Conn = ring.Conn
@@ -27,7 +28,7 @@ type (
 	Semaphore = psync.Semaphore
 	// A BoundedSemaphore is a Semaphore whose permits come back when their holder dies.
 	BoundedSemaphore = psync.BoundedSemaphore
-	// A Condition is a place to wait for a change of what a Lock guards: Wait, WaitFor,
+	// A Condition lets goroutines wait until data that a Lock guards has changed: Wait, WaitFor,
 	// Notify, NotifyAll.
 	Condition = psync.Condition
 	// An Event is a flag that can be waited for: Set, Clear, IsSet, Wait.

@@ -61,7 +61,7 @@ func New[T any](seg *shm.Segment, name string, n int, o *Options) (*Array[T], er
 }
 
 // NewFrom is New for an array with a copy of the elements of from. Other processes can't open the
-// array before they have been copied.
+// array until the elements have been copied.
 func NewFrom[T any](seg *shm.Segment, name string, from []T, o *Options) (*Array[T], error) {
 	return newArray(seg, name, len(from), from, o)
 }
@@ -191,9 +191,9 @@ func (a *Array[T]) CopyFrom(src []T) int {
 	return n
 }
 
-// Lock returns the array's lock, or nil if the array has none. All calls of Lock on a return the
-// same *psync.Lock, so closing that closes it for all of them. The handle of an array's own lock is
-// that of the array: other processes get the lock by opening the array.
+// Lock returns the array's lock, or nil if the array has none. Every call of a.Lock returns the
+// same *psync.Lock. If one caller closes it, it is closed for all callers. The handle of an array's
+// own lock is that of the array: other processes get the lock by opening the array.
 func (a *Array[T]) Lock() *psync.Lock {
 	const op = "array: Lock of array"
 	return a.ref.Must(op).lock(op)

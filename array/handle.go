@@ -21,9 +21,9 @@ func (h *handle[C, P]) Handle() shm.Handle { return h.ref.Handle() }
 // MarshalText returns the array's handle as text. It returns ErrClosed if the array is closed.
 func (h *handle[C, P]) MarshalText() ([]byte, error) { return h.ref.MarshalText("array: MarshalText") }
 
-// UnmarshalText opens the array whose handle text is. If h was open before, it refers to the new
-// array afterwards. UnmarshalText fails as every Unmarshal method of an object does: see package
-// shm.
+// UnmarshalText decodes a handle from text and opens the array that it names. If h was open before,
+// it refers to the new array afterwards. UnmarshalText fails as every Unmarshal method of an object
+// does: see package shm.
 func (h *handle[C, P]) UnmarshalText(text []byte) error { return h.ref.UnmarshalText(text) }
 
 // MarshalBinary is MarshalText.

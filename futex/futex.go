@@ -72,8 +72,9 @@ func WaitAny(ctx context.Context, words ...Word) (int, error) {
 	return i, failed("WaitAny", err)
 }
 
-// WaitAnyFor is WaitAny with a time limit: it returns -1 and nil after d, if d is positive. It
-// returns ctx's error unwrapped, since it is meant for packages that name their own operations.
+// WaitAnyFor is WaitAny with a time limit: it returns -1 and nil after d, if d is positive.
+// WaitAnyFor does not wrap ctx's error: the packages that call it add the name of their own
+// operation.
 func WaitAnyFor(ctx context.Context, d time.Duration, words ...Word) (int, error) {
 	return waitAny(ctx, words, d)
 }

@@ -29,15 +29,14 @@ var deathSignal = sys.DeathSignal()
 // deathOfChild is the deathSignal of a child.
 const deathOfChild = syscall.SIGKILL
 
-// Init must be the first thing that main does, and TestMain. In a child, it runs
-// the task and does not return. In any other process it returns at once; without it
-// Start fails with ErrNoInit and starts nothing.
+// Init must be called first in main, and first in TestMain. In a child, it runs the task that the
+// parent chose, and does not return. In any other process it returns at once. In a program that has
+// not called it, Start fails with ErrNoInit and starts nothing.
 //
-// A process is a child if its parent is a process of this package that has started
-// it and listens. Neither its environment nor its files say so: what packages do
-// before main, and the programs that they start, get nothing that is the child's.
-// The child must be in the network namespace and the PID namespace of its parent
-// when it calls Init, and have /proc if its parent has.
+// A process is a child if its parent started it with Process.Start and waits for it to report.
+// Neither its environment nor its files say so: code that runs before main, and the programs that it
+// starts, can't take the child's input. The child must be in the network namespace and the
+// PID namespace of its parent when it calls Init, and have /proc if its parent has.
 func Init() {
 	if initCalled.Swap(true) {
 		return

@@ -13,9 +13,9 @@ var children struct {
 	list []*Process
 }
 
-// Children yields the children of this process that were started and have not
-// ended, oldest first, as they are when the loop begins. A child that has ended is
-// reaped without a call: no zombie is left.
+// Children yields the children of this process that were started and have not ended, oldest first,
+// as they are when the loop begins. The package reaps children that have ended, also without a call
+// of Join: no zombie is left.
 func Children() iter.Seq[*Process] {
 	return func(yield func(*Process) bool) {
 		children.mu.Lock()

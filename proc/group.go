@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// None is the argument or the result of a task that has none.
+// None is the input or output type of a task that has none.
 type None = struct{}
 
 // A Job is a task with its argument, and with the options of its process. Task.With makes

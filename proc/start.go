@@ -29,13 +29,14 @@ func newProcess(task string, input []byte, seen []sighting, options *Options) *P
 	return p
 }
 
-// Start starts the process: the executable of this program, run again with the
-// arguments in os.Args. It returns as soon as the process exists. Join reports what goes
-// wrong in the child before its task runs. ctx bounds the start only.
+// Start starts the process: the executable of this program, run again with the arguments in
+// os.Args. It returns as soon as the process exists. Join reports what goes wrong in the child
+// before its task runs. ctx bounds the start only: once Start has returned, it has no effect on the
+// process.
 //
-// The child inherits nothing of this process but its environment and the standard
-// files. In Init it gets the memory that the input names. It is killed when this process
-// ends, however that happens.
+// The child inherits nothing of this process but its environment and the standard files. Init
+// receives the shared memory of the objects in the input from the parent. It is killed when this
+// process ends, however that happens.
 //
 // If Start fails it has started nothing. It returns
 //

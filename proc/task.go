@@ -23,18 +23,15 @@ var registry = struct {
 // the task by its name, so it must be registered before Init in both: make it a
 // package-level variable. It panics if the name is taken or if Init was called.
 //
-// The input and the result travel as encoding/gob sends them: exported fields,
-// interface values whose type is known to gob.Register. A pointer to zero
-// arrives as nil, and an empty slice too. The objects of packages shm, ring and
-// sync travel by their handles, wherever in the input they stand; a type that
-// marshals itself shows the one it holds by a method Handle() shm.Handle. The
-// child then is a user of them like its parent.
+// The input and the result travel as encoding/gob sends them: exported fields, interface values
+// whose type is known to gob.Register. A pointer to a zero value arrives as a nil pointer, and an
+// empty slice as a nil slice. The objects of packages shm, ring and sync travel by their handles,
+// wherever in the input they stand; a type that marshals itself shows the one it holds by a method
+// Handle() shm.Handle. The child then is a user of them like its parent.
 //
-// In the child, f runs on the main goroutine, and the process ends when f
-// returns, with exit code 0, or 1 if f returned an error. The child's other
-// goroutines and its own children end with it.
-// The context is cancelled when f returns, or when the parent has died, in which
-// case the process ends at once.
+// In the child, f runs on the main goroutine, and the process ends when f returns, with exit code
+// 0, or 1 if f returned an error. The child's other goroutines and its own children end with it.
+// The context is cancelled when f returns. If the parent dies, the process ends at once.
 func Register[In, Out any](name string, f func(ctx context.Context, in In) (Out, error)) *Task[In, Out] {
 	if initCalled.Load() {
 		panic(fmt.Sprintf("proc: task %q registered after Init: a child would not find it", name))

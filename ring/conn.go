@@ -110,8 +110,8 @@ func (c *Conn) sendSlow(ctx context.Context, k *connCore, attempt func() error) 
 	return k.room.Await(ctx, &k.sendSpin, &connWaiter{c: c, k: k, attempt: attempt})
 }
 
-// TryReceiveInto is ReceiveInto that never blocks. It also fails with ErrEmpty, and with
-// ErrBusy if another goroutine or process is just receiving.
+// TryReceiveInto is like ReceiveInto but never blocks. It also fails with ErrEmpty, and with
+// ErrBusy if another goroutine or process is receiving at the moment.
 func (c *Conn) TryReceiveInto(buf []byte) (int, error) {
 	k := c.core.Load()
 	if k == nil {
@@ -175,8 +175,8 @@ func (c *Conn) receiveSlow(ctx context.Context, k *connCore, attempt func() erro
 	return k.room.Await(ctx, &k.recvSpin, &connWaiter{c: c, k: k, in: true, attempt: attempt})
 }
 
-// TryReceive is Receive that never blocks. It also fails with ErrEmpty, and with
-// ErrBusy if another goroutine or process is just receiving.
+// TryReceive is like Receive but never blocks. It also fails with ErrEmpty, and with ErrBusy if
+// another goroutine or process is receiving at the moment.
 func (c *Conn) TryReceive() ([]byte, error) {
 	k := c.core.Load()
 	if k == nil {

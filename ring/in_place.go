@@ -58,8 +58,9 @@ func (c *Conn) reserveAll(ctx context.Context, n int) (Reservation, error) {
 // It is valid until Commit or Abort, or until the segment is closed.
 func (r *Reservation) Bytes() []byte { return r.bytes }
 
-// Commit sends the message. It fails with ErrNothingReserved if Commit or Abort was called before. It fails with
-// ErrClosed if this process has closed the end or its segment: whether the message was sent is then open.
+// Commit sends the message. It fails with ErrNothingReserved if Commit or Abort was called before.
+// It fails with ErrClosed if this process has closed the end or its segment: the message may or may
+// not have been sent.
 func (r *Reservation) Commit() error {
 	k := r.k
 	if r.how == brief && k != nil {

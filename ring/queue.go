@@ -92,8 +92,8 @@ func newQueueAt[T any](seg *shm.Segment, name string, capacity int, lap uint32) 
 // maxObject keeps sizes within an int of 32 bits.
 const maxObject = 1<<31 - 1<<20
 
-// OpenQueue opens the queue of that name. It fails with shm.ErrMismatch if that is a queue of another type, or as
-// every Open function does: see package shm.
+// OpenQueue opens the queue of that name. It fails with shm.ErrMismatch if the type of its values
+// is not T. For the other errors see package shm.
 func OpenQueue[T any](seg *shm.Segment, name string) (*Queue[T], error) {
 	l, err := layout.Of[T]()
 	if err != nil {
@@ -210,9 +210,9 @@ func (q *Queue[T]) putSlow(ctx context.Context, k *queueCore[T], v *T) error {
 	return k.room.Await(ctx, &k.putSpin, &putter[T]{k: k, v: v, open: func() bool { return q.core.Load() == k }})
 }
 
-// TryGet takes the oldest value, and never blocks. It fails with ErrEmpty, ErrClosed, ErrShutdown if the
-// queue was shut down and is empty, or ErrBusy if a value is there but an earlier one is just being
-// put.
+// TryGet takes the oldest value, and never blocks. It fails with ErrEmpty, ErrClosed, ErrShutdown
+// if the queue was shut down and is empty, or ErrBusy if a Put that began earlier has not finished,
+// although a later value is there.
 func (q *Queue[T]) TryGet() (T, error) {
 	var v T
 	k := q.core.Load()
@@ -308,10 +308,10 @@ func (q *Queue[T]) getSlow(ctx context.Context, k *queueCore[T], v *T) error {
 	return err
 }
 
-// All returns an iterator over the values that it takes from the queue, one Get for each
-// turn of the loop. The loop ends when the queue is shut down and drained. If Get
-// fails otherwise, because ctx is done or this process has closed the queue, the
-// last pair has Get's error. Several loops, in any processes, share the values among them.
+// All returns an iterator over the values that it takes from the queue, one Get for each turn of
+// the loop. The loop ends when the queue is shut down and drained. If Get fails for another reason,
+// because ctx is done or this process has closed the queue, the last pair has Get's error. Several
+// loops, in any processes, share the values among them.
 func (q *Queue[T]) All(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for {
@@ -329,9 +329,9 @@ func (q *Queue[T]) All(ctx context.Context) iter.Seq2[T, error] {
 	}
 }
 
-// Len returns the number of values in the queue. While other goroutines put and get, it is a number to which each
-// slot contributed what was true of it at some moment of the call; otherwise it is exact. It looks at every
-// slot. It panics if the queue is closed.
+// Len returns the number of values in the queue. If other goroutines put and get during the call,
+// the result is approximate, since Len looks at each slot at a different moment. Otherwise it is
+// exact. It panics if the queue is closed.
 func (q *Queue[T]) Len() int {
 	k := q.core.Load()
 	if k == nil {
@@ -409,8 +409,8 @@ func (q *Queue[T]) MarshalBinary() ([]byte, error) { return q.MarshalText() }
 // UnmarshalBinary is UnmarshalText.
 func (q *Queue[T]) UnmarshalBinary(data []byte) error { return q.UnmarshalText(data) }
 
-// Close ends the use of the queue through q. Calls that wait through q return ErrClosed. Other handles and other
-// processes are not concerned.
+// Close ends the use of the queue through q. Calls that wait through q return ErrClosed. Other
+// handles and other processes are not affected.
 func (q *Queue[T]) Close() error {
 	k := q.core.Swap(nil)
 	if k == nil {

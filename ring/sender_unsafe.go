@@ -152,10 +152,9 @@ func (x *Sender) reserveAnew(ctx context.Context, n int) ([]byte, error) {
 	return k.out.message(at, n), nil
 }
 
-// Next is Commit, if a message is reserved, and Reserve, in one: it sends the
-// message that was reserved and returns the memory for one of n bytes. If it
-// fails, nothing is reserved. The message that was reserved has been sent then, except that ErrClosed leaves that
-// open.
+// Next commits the message that is reserved, if there is one, and then reserves memory for a
+// message of n bytes. If it fails, nothing is reserved, and the earlier message has been sent. If
+// the error is ErrClosed, the earlier message may or may not have been sent.
 func (x *Sender) Next(ctx context.Context, n int) ([]byte, error) {
 	need, next := recordSize(n), x.tail+recordSize(x.n)
 	if x.n < 0 || n < 0 || need > x.edge-next {

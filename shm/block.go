@@ -32,11 +32,11 @@ type Block struct {
 	err  error
 }
 
-// CreateBlock makes a block of size zero bytes; its file has exactly that
-// size and mode 0600. The memory is reserved: CreateBlock
-// fails with ErrNoSpace where a later access would crash. It fails with
-// fs.ErrExist if the name is taken, ErrName, or ErrSize. The empty name makes
-// an anonymous block, which vanishes with its last user.
+// CreateBlock makes a block of the given size, filled with zero bytes; its file has exactly that
+// size and mode 0600. CreateBlock reserves the memory. If there is not enough it fails with
+// ErrNoSpace, so that no later access crashes. It fails with fs.ErrExist if the name is taken, with
+// ErrName if the name is invalid, and with ErrSize if the size is. The empty name makes an
+// anonymous block, which vanishes with its last user.
 func CreateBlock(name string, size int, _ *Options) (*Block, error) {
 	p := ""
 	if name != "" {
@@ -64,10 +64,9 @@ func CreateBlock(name string, size int, _ *Options) (*Block, error) {
 	return b, nil
 }
 
-// OpenBlock opens the named block, whoever made it. It fails with
-// fs.ErrNotExist, ErrName, or ErrSize for an empty file; it follows no
-// symbolic link. If someone truncates the file later, access to what is gone
-// kills the process with SIGBUS: the one thing that mp can't guard.
+// OpenBlock opens the named block, whoever made it. It fails with fs.ErrNotExist, ErrName, or
+// ErrSize for an empty file; it follows no symbolic link. If the file is truncated later, an access
+// beyond its new end kills the process with SIGBUS; mp can't prevent that.
 func OpenBlock(name string, _ *Options) (*Block, error) {
 	p, err := path(name)
 	if err != nil {
@@ -142,8 +141,8 @@ func (b *Block) ReadAt(p []byte, off int64) (int, error) {
 	return b.copy(off, func(mem []byte) (int, bool) { return copy(p, mem), len(p) > len(mem) })
 }
 
-// WriteAt copies bytes into the block, as io.WriterAt: it writes what fits
-// and returns io.ErrShortWrite if that is not all.
+// WriteAt implements io.WriterAt. It writes as many bytes as fit, and returns io.ErrShortWrite if
+// not all of p does.
 func (b *Block) WriteAt(p []byte, off int64) (int, error) {
 	n, err := b.copy(off, func(mem []byte) (int, bool) { return copy(mem, p), len(p) > len(mem) })
 	if err == io.EOF {

@@ -73,8 +73,8 @@ func find(id ID) (*Segment, bool) {
 
 var reaching sync.Mutex
 
-// Reach returns the segment that h names or lies in, attaching to it if this
-// process is not: by its name, or through a process of the same user and PID
+// Reach returns the segment that h names, or in which the object that h names lies. If this process
+// is not attached to it, Reach attaches: by its name, or through a process of the same user and PID
 // namespace that has it open. It fails with ErrUnreachable, or as Open does.
 func Reach(h Handle) (*Segment, error) {
 	if h.Segment == (ID{}) {

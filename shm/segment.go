@@ -46,13 +46,13 @@ var (
 	_ encoding.BinaryUnmarshaler = (*Segment)(nil)
 )
 
-// Anonymous makes a segment with space for size bytes of objects that has no
-// name: it vanishes with the last process that has it, however that ends.
-// Others get it by a handle. It fails with ErrSize or ErrNoSpace.
+// Anonymous makes a segment without a name, with space for size bytes of objects. It vanishes when
+// the last process that has it closes it or ends, also by a kill. Other processes get it by a
+// handle. It fails with ErrSize or ErrNoSpace.
 //
-// If size is 0, the segment is as large as the address space allows: 1 TiB on 64-bit systems,
-// 512 MiB on 32-bit ones, or the largest half, quarter, ... of that which the process may map. Only addresses are
-// reserved: memory is taken when an object is made.
+// If size is 0, the segment is as large as the address space allows: 1 TiB on 64-bit systems and
+// 512 MiB on 32-bit ones. If the process may not map that much, Anonymous tries a half of it, then
+// a quarter, and so on. Only addresses are reserved: memory is taken when an object is made.
 func Anonymous(size int, o *Options) (*Segment, error) { return create("", size, o) }
 
 // Create makes a named segment with room for size bytes of objects in

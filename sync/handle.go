@@ -38,8 +38,8 @@ func (h *handle[C, P]) MarshalText() ([]byte, error) {
 	return x.MarshalText()
 }
 
-// UnmarshalText opens the object whose handle text encodes, and attaches to its segment if need be.
-// It fails as every Open function does: see package shm.
+// UnmarshalText decodes a handle from text and opens the object that it names, and attaches to its
+// segment if need be. It fails as every Open function does: see package shm.
 func (h *handle[C, P]) UnmarshalText(text []byte) error { return h.ref.UnmarshalText(text) }
 
 // MarshalBinary is MarshalText.

@@ -191,9 +191,9 @@ func (g *WaitGroup) Add(n int) error {
 // with ErrClosed.
 func (g *WaitGroup) Done() error { return g.change("Done", (*groupCore).done) }
 
-// Claim moves one count that another living process has added to this process. It prefers a process
-// that has not claimed any itself. It fails with ErrOverRelease if no such count is unclaimed, or
-// with ErrClosed.
+// Claim transfers to this process one count that another living process has added. If it can, it
+// takes the count from a process that has not called Claim. It fails with ErrOverRelease if no such
+// count is unclaimed, or with ErrClosed.
 //
 // Counts are interchangeable: Claim may take one that was not added for the caller, and Done may
 // take the last one of a process that goes on. The total is right all the same, but the death of a

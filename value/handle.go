@@ -21,9 +21,9 @@ func (h *handle[C, P]) Handle() shm.Handle { return h.ref.Handle() }
 // MarshalText returns the value's handle as text. It returns ErrClosed if the value is closed.
 func (h *handle[C, P]) MarshalText() ([]byte, error) { return h.ref.MarshalText("value: MarshalText") }
 
-// UnmarshalText opens the value whose handle text is. If h was open before, it refers to the new
-// value afterwards. UnmarshalText fails as every Unmarshal method of an object does: see package
-// shm.
+// UnmarshalText decodes a handle from text and opens the value that it names. If h was open before,
+// it refers to the new value afterwards. UnmarshalText fails as every Unmarshal method of an object
+// does: see package shm.
 func (h *handle[C, P]) UnmarshalText(text []byte) error { return h.ref.UnmarshalText(text) }
 
 // MarshalBinary is MarshalText.

@@ -87,8 +87,8 @@ func (v *Integer[T]) Add(delta T) (sum T) {
 	return sum
 }
 
-// And clears the bits that are not set in mask, and returns the old value. Apart from that it is
-// like Add.
+// And clears the bits that are not set in mask, and returns the old value. It wakes watchers and
+// panics as Add does.
 func (v *Integer[T]) And(mask T) (old T) {
 	const op = "value: And of value"
 	c := v.ref.Must(op)
@@ -97,7 +97,8 @@ func (v *Integer[T]) And(mask T) (old T) {
 	return old
 }
 
-// Or sets the bits that are set in mask, and returns the old value. Apart from that it is like Add.
+// Or sets the bits that are set in mask, and returns the old value. It wakes watchers and panics as
+// Add does.
 func (v *Integer[T]) Or(mask T) (old T) {
 	const op = "value: Or of value"
 	c := v.ref.Must(op)
@@ -106,8 +107,8 @@ func (v *Integer[T]) Or(mask T) (old T) {
 	return old
 }
 
-// CompareAndSwap replaces the value by x if it is old. It reports whether it did. Apart from that
-// it is like Add.
+// CompareAndSwap replaces the value by x if it is old. It reports whether it did. It wakes watchers
+// and panics as Add does.
 func (v *Integer[T]) CompareAndSwap(old, x T) bool { return CompareAndSwap(&v.Value, old, x) }
 
 // changed is the end of a method that has changed the word.
@@ -162,5 +163,5 @@ func (v *Float64) Add(delta float64) (sum float64) {
 }
 
 // CompareAndSwap replaces the value by x if it equals old by the operator ==. It reports whether it
-// did. Apart from that it is like Add.
+// did. It wakes watchers and panics as Add does.
 func (v *Float64) CompareAndSwap(old, x float64) bool { return CompareAndSwap(&v.Value, old, x) }

@@ -296,10 +296,10 @@ func (v *Value[T]) Lock() *psync.Lock {
 	return c.lock
 }
 
-// Offset returns the offset in the segment, and so in the segment's file, of the value's word, for
-// programs in other languages. The word is T if T has at most 8 bytes. Otherwise it is the number
-// of the latest copy; docs/design/values.md describes the layout. Offset panics with an error that wraps
-// ErrClosed if the value is closed.
+// Offset returns the offset of the value's word from the start of the segment and of its file.
+// Programs in other languages use it. If T has at most 8 bytes, the word holds the value. Otherwise
+// it holds the number of the latest copy; docs/design/values.md describes the layout. Offset panics
+// with an error that wraps ErrClosed if the value is closed.
 func (v *Value[T]) Offset() int {
 	const op = "value: Offset of value"
 	c := v.ref.Must(op)
