@@ -88,6 +88,7 @@ func waitOnce(ctx context.Context, j job) error {
 	if err := j.Lock.Acquire(ctx); err != nil {
 		return err
 	}
+	j.Cells.Add(2)
 	if err := j.Cond.Wait(ctx); err != nil {
 		return err
 	}
@@ -138,14 +139,22 @@ func newStopScene(t *testing.T) *stopScene {
 	s.Once = Closing(t, Must(psync.NewOnce(seg, "once"))(t))
 	s.Barrier = Closing(t, Must(psync.NewBarrier(seg, "barrier", 3, nil))(t))
 	s.Group = Closing(t, Must(psync.NewWaitGroup(seg, "group"))(t))
-	s.Cells = NewCells(t, seg, 2)
+	s.Cells = NewCells(t, seg, 3)
 	return s
 }
 
 // start starts a child, and returns when it sleeps.
 func (s *stopScene) start(way string) *proc.Call[int] {
 	s.Helper()
+	inCondition, inBarrier := s.Cells.At(2).Load(), s.Barrier.Waiting()
 	p := Start(s, stopTask, stopJob{way, s.job})
+	switch way { // where it matters that the child waits already, and not only that it will
+	case "Condition":
+		s.Cells.Await(s, 2, inCondition+1)                  // it holds the lock
+		WantNil(s, "With", s.Lock.With(Within(s), nothing)) // until it waits
+	case "Barrier":
+		Eventually(s, "the child is at the barrier", func() bool { return s.Barrier.Waiting() > inBarrier })
+	}
 	AwaitAsleep(s, p.PID(), 1)
 	return p
 }
