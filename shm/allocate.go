@@ -11,45 +11,46 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
-// Addresses are cheap, so the range of an object that is gone is not used again
-// while a method may still be inside: such a method works on memory that is nobody's, and
-// does no harm.
+// Addresses are cheap. So the range of a freed object is not used again while a method that was
+// called before the object was closed may still run. Such a method works on memory that belongs to
+// no object, and does no harm.
 //
-// Objects get their ranges from [cursor, limit), one after the other. When an
-// object is freed the pages that it had for itself are given back at once; those that it
-// shared with others when a trim finds that all on them are gone. The range itself stays
-// unused until [cursor, limit) is used up. Then the allocator moves on to a gap between
-// objects, once no process has a method in what was there:
+// Objects get their ranges from the run, which is [cursor, limit), one after the other. When an
+// object is freed, the pages that it alone used are given back to the kernel at once. A page that it
+// shared with other objects is given back by a trim after all of them have been freed. The range
+// itself stays unused until the run is used up. Then the allocator takes a gap between objects as the
+// next run, once no method of any process can be using an object that was there:
 //
 //  1. A maker records the largest gap and raises request. [GAP]
-//  2. Each Close takes request as its generation, publishes it as its party's quiet
-//     word if that was 0, and drops its hold on the object only then. A party's quiet
-//     word is that of its oldest closed object in which a method may still be: the
-//     garbage collector says when none is. [CLOSING]
-//  3. A gap of request g may be used when no living party's quiet word is of a
-//     generation before g: all objects that lay there were free at 1, so they had been
-//     closed, with a generation before g, or their holders had died.
+//  2. Each Close loads request as its generation, publishes it in its party's quiet word if that was
+//     0, and only then drops its hold on the object. A party's quiet word is the generation of the
+//     oldest of its closed objects that a method may still be using. The garbage collector finds
+//     out when no method is. [CLOSING]
+//  3. The gap of request g may be used when no living party's quiet word has a generation before g.
+//     For all objects in the gap were free at step 1. So each of their holders had closed them,
+//     with a generation before g, or had died.
 //
-// A maker that finds no space sets wanted, and all processes that have closed objects
-// look at that from time to time and run the garbage collector. internal/model/recycle.pml
-// has these rules, with each of them left out.
+// A maker that finds no space sets wanted. All processes that have closed objects poll wanted, and
+// run the garbage collector when it is set. internal/model/recycle.pml is this as a model, and checks
+// that each of the rules is needed.
 
 // A span is a range of the segment.
 type span struct{ offset, size int }
 
 func (s span) end() int { return s.offset + s.size }
 
-// span checks where the entry's object lies.
+// span returns the range of the entry's object. It returns ErrCorrupt if that is not a range of the
+// objects' part of the segment.
 func (a *attachment) span(e *entry) (span, error) {
 	off, size := e.offset.Load(), e.size.Load()
 	base, total := uint64(a.shape.base), uint64(a.shape.total)
 	if off < base || off > total || off%lineSize != 0 || size == 0 || size > total-off {
-		return span{}, fmt.Errorf("%w: object at %d of %d bytes", ErrCorrupt, off, size)
+		return span{}, fmt.Errorf("%w: an object of %d bytes at %d: make the segment anew", ErrCorrupt, size, off)
 	}
 	return span{int(off), int(size)}, nil
 }
 
-// spans returns the memory in use, in order, under the directory's lock.
+// spans returns the ranges of all objects, in order. The caller holds the directory's lock.
 func (a *attachment) spans() ([]span, error) {
 	var all []span
 	for i := range a.used() {
@@ -67,14 +68,13 @@ func (a *attachment) spans() ([]span, error) {
 	slices.SortFunc(all, func(x, y span) int { return cmp.Compare(x.offset, y.offset) })
 	for i := 1; i < len(all); i++ {
 		if all[i].offset < all[i-1].end() {
-			return nil, fmt.Errorf("%w: objects overlap at %d", ErrCorrupt, all[i].offset)
+			return nil, fmt.Errorf("%w: objects overlap at %d: make the segment anew", ErrCorrupt, all[i].offset)
 		}
 	}
 	return all, nil
 }
 
-// gaps returns what no object covers, and also not [cursor, limit) unless withRun is
-// true.
+// gaps returns the ranges that no object covers. They include the run only if withRun is true.
 func (a *attachment) gaps(withRun bool) ([]span, error) {
 	all, err := a.spans()
 	if err != nil {
@@ -86,7 +86,7 @@ func (a *attachment) gaps(withRun bool) ([]span, error) {
 	}
 	if i, _ := slices.BinarySearchFunc(all, r.offset, func(s span, off int) int { return cmp.Compare(s.offset, off) }); r.size > 0 {
 		if i > 0 && all[i-1].end() > r.offset || i < len(all) && all[i].offset < r.end() {
-			return nil, fmt.Errorf("%w: an object lies in free memory at %d", ErrCorrupt, r.offset)
+			return nil, fmt.Errorf("%w: an object lies in free memory at %d: make the segment anew", ErrCorrupt, r.offset)
 		}
 		if !withRun {
 			all = slices.Insert(all, i, r)
@@ -103,12 +103,12 @@ func (a *attachment) gaps(withRun bool) ([]span, error) {
 	return gaps, nil
 }
 
-// run returns [cursor, limit), of size 0 if nothing is left.
+// run returns [cursor, limit). Its size is 0 if nothing of it is left.
 func (a *attachment) run() (span, error) {
 	d := &a.words.dir
 	cursor, limit := d.cursor.Load(), d.limit.Load()
 	base, total := uint64(a.shape.base), uint64(a.shape.total)
-	if cursor == 0 && limit == 0 { // nothing was ever made
+	if cursor == 0 && limit == 0 { // no object was ever made
 		cursor, limit = base, total/lineSize*lineSize
 		d.half.Store(cursor + (limit-cursor)/2)
 		d.limit.Store(limit)
@@ -118,17 +118,16 @@ func (a *attachment) run() (span, error) {
 		return span{a.shape.base, 0}, nil
 	}
 	if cursor < base || limit > total || cursor%lineSize != 0 || limit%lineSize != 0 {
-		return span{}, fmt.Errorf("%w: free memory at %d to %d", ErrCorrupt, cursor, limit)
+		return span{}, fmt.Errorf("%w: free memory at %d to %d: make the segment anew", ErrCorrupt, cursor, limit)
 	}
 	return span{int(cursor), int(limit - cursor)}, nil
 }
 
-// errBusy means that there is space, but that a process may have a method in
-// it.
-var errBusy = fmt.Errorf("%w: methods of closed objects may still use the memory", ErrNoSpace)
+// errBusy means that there is space, but that a method of a process may still use it.
+var errBusy = fmt.Errorf("%w: methods may still use closed objects", ErrNoSpace)
 
-// alloc finds space for size bytes in the objects' part of the segment, under
-// the directory's lock. The space is used when advance has been called.
+// alloc returns the offset of a free range of size bytes. The range stays free until advance is called.
+// The caller holds the directory's lock.
 func (a *attachment) alloc(size int) (offset int, err error) {
 	if !a.checked.Load() {
 		if _, err := a.gaps(false); err != nil {
@@ -144,7 +143,7 @@ func (a *attachment) alloc(size int) (offset int, err error) {
 		}
 		err = a.nextRun(size)
 		if errors.Is(err, ErrNoSpace) && err != errBusy && !swept {
-			a.sweep() // an object may be free that its last holder has not freed yet
+			a.sweep() // there may be an object that no party holds and that is not freed yet
 			swept = true
 		} else if err != nil {
 			return 0, err
@@ -152,8 +151,8 @@ func (a *attachment) alloc(size int) (offset int, err error) {
 	}
 }
 
-// nextRun moves on to a gap of at least size bytes. It fails with errBusy if
-// the largest gap can't be used yet.
+// nextRun makes a gap of at least size bytes the run. It returns errBusy if the largest gap can't be
+// used yet.
 func (a *attachment) nextRun(size int) error {
 	d := &a.words.dir
 	gap, err := a.asked()
@@ -166,8 +165,8 @@ func (a *attachment) nextRun(size int) error {
 	if _, _, loud := a.table.Loud(d.asked.Load()); loud {
 		return errBusy
 	}
-	// Killed in these steps, the gap has to be asked for again: a run that begins with
-	// the new cursor never has the old limit.
+	// If the process is killed in these steps, there is no run, and the next maker requests a gap
+	// again: limit is 1 meanwhile, so that the new cursor is never used with the old limit.
 	d.asked.Store(0)
 	d.limit.Store(1)
 	if crash.Enabled {
@@ -183,7 +182,7 @@ func (a *attachment) nextRun(size int) error {
 	return nil
 }
 
-// asked returns the gap that was requested, of size 0 if none was.
+// asked returns the gap that was requested. Its size is 0 if none was.
 func (a *attachment) asked() (span, error) {
 	d := &a.words.dir
 	if d.asked.Load() == 0 {
@@ -191,13 +190,13 @@ func (a *attachment) asked() (span, error) {
 	}
 	low, high := d.gapLow.Load(), d.gapHigh.Load()
 	if low < uint64(a.shape.base) || high > uint64(a.shape.total) || low >= high || low%lineSize != 0 || high%lineSize != 0 {
-		return span{}, fmt.Errorf("%w: gap at %d to %d", ErrCorrupt, low, high)
+		return span{}, fmt.Errorf("%w: gap at %d to %d: make the segment anew", ErrCorrupt, low, high)
 	}
 	return span{int(low), int(high - low)}, nil
 }
 
-// ask requests the largest gap, to which the present run may belong. It fails with
-// ErrNoSpace if that has fewer than size bytes. [GAP]
+// ask requests the largest gap. The rest of the run belongs to the gaps if withRun is true. ask returns
+// ErrNoSpace if the gap has fewer than size bytes. [GAP]
 func (a *attachment) ask(size int, withRun bool) (span, error) {
 	gaps, err := a.gaps(withRun)
 	if err != nil {
@@ -210,7 +209,8 @@ func (a *attachment) ask(size int, withRun bool) (span, error) {
 		}
 	}
 	if largest.size < size {
-		return span{}, fmt.Errorf("%w: the largest gap has %d bytes", ErrNoSpace, largest.size)
+		return span{}, fmt.Errorf("%w: want %d bytes, the largest gap has %d: remove objects, or make a larger segment",
+			ErrNoSpace, size, largest.size)
 	}
 	d := &a.words.dir
 	d.asked.Store(0)
@@ -221,24 +221,24 @@ func (a *attachment) ask(size int, withRun bool) (span, error) {
 	return largest, nil
 }
 
-// askEarly is the size of a run that requests the next gap when half of it is
-// used: garbage collections that happen anyway may do what is to be waited for.
+// askEarly is the size from which on a run requests the next gap when half of it is used. Garbage
+// collections that happen anyway may then make the gap usable before it is needed.
 const askEarly = 1 << 14
 
-// advance uses the space that alloc has found.
+// advance takes the range that alloc has found.
 func (a *attachment) advance(off, size int) {
 	d := &a.words.dir
 	end := uint64(off + roundUp(size, lineSize))
 	if d.asked.Load() != 0 && uint64(off) < d.gapHigh.Load() && end > d.gapLow.Load() {
-		d.asked.Store(0) // the gap that is asked for loses a part
+		d.asked.Store(0) // the range is part of the requested gap
 	}
 	d.cursor.Store(end)
 	if end >= d.half.Load() && uint64(off) < d.half.Load() && d.asked.Load() == 0 && d.limit.Load()-d.half.Load() > askEarly/2 {
-		a.ask(lineSize, false) // an error will be met by the maker that needs the gap
+		a.ask(lineSize, false) // an error is reported to the maker that needs the gap
 	}
 }
 
-// takeBack undoes advance, as nobody has seen the space.
+// takeBack undoes advance for an object that was not made. No other process has used the range.
 func (a *attachment) takeBack(off, size int) {
 	if d := &a.words.dir; d.cursor.Load() == uint64(off+roundUp(size, lineSize)) && d.limit.Load() >= d.cursor.Load() {
 		d.cursor.Store(uint64(off))
@@ -246,13 +246,12 @@ func (a *attachment) takeBack(off, size int) {
 	}
 }
 
-// reserveAtOnce is how much memory small objects reserve at one time.
+// reserveAtOnce is the number of bytes that are reserved at one time for small objects.
 const reserveAtOnce = 1 << 16
 
 var pageSize = os.Getpagesize()
 
-// fill makes sure that the memory of [off, off+size), which alloc has found, is
-// there and zero.
+// fill reserves the memory of the range that alloc has found, and makes it zero.
 func (a *attachment) fill(off, size int) error {
 	d := &a.words.dir
 	mem := a.mem.bytes[off : off+size]
@@ -262,7 +261,7 @@ func (a *attachment) fill(off, size int) error {
 		clear(mem)
 		return nil
 	case ownPages(span{off, size}):
-		// Pages are given back and taken anew rather than written.
+		// The pages are given back and reserved again, which is cheaper than writing zeros.
 		if err := sys.Punch(f, int64(off), int64(size)); err != nil {
 			return err
 		}
@@ -293,8 +292,8 @@ func ownPages(s span) bool {
 	return roundUp(s.offset, pageSize) < s.end()/pageSize*pageSize
 }
 
-// giveBack gives the memory of a freed object back, as far as it shares no
-// page with others.
+// giveBack gives the memory of a freed object back to the kernel, except pages that it shares with
+// other objects.
 func (a *attachment) giveBack(s span) {
 	if a.mem.file == nil {
 		return
@@ -306,16 +305,16 @@ func (a *attachment) giveBack(s span) {
 		}
 		return
 	}
-	sys.Punch(a.mem.file, int64(s.offset), int64(s.size)) // in an error the memory stays, unused
+	sys.Punch(a.mem.file, int64(s.offset), int64(s.size)) // if it fails, the memory stays reserved
 	d.loose.Add(uint64(min(s.size, 2*pageSize)))
 }
 
-// trimAfter is how many bytes of shared pages are freed until they are given
-// back, if there are few objects. With many there are to be more: a trim looks at all
+// trimAfter is the number of bytes that are freed in shared pages before a trim gives the pages back,
+// if there are few objects. With many objects the number is larger, because a trim looks at all
 // entries.
 const trimAfter = 1 << 20
 
-// trim gives back the pages on which no object lies any more.
+// trim gives back the pages of gaps.
 func (a *attachment) trim() {
 	a.words.dir.loose.Store(0)
 	gaps, err := a.gaps(false)

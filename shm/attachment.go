@@ -1,6 +1,7 @@
 package shm
 
 import (
+	"errors"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -15,44 +16,43 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/wait"
 )
 
-// An attachment is this process's use of a segment as one party: what every
-// object of it, and every method that runs, holds on to.
+// An attachment is this process's use of a segment as one party. Every object of the segment, and
+// every method that runs, keeps it alive.
 type attachment struct {
 	id      ID
 	mem     *memory
 	shape   shape
-	own     bool // of the program's own segment, which is never closed
+	own     bool // it is of the program's own segment, which is never closed
 	locks   party.Locks
 	words   *words
 	entries []entry
-	slots   []atomic.Uint32 // of the index
+	slots   []atomic.Uint32 // the index of the names
 	table   *party.Table
 	room    wait.Room
 	dir     robust.Mutex
 
-	// inside is read-locked while a method is in the directory, or uses the
-	// file: close waits for it. A process that is in the directory must count as alive, and
-	// the number of a file that was closed may already be another's.
+	// inside is read-locked while a method uses the directory or the file. close waits for such
+	// methods, for two reasons: the owner of the directory's lock must be alive, and the descriptor
+	// of a closed file may already be that of another file.
 	inside sync.RWMutex
-	// detached is true when close has given the memory up. It is guarded by inside.
+	// detached is true when close has given up the memory. It is guarded by inside.
 	detached bool
 
-	checked atomic.Bool // the entries were looked at as a whole
+	checked atomic.Bool // alloc has checked all entries once
 
-	uses atomic.Uint64 // how many Objects there have been
+	uses atomic.Uint64 // the number of objects that this process has made or opened
 
 	mu       sync.Mutex
-	holds    map[hold]int // how many Objects of this process hold what
+	holds    map[hold]int // the number of this process's objects that have each hold
 	closings closings
-	flags    map[uint64][]weak.Pointer[atomic.Bool] // to set at close, by the Object's number
+	flags    map[uint64][]weak.Pointer[atomic.Bool] // what end sets, by the number of the use
 }
 
-// A hold is a role of an entry, held by this party. Which objects the entry was
-// one after the other does not matter: a hold on a former one only keeps the present
-// one's memory a little longer.
+// A hold is a role of an entry that this party holds. It is not bound to one of the objects that the
+// entry has been: a hold on a former one only keeps the memory of the present one a little longer.
 type hold struct{ entry, role int }
 
-// newAttachment gives types to mem. It does not attach.
+// newAttachment returns an attachment to the segment in mem that is not a party yet.
 func newAttachment(mem *memory, s shape, id ID, locks party.Locks, policy WaitPolicy) *attachment {
 	a := &attachment{
 		id: id, mem: mem, shape: s, locks: locks,
@@ -70,7 +70,7 @@ func newAttachment(mem *memory, s shape, id ID, locks party.Locks, policy WaitPo
 	return a
 }
 
-// clean clears what the former party of a line held.
+// clean clears the holds of the former party of a line.
 func (a *attachment) clean(line int) {
 	for i := range a.used() {
 		for role := range roles {
@@ -79,7 +79,7 @@ func (a *attachment) clean(line int) {
 	}
 }
 
-// enter read-locks inside, unless the attachment is closed.
+// enter read-locks inside. It returns ErrClosed if the attachment is closed.
 func (a *attachment) enter() error {
 	a.inside.RLock()
 	if a.room.Closed() {
@@ -89,7 +89,7 @@ func (a *attachment) enter() error {
 	return nil
 }
 
-// reopen opens the segment's file again, with a description of its own.
+// reopen opens the segment's file again. The result has an open file description of its own.
 func (a *attachment) reopen() (*os.File, error) {
 	if err := a.enter(); err != nil {
 		return nil, err
@@ -98,8 +98,8 @@ func (a *attachment) reopen() (*os.File, error) {
 	return sys.Reopen(a.mem.file)
 }
 
-// take counts one more use in this process. The bit is set each time: the
-// entry may have got another object since the first.
+// take counts one more use of h in this process, and sets its bit. It sets the bit each time, because
+// the entry may have become another object since the first use.
 func (a *attachment) take(h hold) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -108,7 +108,7 @@ func (a *attachment) take(h hold) {
 	}
 }
 
-// give counts one use less, and reports whether it was the last of this process.
+// give counts one use of h less. It reports whether that was the last one in this process.
 func (a *attachment) give(h hold) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -127,7 +127,7 @@ func (a *attachment) giveLocked(h hold) bool {
 	return true
 }
 
-// end says that the attachment is closed.
+// end marks the attachment, and all objects of this party, as closed.
 func (a *attachment) end() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -147,14 +147,18 @@ func (a *attachment) end() {
 	}
 }
 
-// close detaches: waiters of this process return, methods that are inside
-// lose the shared memory, and then the other parties are told that this one is gone.
-// If the memory can't be given up they are not told, since methods may still use it, and
-// close may be called again.
+// close detaches this party:
+//
+//  1. Its waiters return ErrClosed.
+//  2. Methods that are running lose the shared memory.
+//  3. The death of the party is announced to the others.
+//
+// If 2 fails, the party is not announced dead, because its methods may still use the memory. close
+// may be called again then.
 func (a *attachment) close() error {
 	a.end()
 	a.table.Close()
-	a.table.Wake() // those of this process see closed
+	a.table.Wake() // this party's waiters see that the room is closed
 	a.inside.Lock()
 	defer a.inside.Unlock()
 	if a.detached {
@@ -172,8 +176,7 @@ func (a *attachment) close() error {
 	return a.mem.giveUp()
 }
 
-// dropDead leaves the segment as if this process had been killed: nothing is
-// told to anyone.
+// dropDead leaves the segment as if this process had been killed. It does not announce the death.
 func (a *attachment) dropDead() error {
 	a.end()
 	a.table.Close()
@@ -184,16 +187,27 @@ func (a *attachment) dropDead() error {
 	return a.mem.giveUp()
 }
 
-// attach claims a line for this process.
+// attach claims a line of the party table for this process.
 func (a *attachment) attach() error {
 	fence.Prepare()
 	if err := a.table.Attach(); err != nil {
-		return err
+		return a.orFull(err)
 	}
 	if crash.Enabled {
 		crash.At(crash.SegmentAttached)
 	}
-	// A word that names this party can only be an accident, or malice.
+	// No party has had this ID before. If the directory's lock names it all the same, the file is
+	// damaged or hostile.
 	a.dir.Release()
 	return nil
+}
+
+// orFull returns err, or what to do about it if err says that the party table is full.
+func (a *attachment) orFull(err error) error {
+	if errors.Is(err, ErrParties) {
+		n := a.shape.parties - 1
+		return because(err, "%d of %d parties are attached: "+
+			"close one, or make the segment with a larger Options.Parties", n, n)
+	}
+	return err
 }

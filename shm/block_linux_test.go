@@ -35,7 +35,7 @@ func TestBlock(t *testing.T) {
 	t.Run("M01_basics", func(t *testing.T) {
 		for _, size := range []int{1, 42, 4095, 4096, 4097, 1<<20 + 1} {
 			n := name(t)
-			b := Closing(t, Must(shm.CreateBlock(n, size, nil))(t))
+			b := Closing(t, Must(shm.CreateBlock(n, size))(t))
 			if b.Name() != n || b.Size() != size || len(Must(b.Bytes())(t)) != size {
 				t.Errorf("name %q, size %d, %d bytes, want %q and %d", b.Name(), b.Size(), len(Must(b.Bytes())(t)), n, size)
 			}
@@ -47,7 +47,7 @@ func TestBlock(t *testing.T) {
 				t.Error("a new block is not zero")
 			}
 			Must(b.WriteAt([]byte{42}, int64(size-1)))(t)
-			other := Closing(t, Must(shm.OpenBlock(n, nil))(t))
+			other := Closing(t, Must(shm.OpenBlock(n))(t))
 			if mem := Must(other.Bytes())(t); len(mem) != size || mem[size-1] != 42 {
 				t.Errorf("opened: %d bytes, the last is %d, want %d and 42", len(mem), mem[len(mem)-1], size)
 			}
@@ -59,7 +59,7 @@ func TestBlock(t *testing.T) {
 		if err := os.WriteFile(filePath(n), want, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		b := Closing(t, Must(shm.OpenBlock(n, nil))(t))
+		b := Closing(t, Must(shm.OpenBlock(n))(t))
 		if got := Must(b.Bytes())(t); !bytes.Equal(got, want) {
 			t.Errorf("the block is %q, want %q", got, want)
 		}
@@ -69,29 +69,27 @@ func TestBlock(t *testing.T) {
 		}
 	})
 	t.Run("M02_size", func(t *testing.T) {
-		for _, n := range []string{"", name(t)} {
-			for _, size := range []int{0, -1, -1 << 31, int(^uint(0) >> 1), int(^uint(0)>>1) - 1<<20} {
-				_, err := shm.CreateBlock(n, size, nil)
-				WantError(t, fmt.Sprintf("CreateBlock(%q, %d)", n, size), err, shm.ErrSize)
-			}
-		}
 		n := name(t)
+		for _, size := range []int{0, -1, -1 << 31, int(^uint(0) >> 1), int(^uint(0)>>1) - 1<<20} {
+			WantError(t, fmt.Sprint("CreateBlock of size ", size), Second(shm.CreateBlock(n, size)), shm.ErrSize)
+			WantError(t, fmt.Sprint("AnonymousBlock of size ", size), Second(shm.AnonymousBlock(size)), shm.ErrSize)
+		}
 		if err := os.WriteFile(filePath(n), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := shm.OpenBlock(n, nil)
+		_, err := shm.OpenBlock(n)
 		WantError(t, "OpenBlock of an empty file", err, shm.ErrSize)
 	})
 	t.Run("M03_existing_name", func(t *testing.T) {
 		n := name(t)
-		b := Closing(t, Must(shm.CreateBlock(n, 10, nil))(t))
+		b := Closing(t, Must(shm.CreateBlock(n, 10))(t))
 		Must(b.WriteAt([]byte{1}, 0))(t)
-		_, err := shm.CreateBlock(n, 20, nil)
+		_, err := shm.CreateBlock(n, 20)
 		WantError(t, "CreateBlock of a name that is taken", err, fs.ErrExist)
 		if got := Must(os.ReadFile(filePath(n)))(t); len(got) != 10 || got[0] != 1 {
 			t.Errorf("the block was changed: %v", got)
 		}
-		_, err = shm.OpenBlock(name(t), nil)
+		_, err = shm.OpenBlock(name(t))
 		WantError(t, "OpenBlock of no name", err, fs.ErrNotExist)
 	})
 	t.Run("M03_one_of_many_creates", func(t *testing.T) {
@@ -100,7 +98,7 @@ func TestBlock(t *testing.T) {
 		blocks, errs := make(chan *shm.Block, tries), make(chan error, tries)
 		for range tries {
 			go func() {
-				b, err := shm.CreateBlock(n, 10, nil)
+				b, err := shm.CreateBlock(n, 10)
 				blocks <- b
 				errs <- err
 			}()
@@ -121,7 +119,7 @@ func TestBlock(t *testing.T) {
 	})
 	t.Run("M05_unlink", func(t *testing.T) {
 		n := name(t)
-		b := Closing(t, Must(shm.CreateBlock(n, 10, nil))(t))
+		b := Closing(t, Must(shm.CreateBlock(n, 10))(t))
 		if err := shm.Unlink(n); err != nil {
 			t.Fatal(err)
 		}
@@ -129,13 +127,13 @@ func TestBlock(t *testing.T) {
 		if _, err := b.WriteAt([]byte{7}, 3); err != nil || Must(b.Bytes())(t)[3] != 7 {
 			t.Errorf("after Unlink the mapping is not usable: %v", err)
 		}
-		_, err := shm.OpenBlock(n, nil)
+		_, err := shm.OpenBlock(n)
 		WantError(t, "OpenBlock after Unlink", err, fs.ErrNotExist)
-		Closing(t, Must(shm.CreateBlock(n, 20, nil))(t))
+		Closing(t, Must(shm.CreateBlock(n, 20))(t))
 	})
 	t.Run("M06_after_Close", func(t *testing.T) {
-		for _, n := range []string{"", name(t)} {
-			b := Must(shm.CreateBlock(n, 10, nil))(t)
+		n := name(t)
+		for _, b := range []*shm.Block{Must(shm.AnonymousBlock(10))(t), Must(shm.CreateBlock(n, 10))(t)} {
 			for range 2 {
 				if err := b.Close(); err != nil {
 					t.Errorf("Close: %v", err)
@@ -149,19 +147,17 @@ func TestBlock(t *testing.T) {
 			WantError(t, "ReadAt", err, shm.ErrClosed)
 			_, err = b.WriteAt(make([]byte, 1), 0)
 			WantError(t, "WriteAt", err, shm.ErrClosed)
-			if b.Name() != n || b.Size() != 10 {
-				t.Errorf("Name and Size: %q, %d", b.Name(), b.Size())
+			if name := b.Name(); name != "" && name != n || b.Size() != 10 {
+				t.Errorf("Name and Size: %q, %d", name, b.Size())
 			}
 		}
 	})
 	t.Run("M07_names", func(t *testing.T) {
 		for _, tt := range append(badNames[:len(badNames):len(badNames)], struct{ label, name string }{"empty", ""}) {
 			t.Run(tt.label, func(t *testing.T) {
-				if tt.name != "" {
-					_, err := shm.CreateBlock(tt.name, 10, nil)
-					WantError(t, "CreateBlock", err, shm.ErrName)
-				}
-				_, err := shm.OpenBlock(tt.name, nil)
+				_, err := shm.CreateBlock(tt.name, 10)
+				WantError(t, "CreateBlock", err, shm.ErrName)
+				_, err = shm.OpenBlock(tt.name)
 				WantError(t, "OpenBlock", err, shm.ErrName)
 				_, err = shm.Create(tt.name, 10, nil)
 				WantError(t, "Create", err, shm.ErrName)
@@ -173,7 +169,7 @@ func TestBlock(t *testing.T) {
 		for _, fill := range []string{"n", "ü", " ", "\n", "\xff", "-"} {
 			n := name(t)
 			n += strings.Repeat(fill, (255-len(n))/len(fill))
-			b, err := shm.CreateBlock(n, 10, nil)
+			b, err := shm.CreateBlock(n, 10)
 			if err != nil {
 				t.Errorf("%d bytes of name: %v", len(n), err)
 				continue
@@ -186,18 +182,18 @@ func TestBlock(t *testing.T) {
 	})
 	t.Run("symbolic links", func(t *testing.T) {
 		target, link := name(t), name(t)
-		b := Closing(t, Must(shm.CreateBlock(target, 10, nil))(t))
+		b := Closing(t, Must(shm.CreateBlock(target, 10))(t))
 		if err := os.Symlink(filePath(target), filePath(link)); err != nil {
 			t.Fatal(err)
 		}
 		defer os.Remove(filePath(link))
-		if _, err := shm.OpenBlock(link, nil); err == nil {
+		if _, err := shm.OpenBlock(link); err == nil {
 			t.Error("OpenBlock followed a link")
 		}
 		if _, err := shm.Open(link, nil); err == nil {
 			t.Error("Open followed a link")
 		}
-		_, err := shm.CreateBlock(link, 10, nil)
+		_, err := shm.CreateBlock(link, 10)
 		WantError(t, "CreateBlock", err, fs.ErrExist)
 		_, err = shm.Create(link, 10, nil)
 		WantError(t, "Create", err, fs.ErrExist)
@@ -206,7 +202,7 @@ func TestBlock(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer os.Remove(filePath(dangling))
-		_, err = shm.CreateBlock(dangling, 10, nil)
+		_, err = shm.CreateBlock(dangling, 10)
 		WantError(t, "CreateBlock at a dangling link", err, fs.ErrExist)
 		if shm.Unlink(link) == nil {
 			t.Error("Unlink removed a link")
@@ -228,7 +224,7 @@ func TestBlock(t *testing.T) {
 		for _, n := range []string{dir, fifo} {
 			done := make(chan error, 2)
 			go func() {
-				_, err := shm.OpenBlock(n, nil)
+				_, err := shm.OpenBlock(n)
 				done <- err
 				_, err = shm.Open(n, nil)
 				done <- err
@@ -247,7 +243,7 @@ func TestBlock(t *testing.T) {
 
 // io.ReaderAt and io.WriterAt.
 func TestBlockAt(t *testing.T) {
-	b := Closing(t, Must(shm.CreateBlock("", 10, nil))(t))
+	b := Closing(t, Must(shm.AnonymousBlock(10))(t))
 	Must(b.WriteAt([]byte("0123456789"), 0))(t)
 	for _, tt := range []struct {
 		off         int64
@@ -284,7 +280,7 @@ func TestBlockAt(t *testing.T) {
 // M06: Close during other methods is an error for them, and never a fault.
 func TestBlockCloseUnderUse(t *testing.T) {
 	for range 50 {
-		b := Must(shm.CreateBlock("", 1<<16, nil))(t)
+		b := Must(shm.AnonymousBlock(1 << 16))(t)
 		begun := make(chan struct{}, 4)
 		var users sync.WaitGroup
 		for i := range 4 {
@@ -323,7 +319,7 @@ func TestBlockCloseUnderUse(t *testing.T) {
 
 // An anonymous block is sealed: nobody can shrink it under its users.
 func TestBlockSealed(t *testing.T) {
-	b := Closing(t, Must(shm.CreateBlock("", 4096, nil))(t))
+	b := Closing(t, Must(shm.AnonymousBlock(4096))(t))
 	f := Must(b.File())(t)
 	for _, size := range []int64{0, 1, 4095, 4097, 1 << 20} {
 		if f.Truncate(size) == nil {
@@ -331,7 +327,7 @@ func TestBlockSealed(t *testing.T) {
 		}
 	}
 	seg := Anonymous(t, 1<<12)
-	a := Must(shm.CreateBlock("", 1, nil))(t)
+	a := Must(shm.AnonymousBlock(1))(t)
 	defer a.Close()
 	path := fmt.Sprintf("/proc/self/fd/%d", seg.Handle().FD)
 	if os.Truncate(path, 0) == nil {
@@ -341,7 +337,7 @@ func TestBlockSealed(t *testing.T) {
 
 func TestFileBlock(t *testing.T) {
 	n := name(t)
-	b := Closing(t, Must(shm.CreateBlock(n, 10, nil))(t))
+	b := Closing(t, Must(shm.CreateBlock(n, 10))(t))
 	Must(b.WriteAt([]byte{5}, 0))(t)
 	f := Must(os.OpenFile(filePath(n), os.O_RDWR, 0))(t)
 	other := Closing(t, Must(shm.FileBlock(f, "other"))(t))
@@ -372,7 +368,7 @@ func TestFileBlock(t *testing.T) {
 func init() {
 	// block increments the first byte of the named block.
 	ops["block"] = func(_ context.Context, j job) (string, error) {
-		b, err := shm.OpenBlock(j.Name, nil)
+		b, err := shm.OpenBlock(j.Name)
 		if err != nil {
 			return "", err
 		}
@@ -390,7 +386,7 @@ func init() {
 // it.
 func TestBlockProcesses(t *testing.T) {
 	n := name(t)
-	b := Closing(t, Must(shm.CreateBlock(n, 10, nil))(t))
+	b := Closing(t, Must(shm.CreateBlock(n, 10))(t))
 	for want := byte(1); want <= 3; want++ {
 		if got := run(t, job{Op: "block", Name: n}); got != "10" {
 			t.Errorf("size in a child: %s", got)

@@ -9,26 +9,26 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 )
 
-// directoryWords are the state of the directory, the index of names and the
-// allocator, at 384 in the segment. All but wanted changes under the directory's lock
-// only. Whatever they say, the entries are the truth: sweep rebuilds the rest.
+// directoryWords is the state of the directory, the index of names and the allocator, at 384 in the
+// segment. All words but wanted change only under the directory's lock. The entries have the truth:
+// sweep rebuilds the list of free entries and the index from them.
 //
-//	0    mark     entries that were ever used: no entry from it on was
-//	4    free     1 + the number of the first free entry below mark, 0 if there is none
+//	0    mark     number of entries that were ever used: those from mark on never were
+//	4    free     1 + the index of the first free entry below mark, 0 if there is none
 //	8    seq      odd while the index is rebuilt
-//	12   bits     log2 of the slots of the index that are in use, 0: it is empty
-//	16   filled   slots that are not 0
+//	12   bits     log2 of the number of slots of the index in use, 0: the index is empty
+//	16   filled   number of slots that are not 0
 //	20   swept    the count of deaths at the last sweep
-//	24   request  generation of closings: counts the requests for a gap
+//	24   request  count of the requests for a gap: the generation of a Close
 //	28   wanted   the greatest request that a maker waits for
-//	32   cursor   the next object lies here,
-//	40   limit    and ends here at the latest; none fits if it is below cursor
+//	32   cursor   the start of the run, where the next object will lie
+//	40   limit    the end of the run; there is no run if it is below cursor
 //	48   backed   memory from cursor up to here is reserved
-//	56   half     a request is made when cursor comes here
-//	64   gapLow   the gap that was requested,
-//	72   gapHigh  and its end
-//	80   asked    the request for it, 0: there is none
-//	88   loose    bytes of shared pages that were freed since the last trim
+//	56   half     a gap is requested when cursor passes this
+//	64   gapLow   the start of the gap that was requested
+//	72   gapHigh  the end of that gap
+//	80   asked    the request for that gap, 0: there is none
+//	88   loose    bytes freed in shared pages since the last trim
 //	96   pad      to 128 bytes
 type directoryWords struct {
 	_       structs.HostLayout
@@ -55,11 +55,11 @@ type directoryWords struct {
 // used returns the number of entries that were ever used.
 func (a *attachment) used() int { return min(int(a.words.dir.mark.Load()), len(a.entries)) }
 
-// entriesAtOnce is how many entries get memory at one time.
+// entriesAtOnce is the number of entries whose memory is reserved at one time.
 const entriesAtOnce = 128
 
-// lockDirectory takes the directory's lock. If its owner died in the
-// directory, or a party has died since the last sweep, it sweeps.
+// lockDirectory acquires the directory's lock. If the owner of the lock has died, or any party has died
+// since the last sweep, it sweeps. It returns ErrClosed if the attachment is closed.
 func (a *attachment) lockDirectory() error {
 	if err := a.enter(); err != nil {
 		return err
@@ -81,19 +81,19 @@ func (a *attachment) unlockDirectory() {
 	a.inside.RUnlock()
 }
 
-// sweep frees the objects that their makers did not finish, and the removed
-// ones that no living party holds, and rebuilds the list of free entries and the index.
-// It runs after deaths, and when there seems to be no space.
+// sweep frees the objects whose makers died, and the unwanted objects that no living party holds. Then
+// it rebuilds the list of free entries and the index. It runs after deaths, and when there seems to be
+// no space. The caller holds the directory's lock.
 func (a *attachment) sweep() {
 	d := &a.words.dir
-	d.swept.Store(a.words.party.Deaths.Load()) // before the look at the holders
+	d.swept.Store(a.words.party.Deaths.Load()) // before the holds are loaded
 	d.free.Store(0)
 	for i := a.used() - 1; i >= 0; i-- {
 		e := &a.entries[i]
 		switch s := e.state.Load(); {
 		case s == stateMaking:
 			a.free(i)
-			d.backed.Store(d.cursor.Load()) // it may lie there
+			d.backed.Store(d.cursor.Load()) // the object may lie between cursor and backed
 		case a.unwanted(e):
 			a.freeUnheld(i)
 		case s == stateFree:
@@ -105,9 +105,9 @@ func (a *attachment) sweep() {
 	}
 }
 
-// free ends an object: its memory is given back and its entry may be used
-// again. Killed before the entry is FREE, the object is freed by the next sweep;
-// killed before it is listed, the sweep lists it.
+// free gives the memory of an object back and makes its entry FREE. If the process is killed before the
+// entry is FREE, the next sweep frees the object. If it is killed before the entry is on the list, the
+// next sweep puts it there.
 func (a *attachment) free(i int) {
 	e := &a.entries[i]
 	if s, err := a.span(e); err == nil {
@@ -120,14 +120,14 @@ func (a *attachment) free(i int) {
 	a.list(i)
 }
 
-// list puts the free entry on the list.
+// list puts entry i on the list of free entries.
 func (a *attachment) list(i int) {
 	d := &a.words.dir
 	a.entries[i].next.Store(d.free.Load())
 	d.free.Store(uint32(i) + 1)
 }
 
-// freeEntry takes an entry off the list, or uses one for the first time.
+// freeEntry returns an entry from the list of free ones, or one that was never used.
 func (a *attachment) freeEntry() (int, error) {
 	d := &a.words.dir
 	for range 2 {
@@ -147,18 +147,20 @@ func (a *attachment) freeEntry() (int, error) {
 		}
 		a.sweep()
 	}
-	return 0, fmt.Errorf("%w: all %d objects are in use", ErrNoSpace, len(a.entries))
+	n := len(a.entries)
+	return 0, fmt.Errorf("%w: %d of %d objects exist: "+
+		"remove one, or make the segment with a larger Options.Objects", ErrNoSpace, n, n)
 }
 
-// unwanted reports whether the object of e ends when no living party holds it: it is removed, or has
-// no name by which another party could open it.
+// unwanted reports whether the object of e is freed when no living party holds it. This is so if it is
+// removed, or has no name by which another party could open it.
 func (a *attachment) unwanted(e *entry) bool {
 	s := e.state.Load()
 	return s == stateRemoved || s == stateReady && e.nameLen.Load() == 0
 }
 
-// reap frees the object that was the entry's with the serial number, if it is unwanted and no living
-// party holds it.
+// reap frees the object in entry i, if it has that serial number, is unwanted, and no living party holds
+// it.
 func (a *attachment) reap(i int, serial uint32) {
 	e := &a.entries[i]
 	if !a.unwanted(e) || e.serial.Load() != serial || a.lockDirectory() != nil {
@@ -170,8 +172,9 @@ func (a *attachment) reap(i int, serial uint32) {
 	}
 }
 
-// freeUnheld frees an unwanted object if no living party holds it. A party that opens it by a handle meanwhile
-// either has its hold before the second look at the holders, or finds that the object is removed.
+// freeUnheld frees an unwanted object if no living party holds it. A party may open the object by a
+// handle at the same time. Either it has set its hold before removeEntry loads the holds again, or it
+// finds that the object is removed.
 func (a *attachment) freeUnheld(i int) {
 	if !a.entries[i].held(0, a.table.Alive) {
 		a.removeEntry(i)

@@ -10,35 +10,34 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/party"
 )
 
-// A Grant is a party of a segment for a process that is about to be started.
-// From its making on the party is alive, and holds what it was given, until
-// the last descriptor of its file is closed. This process holds the first until
-// the child has one of its own. So a child counts before it runs, whichever of the
-// two is killed when.
+// A grant is a party of a segment for a child that is about to be started. The party is alive, and
+// holds what it was given, until the last descriptor of the grant's file is closed. This process has
+// the first descriptor, and closes it when the child has one. So the child's party lives before the
+// child runs, and dies when both processes have ended, whenever either is killed.
 type grant struct {
 	a    *attachment
 	file *os.File
 	id   party.ID
 }
 
-// Grant claims a party for a process to be started, which is to hold the
-// named objects of the segment. The child gets File and calls Adopt. It
-// fails with ErrParties, ErrClosed, or fs.ErrNotExist if an object is gone.
+// grant claims a party for a child to be started, and makes it a holder of these objects of the
+// segment. The child gets File and calls adoptParty. grant fails with ErrParties, with ErrClosed, with
+// fs.ErrNotExist if an object has been removed, with ErrHandle if a handle is not of this segment,
+// and with errors.ErrUnsupported on a heap segment.
 func (s *Segment) grant(holds []Handle) (*grant, error) {
 	a, err := s.attached()
-	if err != nil {
-		return nil, err
+	if err == nil {
+		var g *grant
+		if g, err = a.grant(holds); err == nil {
+			return g, nil
+		}
 	}
-	g, err := a.grant(holds)
-	if err != nil {
-		return nil, fmt.Errorf("shm: grant: %w", err)
-	}
-	return g, nil
+	return nil, fmt.Errorf("shm: pass %s to a child: %w", s.title(), orClosed(err, errItClosed))
 }
 
 func (a *attachment) grant(holds []Handle) (*grant, error) {
 	if a.mem.file == nil {
-		return nil, fmt.Errorf("%w: a heap segment is of one process", errors.ErrUnsupported)
+		return nil, fmt.Errorf("%w: a heap segment is the memory of one process", errors.ErrUnsupported)
 	}
 	f, err := a.reopen()
 	if err != nil {
@@ -46,11 +45,10 @@ func (a *attachment) grant(holds []Handle) (*grant, error) {
 	}
 	id, err := a.table.ClaimScanned(party.FileLocks{File: f}, 0)
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(a.orFull(err), f.Close())
 	}
 	g := &grant{a: a, file: f, id: id}
-	// The description's file position, which nothing else uses, tells the child
-	// its party.
+	// The child reads the ID of its party from the position of the file, which has no other use.
 	if _, err := f.Seek(int64(id), io.SeekStart); err != nil {
 		return nil, errors.Join(err, g.Cancel())
 	}
@@ -65,22 +63,20 @@ func (a *attachment) grant(holds []Handle) (*grant, error) {
 	return g, nil
 }
 
-// holdFor makes the party id, alive but not running yet, a holder of what h
-// names.
+// holdFor makes the party id, which is alive but not running yet, a holder of the object that h names.
 func (a *attachment) holdFor(id party.ID, h Handle) error {
 	if h.Kind == KindSegment {
 		return nil
 	}
 	if h.Segment != a.id || h.Entry >= uint32(a.used()) || h.Role >= roles {
-		return fmt.Errorf("%w: %v is not of this segment", ErrHandle, h)
+		return fmt.Errorf("%w of an object of this segment: %v", ErrHandle, h)
 	}
-	// If the object goes meanwhile the bits that were set say no more than that
-	// its space is used until the child ends.
+	// If the object is removed meanwhile, the bits only keep its memory in use until the child ends.
 	e := &a.entries[h.Entry]
 	e.hold(0, id.Line())
 	if e.state.Load() != stateReady || e.serial.Load() != h.Serial {
 		e.drop(0, id.Line())
-		return fmt.Errorf("%v: %w", h, os.ErrNotExist)
+		return fmt.Errorf("%v %v: %w", h.Kind, h, errObjectRemoved)
 	}
 	if h.Role != 0 {
 		e.hold(int(h.Role), id.Line())
@@ -89,34 +85,32 @@ func (a *attachment) holdFor(id party.ID, h Handle) error {
 	return nil
 }
 
-// File returns the file for the child to get. It is the grant's: do not
-// close it.
+// File returns the file that the child gets. The grant owns it: do not close it.
 func (g *grant) File() *os.File { return g.file }
 
-// Started says that the child runs as process pid of this PID namespace.
+// Started records that the child is process pid of this PID namespace.
 func (g *grant) Started(pid int) { g.a.table.Started(g.id, pid) }
 
-// Release says that the child has a descriptor of File, and closes this process's.
+// Release closes this process's descriptor of File. The child must have one by then.
 func (g *grant) Release() error {
 	err := g.file.Close()
-	// If the child has ended meanwhile, other parties found the line locked when they
-	// saw its end. They look again.
+	// If the child has ended, the other parties may have looked when this descriptor still held the
+	// line's lock. Wake makes them look again.
 	g.a.table.Wake()
 	return err
 }
 
-// Cancel says that no child was started, or that it never had the file, and ends the party.
+// Cancel ends the party. It is called if no child was started, or if the child has not got the file.
 func (g *grant) Cancel() error {
 	g.a.table.Leave(g.id)
 	return g.file.Close()
 }
 
-// Adopt attaches the process that got f to the segment, as the party of
-// the grant. It owns f.
+// adoptParty attaches a child to the segment, as the party of the grant whose file is f. It owns f.
 func adoptParty(f *os.File) (*Segment, error) {
 	s, err := adopt(f)
 	if err != nil {
-		return nil, fmt.Errorf("shm: adopt: %w", err)
+		return nil, fmt.Errorf("shm: attach a child by its parent's grant: %w", err)
 	}
 	return s, nil
 }
@@ -138,10 +132,10 @@ func adopt(f *os.File) (*Segment, error) {
 	a := newAttachment(mem, s, id, locks, WaitAdaptive)
 	me := party.ID(at)
 	if at != int64(me) || a.table.Dead(me) {
-		return nil, errors.Join(fmt.Errorf("%w: no party %d", ErrHandle, at), mem.giveUp())
+		return nil, errors.Join(fmt.Errorf("%w of a party: %d", ErrHandle, at), mem.giveUp())
 	}
 	if ok, err := locks.TryLock(me.Line()); err != nil || !ok {
-		return nil, errors.Join(fmt.Errorf("%w: the party's lock is not this file's", ErrHandle), err, mem.giveUp())
+		return nil, errors.Join(fmt.Errorf("%w: the party %d is not this file's", ErrHandle, me), err, mem.giveUp())
 	}
 	fence.Prepare()
 	a.table.Take(me)

@@ -6,14 +6,14 @@ import (
 	"fmt"
 )
 
-// ID names a segment: 16 random bytes chosen when it is made and checked
-// whenever it is opened.
+// An ID identifies a segment: 16 random bytes, chosen when the segment is made and compared whenever
+// it is opened by a handle.
 type ID [16]byte
 
-// String returns the id in hexadecimal.
+// String returns the ID in hexadecimal.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
-// Kind says what an object is. A Handle to a whole segment has KindSegment.
+// A Kind is a kind of object. The Handle of a whole segment has KindSegment.
 type Kind uint32
 
 // The kinds of objects.
@@ -63,20 +63,19 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind %d", uint32(k))
 }
 
-// A Handle names an object of a segment, or a segment, in a form that holds no
-// pointer: it may travel as a task's argument, inside a struct, through a
-// queue, or as text. It keeps nothing alive. Whoever receives it opens the
-// object with the package that made it.
+// A Handle is the name of an object of a segment, or of a segment. It holds no pointer, so it can be
+// sent anywhere: in a task's argument, in a struct, through a queue, or as text. It keeps nothing
+// alive. The process that receives it opens the object with the package that made it.
 //
 // The zero Handle names nothing.
 type Handle struct {
 	Segment ID     // the segment
-	Kind    Kind   // what is named
-	Role    uint32 // for a pipe, which end
-	Entry   uint32 // place in the directory
-	Serial  uint32 // the entry's serial number: a removed object is not found again
-	PID     uint32 // a process that had the segment mapped when the handle was made
-	FD      uint32 // and its descriptor of it: a hint, checked against Segment
+	Kind    Kind   // the kind of the object, or KindSegment
+	Role    uint32 // the end of a pipe
+	Entry   uint32 // the index of the object's entry in the directory
+	Serial  uint32 // the entry's serial number, by which a removed object is not found again
+	PID     uint32 // a process that had the segment mapped when the handle was made: a hint
+	FD      uint32 // that process's descriptor of the segment: a hint, checked against Segment
 }
 
 const (
@@ -97,18 +96,22 @@ func (h Handle) String() string {
 // MarshalText implements encoding.TextMarshaler.
 func (h Handle) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
-// UnmarshalText implements encoding.TextUnmarshaler. It fails with ErrHandle
-// on text that String did not make.
+// UnmarshalText implements encoding.TextUnmarshaler. It fails with ErrHandle if text is not the result
+// of String.
 func (h *Handle) UnmarshalText(text []byte) error {
 	var b [handleBytes]byte
 	if len(text) != len(handlePrefix)+2*handleBytes || string(text[:len(handlePrefix)]) != handlePrefix {
-		return fmt.Errorf("%w: %.80q", ErrHandle, text)
+		return notHandle(text)
 	}
 	if _, err := hex.Decode(b[:], text[len(handlePrefix):]); err != nil {
-		return fmt.Errorf("%w: %w", ErrHandle, err)
+		return notHandle(text)
 	}
 	copy(h.Segment[:], b[:])
 	v := func(i int) uint32 { return binary.LittleEndian.Uint32(b[16+4*i:]) }
 	h.Kind, h.Role, h.Entry, h.Serial, h.PID, h.FD = Kind(v(0)), v(1), v(2), v(3), v(4), v(5)
 	return nil
+}
+
+func notHandle(text []byte) error {
+	return fmt.Errorf("read handle %.80q: %w: want %s and %d hexadecimal digits", text, ErrHandle, handlePrefix, 2*handleBytes)
 }

@@ -17,15 +17,15 @@ import (
 //	128         parties    party.Words: the epoch moves when a party joins or dies
 //	256         dirLock    the directory's lock; written by makers and removers of objects
 //	384         words      of directory and allocator; written under dirLock
-//	512         lines      1+parties lines of 128 bytes; written by each owner
+//	512         lines      1+parties lines of 128 bytes; each written by its party
 //	            directory  entries of 576 bytes; written under dirLock
 //	index       slots      of the names, uint32, four for each entry, from a multiple of 64 KiB on
 //	base        objects    from a multiple of 64 KiB on
 //	total
 //
-// Where each part begins follows from the counts in the header. All memory up
-// to the directory is there from the beginning; of the directory and the index as
-// much as was ever used is, of the objects' part what lies in objects.
+// The offset of each part follows from the counts in the header. Memory is reserved from the
+// beginning for all parts up to the directory, later for the parts of the directory and the index
+// that have ever been used, and for the objects.
 //
 // The header:
 //
@@ -38,6 +38,7 @@ import (
 //	32  id         16 random bytes
 //	48  sum        uint64, FNV-1a of the 48 bytes above
 
+// words is the part of a segment from 128 to 512.
 type words struct {
 	_       structs.HostLayout
 	party   party.Words
@@ -58,15 +59,15 @@ const (
 
 var magic = [8]byte{'m', 'p', ' ', 's', 'h', 'm', 0xF0, '\n'}
 
-// A shape is where the parts of a segment lie.
+// A shape has the offsets and sizes of the parts of a segment.
 type shape struct {
-	parties   int // lines, one more than parties
-	entries   int
-	directory int // offset
-	index     int // offset
-	slots     int // of the index, a power of two
+	parties   int // number of lines, one more than of parties
+	entries   int // number of entries in the directory
+	directory int // offset of the directory
+	index     int // offset of the index
+	slots     int // number of slots in the index, a power of two
 	base      int // offset of the objects
-	total     int
+	total     int // bytes of the segment
 }
 
 func shapeOf(parties, objects, room int) shape {
@@ -98,22 +99,23 @@ func sumOf(b []byte) uint64 {
 	return h.Sum64()
 }
 
-// parseHeader checks the first bytes of a file of the given size, of which
-// there may be fewer than a header has, and says where its parts lie.
+// parseHeader checks b, the first bytes of a file of the given size, and returns the segment's shape
+// and ID. b is shorter than a header if the file is.
 func parseHeader(b []byte, size int64) (shape, ID, error) {
 	var none shape
 	var id ID
 	if len(b) < len(magic) || [8]byte(b) != magic {
-		return none, id, ErrForeign
+		return none, id, fmt.Errorf("%w: it does not begin as one; OpenBlock opens plain bytes", ErrForeign)
 	}
 	if len(b) < headerSize {
-		return none, id, fmt.Errorf("%w: %d bytes", ErrTruncated, len(b))
+		return none, id, fmt.Errorf("%w: it has %d bytes, its header %d: %s", ErrTruncated, len(b), headerSize, remake)
 	}
 	if binary.NativeEndian.Uint32(b[12:]) != byteOrder {
-		return none, id, fmt.Errorf("%w of this byte order", ErrForeign)
+		return none, id, fmt.Errorf("%w of this byte order: %s", ErrForeign, remake)
 	}
 	if v := binary.NativeEndian.Uint32(b[8:]); v != 0 && v != layoutVersion {
-		return none, id, fmt.Errorf("%w: version %d, this program knows %d", ErrVersion, v, layoutVersion)
+		return none, id, fmt.Errorf("%w: its layout is %d, this program knows %d: "+
+			"open it with the program that made it, or %s", ErrVersion, v, layoutVersion, remake)
 	}
 	total := binary.NativeEndian.Uint64(b[16:])
 	parties := binary.NativeEndian.Uint32(b[24:])
@@ -123,15 +125,17 @@ func parseHeader(b []byte, size int64) (shape, ID, error) {
 		binary.NativeEndian.Uint32(b[8:]) == 0 ||
 		parties < 1 || parties > maxParties || objects < 1 || objects > maxObjects ||
 		total > maxSize {
-		return none, id, fmt.Errorf("%w: header", ErrCorrupt)
+		return none, id, errHeader
 	}
 	s := shapeOf(int(parties), int(objects), 0)
 	if total <= uint64(s.base) {
-		return none, id, fmt.Errorf("%w: header", ErrCorrupt)
+		return none, id, errHeader
 	}
 	s.total = int(total)
 	if size < int64(s.total) {
-		return none, id, fmt.Errorf("%w: %d of %d bytes", ErrTruncated, size, s.total)
+		return none, id, fmt.Errorf("%w: its file has %d of its %d bytes: %s", ErrTruncated, size, s.total, remake)
 	}
 	return s, id, nil
 }
+
+var errHeader = fmt.Errorf("%w: its header contradicts itself: %s", ErrCorrupt, remake)

@@ -16,18 +16,17 @@ import (
 type Info struct {
 	Name     string
 	ID       ID
-	Size     int  // room for objects in bytes
-	Attached bool // somebody alive is attached
+	Size     int  // the bytes that it has for objects
+	Attached bool // whether a living process is attached to it
 }
 
-// List returns the named segments of /dev/shm that this user may open.
-// Anything else in there it passes over. The error of the last pair, if there
-// is one, says that the directory could not be read.
+// List returns an iterator over the named segments in /dev/shm that this user may open. It skips all
+// other files. If the directory can't be read, the only pair has an error.
 func List() iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
 		files, err := os.ReadDir(dir)
 		if err != nil {
-			yield(Info{}, fmt.Errorf("shm: list: %w", err))
+			yield(Info{}, fmt.Errorf("shm: list segments: %w", err))
 			return
 		}
 		for _, d := range files {
@@ -60,10 +59,10 @@ func inspect(name string) (Info, *os.File, error) {
 	return Info{Name: name, ID: id, Size: s.total - s.base, Attached: attached}, f, nil
 }
 
-// Reap removes the named segments to which nobody is attached any more, such
-// as those that killed processes left behind, and returns their names. It
-// never touches a raw block or a file of anything else, and waits for nobody. A
-// segment that someone opens meanwhile either stays, or was not found by Open.
+// Reap removes the named segments to which no living process is attached, such as those that killed
+// processes have left behind. It returns their names. It does not touch blocks and other files, and
+// does not block. If Open is called for a segment at the same time, either Open succeeds and the
+// segment stays, or Open fails with fs.ErrNotExist.
 func Reap() ([]string, error) {
 	var reaped []string
 	var errs error
@@ -76,7 +75,7 @@ func Reap() ([]string, error) {
 		}
 		ok, err := reap(info)
 		if err != nil {
-			errs = errors.Join(errs, fmt.Errorf("shm: reap %q: %w", info.Name, err))
+			errs = errors.Join(errs, fmt.Errorf("shm: reap segment %q: %w", info.Name, err))
 		} else if ok {
 			reaped = append(reaped, info.Name)
 		}
@@ -84,12 +83,13 @@ func Reap() ([]string, error) {
 	return reaped, errs
 }
 
-// reap removes the segment if it still is the one that was seen and nobody is
-// attached. Whoever attaches holds the gate meanwhile.
+// reap removes the segment if it still is the one that was seen and no party is attached to it. It
+// holds the gate exclusively, which an attaching process holds shared. So the segment has either a
+// party, or none that can still become one.
 func reap(seen Info) (bool, error) {
 	now, f, err := inspect(seen.Name)
 	if err != nil || now.ID != seen.ID {
-		return false, nil // gone, or another
+		return false, nil // it was removed, or is another segment
 	}
 	defer f.Close()
 	if ok, err := sys.LockByte(f, gate, false, false); err != nil || !ok {

@@ -90,7 +90,7 @@ func TestM13_ListReap(t *testing.T) {
 	mine := named(t, 1024, nil)
 	free := Must(shm.Create(name(t), 1024, nil))(t)
 	block, foreign, empty := name(t), name(t), name(t)
-	Closing(t, Must(shm.CreateBlock(block, 100, nil))(t)).Close()
+	Closing(t, Must(shm.CreateBlock(block, 100))(t)).Close()
 	if err := os.WriteFile(filePath(foreign), []byte(strings.Repeat("foreign ", 100)), 0o600); err != nil {
 		t.Fatal(err)
 	}

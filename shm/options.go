@@ -5,20 +5,21 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/wait"
 )
 
-// WaitPolicy says how blocked operations pass the time.
+// A WaitPolicy says how blocked operations wait.
 type WaitPolicy uint32
 
 // The wait policies.
 const (
-	// WaitAdaptive spins while that has lately paid, then sleeps. It is the default.
+	// WaitAdaptive spins if spinning has lately been enough, then sleeps in the kernel. It is the
+	// default.
 	WaitAdaptive WaitPolicy = iota
-	// WaitSpin never sleeps: the shortest latency for a whole CPU.
+	// WaitSpin never sleeps. It has the shortest latency and uses a whole CPU.
 	WaitSpin
 	// WaitBlock sleeps at once.
 	WaitBlock
 )
 
-// They are those of package wait.
+// This does not compile unless the policies have the values of those of package wait.
 var _ = [1]int{}[WaitAdaptive-WaitPolicy(wait.Adaptive)+WaitSpin-WaitPolicy(wait.Spin)+WaitBlock-WaitPolicy(wait.Block)]
 
 // String returns the policy's name in lower case.
@@ -27,22 +28,21 @@ func (p WaitPolicy) String() string { return wait.Policy(p).String() }
 // MarshalText implements encoding.TextMarshaler.
 func (p WaitPolicy) MarshalText() ([]byte, error) { return wait.Policy(p).MarshalText() }
 
-// UnmarshalText implements encoding.TextUnmarshaler. It fails on text that is not the name of a policy.
+// UnmarshalText implements encoding.TextUnmarshaler. It fails if text is not the name of a policy.
 func (p *WaitPolicy) UnmarshalText(text []byte) error { return (*wait.Policy)(p).UnmarshalText(text) }
 
-// Options are the choices at making or opening a block or segment. Nil means
-// all defaults.
+// Options are the options for making or opening a segment. A nil *Options, and each zero field, means
+// the default.
 type Options struct {
-	// Parties is the greatest number of attachments to a new segment at one
-	// time, 1 to 1,023. The default is 1,023. Blocks ignore it.
+	// Parties is the largest number of attachments that a new segment may have at one time, 1 to
+	// 1,023. The default is 1,023. Open ignores it.
 	Parties int
-	// Objects is the greatest number of objects in a new segment, 1 to
-	// 1,048,576. The default is 65,536, or as many as fit into the segment's size if
-	// those are fewer. Each object takes 576 bytes beside the segment's size, once there
-	// are so many. Blocks ignore it.
+	// Objects is the largest number of objects that a new segment may have, 1 to 1,048,576. The
+	// default is 65,536, or one for each 128 bytes of the segment's size if that is less. An object
+	// takes 576 bytes in addition to the segment's size. The memory for them is taken when the
+	// number of objects grows. Open ignores Objects.
 	Objects int
-	// Wait says how this process's operations on the segment wait. Blocks
-	// ignore it.
+	// Wait says how this process's operations on the segment wait.
 	Wait WaitPolicy
 }
 

@@ -14,15 +14,15 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
-// The segments to which this process is attached: what is decoded from a
-// handle joins the attachment that is there.
+// registry has the segments to which this process is attached. What this process decodes from a
+// handle uses the attachment in the registry, if there is one.
 var registry struct {
 	sync.Mutex
 	segments map[ID][]registered
 }
 
-// registered is an attachment and the Segment that made it. Segments that were
-// decoded share the attachment, and any of them may close it.
+// A registered is an attachment and the Segment that made it. Decoded Segments share the attachment,
+// and any of them may close it.
 type registered struct {
 	s *Segment
 	a *attachment
@@ -59,8 +59,8 @@ func attachmentsOf(id ID) []*attachment {
 	return all
 }
 
-// Find returns the segment to which this process is attached that has the
-// given id, the one attached first if there are several.
+// find returns the segment with that ID to which this process is attached. If it is attached more
+// than once, find returns the first attachment.
 func find(id ID) (*Segment, bool) {
 	registry.Lock()
 	defer registry.Unlock()
@@ -71,14 +71,27 @@ func find(id ID) (*Segment, bool) {
 	return all[0].s, true
 }
 
+// reaching makes concurrent calls of Reach for one segment share one attachment.
 var reaching sync.Mutex
 
 // Reach returns the segment that h names, or in which the object that h names lies. If this process
-// is not attached to it, Reach attaches: by its name, or through a process of the same user and PID
-// namespace that has it open. It fails with ErrUnreachable, or as Open does.
+// is not attached to it, Reach attaches it: by the segment's name, or through a living process of the
+// same user and PID namespace that has the segment open. Reach fails with
+//
+//   - ErrHandle, if h is zero,
+//   - ErrUnreachable, if the segment has no name and no such process has it open,
+//   - ErrVersion, ErrTruncated, ErrCorrupt, ErrParties or ErrNoSpace, as Open does.
 func Reach(h Handle) (*Segment, error) {
+	s, err := reach(h)
+	if err != nil {
+		return nil, fmt.Errorf("shm: reach %v %v: %w", h.Kind, h, err)
+	}
+	return s, nil
+}
+
+func reach(h Handle) (*Segment, error) {
 	if h.Segment == (ID{}) {
-		return nil, fmt.Errorf("shm: %w: it names nothing", ErrHandle)
+		return nil, fmt.Errorf("%w: it is zero, as that of a closed segment or object", ErrHandle)
 	}
 	reaching.Lock()
 	defer reaching.Unlock()
@@ -95,15 +108,17 @@ func Reach(h Handle) (*Segment, error) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("shm: segment %v: %w", h.Segment, err)
+			return nil, err
 		}
 		return s, nil
 	}
-	return nil, fmt.Errorf("shm: %w: %v", ErrUnreachable, h.Segment)
+	return nil, fmt.Errorf("%w: it has no name, and no process of this user and PID namespace has it open: "+
+		"keep it open in one, or make it with a name", ErrUnreachable)
 }
 
-// candidates returns files that may be the handle's segment: first the hint,
-// then the named ones, then what other processes have open under the label.
+// candidates returns an iterator over the files that may be the handle's segment, in this order: the
+// file of the hint, all files in dir, and the files that processes have open under the segment's
+// label.
 func (h Handle) candidates() func(yield func(*os.File) bool) {
 	return func(yield func(*os.File) bool) {
 		if f, err := sys.OpenOther(int(h.PID), int(h.FD)); err == nil && !yield(f) {

@@ -21,19 +21,20 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/wait"
 )
 
-// A Segment is shared memory with a structure: a table of the processes that
-// are attached, and a directory of typed objects.
+// A Segment is shared memory with a structure: a table of the attached processes, and a directory of
+// typed objects.
 //
-// Its methods may be called from several goroutines at once. After Close they
-// return ErrClosed, and so do those of its objects; that is also so for calls
-// that are under way, but for those that had their effect already.
+// All methods may be called from several goroutines at once. After Close the methods of the segment
+// and of its objects return ErrClosed. A call that is running when Close is called returns ErrClosed
+// as well, unless it has had its effect already. The zero Segment is closed.
 //
-// A nil *Segment is the program's own segment, in all methods and wherever a segment is
-// asked for: an anonymous segment of size 0 (see Anonymous), made when it is first used. It
-// lasts until the process ends. A child has one of its own; objects reach it by their handles.
+// A nil *Segment is the program's own segment, in all methods and wherever a function takes a
+// segment. It is an anonymous segment of size 0 (see Anonymous). It is made when it is first used,
+// and lasts until the process ends. A child has an own segment that is not its parent's. The objects
+// of its parent's reach the child by their handles.
 //
-// A Segment can be an argument of a task or stand in any encoded value: it
-// travels as its handle, and the process that decodes it is attached.
+// A Segment can be an argument of a task, or part of any encoded value. It is encoded as its
+// handle. The process that decodes it becomes attached.
 type Segment struct {
 	name string
 	a    atomic.Pointer[attachment]
@@ -46,27 +47,47 @@ var (
 	_ encoding.BinaryUnmarshaler = (*Segment)(nil)
 )
 
-// Anonymous makes a segment without a name, with space for size bytes of objects. It vanishes when
-// the last process that has it closes it or ends, also by a kill. Other processes get it by a
-// handle. It fails with ErrSize or ErrNoSpace.
+// Anonymous makes a segment without a name, with space for size bytes of objects. Its memory is freed
+// when the last process attached to it closes it or ends, even if it is killed. Other processes
+// attach to it by a handle. Anonymous fails with ErrSize if the size or an option is out of range,
+// and with ErrNoSpace.
 //
 // If size is 0, the segment is as large as the address space allows: 1 TiB on 64-bit systems and
 // 512 MiB on 32-bit ones. If the process may not map that much, Anonymous tries a half of it, then
 // a quarter, and so on. Only addresses are reserved: memory is taken when an object is made.
-func Anonymous(size int, o *Options) (*Segment, error) { return create("", size, o) }
-
-// Create makes a named segment with room for size bytes of objects in
-// /dev/shm, mode 0600. The name appears when the segment is whole, whenever
-// its maker is killed. It fails with fs.ErrExist, ErrName, ErrSize or
-// ErrNoSpace. The segment stays until Unlink, or Reap.
-func Create(name string, size int, o *Options) (*Segment, error) {
-	if _, err := path(name); err != nil {
-		return nil, err
+func Anonymous(size int, o *Options) (*Segment, error) {
+	s, err := anonymous(size, o)
+	if err != nil {
+		return nil, fmt.Errorf("shm: make anonymous segment: %w", err)
 	}
-	return create(name, size, o)
+	return s, nil
 }
 
-func create(name string, size int, o *Options) (*Segment, error) {
+func anonymous(size int, o *Options) (*Segment, error) { return create("", "", size, o) }
+
+// Create makes a named segment with space for size bytes of objects. It is a file in /dev/shm, mode
+// 0600, and lasts until Unlink or Reap. The name appears when the segment is complete: if its maker
+// is killed before that, nothing is left. Create fails with
+//
+//   - fs.ErrExist, if the name is taken,
+//   - ErrName, if the name is invalid,
+//   - ErrSize, if the size or an option is out of range,
+//   - ErrNoSpace, if the system has no memory for it, or this process no addresses.
+func Create(name string, size int, o *Options) (*Segment, error) {
+	p, err := path(name)
+	if err == nil {
+		var s *Segment
+		if s, err = create(name, p, size, o); err == nil {
+			return s, nil
+		}
+	} else if name == "" {
+		err = fmt.Errorf("%w; Anonymous makes a segment without a name", err)
+	}
+	return nil, fmt.Errorf("shm: create segment %.300q: %w", name, err)
+}
+
+// create makes a segment whose file has the path p, or an anonymous segment if p is empty.
+func create(name, p string, size int, o *Options) (*Segment, error) {
 	try := []int{size}
 	if size == 0 && name == "" {
 		try = autoSizes()
@@ -76,7 +97,7 @@ func create(name string, size int, o *Options) (*Segment, error) {
 		var s shape
 		if s, err = newShape(size, o); err == nil {
 			var seg *Segment
-			if seg, err = build(name, s, o); err == nil {
+			if seg, err = build(name, p, s, o); err == nil {
 				return seg, nil
 			}
 		}
@@ -84,14 +105,10 @@ func create(name string, size int, o *Options) (*Segment, error) {
 			break
 		}
 	}
-	if name == "" {
-		return nil, fmt.Errorf("shm: make anonymous segment: %w", err)
-	}
-	return nil, fmt.Errorf("shm: create segment %q: %w", name, err)
+	return nil, err
 }
 
-// autoSizes returns the sizes that a segment of size 0 tries to have, the largest
-// first.
+// autoSizes returns the sizes that Anonymous tries for size 0, the largest first.
 func autoSizes() (sizes []int) {
 	largest := uint64(1) << 40
 	if math.MaxInt < largest {
@@ -105,13 +122,13 @@ func autoSizes() (sizes []int) {
 
 func newShape(size int, o *Options) (shape, error) {
 	if p := o.parties(); p < 1 || p > maxParties {
-		return shape{}, fmt.Errorf("%w: %d parties", ErrSize, p)
+		return shape{}, fmt.Errorf("%w: Options.Parties is %d, want 1 to %d", ErrSize, p, maxParties)
 	}
 	if n := o.objects(size); n < 1 || n > maxObjects {
-		return shape{}, fmt.Errorf("%w: %d objects", ErrSize, n)
+		return shape{}, fmt.Errorf("%w: Options.Objects is %d, want 1 to %d", ErrSize, n, maxObjects)
 	}
 	if size <= 0 || size > maxSize-pageUnit {
-		return shape{}, fmt.Errorf("%w: %d bytes", ErrSize, size)
+		return shape{}, fmt.Errorf("%w: %d bytes, want 1 to %d", ErrSize, size, maxSize-pageUnit)
 	}
 	return shapeOf(o.parties(), o.objects(size), roundUp(size, lineSize)), nil
 }
@@ -121,13 +138,9 @@ func newID() (id ID) {
 	return id
 }
 
-// build makes the segment in a file without a name, and names it last. Killed
-// anywhere before that it leaves nothing.
-func build(name string, s shape, o *Options) (*Segment, error) {
-	p := ""
-	if name != "" {
-		p, _ = path(name)
-	}
+// build makes the segment in a file without a name, and gives it the path p last, unless p is empty.
+// If the process is killed before that, nothing is left.
+func build(name, p string, s shape, o *Options) (*Segment, error) {
 	id := newID()
 	f, err := sized(p, memfdLabel(id), s.total, s.directory)
 	if err != nil {
@@ -147,7 +160,7 @@ func build(name string, s shape, o *Options) (*Segment, error) {
 		return nil, err
 	}
 	if p != "" {
-		if err := sys.LinkTemp(f, p); err != nil {
+		if err := link(f, p); err != nil {
 			return nil, errors.Join(err, seg.Close())
 		}
 		if crash.Enabled {
@@ -157,11 +170,10 @@ func build(name string, s shape, o *Options) (*Segment, error) {
 	return seg, nil
 }
 
-// memfdLabel is by what the descriptors of an anonymous segment are known in
-// /proc.
+// memfdLabel returns the label that the descriptors of an anonymous segment have in /proc.
 func memfdLabel(id ID) string { return "mp-" + id.String() }
 
-// attachFile maps f, which has a shape and id, and claims a line under f's
+// attachFile maps f, a segment of that shape and id, and claims a line of the party table under f's
 // locks. It owns f.
 func attachFile(f *os.File, name string, s shape, id ID, policy WaitPolicy) (*Segment, error) {
 	mem, err := mapMemory(f, s.total)
@@ -183,31 +195,36 @@ func newSegment(name string, a *attachment) *Segment {
 	return seg
 }
 
-// Open attaches to the named segment. It fails with fs.ErrNotExist, ErrName,
-// ErrForeign, ErrVersion, ErrTruncated, ErrCorrupt, or ErrParties if too many
-// are attached. It follows no symbolic link.
+// Open attaches this process to the named segment. It follows no symbolic link. It ignores
+// o.Parties and o.Objects: those of the segment's maker hold. It fails with
+//
+//   - fs.ErrNotExist, if there is no such name, or Reap removes it at that moment,
+//   - ErrName, if the name is invalid,
+//   - ErrForeign, if the file is not a segment,
+//   - ErrVersion, if the segment was made by a version of mp that lays it out in another way,
+//   - ErrTruncated or ErrCorrupt, if the file is damaged,
+//   - ErrParties, if the segment has as many parties as it may have,
+//   - ErrNoSpace, if this process has no addresses for it.
 func Open(name string, o *Options) (*Segment, error) {
 	p, err := path(name)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		var f *os.File
+		if f, err = openPath(p); err == nil {
+			var s *Segment
+			if s, err = openFile(f, name, o.wait()); err == nil {
+				return s, nil
+			}
+		}
 	}
-	f, err := sys.OpenNoFollow(p)
-	if err != nil {
-		return nil, fmt.Errorf("shm: open segment: %w", err)
-	}
-	seg, err := openFile(f, name, o.wait())
-	if err != nil {
-		return nil, fmt.Errorf("shm: open segment %q: %w", name, err)
-	}
-	return seg, nil
+	return nil, fmt.Errorf("shm: open segment %.300q: %w", name, err)
 }
 
-// gate is the byte of a named segment's file whose lock an attaching process holds
-// shared, and a reaping one alone. It lies before those of the parties.
+// The lock of byte gate of a named segment's file keeps Reap and attaching processes apart. A
+// process holds it shared while it attaches, and exclusively while it reaps. The byte lies before
+// those of the parties.
 const gate = int64(1)<<62 - 1
 
-// openFile attaches to the segment in f, whose name may be about to be
-// reaped. It owns f.
+// openFile attaches to the segment in f, whose name may be reaped concurrently. It owns f.
 func openFile(f *os.File, name string, policy WaitPolicy) (*Segment, error) {
 	s, id, err := readHeader(f)
 	if err == nil && name != "" {
@@ -215,7 +232,7 @@ func openFile(f *os.File, name string, policy WaitPolicy) (*Segment, error) {
 			defer sys.UnlockByte(f, gate)
 			var links uint64
 			if links, err = sys.Links(f); err == nil && links == 0 {
-				err = fs.ErrNotExist
+				err = because(fs.ErrNotExist, "its name has been removed")
 			}
 		}
 	}
@@ -238,15 +255,18 @@ func readHeader(f *os.File) (shape, ID, error) {
 	return parseHeader(b[:n], info.Size())
 }
 
-// heapObjects is how many objects a heap segment may have: its directory is ordinary
-// memory, all there from the beginning.
+// heapObjects is the largest number of objects in a heap segment. The whole directory of a heap
+// segment takes memory from the beginning.
 const heapObjects = 1 << 12
 
-// Heap makes a segment on ordinary memory, for one process: the race detector
-// sees what it can't see in mapped memory. Attach gives it more parties. Its
-// memory can't be taken away from methods that are inside, so a party of it must
-// be closed or dropped only when none of its methods runs, and its objects not be
-// used afterwards: their methods say ErrClosed, but what they write is seen.
+// Heap makes a segment in ordinary memory, for tests in one process. The race detector sees the
+// accesses to it, which it does not see in mapped memory.
+//
+// Close can't take the memory away from methods that are running. So a heap segment must be closed
+// only while none of its methods and none of its objects' methods runs, and its objects must not be
+// used afterwards: their methods return ErrClosed, but the other parties see their writes.
+//
+// Heap fails with ErrSize if the size is out of range.
 func Heap(size int) (*Segment, error) {
 	s, err := newShape(size, &Options{Objects: max(1, min(heapObjects, size/lineSize))})
 	if err != nil {
@@ -266,28 +286,30 @@ func attachHeap(mem *memory, s shape, id ID, locks *party.HeapLocks, policy Wait
 	return newSegment("", a), nil
 }
 
-// Attach attaches once more to the segment: the result is a party of its own,
-// with its own objects, as if it were in another process.
+// attach attaches this process to s once more. The result is another party, with its own objects, as
+// if it were in another process.
 func (s *Segment) attach() (*Segment, error) {
 	a, err := s.attached()
 	if err != nil {
-		return nil, err
+		return nil, s.fail("attach", err)
 	}
 	if a.mem.file == nil {
 		return attachHeap(a.mem, a.shape, a.id, a.locks.(*party.HeapLocks).Other(), WaitPolicy(a.room.Policy()))
 	}
 	f, err := a.reopen()
 	if err != nil {
-		return nil, fmt.Errorf("shm: attach: %w", err)
+		return nil, s.fail("attach", err)
 	}
-	// This party keeps the segment from being reaped, and its name may be gone.
+	// The gate is not needed: the party a keeps the segment from being reaped. The name may have
+	// been removed.
 	seg, err := attachFile(f, s.name, a.shape, a.id, WaitPolicy(a.room.Policy()))
 	if err != nil {
-		return nil, fmt.Errorf("shm: attach: %w", err)
+		return nil, s.fail("attach", err)
 	}
 	return seg, nil
 }
 
+// attached returns the attachment of s. It returns ErrClosed if s is closed.
 func (s *Segment) attached() (*attachment, error) {
 	if s == nil {
 		var err error
@@ -301,34 +323,33 @@ func (s *Segment) attached() (*attachment, error) {
 	return nil, ErrClosed
 }
 
-// Name returns the segment's name, empty for an anonymous one.
+// Name returns the segment's name, which is empty for an anonymous segment.
 func (s *Segment) Name() string { return s.name }
 
-// ID returns the segment's identity, or ErrClosed.
+// ID returns the segment's identity. It fails with ErrClosed.
 func (s *Segment) ID() (ID, error) {
 	a, err := s.attached()
 	if err != nil {
-		return ID{}, err
+		return ID{}, s.fail("ID", err)
 	}
 	return a.id, nil
 }
 
-// Size returns the room for objects in bytes, or ErrClosed.
+// Size returns the number of bytes that the segment has for objects. It fails with ErrClosed.
 func (s *Segment) Size() (int, error) {
 	a, err := s.attached()
 	if err != nil {
-		return 0, err
+		return 0, s.fail("Size", err)
 	}
 	return a.shape.total - a.shape.base, nil
 }
 
-// Parties returns how many attachments are alive, this one among them, or
-// ErrClosed. It looks at all of them; a process killed less than a moment ago
-// may still count.
+// Parties returns the number of living attachments, including this one. It looks at each of them. A
+// process that was killed a moment ago may still count. Parties fails with ErrClosed.
 func (s *Segment) Parties() (int, error) {
 	a, err := s.attached()
 	if err != nil {
-		return 0, err
+		return 0, s.fail("Parties", err)
 	}
 	a.table.Scan()
 	n := 0
@@ -338,16 +359,16 @@ func (s *Segment) Parties() (int, error) {
 		}
 	}
 	if err := a.unlessClosed(nil); err != nil {
-		return 0, err
+		return 0, s.fail("Parties", err)
 	}
 	return n, nil
 }
 
-// SetWait sets how this process's operations on the segment wait.
+// SetWait sets how this process's operations on the segment wait. It fails with ErrClosed.
 func (s *Segment) SetWait(p WaitPolicy) error {
 	a, err := s.attached()
 	if err != nil {
-		return err
+		return s.fail("SetWait", err)
 	}
 	a.room.SetPolicy(wait.Policy(p))
 	return nil
@@ -355,13 +376,13 @@ func (s *Segment) SetWait(p WaitPolicy) error {
 
 // ObjectInfo describes an object of a segment.
 type ObjectInfo struct {
-	Name string // empty: it has none
+	Name string // empty if the object has none
 	Kind Kind
 	Size int // bytes
 }
 
-// Objects returns the objects that the segment has now. A closed segment has
-// none.
+// Objects returns an iterator over the objects that are in the segment. Objects that are made or
+// removed during the iteration may be missed or seen. A closed segment has no objects.
 func (s *Segment) Objects() iter.Seq[ObjectInfo] {
 	return func(yield func(ObjectInfo) bool) {
 		a, err := s.attached()
@@ -382,22 +403,21 @@ func (s *Segment) Objects() iter.Seq[ObjectInfo] {
 	}
 }
 
-// Remove takes the object's name away: it can't be opened any more. Processes that have
-// it open go on using it. Its memory is free when none has. Remove fails
-// with fs.ErrNotExist or ErrClosed.
+// Remove removes the object of that name from the directory, so that it can't be opened any more.
+// Processes that have it open can go on using it. Its memory is freed when the last of them has
+// closed it or ended. Remove fails with fs.ErrNotExist or ErrClosed.
 func (s *Segment) Remove(name string) error {
 	a, err := s.attached()
-	if err != nil {
-		return err
+	if err == nil {
+		err = a.remove(name)
 	}
-	if err := a.remove(name); err != nil {
-		return fmt.Errorf("shm: remove %q: %w", name, err)
+	if err != nil {
+		return s.fail(fmt.Sprintf("Remove of object %.300q", name), err)
 	}
 	return nil
 }
 
-// Handle returns a handle of the whole segment. That of a closed segment is
-// zero.
+// Handle returns a handle of the whole segment. If the segment is closed, the handle is zero.
 func (s *Segment) Handle() Handle {
 	a, err := s.attached()
 	if err != nil {
@@ -406,15 +426,16 @@ func (s *Segment) Handle() Handle {
 	return a.handle(KindSegment)
 }
 
-// MarshalText encodes the segment's handle.
+// MarshalText implements encoding.TextMarshaler. It encodes the segment's handle.
 func (s *Segment) MarshalText() ([]byte, error) { return s.Handle().MarshalText() }
 
-// UnmarshalText attaches to the segment of an encoded handle. Several
-// segments decoded from one handle in a process are one attachment.
+// UnmarshalText implements encoding.TextUnmarshaler. It attaches this process to the segment whose
+// handle text is. All Segments that a process decodes from one handle share one attachment, which
+// ends when any of them is closed. UnmarshalText fails with ErrHandle, and as Reach does.
 func (s *Segment) UnmarshalText(text []byte) error {
 	var h Handle
 	if err := h.UnmarshalText(text); err != nil {
-		return err
+		return fmt.Errorf("shm: open segment: %w", err)
 	}
 	found, err := Reach(h)
 	if err != nil {
@@ -422,27 +443,31 @@ func (s *Segment) UnmarshalText(text []byte) error {
 	}
 	a, err := found.attached()
 	if err != nil {
-		return err
+		return fmt.Errorf("shm: open segment: %w", orClosed(err, errSegmentClosed))
 	}
 	s.name = found.name
 	s.a.Store(a)
 	return nil
 }
 
-// MarshalBinary is MarshalText.
+// MarshalBinary implements encoding.BinaryMarshaler. It returns what MarshalText does.
 func (s *Segment) MarshalBinary() ([]byte, error) { return s.MarshalText() }
 
-// UnmarshalBinary is UnmarshalText.
+// UnmarshalBinary implements encoding.BinaryUnmarshaler. It does what UnmarshalText does.
 func (s *Segment) UnmarshalBinary(data []byte) error { return s.UnmarshalText(data) }
 
-// Close detaches this process: its waiters return ErrClosed, what its objects
-// held counts as if it had died, and the shared memory is given up. The
-// segment of a name stays. Close may be called more than once. It waits for
-// calls of this process that are just making or removing an object. Close of the program's
-// own segment does nothing, be it nil or a Segment that was decoded from its handle.
+// Close detaches this process from the segment:
 //
-// If the kernel refuses to give the memory up, for want of descriptors and of memory, Close
-// returns its error: the process is attached still, and Close may be called again.
+//   - its blocked calls return ErrClosed,
+//   - the other parties treat what its objects held as if this process had died,
+//   - the shared memory is given up.
+//
+// A named segment keeps its name. Close may be called more than once. It waits for calls of this
+// process that are making or removing an object. Close of the program's own segment does nothing,
+// whether it is nil or a Segment that was decoded from its handle.
+//
+// Close returns an error if the kernel refuses to give up the memory, because it lacks descriptors
+// and memory. The process is still attached then, and Close may be called again.
 func (s *Segment) Close() error {
 	if s == nil {
 		return nil
@@ -453,15 +478,15 @@ func (s *Segment) Close() error {
 	}
 	unregister(a)
 	if err := a.close(); err != nil {
-		return fmt.Errorf("shm: close segment %q: the memory is still attached: %w", s.name, err)
+		return s.fail("Close", fmt.Errorf("the memory is still attached, Close may be called again: %w", err))
 	}
 	s.a.CompareAndSwap(a, nil)
 	return nil
 }
 
-// Drop leaves the segment as a killed process leaves it, telling nobody: it
-// is for tests of what others do then. On a heap segment, where there is no
-// kernel to see it, another party has to Announce it.
+// drop detaches this process from the segment as a kill would, without announcing its death. It
+// returns the ID of the party, and is for tests. The kernel does not see the death of a heap
+// segment's party: another party must announce it.
 func (s *Segment) drop() (uint32, error) {
 	a := s.a.Swap(nil)
 	if a == nil {
@@ -471,8 +496,8 @@ func (s *Segment) drop() (uint32, error) {
 	return uint32(a.table.Me()), a.dropDead()
 }
 
-// Announce tells everyone that the party that Drop returned is dead. What the
-// kernel does not confirm it ignores.
+// announce announces the death of the party that drop returned. If the party's lock is still held, it
+// does nothing.
 func (s *Segment) announce(dead uint32) error {
 	a, err := s.attached()
 	if err != nil {
@@ -482,9 +507,9 @@ func (s *Segment) announce(dead uint32) error {
 	return nil
 }
 
-// nameOf returns the name of a segment's file, empty if it has none. The
-// system does not tell the name that a file got after it was opened, as the
-// maker's did: that is looked for.
+// nameOf returns the name of a segment's file, or "" if it has none. The link in /proc does not show a
+// name that the file was given after it was opened, as the maker's file was. nameOf looks for such
+// a name in dir.
 func nameOf(f *os.File) string {
 	mine, err := f.Stat()
 	if err != nil {

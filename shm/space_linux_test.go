@@ -35,7 +35,7 @@ func inSmallMemory() error {
 		}
 		return nil
 	}
-	_, err := shm.CreateBlock("block", 2<<20, nil)
+	_, err := shm.CreateBlock("block", 2<<20)
 	if err := want("CreateBlock", err); err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func inSmallMemory() error {
 	if made < 5 {
 		return fmt.Errorf("only %d objects of 100 kB in 1 MiB", made)
 	}
-	_, err = shm.CreateBlock("block", 1<<18, nil)
+	_, err = shm.CreateBlock("block", 1<<18)
 	if err := want("CreateBlock when all is in use", err); err != nil {
 		return err
 	}

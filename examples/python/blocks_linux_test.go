@@ -88,7 +88,7 @@ func TestBlocks(t *testing.T) {
 	needPython(t)
 	t.Run("M01_M09_M11_python_opens_ours", func(t *testing.T) {
 		name := name(t)
-		b := Closing(t, Must(shm.CreateBlock(name, 100, nil))(t))
+		b := Closing(t, Must(shm.CreateBlock(name, 100))(t))
 		Must(b.Bytes())(t)[0] = 42
 		p := startPython(t, name, `
 block = mpshm.attach(name)
@@ -108,7 +108,7 @@ block.close()
 		}
 		p.says(t, "44")
 		p.ends(t)
-		again := Closing(t, Must(shm.OpenBlock(name, nil))(t)) // Python's exit has not removed it
+		again := Closing(t, Must(shm.OpenBlock(name))(t)) // Python's exit has not removed it
 		wantByte(t, again, 1, 43)
 		wantByte(t, b, 1, 43)
 	})
@@ -127,7 +127,7 @@ again.close()
 block.close()
 `)
 		p.says(t, "made")
-		b := Must(shm.OpenBlock(name, nil))(t)
+		b := Must(shm.OpenBlock(name))(t)
 		Want(t, "Size", b.Size(), 100)
 		wantByte(t, b, 0, 42)
 		Must(b.Bytes())(t)[1] = 43
@@ -141,11 +141,11 @@ block.close()
 		}
 		p.says(t, "43") // our Close has not removed it
 		p.ends(t)
-		wantByte(t, Closing(t, Must(shm.OpenBlock(name, nil))(t)), 1, 43) // nor has Python's exit
+		wantByte(t, Closing(t, Must(shm.OpenBlock(name))(t)), 1, 43) // nor has Python's exit
 	})
 	t.Run("M03_names", func(t *testing.T) {
 		name := name(t)
-		b := Must(shm.CreateBlock(name, 100, nil))(t)
+		b := Must(shm.CreateBlock(name, 100))(t)
 		const tries = `
 def attempt(**kwargs):
     try:
@@ -166,13 +166,13 @@ attempt(create=True, size=100)
 		p.says(t, "FileNotFoundError")
 		p.says(t, "open")
 		p.ends(t)
-		WantError(t, "CreateBlock of Python's name", Second(shm.CreateBlock(name, 100, nil)), fs.ErrExist)
+		WantError(t, "CreateBlock of Python's name", Second(shm.CreateBlock(name, 100)), fs.ErrExist)
 		p = startPython(t, name, "shared_memory.SharedMemory(name).unlink()")
 		p.ends(t)
-		WantError(t, "OpenBlock of what Python has removed", Second(shm.OpenBlock(name, nil)), fs.ErrNotExist)
+		WantError(t, "OpenBlock of what Python has removed", Second(shm.OpenBlock(name)), fs.ErrNotExist)
 		p = startPython(t, name, "mpshm.attach(name, create=True, size=100).close(); mpshm.unlink(name)")
 		p.ends(t)
-		WantError(t, "OpenBlock of what mpshm has removed", Second(shm.OpenBlock(name, nil)), fs.ErrNotExist)
+		WantError(t, "OpenBlock of what mpshm has removed", Second(shm.OpenBlock(name)), fs.ErrNotExist)
 	})
 	t.Run("M02_sizes", func(t *testing.T) {
 		name := name(t)
@@ -183,7 +183,7 @@ hear()
 block.close()
 `)
 		p.says(t, "made")
-		b := Closing(t, Must(shm.OpenBlock(name, nil))(t))
+		b := Closing(t, Must(shm.OpenBlock(name))(t))
 		Want(t, "Size", b.Size(), 5000)
 		p.ends(t)
 	})
