@@ -8,12 +8,12 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/party"
 )
 
-// closings counts the objects of this party that were closed and that a method
-// may still use, by the generation of their closing. [CLOSING]
+// closings counts the objects of this party that were closed and that a method may still use, by the
+// generation of their Close. [CLOSING]
 type closings struct {
-	list  []closing // in order of generation; the first has n > 0
+	list  []closing // in the order of generations; the first has n > 0
 	timer *time.Timer
-	pause time.Duration
+	pause time.Duration // between two polls of wanted
 }
 
 type closing struct {
@@ -21,7 +21,7 @@ type closing struct {
 	n          int
 }
 
-// add counts one that is closed in generation g.
+// add counts an object that is closed in generation g.
 func (c *closings) add(g uint32) {
 	if n := len(c.list); n > 0 && c.list[n-1].generation == g {
 		c.list[n-1].n++
@@ -30,7 +30,7 @@ func (c *closings) add(g uint32) {
 	c.list = append(c.list, closing{g, 1})
 }
 
-// remove counts one less of those closed in generation g.
+// remove counts one object less that was closed in generation g.
 func (c *closings) remove(g uint32) {
 	for i := range c.list {
 		if c.list[i].generation == g {
@@ -43,7 +43,7 @@ func (c *closings) remove(g uint32) {
 	}
 }
 
-// quiet returns 1 + the oldest generation, 0 if there is none.
+// quiet returns 1 + the oldest generation, or 0 if there is none.
 func (c *closings) quiet() uint32 {
 	if len(c.list) == 0 {
 		return 0
@@ -51,15 +51,14 @@ func (c *closings) quiet() uint32 {
 	return c.list[0].generation + 1
 }
 
-// The pauses between two looks at whether a maker waits for this process's
-// garbage collector.
+// The shortest and the longest pause between two polls of wanted.
 const (
 	firstPause = 10 * time.Millisecond
 	lastPause  = time.Second
 )
 
-// closing counts an object that is being closed, before its hold is dropped, and
-// returns the generation. a.mu is held.
+// closing counts an object that is about to be closed, and returns the generation. The caller holds a.mu
+// and has not dropped the object's hold yet.
 func (a *attachment) closing() uint32 {
 	g := a.words.dir.request.Load()
 	a.closings.add(g)
@@ -75,8 +74,8 @@ func (a *attachment) closing() uint32 {
 	return g
 }
 
-// collected says that no method is inside an object that was closed in
-// generation g. a.mu is held.
+// collected records that the garbage collector has collected an object that was closed in generation g.
+// The caller holds a.mu.
 func (a *attachment) collected(g uint32) {
 	if a.room.Closed() {
 		return
@@ -85,8 +84,8 @@ func (a *attachment) collected(g uint32) {
 	a.table.SetQuiet(a.closings.quiet())
 }
 
-// lookWanted runs the garbage collector if a maker waits until this process's
-// methods have left objects that were closed.
+// lookWanted runs the garbage collector if a maker waits for space that methods of this process may
+// still use. It polls wanted until all closed objects have been collected.
 func (a *attachment) lookWanted() {
 	a.mu.Lock()
 	c := &a.closings
@@ -105,11 +104,11 @@ func (a *attachment) lookWanted() {
 	}
 }
 
-// recycleWait bounds how long a maker waits for methods of closed objects.
+// recycleWait is the longest time that a maker waits for methods that may use closed objects.
 const recycleWait = 3 * time.Second
 
-// awaitQuiet waits a little for the processes that keep the requested gap from
-// being used, and returns one of them if there is any. It asks for garbage collections.
+// awaitQuiet asks all processes for garbage collections and waits for pause at most. It returns a party
+// that still keeps the requested gap from being used, or 0 if there is none.
 func (a *attachment) awaitQuiet(pause time.Duration) (id party.ID, pid uint32) {
 	d := &a.words.dir
 	g := d.request.Load()
@@ -143,16 +142,14 @@ func (a *attachment) loud(g uint32) bool {
 	return q != 0 && q-1 < g
 }
 
-// A full segment asks the garbage collector up to so many times, and waits so
-// long each time, for removed objects that this process has not closed but does not use
-// any more.
+// A maker that finds no space runs the garbage collector for removed objects that this process has
+// dropped without Close.
 const (
-	collections    = 3
-	collectionWait = 20 * time.Millisecond
+	collections    = 3                     // how many times at most
+	collectionWait = 20 * time.Millisecond // how long it waits each time
 )
 
-// holdsRemoved reports whether a removed object still takes space because this
-// process holds it, as one of its parties.
+// holdsRemoved reports whether a party of this process holds a removed object.
 func (a *attachment) holdsRemoved() bool {
 	ours := attachmentsOf(a.id)
 	for i := range a.used() {
@@ -170,8 +167,8 @@ func (a *attachment) holdsRemoved() bool {
 	return false
 }
 
-// awaitCollected waits until this process holds no removed object, at most for
-// d: it may be using one.
+// awaitCollected waits until this process holds no removed object. It waits for d at most, because this
+// process may be using one.
 func (a *attachment) awaitCollected(d time.Duration) {
 	timeout := time.After(d)
 	for {
@@ -187,13 +184,14 @@ func (a *attachment) awaitCollected(d time.Duration) {
 	}
 }
 
-// released tells waiters that the garbage collector has found an object of this
-// process that is not used any more.
+// released has a channel that is closed when the garbage collector has collected an object of this
+// process.
 var released struct {
 	sync.Mutex
-	next chan struct{} // closed at the next release
+	next chan struct{} // nil if no goroutine waits
 }
 
+// nextRelease returns the channel that the next call of tellReleased closes.
 func nextRelease() <-chan struct{} {
 	released.Lock()
 	defer released.Unlock()
@@ -203,6 +201,7 @@ func nextRelease() <-chan struct{} {
 	return released.next
 }
 
+// tellReleased closes the channel of nextRelease.
 func tellReleased() {
 	released.Lock()
 	defer released.Unlock()

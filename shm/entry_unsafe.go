@@ -8,25 +8,24 @@ import (
 	"unsafe"
 )
 
-// An entry of the directory is an object.
+// An entry of the directory describes an object.
 //
 //	0    state    stored last when the object is made
-//	4    serial   counts the objects that this entry has been
+//	4    serial   the number of objects that this entry has been
 //	8    kind
 //	12   nameLen  0: no name
 //	16   print    fingerprint of the type that the object holds
 //	24   offset   from the start of the segment, a multiple of 128
 //	32   size
-//	40   next     of a free entry: 1 + the number of the next free one, 0 if none
+//	40   next     of a free entry: 1 + the index of the next free one, 0 if none
 //	48   holds    for each role, a bit for each line of the party table
 //	432  name
 //	552  pad      to 576 bytes
 //
-// All but holds changes only under the directory's lock. A bit of holds is set
-// and cleared by the party of that line, or its parent before it runs, and
-// counts only while the line is alive; all bits of a line are cleared before it
-// has its next party. Role 0 is the use of the object's memory, the others belong
-// to the object's kind (a pipe's ends).
+// All fields but holds change only under the directory's lock. A bit of holds is set and cleared by
+// the party of that line, or by its parent before the party runs. It counts only while the line is
+// alive. All bits of a line are cleared before the line gets its next party. Role 0 is the use of the
+// object's memory. The object's kind gives the other roles their meaning: they are the ends of a pipe.
 type entry struct {
 	_       structs.HostLayout
 	state   atomic.Uint32
@@ -39,7 +38,7 @@ type entry struct {
 	next    atomic.Uint32
 	_       uint32
 	holds   [roles][holdWords]atomic.Uint32
-	name    [MaxObjectName / 4]atomic.Uint32 // a reader may meet a name that is being written
+	name    [MaxObjectName / 4]atomic.Uint32 // atomic, as it may be read while it is written
 	_       [24]byte
 }
 
@@ -48,14 +47,14 @@ const (
 	roles     = 3
 	holdWords = (maxParties + 1) / 32
 
-	// MaxObjectName is the length of the longest name of an object in bytes.
+	// MaxObjectName is the largest length of an object's name, in bytes.
 	MaxObjectName = 120
 )
 
 var _ [entrySize]byte = [unsafe.Sizeof(entry{})]byte{}
 
-// The states of an entry. MAKING outside the directory's lock is the work of
-// a dead maker. A REMOVED object has no name any more and waits until no living
+// The states of an entry. An entry that is MAKING while no party has the directory's lock was left by a
+// maker that died. A REMOVED object can't be found by its name any more. It is freed when no living
 // party holds its memory.
 const (
 	stateFree uint32 = iota
@@ -64,8 +63,7 @@ const (
 	stateRemoved
 )
 
-// setName writes the name. The caller has the directory's lock, and the entry is
-// free.
+// setName stores the name. The caller holds the directory's lock, and the entry is FREE.
 func (e *entry) setName(name string) {
 	var b [MaxObjectName]byte
 	e.nameLen.Store(uint32(copy(b[:], name)))
@@ -74,8 +72,7 @@ func (e *entry) setName(name string) {
 	}
 }
 
-// set stores v unless it is there already: a load is much cheaper than an atomic
-// store.
+// set stores v in w unless w has that value already. A load is much cheaper than an atomic store.
 func set(w *atomic.Uint32, v uint32) {
 	if w.Load() != v {
 		w.Store(v)
@@ -91,8 +88,7 @@ func (e *entry) objectName() string {
 	return string(b[:n])
 }
 
-// ready reports whether the entry is an object, and has not been another since
-// its serial number was read.
+// ready reports whether the entry has an object with that serial number.
 func (e *entry) ready(serial uint32) bool {
 	return e.state.Load() == stateReady && e.serial.Load() == serial
 }

@@ -1,6 +1,6 @@
 package shm
 
-// Flags returns how many Objects have given flags to AtClose and are in use.
+// Flags returns the number of objects that have given a flag to AtClose and are not collected yet.
 func Flags(s *Segment) int {
 	a := s.a.Load()
 	a.mu.Lock()
@@ -8,8 +8,7 @@ func Flags(s *Segment) int {
 	return len(a.flags)
 }
 
-// Closing returns how many Objects were closed that the garbage collector has not
-// found since.
+// Closing returns the number of closed objects that are not collected yet.
 func Closing(s *Segment) (n int) {
 	a := s.a.Load()
 	a.mu.Lock()

@@ -6,15 +6,14 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 )
 
-// The index finds an entry by its name: a hash table whose slots hold 1 + the
-// number of an entry, 0 if they were never used. A slot is a hint: a reader compares the
-// entry's name. Slots of entries that are no objects any more are used again, or
-// vanish when the index is rebuilt.
+// The index finds an entry by its name. It is a hash table. A slot holds 1 + the index of an entry, or 0
+// if it was never used. A slot is only a hint: a reader compares the entry's name. The slot of an entry
+// that has no object any more may be used for another, and is cleared when the index is rebuilt.
 //
-// Readers take no lock. The index is rebuilt in place, with seq odd meanwhile: a
-// reader that finds nothing, and finds seq odd or moved, looks at all entries.
+// Readers take no lock. The index is rebuilt in place, and seq is odd meanwhile. A reader that does
+// not find the name looks at all entries if seq is odd or has changed.
 
-// minSlots is the size of the smallest index. Half of the slots stay empty.
+// minSlots is the number of slots of the smallest index. At least half of the slots stay empty.
 const minSlots = 1 << 10
 
 func hashOf(name string) uint32 { // FNV-1a
@@ -25,9 +24,9 @@ func hashOf(name string) uint32 { // FNV-1a
 	return h ^ h>>15
 }
 
-// find returns the entry of the object with that name, -1 if there is none,
-// and its serial number. Without the directory's lock the entry may already be
-// another object's: its serial number tells.
+// find returns the index of the entry of the object with that name, or -1 if there is none, and the
+// entry's serial number. If the caller does not hold the directory's lock, the entry may have become
+// another object's when find returns: the serial number is another then.
 func (a *attachment) find(name string) (i int, serial uint32) {
 	if name == "" {
 		return -1, 0
@@ -52,6 +51,7 @@ func (a *attachment) find(name string) (i int, serial uint32) {
 	return -1, 0
 }
 
+// lookUp is find by the slots alone.
 func (a *attachment) lookUp(name string, mask uint32) (i int, serial uint32) {
 	h := hashOf(name)
 	for n := range mask + 1 {
@@ -68,14 +68,15 @@ func (a *attachment) lookUp(name string, mask uint32) (i int, serial uint32) {
 	return -1, 0
 }
 
-// named reports whether entry i is the object of that name.
+// named reports whether entry i has the object of that name, and returns its serial number.
 func (a *attachment) named(i int, name string) (serial uint32, ok bool) {
 	e := &a.entries[i]
-	serial = e.serial.Load() // before the name: see ready
+	serial = e.serial.Load() // before the name, so that ready finds out if the name was another object's
 	return serial, e.state.Load() == stateReady && int(e.nameLen.Load()) == len(name) && e.objectName() == name
 }
 
-// enter makes entry i, which is about to be READY, findable by name.
+// addName adds the name of entry i, which is about to be READY, to the index. The caller holds the
+// directory's lock.
 func (a *attachment) addName(i int, name string) error {
 	if name == "" {
 		return nil
@@ -90,8 +91,8 @@ func (a *attachment) addName(i int, name string) error {
 	return nil
 }
 
-// insert uses the first slot on the name's way that is empty or of no object
-// any more.
+// insert stores entry i in the first slot for the hash h that is empty or whose entry has no object any
+// more.
 func (a *attachment) insert(i int, h uint32) {
 	d := &a.words.dir
 	mask := uint32(1)<<d.bits.Load() - 1
@@ -109,9 +110,9 @@ func (a *attachment) insert(i int, h uint32) {
 	}
 }
 
-// rebuildIndex makes the index anew from the entries, with slots for more
-// names. Killed in it, seq is odd: the next that takes the directory's lock does it
-// again. An error means that there is no memory for it: it is as it was.
+// rebuildIndex rebuilds the index from the entries, with slots for more names. If the process is killed
+// meanwhile, seq is odd, and the next owner of the directory's lock rebuilds the index. If there is no
+// memory for it, rebuildIndex returns ErrNoSpace and leaves the index as it was.
 func (a *attachment) rebuildIndex(more int) error {
 	d := &a.words.dir
 	n := more
