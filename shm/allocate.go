@@ -16,23 +16,23 @@ import (
 // no object, and does no harm.
 //
 // Objects get their ranges from the run, which is [cursor, limit), one after the other. When an
-// object is freed, the pages that it alone used are given back to the kernel at once. A page that it
-// shared with other objects is given back by a trim after all of them have been freed. The range
-// itself stays unused until the run is used up. Then the allocator takes a gap between objects as the
-// next run, once no method of any process can be using an object that was there:
+// object is freed, the pages that it alone used are given back to the kernel at once. A page that
+// it shared with other objects is given back by a trim after all of them have been freed. The range
+// itself stays unused until the run is used up. Then the allocator takes a gap between objects as
+// the next run, once no method of any process can be using an object that was there:
 //
 //  1. A maker records the largest gap and raises request. [GAP]
-//  2. Each Close loads request as its generation, publishes it in its party's quiet word if that was
-//     0, and only then drops its hold on the object. A party's quiet word is the generation of the
-//     oldest of its closed objects that a method may still be using. The garbage collector finds
-//     out when no method is. [CLOSING]
+//  2. Each Close loads request as its generation, publishes it in its party's quiet word if that
+//     was 0, and only then drops its hold on the object. A party's quiet word is the generation of
+//     the oldest of its closed objects that a method may still be using. The garbage collector
+//     shows when no method is. [CLOSING]
 //  3. The gap of request g may be used when no living party's quiet word has a generation before g.
 //     For all objects in the gap were free at step 1. So each of their holders had closed them,
 //     with a generation before g, or had died.
 //
 // A maker that finds no space sets wanted. All processes that have closed objects poll wanted, and
-// run the garbage collector when it is set. internal/model/recycle.pml is this as a model, and checks
-// that each of the rules is needed.
+// run the garbage collector when it is set. internal/model/recycle.pml is this as a model, and
+// checks that each of the rules is needed.
 
 // A span is a range of the segment.
 type span struct{ offset, size int }
@@ -126,8 +126,8 @@ func (a *attachment) run() (span, error) {
 // errBusy means that there is space, but that a method of a process may still use it.
 var errBusy = fmt.Errorf("%w: methods may still use closed objects", ErrNoSpace)
 
-// alloc returns the offset of a free range of size bytes. The range stays free until advance is called.
-// The caller holds the directory's lock.
+// alloc returns the offset of a free range of size bytes. The range stays free until advance is
+// called. The caller holds the directory's lock.
 func (a *attachment) alloc(size int) (offset int, err error) {
 	if !a.checked.Load() {
 		if _, err := a.gaps(false); err != nil {
@@ -151,8 +151,8 @@ func (a *attachment) alloc(size int) (offset int, err error) {
 	}
 }
 
-// nextRun makes a gap of at least size bytes the run. It returns errBusy if the largest gap can't be
-// used yet.
+// nextRun makes a gap of at least size bytes the run. It returns errBusy if the largest gap can't
+// be used yet.
 func (a *attachment) nextRun(size int) error {
 	d := &a.words.dir
 	gap, err := a.asked()
@@ -195,8 +195,8 @@ func (a *attachment) asked() (span, error) {
 	return span{int(low), int(high - low)}, nil
 }
 
-// ask requests the largest gap. The rest of the run belongs to the gaps if withRun is true. ask returns
-// ErrNoSpace if the gap has fewer than size bytes. [GAP]
+// ask requests the largest gap. The rest of the run belongs to the gaps if withRun is true. ask
+// returns ErrNoSpace if the gap has fewer than size bytes. [GAP]
 func (a *attachment) ask(size int, withRun bool) (span, error) {
 	gaps, err := a.gaps(withRun)
 	if err != nil {
@@ -309,9 +309,9 @@ func (a *attachment) giveBack(s span) {
 	d.loose.Add(uint64(min(s.size, 2*pageSize)))
 }
 
-// trimAfter is the number of bytes that are freed in shared pages before a trim gives the pages back,
-// if there are few objects. With many objects the number is larger, because a trim looks at all
-// entries.
+// trimAfter is the number of bytes that are freed in shared pages before a trim gives the pages
+// back, if there are few objects. With many objects the number is larger, because a trim looks at
+// all entries.
 const trimAfter = 1 << 20
 
 // trim gives back the pages of gaps.

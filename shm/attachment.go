@@ -48,8 +48,9 @@ type attachment struct {
 	flags    map[uint64][]weak.Pointer[atomic.Bool] // what end sets, by the number of the use
 }
 
-// A hold is a role of an entry that this party holds. It is not bound to one of the objects that the
-// entry has been: a hold on a former one only keeps the memory of the present one a little longer.
+// A hold is a role of an entry that this party holds. It is not bound to one of the objects that
+// the entry has been: a hold on a former one only keeps the memory of the present one a little
+// longer.
 type hold struct{ entry, role int }
 
 // newAttachment returns an attachment to the segment in mem that is not a party yet.
@@ -98,8 +99,8 @@ func (a *attachment) reopen() (*os.File, error) {
 	return sys.Reopen(a.mem.file)
 }
 
-// take counts one more use of h in this process, and sets its bit. It sets the bit each time, because
-// the entry may have become another object since the first use.
+// take counts one more use of h in this process, and sets its bit. It sets the bit each time,
+// because the entry may have become another object since the first use.
 func (a *attachment) take(h hold) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -202,12 +203,11 @@ func (a *attachment) attach() error {
 	return nil
 }
 
-// orFull returns err, or what to do about it if err says that the party table is full.
+// orFull returns err. If err says that the party table is full, it adds the limit and the remedy.
 func (a *attachment) orFull(err error) error {
 	if errors.Is(err, ErrParties) {
-		n := a.shape.parties - 1
-		return because(err, "%d of %d parties are attached: "+
-			"close one, or make the segment with a larger Options.Parties", n, n)
+		return because(err, "no line is free in the party table of %d: close an attachment, "+
+			"or make the segment with a larger Options.Parties", a.shape.parties-1)
 	}
 	return err
 }

@@ -15,8 +15,9 @@ import (
 // block is a sealed memfd, which other processes get by its file descriptor.
 //
 // A named block lasts until Unlink, even if no process uses it any more. mp never removes it
-// otherwise. Python removes a block at its exit, unless it is opened by
-// SharedMemory(name, track=False), from Python 3.13 on, or as in examples/python/mpshm.py.
+// otherwise. A Python program that has opened a block removes it at its exit. To prevent that, open
+// it by SharedMemory(name, track=False) from Python 3.13 on, and as examples/python/mpshm.py does in
+// earlier versions.
 //
 // All methods may be called from several goroutines at once. mp does not order their accesses to
 // the bytes.
@@ -50,8 +51,9 @@ func CreateBlock(name string, size int) (*Block, error) {
 }
 
 // AnonymousBlock makes a block of the given size without a name, filled with zero bytes. Its memory
-// is freed when the last process that has it open closes it or ends. Another process opens it by its
-// File, with FileBlock. AnonymousBlock reserves the memory. It fails with ErrSize or ErrNoSpace.
+// is freed when the last process that has it open closes it or ends. Another process opens it by
+// its File, with FileBlock. AnonymousBlock reserves the memory. It fails with ErrSize or
+// ErrNoSpace.
 func AnonymousBlock(size int) (*Block, error) {
 	b, err := makeBlock("", "", size)
 	if err != nil {
@@ -171,9 +173,9 @@ func (b *Block) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// WriteAt implements io.WriterAt. It writes as many bytes as fit, and fails with io.ErrShortWrite if
-// not all of p does. It fails with ErrClosed if the block is closed before WriteAt has returned, and
-// with ErrSize if off is negative.
+// WriteAt implements io.WriterAt. It writes as many bytes as fit, and fails with io.ErrShortWrite
+// if not all of p does. It fails with ErrClosed if the block is closed before WriteAt has returned,
+// and with ErrSize if off is negative.
 func (b *Block) WriteAt(p []byte, off int64) (int, error) {
 	n, err := b.copy(off, func(mem []byte) int { return copy(mem, p) })
 	if err == nil && n < len(p) {
@@ -185,7 +187,8 @@ func (b *Block) WriteAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// copy calls move with the memory from off on, and returns the number of bytes that move has copied.
+// copy calls move with the memory from off on, and returns the number of bytes that move has
+// copied.
 func (b *Block) copy(off int64, move func(mem []byte) int) (int, error) {
 	m := b.mem.Load()
 	if m == nil {

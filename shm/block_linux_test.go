@@ -20,7 +20,7 @@ import (
 
 func filePath(name string) string { return filepath.Join("/dev/shm", name) }
 
-// badNames is for every function that takes the name of a file.
+// badNames are names that no function accepts that takes the name of a file.
 var badNames = []struct{ label, name string }{
 	{"dot", "."},
 	{"dot dot", ".."},
@@ -230,7 +230,7 @@ func TestBlock(t *testing.T) {
 				done <- err
 			}()
 			for range 2 {
-				if err := Await(t, done, "opening what is no file"); err == nil {
+				if err := Await(t, done, "Open and OpenBlock of a file that is not regular"); err == nil {
 					t.Errorf("%s was opened", n)
 				}
 			}
@@ -241,7 +241,7 @@ func TestBlock(t *testing.T) {
 	})
 }
 
-// io.ReaderAt and io.WriterAt.
+// TestBlockAt shows that a block is an io.ReaderAt and an io.WriterAt.
 func TestBlockAt(t *testing.T) {
 	b := Closing(t, Must(shm.AnonymousBlock(10))(t))
 	Must(b.WriteAt([]byte("0123456789"), 0))(t)
@@ -277,7 +277,8 @@ func TestBlockAt(t *testing.T) {
 	}
 }
 
-// M06: Close during other methods is an error for them, and never a fault.
+// TestBlockCloseUnderUse shows that methods that run during Close return ErrClosed and never fault
+// (M06).
 func TestBlockCloseUnderUse(t *testing.T) {
 	for range 50 {
 		b := Must(shm.AnonymousBlock(1 << 16))(t)
@@ -317,7 +318,8 @@ func TestBlockCloseUnderUse(t *testing.T) {
 	}
 }
 
-// An anonymous block is sealed: nobody can shrink it under its users.
+// TestBlockSealed shows that an anonymous block is sealed: no process can truncate it while others
+// use it.
 func TestBlockSealed(t *testing.T) {
 	b := Closing(t, Must(shm.AnonymousBlock(4096))(t))
 	f := Must(b.File())(t)
@@ -382,8 +384,8 @@ func init() {
 	}
 }
 
-// M09, M11: a block is the same in another process, whose end does not remove
-// it.
+// TestBlockProcesses shows that two processes see the same bytes in a block, and that the end of
+// one of them does not remove the block (M09, M11).
 func TestBlockProcesses(t *testing.T) {
 	n := name(t)
 	b := Closing(t, Must(shm.CreateBlock(n, 10))(t))

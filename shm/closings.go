@@ -8,8 +8,8 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/party"
 )
 
-// closings counts the objects of this party that were closed and that a method may still use, by the
-// generation of their Close. [CLOSING]
+// closings counts the objects of this party that were closed and that a method may still use, by
+// the generation of their Close. [CLOSING]
 type closings struct {
 	list  []closing // in the order of generations; the first has n > 0
 	timer *time.Timer
@@ -57,8 +57,8 @@ const (
 	lastPause  = time.Second
 )
 
-// closing counts an object that is about to be closed, and returns the generation. The caller holds a.mu
-// and has not dropped the object's hold yet.
+// closing counts an object that is about to be closed, and returns the generation. The caller holds
+// a.mu and has not dropped the object's hold yet.
 func (a *attachment) closing() uint32 {
 	g := a.words.dir.request.Load()
 	a.closings.add(g)
@@ -74,8 +74,8 @@ func (a *attachment) closing() uint32 {
 	return g
 }
 
-// collected records that the garbage collector has collected an object that was closed in generation g.
-// The caller holds a.mu.
+// collected records that the garbage collector has collected an object that was closed in
+// generation g. The caller holds a.mu.
 func (a *attachment) collected(g uint32) {
 	if a.room.Closed() {
 		return
@@ -107,8 +107,8 @@ func (a *attachment) lookWanted() {
 // recycleWait is the longest time that a maker waits for methods that may use closed objects.
 const recycleWait = 3 * time.Second
 
-// awaitQuiet asks all processes for garbage collections and waits for pause at most. It returns a party
-// that still keeps the requested gap from being used, or 0 if there is none.
+// awaitQuiet asks all processes for garbage collections and waits for pause at most. It returns a
+// party that still keeps the requested gap from being used, or 0 if there is none.
 func (a *attachment) awaitQuiet(pause time.Duration) (id party.ID, pid uint32) {
 	d := &a.words.dir
 	g := d.request.Load()
@@ -167,8 +167,8 @@ func (a *attachment) holdsRemoved() bool {
 	return false
 }
 
-// awaitCollected waits until this process holds no removed object. It waits for d at most, because this
-// process may be using one.
+// awaitCollected waits until this process holds no removed object. It waits for d at most, because
+// this process may be using one.
 func (a *attachment) awaitCollected(d time.Duration) {
 	timeout := time.After(d)
 	for {

@@ -29,8 +29,7 @@ func init() {
 		_, err := shm.Open(j.Name, nil)
 		return "", err
 	}
-	// new makes the object "x" of N bytes in the named segment; it begins with
-	// "new".
+	// new makes the object "x" of N bytes in the named segment. Its first bytes are "new".
 	ops["new"] = func(_ context.Context, j job) (string, error) {
 		seg, err := shm.Open(j.Name, nil)
 		if err != nil {
@@ -51,14 +50,15 @@ func init() {
 	}
 }
 
-// crashAt starts a child that dies at the point, and makes sure that it did.
+// crashAt starts a child that is killed at the point. It fails the test if the child was not.
 func crashAt(t *testing.T, point string, j job) {
 	t.Helper()
 	p := StartWith(t, work, j, &proc.Options{Env: []string{crash.Env + "=" + point}})
 	Killed(t, p)
 }
 
-// A maker of a segment dies: the name is a whole segment's or nobody's.
+// TestCrashCreate kills the maker of a segment. The name is then that of a complete segment, or
+// does not exist.
 func TestCrashCreate(t *testing.T) {
 	NeedCrashPoints(t)
 	points := []string{crash.AttachLocked.String(), crash.AttachWritten.String()}
@@ -75,7 +75,7 @@ func TestCrashCreate(t *testing.T) {
 					t.Errorf("%d parties, want 1", got)
 				}
 				Must(newPlain(seg, "x", Must(seg.Size())(t)))(t)
-				for range 2 { // the dead one's line is free
+				for range 2 { // the killed party's line is free
 					Attach(t, seg)
 				}
 				return
@@ -87,7 +87,8 @@ func TestCrashCreate(t *testing.T) {
 	}
 }
 
-// Who attaches dies: its line can be used again, and nobody counts it.
+// TestCrashAttach kills a process that is attaching. Its line can then be used again, and Parties
+// does not count it.
 func TestCrashAttach(t *testing.T) {
 	NeedCrashPoints(t)
 	for p := range crash.Points(crash.AttachLocked, crash.AttachWritten) {
@@ -107,20 +108,20 @@ func TestCrashAttach(t *testing.T) {
 	}
 }
 
-// Who makes or removes an object dies: the object is there or not, its space
-// is not lost, and whoever waits for the directory goes on.
+// TestCrashObject kills a process that makes or removes an object. The object then exists or does
+// not, its space is not lost, and processes that wait for the directory's lock acquire it.
 func TestCrashObject(t *testing.T) {
 	NeedCrashPoints(t)
-	const room = 1 << 17
+	const space = 1 << 17
 	for p := range crash.Points(crash.ObjectClaimed, crash.ObjectFreed) {
 		t.Run(p.String(), func(t *testing.T) {
-			seg := named(t, room, nil)
+			seg := named(t, space, nil)
 			op, there := "new", p == crash.ObjectReady
 			if p >= crash.ObjectRemoving {
 				op = "remove"
 				Must(newPlain(seg, "x", 3000))(t).Close()
 			}
-			// Others want the directory all the time.
+			// Other parties compete for the directory's lock all the time.
 			stop := make(chan struct{})
 			var others sync.WaitGroup
 			for g := range 2 {
@@ -150,7 +151,7 @@ func TestCrashObject(t *testing.T) {
 			time.AfterFunc(20*time.Millisecond, func() { close(stop) })
 			done := make(chan struct{})
 			go func() { others.Wait(); close(done) }()
-			Await(t, done, "others who want the directory")
+			Await(t, done, "parties that wait for the directory's lock")
 
 			x, err := openPlain(seg, "x")
 			switch {
@@ -170,7 +171,7 @@ func TestCrashObject(t *testing.T) {
 			x = Must(newPlain(seg, "x", 10))(t)
 			x.Close()
 			empty(t, seg)
-			whole := Must(newPlain(seg, "whole", room))(t)
+			whole := Must(newPlain(seg, "whole", space))(t)
 			for i, b := range whole.Bytes() {
 				if b != 0 {
 					t.Fatalf("byte %d of new memory is %d", i, b)
@@ -180,15 +181,16 @@ func TestCrashObject(t *testing.T) {
 	}
 }
 
-// A maker dies rebuilding the index of names: names are found all the same, and the
-// next maker rebuilds it.
+// TestCrashIndex kills a maker that rebuilds the index of names. Names are found all the same, and
+// the next maker rebuilds the index.
 func TestCrashIndex(t *testing.T) {
 	NeedCrashPoints(t)
 	seg := named(t, 1<<20, nil)
-	crashAt(t, crash.IndexRebuilding.String(), job{Op: "new", Name: seg.Name(), N: 100}) // the first name
+	// The first name makes the child build the index.
+	crashAt(t, crash.IndexRebuilding.String(), job{Op: "new", Name: seg.Name(), N: 100})
 	_, err := openPlain(seg, "x")
 	WantError(t, "the object that was not ready", err, fs.ErrNotExist)
-	const objects = 700 // the index grows once more
+	const objects = 700 // so many that the index grows once more
 	for i := range objects {
 		Must(newPlain(seg, fmt.Sprint(i), 10))(t).Close()
 	}
@@ -200,8 +202,8 @@ func TestCrashIndex(t *testing.T) {
 	Must(newPlain(seg, "whole", 1<<20))(t)
 }
 
-// A maker dies moving on to the space of objects that are gone: none of it is lost, and
-// none is used twice.
+// TestCrashRecycle kills a maker that takes the space of freed objects as the next run. None of the
+// space is lost, and none is used twice.
 func TestCrashRecycle(t *testing.T) {
 	NeedCrashPoints(t)
 	for p := range crash.Points(crash.RecycleBegun, crash.RecycleMoved) {
@@ -213,7 +215,7 @@ func TestCrashRecycle(t *testing.T) {
 			for i := range 40 {
 				WantNil(t, "Remove", seg.Remove(fmt.Sprint("k", i)))
 			}
-			for { // until this process's methods count as gone from them
+			for { // until the garbage collector has collected the closed objects
 				runtime.GC()
 				if shm.Closing(seg) == 0 {
 					break
@@ -235,8 +237,8 @@ func TestCrashRecycle(t *testing.T) {
 	}
 }
 
-// An announcer of a death dies half-way: who waits is told all the same. The
-// first death is by exec, so that no pidfd tells of it.
+// TestCrashAnnounce kills a process that announces another one's death. Waiters learn of the first
+// death all the same. That death is an exec, which no pidfd reports.
 func TestCrashAnnounce(t *testing.T) {
 	NeedCrashPoints(t)
 	for p := range crash.Points(crash.AnnounceDead, crash.AnnounceMoved) {
@@ -245,7 +247,7 @@ func TestCrashAnnounce(t *testing.T) {
 				if crashAnnouncer(t, p) {
 					return
 				}
-				// Somebody's scan was earlier than the announcer.
+				// Another party's scan found the death before the announcer did.
 				if try == 20 {
 					t.Fatal("the announcer has never come to announce")
 				}
@@ -266,12 +268,12 @@ func crashAnnouncer(t *testing.T, p crash.Point) bool {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	// The waiter's first scan is a second after it begins to wait.
+	// The waiter first scans the parties a second after it has begun to wait.
 	waiter := make(chan error, 1)
 	go func() { waiter <- lock.Acquire(Within(t)) }()
 	time.Sleep(20 * time.Millisecond)
 	cells.Set(cellGo, 1)
-	for { // until exec
+	for { // until the victim has called exec
 		if comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", victim.PID())); string(comm) == "sleep\n" {
 			break
 		}
@@ -280,11 +282,11 @@ func crashAnnouncer(t *testing.T, p crash.Point) bool {
 	announcer := StartWith(t, work, job{Op: "open", Name: seg.Name()}, &proc.Options{Env: []string{crash.Env + "=" + p.String()}})
 	Await(t, announcer.Done(), "the announcer")
 	code, _ := announcer.ExitCode()
-	if err := Await(t, waiter, "who waits for the lock of the dead"); !errors.Is(err, psync.ErrOwnerDied) {
+	if err := Await(t, waiter, "a waiter for the lock of the dead owner"); !errors.Is(err, psync.ErrOwnerDied) {
 		t.Errorf("Acquire: %v, want ErrOwnerDied", err)
 	}
 	recovered(t, lock)
-	if n := Must(seg.Parties())(t); n > 2 { // the announcer's line may be found later
+	if n := Must(seg.Parties())(t); n > 2 { // a later scan may find that the announcer is dead
 		t.Errorf("%d parties, want 1 or 2", n)
 	}
 	return code == -int(syscall.SIGKILL)

@@ -14,7 +14,7 @@ import (
 // sweep rebuilds the list of free entries and the index from them.
 //
 //	0    mark     number of entries that were ever used: those from mark on never were
-//	4    free     1 + the index of the first free entry below mark, 0 if there is none
+//	4    free     1 + the number of the first free entry below mark, 0 if there is none
 //	8    seq      odd while the index is rebuilt
 //	12   bits     log2 of the number of slots of the index in use, 0: the index is empty
 //	16   filled   number of slots that are not 0
@@ -58,8 +58,8 @@ func (a *attachment) used() int { return min(int(a.words.dir.mark.Load()), len(a
 // entriesAtOnce is the number of entries whose memory is reserved at one time.
 const entriesAtOnce = 128
 
-// lockDirectory acquires the directory's lock. If the owner of the lock has died, or any party has died
-// since the last sweep, it sweeps. It returns ErrClosed if the attachment is closed.
+// lockDirectory acquires the directory's lock. If the owner of the lock has died, or any party has
+// died since the last sweep, it sweeps. It returns ErrClosed if the attachment is closed.
 func (a *attachment) lockDirectory() error {
 	if err := a.enter(); err != nil {
 		return err
@@ -81,9 +81,9 @@ func (a *attachment) unlockDirectory() {
 	a.inside.RUnlock()
 }
 
-// sweep frees the objects whose makers died, and the unwanted objects that no living party holds. Then
-// it rebuilds the list of free entries and the index. It runs after deaths, and when there seems to be
-// no space. The caller holds the directory's lock.
+// sweep frees the objects whose makers died, and the unwanted objects that no living party holds.
+// Then it rebuilds the list of free entries and the index. It runs after deaths, and when there
+// seems to be no space. The caller holds the directory's lock.
 func (a *attachment) sweep() {
 	d := &a.words.dir
 	d.swept.Store(a.words.party.Deaths.Load()) // before the holds are loaded
@@ -105,9 +105,9 @@ func (a *attachment) sweep() {
 	}
 }
 
-// free gives the memory of an object back and makes its entry FREE. If the process is killed before the
-// entry is FREE, the next sweep frees the object. If it is killed before the entry is on the list, the
-// next sweep puts it there.
+// free gives the memory of an object back and makes its entry FREE. If the process is killed before
+// the entry is FREE, the next sweep frees the object. If it is killed before the entry is on the
+// list, the next sweep puts it there.
 func (a *attachment) free(i int) {
 	e := &a.entries[i]
 	if s, err := a.span(e); err == nil {
@@ -152,15 +152,15 @@ func (a *attachment) freeEntry() (int, error) {
 		"remove one, or make the segment with a larger Options.Objects", ErrNoSpace, n, n)
 }
 
-// unwanted reports whether the object of e is freed when no living party holds it. This is so if it is
-// removed, or has no name by which another party could open it.
+// unwanted reports whether the object of e is freed when no living party holds it. This is so if it
+// is removed, or has no name by which another party could open it.
 func (a *attachment) unwanted(e *entry) bool {
 	s := e.state.Load()
 	return s == stateRemoved || s == stateReady && e.nameLen.Load() == 0
 }
 
-// reap frees the object in entry i, if it has that serial number, is unwanted, and no living party holds
-// it.
+// reap frees the object in entry i, if it has that serial number, is unwanted, and no living party
+// holds it.
 func (a *attachment) reap(i int, serial uint32) {
 	e := &a.entries[i]
 	if !a.unwanted(e) || e.serial.Load() != serial || a.lockDirectory() != nil {
@@ -173,8 +173,8 @@ func (a *attachment) reap(i int, serial uint32) {
 }
 
 // freeUnheld frees an unwanted object if no living party holds it. A party may open the object by a
-// handle at the same time. Either it has set its hold before removeEntry loads the holds again, or it
-// finds that the object is removed.
+// handle at the same time. Either it has set its hold before removeEntry loads the holds again, or
+// it finds that the object is removed.
 func (a *attachment) freeUnheld(i int) {
 	if !a.entries[i].held(0, a.table.Alive) {
 		a.removeEntry(i)

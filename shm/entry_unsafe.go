@@ -17,15 +17,16 @@ import (
 //	16   print    fingerprint of the type that the object holds
 //	24   offset   from the start of the segment, a multiple of 128
 //	32   size
-//	40   next     of a free entry: 1 + the index of the next free one, 0 if none
+//	40   next     of a free entry: 1 + the number of the next free one, 0 if none
 //	48   holds    for each role, a bit for each line of the party table
 //	432  name
 //	552  pad      to 576 bytes
 //
 // All fields but holds change only under the directory's lock. A bit of holds is set and cleared by
 // the party of that line, or by its parent before the party runs. It counts only while the line is
-// alive. All bits of a line are cleared before the line gets its next party. Role 0 is the use of the
-// object's memory. The object's kind gives the other roles their meaning: they are the ends of a pipe.
+// alive. All bits of a line are cleared before the line gets its next party. Role 0 is the use of
+// the object's memory. The object's kind gives the other roles their meaning: they are the ends of
+// a pipe.
 type entry struct {
 	_       structs.HostLayout
 	state   atomic.Uint32
@@ -53,9 +54,9 @@ const (
 
 var _ [entrySize]byte = [unsafe.Sizeof(entry{})]byte{}
 
-// The states of an entry. An entry that is MAKING while no party has the directory's lock was left by a
-// maker that died. A REMOVED object can't be found by its name any more. It is freed when no living
-// party holds its memory.
+// The states of an entry. An entry that is MAKING while no party has the directory's lock was left
+// by a maker that died. A REMOVED object can't be found by its name any more. It is freed when no
+// living party holds its memory.
 const (
 	stateFree uint32 = iota
 	stateMaking

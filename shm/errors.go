@@ -12,7 +12,8 @@ import (
 // The errors of this package. All of them come wrapped: use errors.Is. The error is fs.ErrExist if
 // a name is taken, and fs.ErrNotExist if nothing has the name.
 var (
-	// ErrClosed means that this process has closed the block, segment or object. It is os.ErrClosed.
+	// ErrClosed means that this process has closed the block, segment or object. It is
+	// os.ErrClosed.
 	ErrClosed = os.ErrClosed
 	// ErrName means that a name is not allowed.
 	ErrName = errors.New("invalid name")

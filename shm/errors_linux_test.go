@@ -172,8 +172,8 @@ func objectErrors(t *testing.T) []Failure {
 	if testing.Short() {
 		return all
 	}
-	// A method that still uses a closed object keeps the memory from being used again. The maker waits for
-	// it, for three seconds.
+	// A method that still uses a closed object keeps the memory from being used again. The maker
+	// waits for it, for three seconds.
 	busy := named(t, 2048, nil)
 	used := Must(newPlain(busy, "x", 2000))(t)
 	WantNil(t, "Close", used.Close())

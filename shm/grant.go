@@ -11,9 +11,9 @@ import (
 )
 
 // A grant is a party of a segment for a child that is about to be started. The party is alive, and
-// holds what it was given, until the last descriptor of the grant's file is closed. This process has
-// the first descriptor, and closes it when the child has one. So the child's party lives before the
-// child runs, and dies when both processes have ended, whenever either is killed.
+// holds what it was given, until the last descriptor of the grant's file is closed. This process
+// has the first descriptor, and closes it when the child has one. So the party is alive before the
+// child runs, and dies when no process has a descriptor any more, whichever process is killed.
 type grant struct {
 	a    *attachment
 	file *os.File
@@ -21,9 +21,9 @@ type grant struct {
 }
 
 // grant claims a party for a child to be started, and makes it a holder of these objects of the
-// segment. The child gets File and calls adoptParty. grant fails with ErrParties, with ErrClosed, with
-// fs.ErrNotExist if an object has been removed, with ErrHandle if a handle is not of this segment,
-// and with errors.ErrUnsupported on a heap segment.
+// segment. The child gets File and calls adoptParty. grant fails with ErrParties, with ErrClosed,
+// with fs.ErrNotExist if an object has been removed, with ErrHandle if a handle is not of this
+// segment, and with errors.ErrUnsupported on a heap segment.
 func (s *Segment) grant(holds []Handle) (*grant, error) {
 	a, err := s.attached()
 	if err == nil {
@@ -54,16 +54,17 @@ func (a *attachment) grant(holds []Handle) (*grant, error) {
 	}
 	for _, h := range holds {
 		if err := a.holdFor(id, h); err != nil {
-			return nil, errors.Join(a.unlessClosed(err), g.Cancel())
+			return nil, errors.Join(orClosed(a.unlessClosed(err), errItClosed), g.Cancel())
 		}
 	}
-	if err := a.unlessClosed(nil); err != nil {
-		return nil, errors.Join(err, g.Cancel())
+	if a.room.Closed() {
+		return nil, errors.Join(errItClosed, g.Cancel())
 	}
 	return g, nil
 }
 
-// holdFor makes the party id, which is alive but not running yet, a holder of the object that h names.
+// holdFor makes the party id, which is alive but not running yet, a holder of the object that h
+// names.
 func (a *attachment) holdFor(id party.ID, h Handle) error {
 	if h.Kind == KindSegment {
 		return nil
@@ -71,7 +72,8 @@ func (a *attachment) holdFor(id party.ID, h Handle) error {
 	if h.Segment != a.id || h.Entry >= uint32(a.used()) || h.Role >= roles {
 		return fmt.Errorf("%w of an object of this segment: %v", ErrHandle, h)
 	}
-	// If the object is removed meanwhile, the bits only keep its memory in use until the child ends.
+	// If the object is removed meanwhile, the bits only keep its memory in use until the child
+	// ends.
 	e := &a.entries[h.Entry]
 	e.hold(0, id.Line())
 	if e.state.Load() != stateReady || e.serial.Load() != h.Serial {
@@ -100,7 +102,8 @@ func (g *grant) Release() error {
 	return err
 }
 
-// Cancel ends the party. It is called if no child was started, or if the child has not got the file.
+// Cancel ends the party. It is called if no child was started, or if the child has not got the
+// file.
 func (g *grant) Cancel() error {
 	g.a.table.Leave(g.id)
 	return g.file.Close()

@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// An ID identifies a segment: 16 random bytes, chosen when the segment is made and compared whenever
-// it is opened by a handle.
+// An ID identifies a segment: 16 random bytes, chosen when the segment is made and compared
+// whenever it is opened by a handle.
 type ID [16]byte
 
 // String returns the ID in hexadecimal.
@@ -63,16 +63,16 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind %d", uint32(k))
 }
 
-// A Handle is the name of an object of a segment, or of a segment. It holds no pointer, so it can be
-// sent anywhere: in a task's argument, in a struct, through a queue, or as text. It keeps nothing
-// alive. The process that receives it opens the object with the package that made it.
+// A Handle is the name of an object of a segment, or of a segment. It holds no pointer, so it can
+// be sent anywhere: in a task's argument, in a struct, through a queue, or as text. It keeps
+// nothing alive. The process that receives it opens the object with the package that made it.
 //
 // The zero Handle names nothing.
 type Handle struct {
 	Segment ID     // the segment
 	Kind    Kind   // the kind of the object, or KindSegment
 	Role    uint32 // the end of a pipe
-	Entry   uint32 // the index of the object's entry in the directory
+	Entry   uint32 // the number of the object's entry in the directory
 	Serial  uint32 // the entry's serial number, by which a removed object is not found again
 	PID     uint32 // a process that had the segment mapped when the handle was made: a hint
 	FD      uint32 // that process's descriptor of the segment: a hint, checked against Segment
@@ -96,8 +96,8 @@ func (h Handle) String() string {
 // MarshalText implements encoding.TextMarshaler.
 func (h Handle) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
-// UnmarshalText implements encoding.TextUnmarshaler. It fails with ErrHandle if text is not the result
-// of String.
+// UnmarshalText implements encoding.TextUnmarshaler. It fails with ErrHandle if text is not the
+// result of String.
 func (h *Handle) UnmarshalText(text []byte) error {
 	var b [handleBytes]byte
 	if len(text) != len(handlePrefix)+2*handleBytes || string(text[:len(handlePrefix)]) != handlePrefix {

@@ -122,7 +122,7 @@ func TestReach(t *testing.T) {
 		if n := Must(b.Parties())(t); n != 1 || a.Name() != seg.Name() {
 			t.Errorf("%d parties, name %q, want 1 and %q", n, a.Name(), seg.Name())
 		}
-		// One attachment: whoever closes it, closes it.
+		// They share one attachment: Close of one of them closes all.
 		if err := a.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +130,7 @@ func TestReach(t *testing.T) {
 			_, err := s.Parties()
 			WantError(t, "Parties", err, shm.ErrClosed)
 		}
-		// And the handle can be followed again.
+		// The handle can be decoded again.
 		c := new(shm.Segment)
 		if err := c.UnmarshalText(text); err != nil {
 			t.Fatal(err)
@@ -142,7 +142,7 @@ func TestReach(t *testing.T) {
 	})
 }
 
-// M08: a handle of what is gone leads to nothing else.
+// TestOpenHandle shows that a handle of a removed object never leads to another object (M08).
 func TestOpenHandle(t *testing.T) {
 	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
 		made := Must(newPlain(seg, "x", 10))(t)
@@ -178,7 +178,7 @@ func TestOpenHandle(t *testing.T) {
 		}
 		// The entry is used again, by an object with another serial number.
 		again := Must(newPlain(seg, "x", 10))(t).Handle(0)
-		Want(t, "entry of the next object", again.Entry, h.Entry) // at once: the removed one was closed
+		Want(t, "entry of the next object", again.Entry, h.Entry) // the removed one was closed
 		if again == h {
 			t.Error("two objects have one handle")
 		}
@@ -209,15 +209,15 @@ func init() {
 		o.Bytes()[0]++
 		return fmt.Sprint(n, " parties, name ", seg.Name()), err
 	}
-	// parties counts those of the segment it was given.
+	// parties returns the number of parties of j.Seg.
 	ops["parties"] = func(_ context.Context, j job) (string, error) {
 		n, err := j.Seg.Parties()
 		return fmt.Sprint(n), err
 	}
 }
 
-// M08: text of a handle is enough for a process that is no child and was
-// given nothing.
+// TestStranger shows that a process reaches an object by nothing but the text of its handle, even
+// if it is not a child (M08).
 func TestStranger(t *testing.T) {
 	for _, tt := range []struct {
 		sort string
@@ -233,7 +233,7 @@ func TestStranger(t *testing.T) {
 			if x.Bytes()[0] != 1 {
 				t.Error("the stranger has other memory")
 			}
-			// The hint is wrong: it is searched for.
+			// If the hint is wrong, Reach searches for the segment.
 			h.PID, h.FD = 1<<30, 99
 			other := startPlain(t, "reach", h.String())
 			if got, want := other.line(t), "3 parties, name "+tt.seg.Name(); got != strings.TrimSpace(want) {
@@ -261,7 +261,7 @@ func TestStranger(t *testing.T) {
 		if err := seg.Close(); err != nil {
 			t.Fatal(err)
 		}
-		// The stranger is the only holder now.
+		// The stranger is the only process now that has the segment open.
 		again := Closing(t, Must(shm.Reach(h))(t))
 		if o := Must(openPlain(again, "x"))(t); o.Bytes()[0] != 1 {
 			t.Error("another segment")
@@ -336,12 +336,12 @@ func TestGrant(t *testing.T) {
 				t.Errorf("Adopt failed and left %s open", path)
 			}
 		}
-		// The number of a party that another file has the lock of.
+		// The lock of this party belongs to another open file description.
 		x := Must(newPlain(seg, "x", 1))(t)
 		f := Must(os.OpenFile(filePath(seg.Name()), os.O_RDWR, 0))(t)
 		Must(f.Seek(int64(x.Me()), 0))(t)
 		_, err := object.Adopt(f)
-		WantError(t, "a party of somebody else", err, shm.ErrHandle)
+		WantError(t, "another process's party", err, shm.ErrHandle)
 		if n := Must(seg.Parties())(t); n != 1 {
 			t.Errorf("%d parties, want 1", n)
 		}

@@ -70,13 +70,14 @@ type shape struct {
 	total     int // bytes of the segment
 }
 
-func shapeOf(parties, objects, room int) shape {
+// shapeOf returns the shape of a segment with these limits and space bytes for objects.
+func shapeOf(parties, objects, space int) shape {
 	s := shape{parties: parties + 1, entries: objects}
 	s.directory = partiesOffset + s.parties*party.LineSize
 	s.index = roundUp(s.directory+s.entries*entrySize, pageUnit)
 	s.slots = max(minSlots, 4<<bits.Len(uint(s.entries-1)))
 	s.base = roundUp(s.index+4*s.slots, pageUnit)
-	s.total = s.base + room
+	s.total = s.base + space
 	return s
 }
 
@@ -99,8 +100,8 @@ func sumOf(b []byte) uint64 {
 	return h.Sum64()
 }
 
-// parseHeader checks b, the first bytes of a file of the given size, and returns the segment's shape
-// and ID. b is shorter than a header if the file is.
+// parseHeader checks b, the first bytes of a file of the given size, and returns the segment's
+// shape and ID. b is shorter than a header if the file is.
 func parseHeader(b []byte, size int64) (shape, ID, error) {
 	var none shape
 	var id ID

@@ -15,9 +15,9 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// hammerDirectory lets parties make, open, use and remove objects of a few
-// names, all at once. An object's memory is its first party's number, eight
-// times over: a mixture would be memory that two objects had.
+// hammerDirectory lets parties make, open, use and remove objects of a few names concurrently. All
+// bytes of an object's memory have one value, which depends on its name. Other bytes would show
+// that two objects had the same memory.
 func hammerDirectory(t *testing.T, seg *shm.Segment, parties int, d time.Duration) {
 	t.Helper()
 	end := time.Now().Add(d)
@@ -43,7 +43,7 @@ func hammerDirectory(t *testing.T, seg *shm.Segment, parties int, d time.Duratio
 }
 
 func touchDirectory(s *shm.Segment, r *rand.Rand) error {
-	// The length of the name and the size tell the names apart.
+	// Each name has its own length, and its objects their own size.
 	k := r.IntN(4)
 	n := fmt.Sprintf("%0*d", 3*k+1, k)
 	size := 8 * (k + 1)
@@ -86,7 +86,7 @@ func touchDirectory(s *shm.Segment, r *rand.Rand) error {
 	return nil
 }
 
-// check looks at the memory of an object again and again.
+// check compares the memory of an object with its value several times.
 func check(o object.Object, n string, k, size int) error {
 	defer o.Close()
 	if len(o.Bytes()) != size {
@@ -110,8 +110,8 @@ func TestHammerDirectory(t *testing.T) {
 	})
 }
 
-// M06: methods that are inside when Close comes end with ErrClosed or had
-// their effect, fault nowhere, and leave the segment whole for the others.
+// TestCloseUnderUse shows that methods that run during Close return ErrClosed or have had their
+// effect, never fault, and leave the segment intact for the other parties (M06).
 func TestCloseUnderUse(t *testing.T) {
 	eachSegment(t, 1<<13, func(t *testing.T, seg *shm.Segment) {
 		for round := range 30 {
@@ -134,7 +134,7 @@ func TestCloseUnderUse(t *testing.T) {
 						if errors.Is(err, shm.ErrClosed) {
 							return
 						}
-						// After Close the memory is another: what it says is nothing.
+						// An error after Close means nothing, because the memory was replaced.
 						if _, closed := s.Parties(); err != nil && !errors.Is(closed, shm.ErrClosed) {
 							t.Error(err)
 							return
@@ -154,7 +154,7 @@ func TestCloseUnderUse(t *testing.T) {
 			}
 		}
 		empty(t, seg)
-		// All is free again.
+		// All space is free again.
 		size := Must(seg.Size())(t)
 		if _, err := newPlain(seg, "whole", size); err != nil {
 			t.Errorf("space was lost: %v", err)
@@ -165,8 +165,8 @@ func TestCloseUnderUse(t *testing.T) {
 	})
 }
 
-// Deaths, played: what the dead were making is nobody's, what they held is
-// free.
+// TestHeapDeaths shows that the holds of a dead party do not count, and that the space of its
+// objects is free, once its death is announced.
 func TestHeapDeaths(t *testing.T) {
 	seg := Heap(t, 1<<12)
 	for round := range 20 {

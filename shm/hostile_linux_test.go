@@ -18,7 +18,7 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// Where the parts of a segment are: see header.go and entry_unsafe.go.
+// The offsets of the parts of a segment: see header.go and entry_unsafe.go.
 const (
 	offVersion = 8
 	offOrder   = 12
@@ -86,7 +86,7 @@ func image(t testing.TB) []byte {
 func put32(b []byte, off int, v uint32) { binary.NativeEndian.PutUint32(b[off:], v) }
 func put64(b []byte, off int, v uint64) { binary.NativeEndian.PutUint64(b[off:], v) }
 
-// sum makes the header's sum right.
+// sum stores the right checksum in the header.
 func sum(b []byte) {
 	h := fnv.New64a()
 	h.Write(b[:offSum])
@@ -95,8 +95,8 @@ func sum(b []byte) {
 
 func entry(i int) int { return offDirectory + i*entrySize }
 
-// M17, and "hostile bytes are an error": each way of being no good segment has
-// its error, from Open and from Reach, and List passes it over.
+// TestHostileHeader shows that Open and Reach report each damage of a header by the right error,
+// and that List skips such files (M17).
 func TestHostileHeader(t *testing.T) {
 	valid := image(t)
 	with := func(change func(b []byte)) func([]byte) []byte {
@@ -132,7 +132,7 @@ func TestHostileHeader(t *testing.T) {
 		{"too many entries", with(func(b []byte) { put32(b, offObjects, 1<<20+1) }), shm.ErrCorrupt},
 		{"entries without end", with(func(b []byte) { put32(b, offObjects, 1<<32-1) }), shm.ErrCorrupt},
 		{"entries beyond the file", with(func(b []byte) { put32(b, offObjects, 1<<20) }), shm.ErrCorrupt},
-		{"no room", with(func(b []byte) { put64(b, offTotal, imageBase) }), shm.ErrCorrupt},
+		{"no space", with(func(b []byte) { put64(b, offTotal, imageBase) }), shm.ErrCorrupt},
 		{"no bytes", with(func(b []byte) { put64(b, offTotal, 0) }), shm.ErrCorrupt},
 		{"2^64-1 bytes", with(func(b []byte) { put64(b, offTotal, 1<<64-1) }), shm.ErrCorrupt},
 		{"2^63 bytes", with(func(b []byte) { put64(b, offTotal, 1<<63) }), shm.ErrCorrupt},
@@ -191,8 +191,8 @@ func TestHostileHeader(t *testing.T) {
 	})
 }
 
-// Whatever the rest of a segment says: it opens, and its objects do or are
-// refused.
+// TestHostileBody shows that a segment with a valid header can be opened whatever its other bytes
+// are, and that its objects can be opened or are refused.
 func TestHostileBody(t *testing.T) {
 	valid := image(t)
 	const x = 0 // the entry of "p"
@@ -200,7 +200,7 @@ func TestHostileBody(t *testing.T) {
 		label   string
 		change  func(b []byte)
 		open    error // of the plain object "p"
-		newOne  error // of NewObject
+		newOne  error // of making another object
 		parties int
 	}{
 		{"nothing", func([]byte) {}, nil, nil, 1},
@@ -238,14 +238,14 @@ func TestHostileBody(t *testing.T) {
 				}
 			}
 		}, nil, nil, 1},
-		{"alive and nobody", func(b []byte) {
+		{"alive without a process", func(b []byte) {
 			for i := 1; i <= imageParties; i++ {
 				put32(b, offLines+i*lineSize, 1)
 			}
 		}, nil, nil, 1},
-		{"directory locked by nobody", func(b []byte) { put32(b, offDirLock, 1) }, nil, nil, 1},
+		{"directory locked by no party", func(b []byte) { put32(b, offDirLock, 1) }, nil, nil, 1},
 		{"directory locked by the dead", func(b []byte) { put32(b, offDirLock, 0xfffffffe) }, nil, nil, 1},
-		{"directory locked by who comes next", func(b []byte) { put32(b, offDirLock, (2<<10|1)<<1) }, nil, nil, 1},
+		{"directory locked by the next party", func(b []byte) { put32(b, offDirLock, (2<<10|1)<<1) }, nil, nil, 1},
 		{"epoch", func(b []byte) { put32(b, offEpoch, 1<<32-1) }, nil, nil, 1},
 	} {
 		t.Run(tt.label, func(t *testing.T) {
@@ -289,9 +289,9 @@ func TestHostileBody(t *testing.T) {
 	t.Run("no generation left", func(t *testing.T) {
 		b := bytes.Clone(valid)
 		for i := 1; i <= imageParties; i++ {
-			put32(b, offLines+i*lineSize, (1<<31-1024|uint32(i))<<1) // dead, of the last generation
+			put32(b, offLines+i*lineSize, (1<<31-1024|uint32(i))<<1) // dead, in the last generation
 		}
-		put32(b, offLines+2*lineSize, (1<<31-2048|2)<<1) // one is left
+		put32(b, offLines+2*lineSize, (1<<31-2048|2)<<1) // one generation is left
 		n := name(t)
 		if err := os.WriteFile(filePath(n), b, 0o600); err != nil {
 			t.Fatal(err)
@@ -308,8 +308,8 @@ func TestHostileBody(t *testing.T) {
 	})
 }
 
-// patch changes a segment's bytes as the fuzzer's input says: records of a
-// region, an offset in it, a width and a value.
+// patch changes bytes of a segment. The fuzzer's input is a list of records of 12 bytes: a region,
+// a width, an offset in the region, and a value.
 func patch(b, input []byte) {
 	regions := []struct{ off, size int }{
 		{0, headerSize},
@@ -339,7 +339,7 @@ func patch(b, input []byte) {
 	}
 }
 
-// use does with an opened segment whatever does not wait.
+// use calls the methods of an open segment and of its objects that do not block.
 func use(seg *shm.Segment) {
 	if other, err := object.Attach(seg); err == nil {
 		defer other.Close()

@@ -6,9 +6,10 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 )
 
-// The index finds an entry by its name. It is a hash table. A slot holds 1 + the index of an entry, or 0
-// if it was never used. A slot is only a hint: a reader compares the entry's name. The slot of an entry
-// that has no object any more may be used for another, and is cleared when the index is rebuilt.
+// The index finds an entry by its name. It is a hash table. A slot holds 1 + the number of an entry,
+// or 0 if it was never used. A slot is only a hint: a reader compares the entry's name. The slot of
+// an entry that has no object any more may be used for another, and is cleared when the index is
+// rebuilt.
 //
 // Readers take no lock. The index is rebuilt in place, and seq is odd meanwhile. A reader that does
 // not find the name looks at all entries if seq is odd or has changed.
@@ -24,9 +25,9 @@ func hashOf(name string) uint32 { // FNV-1a
 	return h ^ h>>15
 }
 
-// find returns the index of the entry of the object with that name, or -1 if there is none, and the
-// entry's serial number. If the caller does not hold the directory's lock, the entry may have become
-// another object's when find returns: the serial number is another then.
+// find returns the number of the entry of the object with that name, or -1 if there is none, and the
+// entry's serial number. If the caller does not hold the directory's lock, the entry may have
+// become another object's when find returns: the serial number is another then.
 func (a *attachment) find(name string) (i int, serial uint32) {
 	if name == "" {
 		return -1, 0
@@ -71,7 +72,7 @@ func (a *attachment) lookUp(name string, mask uint32) (i int, serial uint32) {
 // named reports whether entry i has the object of that name, and returns its serial number.
 func (a *attachment) named(i int, name string) (serial uint32, ok bool) {
 	e := &a.entries[i]
-	serial = e.serial.Load() // before the name, so that ready finds out if the name was another object's
+	serial = e.serial.Load() // before the name: see ready
 	return serial, e.state.Load() == stateReady && int(e.nameLen.Load()) == len(name) && e.objectName() == name
 }
 
@@ -91,8 +92,8 @@ func (a *attachment) addName(i int, name string) error {
 	return nil
 }
 
-// insert stores entry i in the first slot for the hash h that is empty or whose entry has no object any
-// more.
+// insert stores entry i in the first slot for the hash h that is empty or whose entry has no object
+// any more.
 func (a *attachment) insert(i int, h uint32) {
 	d := &a.words.dir
 	mask := uint32(1)<<d.bits.Load() - 1
@@ -110,9 +111,9 @@ func (a *attachment) insert(i int, h uint32) {
 	}
 }
 
-// rebuildIndex rebuilds the index from the entries, with slots for more names. If the process is killed
-// meanwhile, seq is odd, and the next owner of the directory's lock rebuilds the index. If there is no
-// memory for it, rebuildIndex returns ErrNoSpace and leaves the index as it was.
+// rebuildIndex rebuilds the index from the entries, with slots for more names. If the process is
+// killed meanwhile, seq is odd, and the next owner of the directory's lock rebuilds the index. If
+// there is no memory for it, rebuildIndex returns ErrNoSpace and leaves the index as it was.
 func (a *attachment) rebuildIndex(more int) error {
 	d := &a.words.dir
 	n := more

@@ -20,8 +20,8 @@ type Info struct {
 	Attached bool // whether a living process is attached to it
 }
 
-// List returns an iterator over the named segments in /dev/shm that this user may open. It skips all
-// other files. If the directory can't be read, the only pair has an error.
+// List returns an iterator over the named segments in /dev/shm that this user may open. It skips
+// all other files. If the directory can't be read, the only pair has an error.
 func List() iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
 		files, err := os.ReadDir(dir)
@@ -84,15 +84,15 @@ func Reap() ([]string, error) {
 }
 
 // reap removes the segment if it still is the one that was seen and no party is attached to it. It
-// holds the gate exclusively, which an attaching process holds shared. So the segment has either a
-// party, or none that can still become one.
+// holds the lock of reapByte exclusively, which an attaching process holds shared. So
+// either a party is attached, or no process can attach any more.
 func reap(seen Info) (bool, error) {
 	now, f, err := inspect(seen.Name)
 	if err != nil || now.ID != seen.ID {
 		return false, nil // it was removed, or is another segment
 	}
 	defer f.Close()
-	if ok, err := sys.LockByte(f, gate, false, false); err != nil || !ok {
+	if ok, err := sys.LockByte(f, reapByte, false, false); err != nil || !ok {
 		return false, err
 	}
 	again, g, err := inspect(seen.Name)

@@ -13,7 +13,8 @@ import (
 )
 
 func init() {
-	// hold opens the named segment, or makes it if N is not 0, and keeps it.
+	// hold opens the named segment, or makes it if N is not 0, and keeps it open until the job
+	// ends.
 	ops["hold"] = func(ctx context.Context, j job) (string, error) {
 		var seg *shm.Segment
 		var err error
@@ -32,8 +33,8 @@ func init() {
 	}
 }
 
-// reap reaps and returns which of the names are gone. What others leave in
-// /dev/shm may go, too.
+// reap calls Reap and returns those of the names that are gone. Reap may remove segments of other
+// programs as well.
 func reap(t *testing.T, names ...string) (gone []string) {
 	t.Helper()
 	there := func(n string) bool {
@@ -70,7 +71,8 @@ func list(t *testing.T, names ...string) map[string]shm.Info {
 	return found
 }
 
-// M13: what killed processes left is reaped, and nothing else.
+// TestM13_ListReap shows that Reap removes the segments that killed processes have left, and
+// nothing else.
 func TestM13_ListReap(t *testing.T) {
 	cells := newCells(t, Anonymous(t, 1<<12))
 	victims := []string{name(t), name(t)}
@@ -118,8 +120,8 @@ func TestM13_ListReap(t *testing.T) {
 	}
 }
 
-// M10: a segment whose maker was terminated is attached by nobody, and Reap
-// removes it.
+// TestM10_MakerTerminated shows that no process is attached to a segment after its maker was
+// terminated, and that Reap removes the segment.
 func TestM10_MakerTerminated(t *testing.T) {
 	cells := newCells(t, Anonymous(t, 1<<12))
 	n := name(t)
@@ -138,7 +140,8 @@ func TestM10_MakerTerminated(t *testing.T) {
 	}
 }
 
-// An Open at the time of a Reap either finds nothing or keeps the segment.
+// TestReapRace shows that an Open during Reap either finds no segment, or keeps it from being
+// removed.
 func TestReapRace(t *testing.T) {
 	n := name(t)
 	for range 200 {

@@ -21,8 +21,8 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// plainEnv makes this program an ordinary one that runs an operation: it is
-// nobody's child as far as mp knows, and was given no memory.
+// plainEnv names the operation of a plain process. A plain process is this program, started without
+// mp: it is not a child of mp, and gets no shared memory.
 const plainEnv = "MP_TEST_PLAIN"
 
 func TestMain(m *testing.M) {
@@ -34,10 +34,10 @@ func TestMain(m *testing.M) {
 	os.Exit(Main(m))
 }
 
-// A job is what a child is asked to do.
+// A job is the argument of a child's task.
 type job struct {
 	Op    string
-	Name  string // of a segment, or an object
+	Name  string // of a segment or an object
 	Text  string
 	N     int
 	Seg   *shm.Segment
@@ -45,7 +45,7 @@ type job struct {
 	Lock  *psync.Lock
 }
 
-// ops are what children and plain processes can do.
+// ops are the operations of children and plain processes.
 var ops = map[string]func(ctx context.Context, j job) (string, error){}
 
 var work = proc.Register("work", func(ctx context.Context, j job) (string, error) {
@@ -84,7 +84,7 @@ func named(t testing.TB, size int, o *shm.Options) *shm.Segment {
 	return Closing(t, Must(shm.Create(name(t), size, o))(t))
 }
 
-// The objects of these tests.
+// The kind and the fingerprint of plain objects.
 const (
 	kindPlain  = shm.KindLock
 	plainPrint = 0x1234567890abcdef
@@ -100,14 +100,13 @@ func openPlain(seg *shm.Segment, name string) (object.Object, error) {
 
 const cellCount = 64
 
-// The cells that have a meaning for all tests. The operations that the children
-// know use the first ones: see park.
+// The cells that all tests use in the same way: see park.
 const (
-	cellReady = iota // how many children are parked
+	cellReady = iota // the number of children that are parked
 	cellGo           // the number of the child that may go on
-	cellHeld         // what the operation reports
-	cellDone
-	cellFree // from here on as a test likes
+	cellHeld         // set by an operation when it holds the lock
+	cellDone         // set by an operation when it is done
+	cellFree         // this cell and those after it have another use in each test
 )
 
 func newCells(t testing.TB, seg *shm.Segment) *Cells {
@@ -115,21 +114,21 @@ func newCells(t testing.TB, seg *shm.Segment) *Cells {
 	return NewCells(t, seg, cellCount)
 }
 
-// park says ready and waits until it is child j.N's turn.
+// park counts this child as parked and waits until it is the turn of child j.N.
 func park(ctx context.Context, j job) error {
 	j.Cells.Add(cellReady)
 	return j.Cells.Until(ctx, cellGo, uint32(j.N))
 }
 
-// A stranger is a plain process.
+// A stranger is a plain process: see plainEnv.
 type stranger struct {
 	*exec.Cmd
 	stdin  io.WriteCloser
 	stdout *bufio.Reader
 }
 
-// startPlain runs this program as an ordinary one. Its standard input is the
-// text, a line, and stays open.
+// startPlain starts a plain process that runs an operation. Its standard input has the text as a
+// line, and stays open.
 func startPlain(t testing.TB, op, text string) *stranger {
 	t.Helper()
 	s := &stranger{Cmd: exec.Command("/proc/self/exe")}
@@ -164,8 +163,8 @@ func (s *stranger) line(t testing.TB) string {
 	return Await(t, c, "a line of a plain process")
 }
 
-// plain is what such a process does: it reads a line, does as it is told,
-// prints a line, and waits for the end of its input.
+// plain is the main function of a plain process. It reads a line, runs the operation with it,
+// prints the result as a line, and waits for the end of its input. It returns the exit code.
 func plain(op string) int {
 	in := bufio.NewReader(os.Stdin)
 	text, err := in.ReadString('\n')

@@ -17,8 +17,8 @@ import (
 //
 // This makes a method safe from a Close in another goroutine at no cost. While a method runs it
 // holds a pointer to the memory. Close replaces the shared pages by zero pages of this process. So
-// the shared memory is given up at once, and a method that is still running reads zeros and does not
-// fault. The address range is unmapped when no method holds the memory.
+// the shared memory is given up at once, and a method that is still running reads zeros and does
+// not fault. The address range is unmapped when no method holds the memory.
 type memory struct {
 	bytes []byte
 	file  *os.File // nil on the heap

@@ -55,10 +55,10 @@ func link(f *os.File, p string) error {
 	return err
 }
 
-// Unlink removes the name of a block or segment. Processes that have it open can go on using it. Its
-// memory is freed when the last of them has closed it or ended. Unlink fails with fs.ErrNotExist if
-// there is no such name, with ErrName if the name is invalid, and with ErrForeign if the name is
-// not that of a regular file.
+// Unlink removes the name of a block or segment. Processes that have it open can go on using it.
+// Its memory is freed when the last of them has closed it or ended. Unlink fails with
+// fs.ErrNotExist if there is no such name, with ErrName if the name is invalid, and with ErrForeign
+// if the name is not that of a regular file.
 func Unlink(name string) error {
 	if err := unlink(name); err != nil {
 		return fmt.Errorf("shm: unlink %.300q: %w", name, err)

@@ -32,8 +32,8 @@ type spec struct {
 //
 // The memory belongs to the object until Close, and is given to no other object while the garbage
 // collector can reach the Go object. So a method that accesses the memory keeps the Go object alive
-// until the access is done (runtime.KeepAlive). Afterwards it checks whether the memory was given up
-// meanwhile, by Room().Closed() or the flag that it has given to AtClose.
+// until the access is done (runtime.KeepAlive). Afterwards it checks whether the memory was given
+// up meanwhile, by Room().Closed() or the flag that it has given to AtClose.
 type object struct {
 	a      *attachment
 	hold   hold
@@ -259,7 +259,7 @@ func (s *Segment) openObject(kind Kind, name string, fingerprint uint64) (*objec
 
 var (
 	errObjectExists = because(fs.ErrExist,
-		"the segment has an object of that name: open it, remove it with Segment.Remove, or take another name")
+		"the segment has an object of that name already: open it, remove it with Segment.Remove, or take another name")
 	errNoSuchObject  = because(fs.ErrNotExist, "the segment has no object of that name")
 	errObjectRemoved = because(fs.ErrNotExist, "the object has been removed")
 )
@@ -316,8 +316,8 @@ func (a *attachment) unlessClosed(err error) error {
 }
 
 // open opens the object in entry i, if it still has that serial number. open sets this party's hold
-// before its last load of the state. A remover stores the state before it loads the holds. So one of
-// the two sees the other's store.
+// before its last load of the state. A remover stores the state before it loads the holds. So one
+// of the two sees the other's store.
 func (a *attachment) open(i int, serial uint32, kind Kind, fingerprint uint64) (*object, error) {
 	e := &a.entries[i]
 	if !e.ready(serial) {
@@ -345,8 +345,8 @@ func (a *attachment) open(i int, serial uint32, kind Kind, fingerprint uint64) (
 	return o, nil
 }
 
-// remove removes the object of that name. The object is freed now or, if living parties hold it, when
-// the last of them drops its hold: a party that drops a hold checks the state afterwards.
+// remove removes the object of that name. The object is freed now or, if living parties hold it,
+// when the last of them drops its hold: a party that drops a hold checks the state afterwards.
 func (a *attachment) remove(name string) error {
 	if err := a.lockDirectory(); err != nil {
 		return err
@@ -393,7 +393,8 @@ func (o *object) Me() party.ID { return o.a.table.Me() }
 // Table returns the segment's party table.
 func (o *object) Table() *party.Table { return o.a.table }
 
-// Room returns the wait domain of this party, in which its goroutines wait for the segment's objects.
+// Room returns the wait domain of this party, in which its goroutines wait for the segment's
+// objects.
 func (o *object) Room() *wait.Room { return &o.a.room }
 
 // Handle returns a handle of the object in a role. If the segment is closed, the handle is zero.
@@ -437,10 +438,10 @@ func (o *object) roleHold(role int) hold {
 // err.
 func (o *object) UnlessClosed(err error) error { return o.a.unlessClosed(err) }
 
-// AtClose registers the flag closed. Close of the segment sets the flag before it gives up the memory.
-// If the segment is closed already, AtClose sets the flag. The flag must be part of a value that
-// refers to o. AtClose does not keep it from the garbage collector, and forgets it when o has been
-// collected.
+// AtClose registers the flag closed. Close of the segment sets the flag before it gives up the
+// memory. If the segment is closed already, AtClose sets the flag. The flag must be part of a value
+// that refers to o. AtClose does not keep it from the garbage collector, and forgets it when o has
+// been collected.
 func (o *object) AtClose(closed *atomic.Bool) {
 	a := o.a
 	a.mu.Lock()
@@ -455,10 +456,10 @@ func (o *object) AtClose(closed *atomic.Bool) {
 // again returns another use of the object by this process. Each is closed on its own.
 func (o *object) again() *object { return o.a.object(o.hold.entry, o.serial, o.kind, o.mem) }
 
-// Close ends this use. If it was the last one in this process, Close drops the process's hold on the
-// object's memory. If it was the last hold on a removed object, Close frees the object. Methods that
-// are running may finish: the memory stays mapped, and is given to no other object before they have
-// returned. Close may be called more than once.
+// Close ends this use. If it was the last one in this process, Close drops the process's hold on
+// the object's memory. If it was the last hold on a removed object, Close frees the object. Methods
+// that are running may finish: the memory stays mapped, and is given to no other object before they
+// have returned. Close may be called more than once.
 func (o *object) Close() error {
 	o.use.close()
 	return nil

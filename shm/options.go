@@ -31,8 +31,8 @@ func (p WaitPolicy) MarshalText() ([]byte, error) { return wait.Policy(p).Marsha
 // UnmarshalText implements encoding.TextUnmarshaler. It fails if text is not the name of a policy.
 func (p *WaitPolicy) UnmarshalText(text []byte) error { return (*wait.Policy)(p).UnmarshalText(text) }
 
-// Options are the options for making or opening a segment. A nil *Options, and each zero field, means
-// the default.
+// Options are the options for making or opening a segment. A nil *Options, and each zero field,
+// means the default.
 type Options struct {
 	// Parties is the largest number of attachments that a new segment may have at one time, 1 to
 	// 1,023. The default is 1,023. Open ignores it.

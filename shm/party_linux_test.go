@@ -22,8 +22,8 @@ import (
 )
 
 func init() {
-	// own takes the lock when it is its turn, says so, and keeps it until the
-	// next turn.
+	// own acquires the lock when it is this child's turn, sets cellHeld, and keeps the lock until
+	// the next turn.
 	ops["own"] = func(ctx context.Context, j job) (string, error) {
 		if err := park(ctx, j); err != nil {
 			return "", err
@@ -37,7 +37,7 @@ func init() {
 		}
 		return "", j.Lock.Release()
 	}
-	// own plain takes the lock of a handle and says so.
+	// own plain acquires the lock of a handle and returns "held".
 	ops["own plain"] = func(ctx context.Context, j job) (string, error) {
 		l := new(psync.Lock)
 		if err := l.UnmarshalText([]byte(j.Text)); err != nil {
@@ -45,7 +45,7 @@ func init() {
 		}
 		return "held", l.Acquire(ctx)
 	}
-	// exec takes the lock and then becomes another program.
+	// exec acquires the lock and then becomes another program.
 	ops["exec"] = func(ctx context.Context, j job) (string, error) {
 		if err := j.Lock.Acquire(ctx); err != nil {
 			return "", err
@@ -55,8 +55,8 @@ func init() {
 		}
 		return "", syscall.Exec("/bin/sleep", []string{"sleep", "600"}, os.Environ())
 	}
-	// watch waits for the lock again and again, and writes down when it was told
-	// that the owner had died.
+	// watch waits for the lock N times, and stores each time at which Acquire has returned
+	// ErrOwnerDied.
 	ops["watch"] = func(ctx context.Context, j job) (string, error) {
 		for round := uint32(1); round <= uint32(j.N); round++ {
 			if err := j.Cells.Until(ctx, cellHeld, round); err != nil {
@@ -78,8 +78,8 @@ func init() {
 	}
 }
 
-// wantOwnerDied waits for the lock, whose owner is dead or about to die, and
-// returns how long that took.
+// wantOwnerDied waits for a lock whose owner is dead or about to die. It returns how long that
+// took.
 func wantOwnerDied(t testing.TB, l *psync.Lock) time.Duration {
 	t.Helper()
 	begin := time.Now()
@@ -89,6 +89,7 @@ func wantOwnerDied(t testing.TB, l *psync.Lock) time.Duration {
 	return time.Since(begin)
 }
 
+// recovered recovers the lock. It fails the test if the lock then can't be acquired.
 func recovered(t testing.TB, l *psync.Lock) {
 	t.Helper()
 	repaired := false
@@ -100,16 +101,16 @@ func recovered(t testing.TB, l *psync.Lock) {
 	}
 }
 
-// The bounds that mp promises from the SIGKILL of a process to a waiter in
-// another one running.
+// The bounds that mp promises for the time from the SIGKILL of a process until a waiter in another
+// process runs.
 const (
 	promisedMedian = time.Millisecond
 	promisedP95    = 5 * time.Millisecond
 )
 
-// A death reaches who waits within a millisecond. What else runs on the
-// machine can make a measurement bad, but not several in a row; where the kernel
-// alone takes nearly all of that time to end a process, nothing is judged.
+// TestKillToWake shows that a waiter learns of a death within a millisecond. Other programs on the
+// machine can spoil a measurement, but hardly several in a row. The test is skipped if the kernel
+// alone takes nearly all of that time to end a process.
 func TestKillToWake(t *testing.T) {
 	const kills, measurements = 200, 3
 	if testing.Short() {
@@ -134,7 +135,7 @@ func TestKillToWake(t *testing.T) {
 	}
 }
 
-// A spread is what is said of many measured times.
+// A spread summarizes many measured times.
 type spread struct{ median, p95, max time.Duration }
 
 func spreadOf(took []time.Duration) spread {
@@ -146,6 +147,8 @@ func (s spread) String() string {
 	return fmt.Sprintf("median %v, p95 %v, max %v", s.median, s.p95, s.max)
 }
 
+// measureKills kills that many owners of a lock. It returns the times from each kill until a waiter
+// for the lock runs, and until the kernel reports the death.
 func measureKills(t *testing.T, kills int) (waiter, kernel spread) {
 	var woken, ended []time.Duration
 	seg := Anonymous(t, 1<<14)
@@ -154,7 +157,7 @@ func measureKills(t *testing.T, kills int) (waiter, kernel spread) {
 	j := job{Cells: cells, Lock: lock}
 	j.Op, j.N = "watch", kills
 	watcher := Start(t, work, j)
-	const batch = 25 // so many victims are started and parked ahead
+	const batch = 25 // this many victims are started and parked ahead
 	var victims []*proc.Call[string]
 	for round := 1; round <= kills; round++ {
 		if len(victims) < round {
@@ -173,8 +176,7 @@ func measureKills(t *testing.T, kills int) (waiter, kernel spread) {
 			sys.AwaitExit(pidfd)
 			exited <- time.Now()
 		}()
-		// The watcher is in Acquire. Let it come to rest there: nothing tells
-		// when it does.
+		// The watcher is in Acquire. Give it time to sleep there: no event shows when it does.
 		time.Sleep(2 * time.Millisecond)
 		begin := time.Now()
 		if err := victims[round-1].Kill(); err != nil {
@@ -192,7 +194,7 @@ func measureKills(t *testing.T, kills int) (waiter, kernel spread) {
 	return spreadOf(woken), spreadOf(ended)
 }
 
-// owner starts a child that has the lock.
+// owner starts a child that holds the lock.
 func owner(t testing.TB, cells *Cells, lock *psync.Lock, n int) *proc.Call[string] {
 	t.Helper()
 	p := Start(t, work, job{Op: "own", Cells: cells, Lock: lock, N: n})
@@ -201,18 +203,18 @@ func owner(t testing.TB, cells *Cells, lock *psync.Lock, n int) *proc.Call[strin
 	return p
 }
 
-// A process that is stopped is alive, however long.
+// TestStopped shows that a stopped process counts as alive, however long it is stopped.
 func TestStopped(t *testing.T) {
 	seg := Anonymous(t, 1<<12)
 	cells, lock := newCells(t, seg), Must(psync.NewLock(seg, "", nil))(t)
 	p := owner(t, cells, lock, 1)
 	Stop(t, p)
-	ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond) // two scans and more
+	ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond) // more than two scans
 	defer cancel()
 	if err := lock.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Acquire: %v, want DeadlineExceeded: the owner is stopped, not dead", err)
 	}
-	if err := Must(object.Attach(seg))(t).Close(); err != nil { // looks at the locks
+	if err := Must(object.Attach(seg))(t).Close(); err != nil { // attaching looks at all locks
 		t.Error(err)
 	}
 	if n := Must(seg.Parties())(t); n != 2 {
@@ -230,7 +232,7 @@ func TestStopped(t *testing.T) {
 	}
 }
 
-// A process that is stopped can be killed, and its death is seen.
+// TestKilledWhileStopped shows that the death of a stopped process is noticed.
 func TestKilledWhileStopped(t *testing.T) {
 	seg := Anonymous(t, 1<<12)
 	cells, lock := newCells(t, seg), Must(psync.NewLock(seg, "", nil))(t)
@@ -243,7 +245,8 @@ func TestKilledWhileStopped(t *testing.T) {
 	recovered(t, lock)
 }
 
-// A process that becomes another program has left, though its pid lives.
+// TestExec shows that a process that has become another program counts as dead, though its pid is
+// alive.
 func TestExec(t *testing.T) {
 	if _, err := os.Stat("/bin/sleep"); err != nil {
 		t.Skip(err)
@@ -251,7 +254,7 @@ func TestExec(t *testing.T) {
 	seg := Anonymous(t, 1<<12)
 	cells, lock := newCells(t, seg), Must(psync.NewLock(seg, "", nil))(t)
 	p := Start(t, work, job{Op: "exec", Cells: cells, Lock: lock})
-	for lock.TryAcquire() == nil { // not before the child has it
+	for lock.TryAcquire() == nil { // until the child has it
 		if err := lock.Release(); err != nil {
 			t.Fatal(err)
 		}
@@ -272,7 +275,7 @@ func TestExec(t *testing.T) {
 	}
 }
 
-// A zombie is dead.
+// TestZombie shows that a zombie counts as dead.
 func TestZombie(t *testing.T) {
 	seg := Anonymous(t, 1<<12)
 	lock := Must(psync.NewLock(seg, "", nil))(t)
@@ -292,7 +295,7 @@ func TestZombie(t *testing.T) {
 }
 
 func init() {
-	// furnish makes a segment with objects of all kinds and takes its lock.
+	// furnish makes a segment with a lock, a queue and a pipe, and acquires the lock.
 	ops["furnish"] = func(ctx context.Context, j job) (string, error) {
 		seg, err := shm.Create(j.Name, 1<<18, nil)
 		if err != nil {
@@ -336,7 +339,8 @@ func init() {
 	}
 }
 
-// Nobody was left to see the deaths: the next who opens the segment finds them.
+// TestNobodyLeft shows that Open finds the deaths of all parties if none of them was left to
+// notice.
 func TestNobodyLeft(t *testing.T) {
 	cells := newCells(t, Anonymous(t, 1<<12))
 	n := name(t)
@@ -346,7 +350,7 @@ func TestNobodyLeft(t *testing.T) {
 		all = append(all, Start(t, work, job{Op: "wait", Name: n, Cells: cells}))
 	}
 	cells.Await(t, cellReady, 4)
-	for _, p := range all { // none may see the end of another
+	for _, p := range all { // so that none notices the end of another
 		Stop(t, p)
 	}
 	for _, p := range all {
@@ -378,17 +382,19 @@ func TestNobodyLeft(t *testing.T) {
 	WantError(t, "Receive when the other end is dead", err, io.EOF)
 }
 
-// A line that got another party is watched for that one.
+// TestLineUsedAgain shows that a waiter notices the death of a line's new party, even if it has
+// watched the line's former party.
 func TestLineUsedAgain(t *testing.T) {
-	seg := Closing(t, Must(shm.Anonymous(1<<12, &shm.Options{Parties: 2}))(t)) // one line for the others
+	// All other parties use one line, one after the other.
+	seg := Closing(t, Must(shm.Anonymous(1<<12, &shm.Options{Parties: 2}))(t))
 	cells, lock := newCells(t, seg), Must(psync.NewLock(seg, "", nil))(t)
-	// The former party of the line: it leaves, its process lives on.
+	// The line's former party will leave. Its process stays alive.
 	former := startPlain(t, "come and go", cells.Handle().String())
 	cells.Await(t, cellReady, 1)
 	if n := Must(seg.Parties())(t); n != 2 {
 		t.Fatalf("%d parties, want 2", n)
 	}
-	// Someone who waits looks at the line and watches the former.
+	// A waiter watches the former party.
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if err := lock.Acquire(ctx); err != nil {
@@ -405,17 +411,17 @@ func TestLineUsedAgain(t *testing.T) {
 		t.Fatalf("the former party says %q", got)
 	}
 	p := owner(t, cells, lock, 2)
-	// A Grant that fails looks at all locks, not at who is watched.
+	// A failed grant looks at all locks, and does not change what the waiter watches.
 	_, err := object.NewGrant(seg)
 	WantError(t, "Grant", err, shm.ErrParties)
 	time.AfterFunc(50*time.Millisecond, func() { p.Kill() })
 	if took := wantOwnerDied(t, lock); took > 900*time.Millisecond {
-		t.Errorf("noticed after %v: nobody watched the line's new party", took)
+		t.Errorf("noticed after %v: no waiter watched the line's new party", took)
 	}
 }
 
 func init() {
-	// come and go attaches, waits for a sign, and detaches.
+	// come and go attaches, waits for cellGo, and detaches.
 	ops["come and go"] = func(ctx context.Context, j job) (string, error) {
 		c := new(Cells)
 		if err := c.UnmarshalBinary([]byte(j.Text)); err != nil {
@@ -433,7 +439,8 @@ func init() {
 	}
 }
 
-// hammer: processes come, take the lock, and are killed at any moment.
+// TestKillStorm kills processes that attach, make and remove objects, and detach, each at another
+// moment.
 func TestKillStorm(t *testing.T) {
 	seg := named(t, 1<<16, &shm.Options{Parties: 8})
 	cells := newCells(t, seg)
@@ -442,7 +449,7 @@ func TestKillStorm(t *testing.T) {
 		cells.Await(t, cellReady, uint32(round+1))
 		time.Sleep(time.Duration(round) * 100 * time.Microsecond)
 		Kill(t, p)
-		// What it left behind keeps nobody from anything.
+		// What it has left behind does not keep other parties from making and removing objects.
 		o := Must(newPlain(seg, fmt.Sprint("mine", round), 100))(t)
 		o.Close()
 		if err := seg.Remove(fmt.Sprint("mine", round)); err != nil {
@@ -458,7 +465,7 @@ func TestKillStorm(t *testing.T) {
 }
 
 func init() {
-	// storm makes and removes objects, attaching and detaching, for ever.
+	// storm attaches, makes and removes objects, and detaches, until it is killed.
 	ops["storm"] = func(ctx context.Context, j job) (string, error) {
 		j.Cells.Add(cellReady)
 		for i := 0; ; i++ {
@@ -492,7 +499,8 @@ func init() {
 	}
 }
 
-// Who only tries, and never waits, is told of a death, too.
+// TestTryingIsEnough shows that a party that only calls TryAcquire, and never waits, learns of a
+// death, too.
 func TestTryingIsEnough(t *testing.T) {
 	seg := Anonymous(t, 1<<12)
 	cells, lock := newCells(t, seg), Must(psync.NewLock(seg, "", nil))(t)

@@ -21,8 +21,8 @@ var registry struct {
 	segments map[ID][]registered
 }
 
-// A registered is an attachment and the Segment that made it. Decoded Segments share the attachment,
-// and any of them may close it.
+// A registered is an attachment and the Segment that made it. Decoded Segments share the
+// attachment, and any of them may close it.
 type registered struct {
 	s *Segment
 	a *attachment
@@ -75,8 +75,8 @@ func find(id ID) (*Segment, bool) {
 var reaching sync.Mutex
 
 // Reach returns the segment that h names, or in which the object that h names lies. If this process
-// is not attached to it, Reach attaches it: by the segment's name, or through a living process of the
-// same user and PID namespace that has the segment open. Reach fails with
+// is not attached to it, Reach attaches it: by the segment's name, or through a living process of
+// the same user and PID namespace that has the segment open. Reach fails with
 //
 //   - ErrHandle, if h is zero,
 //   - ErrUnreachable, if the segment has no name and no such process has it open,
@@ -116,9 +116,9 @@ func reach(h Handle) (*Segment, error) {
 		"keep it open in one, or make it with a name", ErrUnreachable)
 }
 
-// candidates returns an iterator over the files that may be the handle's segment, in this order: the
-// file of the hint, all files in dir, and the files that processes have open under the segment's
-// label.
+// candidates returns an iterator over the files that may be the handle's segment, in this order:
+// the file of the hint, all files in dir, and the files that processes have open under the
+// segment's label.
 func (h Handle) candidates() func(yield func(*os.File) bool) {
 	return func(yield func(*os.File) bool) {
 		if f, err := sys.OpenOther(int(h.PID), int(h.FD)); err == nil && !yield(f) {

@@ -26,8 +26,8 @@ func init() {
 		defer seg.Close()
 		return "", churn(seg, j.Text, j.N, 100)
 	}
-	// churn and idle is churn of objects that fill a few pages; then it says that it is
-	// ready, and does nothing.
+	// churn and idle does what churn does, with larger objects that fill a few pages. Then it
+	// counts itself in cellReady and does nothing until cellGo is set.
 	ops["churn and idle"] = func(ctx context.Context, j job) (string, error) {
 		seg, err := shm.Open(j.Name, nil)
 		if err != nil {
@@ -42,10 +42,11 @@ func init() {
 	}
 }
 
-// churnSpace is the size of the segment of TestChurn: enough addresses for all of its objects, where an int is
-// large enough.
+// churnSpace is the size of the segment of TestChurn. On 64-bit systems it is large enough for all
+// of the objects.
 const churnSpace = 1 << (28 + 2*(^uint(0)>>63))
 
+// churn makes, closes and removes n objects of that name and size, one after the other.
 func churn(seg *shm.Segment, name string, n, size int) error {
 	for range n {
 		o, err := newPlain(seg, name, size)
@@ -63,15 +64,15 @@ func churn(seg *shm.Segment, name string, n, size int) error {
 	return nil
 }
 
-// memoryOf returns how many bytes of memory the named segment takes.
+// memoryOf returns the number of bytes of memory that the named segment takes.
 func memoryOf(t *testing.T, seg *shm.Segment) int64 {
 	return Must(os.Stat(filePath(seg.Name())))(t).Sys().(*syscall.Stat_t).Blocks * 512
 }
 
-// TestChurn makes and removes a million objects in two processes that never collect
-// garbage: the memory of the segment stays what it was.
+// TestChurn shows that the memory of a segment does not grow while two processes that never collect
+// garbage make and remove a million objects.
 func TestChurn(t *testing.T) {
-	const margin = 4 << 20 // two trims and more; all objects together have 128 MB
+	const margin = 4 << 20 // more than two trims; all objects together have 128 MB
 	n := 1_000_000
 	if testing.Short() || raceEnabled {
 		n = 100_000
@@ -94,8 +95,8 @@ func TestChurn(t *testing.T) {
 	}
 }
 
-// TestIdleHolder shows that an idle process keeps neither entries nor memory of
-// objects that it has closed, though it never collects garbage.
+// TestIdleHolder shows that an idle process keeps neither the entries nor the memory of objects
+// that it has closed, even if it never collects garbage.
 func TestIdleHolder(t *testing.T) {
 	const objects = 64
 	seg := named(t, 64<<20, &shm.Options{Objects: objects})
@@ -112,8 +113,8 @@ func TestIdleHolder(t *testing.T) {
 	Must(p.Result(Within(t)))(t)
 }
 
-// TestRecycle uses the space of a small segment many times over, by two processes, beside
-// one that has closed objects in it and does nothing since.
+// TestRecycle shows that two processes can use the space of a small segment many times over, while
+// a third one is idle that has closed objects in it.
 func TestRecycle(t *testing.T) {
 	const size, n = 64 << 10, 2000
 	seg := named(t, size, nil)
@@ -130,14 +131,14 @@ func TestRecycle(t *testing.T) {
 	Must(newPlain(seg, "whole", size))(t)
 }
 
-// TestManyObjects shows that 65,536 objects are possible without an option, and that
-// what is done with one of them takes as long as with few.
+// TestManyObjects shows that a segment may have 65,536 objects by default, and that operations
+// among so many objects take as long as among few.
 func TestManyObjects(t *testing.T) {
 	const batch = 100
 	seg := named(t, 64<<20, nil)
 	name := func(i int) string { return fmt.Sprint("object ", i) }
 	made := 0
-	// lap returns the time of the fastest of five batches, of one operation.
+	// lap returns the time of one operation in the fastest of five batches.
 	lap := func(f func(i int) error) (best time.Duration) {
 		for b := range 5 {
 			begin := time.Now()
@@ -201,8 +202,7 @@ func TestManyObjects(t *testing.T) {
 	Must(openPlain(seg, name(0)))(t)
 }
 
-// TestManyParties attaches 300 parties at once; each of them alone keeps an object from
-// being freed.
+// TestManyParties shows that each of 300 attached parties alone keeps an object from being freed.
 func TestManyParties(t *testing.T) {
 	const n = 300
 	seg := named(t, 1<<20, &shm.Options{Objects: 2 * n})
@@ -217,7 +217,7 @@ func TestManyParties(t *testing.T) {
 		held[i].Bytes()[0] = 1
 		WantNil(t, "Remove", seg.Remove(fmt.Sprint(i)))
 	}
-	others := make([]object.Object, n) // all the other entries: none of those that are held
+	others := make([]object.Object, n) // they take all entries but those of held objects
 	for i := range others {
 		others[i] = Must(newPlain(seg, "", 100))(t)
 		if others[i].Bytes()[0] != 0 {
@@ -225,7 +225,7 @@ func TestManyParties(t *testing.T) {
 		}
 	}
 	WantError(t, "one more", Second(newPlain(seg, "", 100)), shm.ErrNoSpace)
-	runtime.KeepAlive(others) // one without a name ends when its last use is collected
+	runtime.KeepAlive(others) // an object without a name is freed when its last use is collected
 	for i, p := range parties {
 		if held[i].Bytes()[0] != 1 {
 			t.Fatalf("object %d was changed", i)

@@ -21,17 +21,17 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/wait"
 )
 
-// A Segment is shared memory with a structure: a table of the attached processes, and a directory of
-// typed objects.
+// A Segment is shared memory with a structure: a table of the attached processes, and a directory
+// of typed objects.
 //
 // All methods may be called from several goroutines at once. After Close the methods of the segment
-// and of its objects return ErrClosed. A call that is running when Close is called returns ErrClosed
-// as well, unless it has had its effect already. The zero Segment is closed.
+// and of its objects return ErrClosed. A call that is running when Close is called returns
+// ErrClosed as well, unless it has had its effect already. The zero Segment is closed.
 //
 // A nil *Segment is the program's own segment, in all methods and wherever a function takes a
 // segment. It is an anonymous segment of size 0 (see Anonymous). It is made when it is first used,
-// and lasts until the process ends. A child has an own segment that is not its parent's. The objects
-// of its parent's reach the child by their handles.
+// and lasts until the process ends. A child's own segment is not its parent's. A child
+// reaches the objects in its parent's own segment by their handles.
 //
 // A Segment can be an argument of a task, or part of any encoded value. It is encoded as its
 // handle. The process that decodes it becomes attached.
@@ -47,10 +47,10 @@ var (
 	_ encoding.BinaryUnmarshaler = (*Segment)(nil)
 )
 
-// Anonymous makes a segment without a name, with space for size bytes of objects. Its memory is freed
-// when the last process attached to it closes it or ends, even if it is killed. Other processes
-// attach to it by a handle. Anonymous fails with ErrSize if the size or an option is out of range,
-// and with ErrNoSpace.
+// Anonymous makes a segment without a name, with space for size bytes of objects. Its memory is
+// freed when the last process attached to it closes it or ends, even if it is killed. Other
+// processes attach to it by a handle. Anonymous fails with ErrSize if the size or an option is out
+// of range, and with ErrNoSpace.
 //
 // If size is 0, the segment is as large as the address space allows: 1 TiB on 64-bit systems and
 // 512 MiB on 32-bit ones. If the process may not map that much, Anonymous tries a half of it, then
@@ -138,8 +138,8 @@ func newID() (id ID) {
 	return id
 }
 
-// build makes the segment in a file without a name, and gives it the path p last, unless p is empty.
-// If the process is killed before that, nothing is left.
+// build makes the segment in a file without a name, and gives it the path p last, unless p is
+// empty. If the process is killed before that, nothing is left.
 func build(name, p string, s shape, o *Options) (*Segment, error) {
 	id := newID()
 	f, err := sized(p, memfdLabel(id), s.total, s.directory)
@@ -219,17 +219,17 @@ func Open(name string, o *Options) (*Segment, error) {
 	return nil, fmt.Errorf("shm: open segment %.300q: %w", name, err)
 }
 
-// The lock of byte gate of a named segment's file keeps Reap and attaching processes apart. A
-// process holds it shared while it attaches, and exclusively while it reaps. The byte lies before
-// those of the parties.
-const gate = int64(1)<<62 - 1
+// reapByte is the byte of a named segment's file whose record lock excludes Reap while processes
+// attach. A process holds it shared while it attaches, and exclusively while it reaps. The byte
+// lies before those of the parties.
+const reapByte = int64(1)<<62 - 1
 
 // openFile attaches to the segment in f, whose name may be reaped concurrently. It owns f.
 func openFile(f *os.File, name string, policy WaitPolicy) (*Segment, error) {
 	s, id, err := readHeader(f)
 	if err == nil && name != "" {
-		if _, err = sys.LockByte(f, gate, true, true); err == nil {
-			defer sys.UnlockByte(f, gate)
+		if _, err = sys.LockByte(f, reapByte, true, true); err == nil {
+			defer sys.UnlockByte(f, reapByte)
 			var links uint64
 			if links, err = sys.Links(f); err == nil && links == 0 {
 				err = because(fs.ErrNotExist, "its name has been removed")
@@ -286,8 +286,8 @@ func attachHeap(mem *memory, s shape, id ID, locks *party.HeapLocks, policy Wait
 	return newSegment("", a), nil
 }
 
-// attach attaches this process to s once more. The result is another party, with its own objects, as
-// if it were in another process.
+// attach attaches this process to s once more. The result is another party, with its own objects,
+// as if it were in another process.
 func (s *Segment) attach() (*Segment, error) {
 	a, err := s.attached()
 	if err != nil {
@@ -300,8 +300,8 @@ func (s *Segment) attach() (*Segment, error) {
 	if err != nil {
 		return nil, s.fail("attach", err)
 	}
-	// The gate is not needed: the party a keeps the segment from being reaped. The name may have
-	// been removed.
+	// The lock of reapByte is not needed: the party a keeps the segment from being reaped. The name
+	// may have been removed.
 	seg, err := attachFile(f, s.name, a.shape, a.id, WaitPolicy(a.room.Policy()))
 	if err != nil {
 		return nil, s.fail("attach", err)
@@ -496,8 +496,8 @@ func (s *Segment) drop() (uint32, error) {
 	return uint32(a.table.Me()), a.dropDead()
 }
 
-// announce announces the death of the party that drop returned. If the party's lock is still held, it
-// does nothing.
+// announce announces the death of the party that drop returned. If the party's lock is still held,
+// it does nothing.
 func (s *Segment) announce(dead uint32) error {
 	a, err := s.attached()
 	if err != nil {
@@ -507,9 +507,9 @@ func (s *Segment) announce(dead uint32) error {
 	return nil
 }
 
-// nameOf returns the name of a segment's file, or "" if it has none. The link in /proc does not show a
-// name that the file was given after it was opened, as the maker's file was. nameOf looks for such
-// a name in dir.
+// nameOf returns the name of a segment's file, or "" if it has none. The link in /proc does not
+// show a name that the file was given after it was opened, as the maker's file was. nameOf looks
+// for such a name in dir.
 func nameOf(f *os.File) string {
 	mine, err := f.Stat()
 	if err != nil {

@@ -20,13 +20,14 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// eachSegment runs f on the three sorts of segments.
+// eachSegment runs f as three subtests: on an anonymous, a named and a heap segment.
 func eachSegment(t *testing.T, size int, f func(t *testing.T, seg *shm.Segment)) {
 	t.Run("anonymous", func(t *testing.T) { f(t, Anonymous(t, size)) })
 	t.Run("named", func(t *testing.T) { f(t, named(t, size, nil)) })
 	t.Run("heap", func(t *testing.T) { f(t, Heap(t, size)) })
 }
 
+// objects returns the objects of the segment, sorted by name.
 func objects(seg *shm.Segment) []shm.ObjectInfo {
 	list := slices.Collect(seg.Objects())
 	slices.SortFunc(list, func(a, b shm.ObjectInfo) int { return strings.Compare(a.Name, b.Name) })
@@ -161,7 +162,8 @@ func TestObjects(t *testing.T) {
 	})
 }
 
-// Init sees zeroes, and what it wrote is there when the object exists.
+// TestObjectInit shows that Init gets zeroed memory, and that the object has the bytes that Init
+// has written.
 func TestObjectInit(t *testing.T) {
 	eachSegment(t, 1<<18, func(t *testing.T, seg *shm.Segment) {
 		for round := range 3 {
@@ -195,7 +197,7 @@ func TestObjectInit(t *testing.T) {
 	})
 }
 
-// fill makes objects of the size until there is no space, and returns how many.
+// fill makes objects of the size until there is no space, and returns their number.
 func fill(t testing.TB, seg *shm.Segment, prefix string, size int) int {
 	t.Helper()
 	for n := 0; ; n++ {
@@ -223,7 +225,7 @@ func empty(t testing.TB, seg *shm.Segment) {
 	}
 }
 
-// Space of removed objects is used again, by objects of other sizes, too.
+// TestSpace shows that the space of removed objects is used again, also for objects of other sizes.
 func TestSpace(t *testing.T) {
 	eachSegment(t, 16<<10, func(t *testing.T, seg *shm.Segment) {
 		for range 3 {
@@ -237,7 +239,7 @@ func TestSpace(t *testing.T) {
 			whole.Close()
 			empty(t, seg)
 		}
-		// A hole between two objects.
+		// Make holes between objects.
 		for i := range 16 {
 			Must(newPlain(seg, fmt.Sprint(i), 1024))(t).Close()
 		}
@@ -255,7 +257,7 @@ func TestSpace(t *testing.T) {
 	})
 }
 
-// An object that was removed keeps its memory while somebody has it open.
+// TestRemovedInUse shows that a removed object keeps its memory while a party has it open.
 func TestRemovedInUse(t *testing.T) {
 	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
 		other := Attach(t, seg)
@@ -280,7 +282,7 @@ func TestRemovedInUse(t *testing.T) {
 		_, err = newPlain(seg, "x", 1024)
 		WantError(t, "in use by another", err, shm.ErrNoSpace)
 		runtime.KeepAlive(theirs)
-		// A party that goes holds nothing.
+		// A party that has closed the segment holds nothing.
 		if err := other.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -291,11 +293,12 @@ func TestRemovedInUse(t *testing.T) {
 	})
 }
 
-// TestUnnamed shows that an object without a name ends with its last use, in whichever process.
+// TestUnnamed shows that an object without a name is freed with its last use, in whichever party
+// that is.
 func TestUnnamed(t *testing.T) {
 	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
 		other := Attach(t, seg)
-		for range 20 { // more often than there is space
+		for range 20 { // more objects than there is space for
 			o := Must(newPlain(seg, "", 1000))(t)
 			h := o.Handle(0)
 			again := object.Again(o)
@@ -310,8 +313,8 @@ func TestUnnamed(t *testing.T) {
 	})
 }
 
-// An object is what it was when it was found, also if it is removed and its
-// entry used again while a failed maker's memory is forgotten.
+// TestEntryOfFailedInit shows that garbage of a failed maker does not end the use of the next
+// object in the same entry.
 func TestEntryOfFailedInit(t *testing.T) {
 	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
 		failed := errors.New("Init failed")
@@ -319,7 +322,7 @@ func TestEntryOfFailedInit(t *testing.T) {
 		WantError(t, "failing Init", err, failed)
 		x := Must(newPlain(seg, "x", 1024))(t)
 		for range 5 {
-			runtime.GC() // nothing of the failed one may end the use of x
+			runtime.GC() // collects what the failed maker has left, but must not end the use of x
 		}
 		if err := seg.Remove("x"); err != nil {
 			t.Fatal(err)
@@ -374,7 +377,7 @@ func TestParties(t *testing.T) {
 					t.Fatalf("%d parties, want 1", n)
 				}
 			}
-			// A grant counts before there is a process.
+			// A grant counts as a party before its process exists.
 			g := Must(object.NewGrant(seg))(t)
 			if n := Must(seg.Parties())(t); n != 2 {
 				t.Errorf("%d parties, want 2", n)
@@ -385,7 +388,7 @@ func TestParties(t *testing.T) {
 			if n := Must(seg.Parties())(t); n != 1 {
 				t.Errorf("%d parties, want 1", n)
 			}
-			// Who vanished without a word is found by the next who attaches.
+			// Attaching finds parties whose deaths were not announced.
 			b, c := Must(object.Attach(seg))(t), Must(object.Attach(seg))(t)
 			for _, s := range []*shm.Segment{b, c} {
 				if _, err := object.Drop(s); err != nil {
@@ -402,7 +405,8 @@ func TestParties(t *testing.T) {
 	}
 }
 
-// Announce of who is not dead, or nobody, changes nothing.
+// TestAnnounceFalsely shows that announcing the death of a living party, or of no party, changes
+// nothing.
 func TestAnnounceFalsely(t *testing.T) {
 	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
 		other := Attach(t, seg)
@@ -425,7 +429,7 @@ func TestAnnounceFalsely(t *testing.T) {
 				t.Errorf("%d parties, want 2", n)
 			}
 		}
-		// Both still have their locks.
+		// Both parties still have their locks.
 		if err := Must(object.Attach(seg))(t).Close(); err != nil {
 			t.Error(err)
 		}
@@ -435,8 +439,8 @@ func TestAnnounceFalsely(t *testing.T) {
 	})
 }
 
-// M06: every method of a closed segment says so, or has nothing to say. The
-// table must name all methods.
+// TestSegmentClosed shows that every method of a closed segment returns ErrClosed, or a result that
+// means nothing (M06). The table must have all methods.
 func TestSegmentClosed(t *testing.T) {
 	calls := map[string]func(s *shm.Segment) (any, error){
 		"Announce":   func(s *shm.Segment) (any, error) { return nil, object.Announce(s, 1) },
@@ -455,7 +459,7 @@ func TestSegmentClosed(t *testing.T) {
 		"SetWait":    func(s *shm.Segment) (any, error) { return nil, s.SetWait(shm.WaitBlock) },
 		"Size":       func(s *shm.Segment) (any, error) { return s.Size() },
 	}
-	// Those say nothing of a closed segment, and give this.
+	// The results of the methods that return no error.
 	quiet := map[string]any{"Close": nil, "Handle": shm.Handle{}, "Objects": []shm.ObjectInfo(nil)}
 	unmarshal := []string{"MarshalBinary", "MarshalText", "UnmarshalBinary", "UnmarshalText"}
 	typ := reflect.TypeFor[*shm.Segment]()
@@ -490,7 +494,7 @@ func TestSegmentClosed(t *testing.T) {
 	})
 }
 
-// Objects of a closed segment fault nowhere.
+// TestObjectOfClosedSegment shows that objects of a closed segment do not fault.
 func TestObjectOfClosedSegment(t *testing.T) {
 	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
 		s := Must(object.Attach(seg))(t)
@@ -512,8 +516,7 @@ func TestObjectOfClosedSegment(t *testing.T) {
 	})
 }
 
-// flagged is a use of an object that is told of Close, as those of mp's packages
-// are.
+// A flagged has a flag that Close of the segment sets, as the objects of mp's packages have.
 type flagged struct {
 	closed atomic.Bool
 	o      object.Object
@@ -522,10 +525,11 @@ type flagged struct {
 func newFlagged(t *testing.T, seg *shm.Segment, name string) *flagged {
 	f := &flagged{o: Must(newPlain(seg, name, 10))(t)}
 	f.o.AtClose(&f.closed)
-	f.o.AtClose(&f.closed) // once more is the same
+	f.o.AtClose(&f.closed) // a second registration is harmless
 	return f
 }
 
+// TestAtClose shows that Close and Drop of a segment set the flags of its objects.
 func TestAtClose(t *testing.T) {
 	eachSegment(t, 1<<13, func(t *testing.T, seg *shm.Segment) {
 		for name, end := range map[string]func(s *shm.Segment) error{
@@ -544,8 +548,8 @@ func TestAtClose(t *testing.T) {
 	})
 }
 
-// A flag does not keep what it lies in from the garbage collector, nor the
-// object's memory in use.
+// TestAtCloseIsWeak shows that a registered flag keeps neither the value that it is part of nor the
+// object from the garbage collector.
 func TestAtCloseIsWeak(t *testing.T) {
 	eachSegment(t, 1<<13, func(t *testing.T, seg *shm.Segment) {
 		for range 10 {
@@ -561,8 +565,8 @@ func TestAtCloseIsWeak(t *testing.T) {
 	})
 }
 
-// V11: objects made and removed at random never share memory, are zero at
-// first, and leave the whole segment free.
+// TestV11_MadeAndRemoved shows that objects that are made and removed at random never share memory,
+// are zero at first, and leave the whole segment free.
 func TestV11_MadeAndRemoved(t *testing.T) {
 	const size, most, operations = 1 << 20, 100, 5000
 	type held struct {
@@ -612,7 +616,7 @@ func TestV11_MadeAndRemoved(t *testing.T) {
 	})
 }
 
-// M04: segments without a name never collide, however many are made at once.
+// TestM04_AnonymousNeverCollide shows that concurrently made anonymous segments are all different.
 func TestM04_AnonymousNeverCollide(t *testing.T) {
 	const makers, each = 8, 25
 	ids := make(chan shm.ID, makers*each)
@@ -639,10 +643,10 @@ func TestM04_AnonymousNeverCollide(t *testing.T) {
 	Want(t, "segments", len(seen), makers*each)
 }
 
-// M16: after Close the process has nothing of the segment, and of its objects,
-// however many there are and whoever still refers to them.
+// TestM16_CloseFreesAll shows that after Close the process has neither mappings nor descriptors of
+// the segment, even if it still refers to objects.
 func TestM16_CloseFreesAll(t *testing.T) {
-	// The maker's file had no name at first, and the system shows it so.
+	// The maker's file had no name when it was opened, and /proc shows it without one.
 	opened := Must(shm.Open(named(t, 1<<20, nil).Name(), nil))(t)
 	for what, seg := range map[string]*shm.Segment{"anonymous": Anonymous(t, 1<<20), "opened": opened} {
 		t.Run(what, func(t *testing.T) {
@@ -666,8 +670,8 @@ func TestM16_CloseFreesAll(t *testing.T) {
 	}
 }
 
-// holds counts this process's mappings and descriptors of files whose name has
-// the label in it.
+// holds returns the numbers of this process's mappings and descriptors of files whose name contains
+// the label.
 func holds(t *testing.T, label string) (maps, files int) {
 	maps = strings.Count(string(Must(os.ReadFile("/proc/self/maps"))(t)), label)
 	for _, e := range Must(os.ReadDir("/proc/self/fd"))(t) {
@@ -678,7 +682,7 @@ func holds(t *testing.T, label string) (maps, files int) {
 	return maps, files
 }
 
-// Roles are held while somebody alive holds them.
+// TestRoles shows that a role is held as long as a living party holds it.
 func TestRoles(t *testing.T) {
 	eachSegment(t, 1024, func(t *testing.T, seg *shm.Segment) {
 		other := Must(object.Attach(seg))(t)

@@ -22,8 +22,8 @@ func init() {
 // rlimitData is RLIMIT_DATA, which bounds the private writable memory of a process.
 const rlimitData = 2
 
-// closeWithLittleData holds a lock in the named segment and closes the segment, which is larger than all the
-// private memory that the process may have. It then opens and closes it again.
+// closeWithLittleData acquires a lock in the named segment and closes the segment twice. The
+// segment is larger than all the private memory that the process may have.
 func closeWithLittleData(ctx context.Context, j job) (string, error) {
 	seg, err := shm.Open(j.Text, nil)
 	if err != nil {
@@ -36,7 +36,7 @@ func closeWithLittleData(ctx context.Context, j job) (string, error) {
 	if err := lock.Acquire(ctx); err != nil {
 		return "", err
 	}
-	limit := syscall.Rlimit{Cur: 1 << 20, Max: 1 << 20} // less than the process has: no more is to be had
+	limit := syscall.Rlimit{Cur: 1 << 20, Max: 1 << 20} // less than it has already
 	if err := syscall.Setrlimit(rlimitData, &limit); err != nil {
 		return "", err
 	}
@@ -46,8 +46,8 @@ func closeWithLittleData(ctx context.Context, j job) (string, error) {
 	return "closed", seg.Close()
 }
 
-// TestCloseWithLittleData shows that closing a segment takes no private memory by the
-// size of the segment, and that the others then learn that the process is gone.
+// TestCloseWithLittleData shows that Close takes no private memory in proportion to the segment's
+// size, and that the other parties then learn that the process has left.
 func TestCloseWithLittleData(t *testing.T) {
 	n := name(t)
 	seg := Closing(t, Must(shm.Create(n, 512<<20, nil))(t))
@@ -62,6 +62,7 @@ func TestCloseWithLittleData(t *testing.T) {
 	}
 }
 
+// TestSizeZero shows that size 0 makes an anonymous segment with a large address range.
 func TestSizeZero(t *testing.T) {
 	seg := Closing(t, Must(shm.Anonymous(0, nil))(t))
 	size := Must(seg.Size())(t)
@@ -77,7 +78,7 @@ func TestSizeZero(t *testing.T) {
 	WantError(t, "size 0 and a name", Second(shm.Create(name(t), 0, nil)), shm.ErrSize)
 }
 
-// useOwn uses a child's own segment, beside a lock that lies in its parent's.
+// useOwn uses the child's own segment, and a lock in the own segment of its parent.
 func useOwn(_ context.Context, j job) (string, error) {
 	if _, err := openPlain(nil, "mine"); !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("a child finds its parent's object in its own segment: %v", err)
@@ -105,7 +106,7 @@ func TestOwnSegment(t *testing.T) {
 		t.Errorf("the child says %q", got)
 	}
 
-	// A condition made in nil lies where its lock does.
+	// A condition that is made in nil lies in the segment of its lock.
 	seg := Closing(t, Must(shm.Anonymous(1<<20, nil))(t))
 	elsewhere := Closing(t, Must(psync.NewLock(seg, "", nil))(t))
 	Closing(t, Must(psync.NewCondition(nil, "", elsewhere, nil))(t))

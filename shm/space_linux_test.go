@@ -15,7 +15,8 @@ import (
 )
 
 func init() {
-	// full runs in a mount namespace of its own, where /dev/shm is small.
+	// full runs in the mount namespace that TestFull has made. It mounts a small /dev/shm and runs
+	// inSmallMemory.
 	ops["full"] = func(context.Context, job) (string, error) {
 		if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 			return "no mount: " + err.Error(), nil
@@ -27,7 +28,7 @@ func init() {
 	}
 }
 
-// inSmallMemory is M14 where /dev/shm has 1 MiB.
+// inSmallMemory is TestFull in a process whose /dev/shm has 1 MiB.
 func inSmallMemory() error {
 	want := func(what string, err error) error {
 		if !errors.Is(err, shm.ErrNoSpace) || !errors.Is(err, syscall.ENOSPC) {
@@ -42,7 +43,7 @@ func inSmallMemory() error {
 	if left, err := os.ReadDir("/dev/shm"); err != nil || len(left) != 0 {
 		return fmt.Errorf("left behind: %v, %w", left, err)
 	}
-	// A segment may be larger than the memory: its objects take it.
+	// A segment may be larger than the memory, because only its objects take memory.
 	seg, err := shm.Create("segment", 8<<20, nil)
 	if err != nil {
 		return err
@@ -55,7 +56,7 @@ func inSmallMemory() error {
 	if _, err := openPlain(seg, "big"); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("the object that was not made: %w", err)
 	}
-	// What is there is used to the end, and can be written.
+	// Objects can use all of the memory, and can be written.
 	made := 0
 	for ; ; made++ {
 		o, err := newPlain(seg, fmt.Sprint(made), 100_000)
@@ -77,7 +78,7 @@ func inSmallMemory() error {
 	if err := want("CreateBlock when all is in use", err); err != nil {
 		return err
 	}
-	// Removing one makes room in the segment for another.
+	// Removing an object frees memory for another one.
 	if err := seg.Remove("0"); err != nil {
 		return err
 	}
@@ -91,13 +92,13 @@ func inSmallMemory() error {
 		}
 		o.Bytes()[i] = 1
 	}
-	// All memory is reserved by somebody: the file system says so, too.
+	// No more memory is left.
 	_, err = newPlain(seg, "more", 1<<20)
 	return want("NewObject at the end", err)
 }
 
-// M14: where /dev/shm is full, whoever allocates gets an error, and nobody a
-// SIGBUS.
+// TestFull shows that allocation fails with an error if /dev/shm is full, and that no process gets
+// a SIGBUS (M14).
 func TestFull(t *testing.T) {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), plainEnv+"=full")
