@@ -302,7 +302,7 @@ func (s *Segment) attach() (*Segment, error) {
 	}
 	// The lock of reapByte is not needed: the party a keeps the segment from being reaped. The name
 	// may have been removed.
-	seg, err := attachFile(f, s.name, a.shape, a.id, WaitPolicy(a.room.Policy()))
+	seg, err := attachFile(f, s.Name(), a.shape, a.id, WaitPolicy(a.room.Policy()))
 	if err != nil {
 		return nil, s.fail("attach", err)
 	}
@@ -324,7 +324,12 @@ func (s *Segment) attached() (*attachment, error) {
 }
 
 // Name returns the segment's name, which is empty for an anonymous segment.
-func (s *Segment) Name() string { return s.name }
+func (s *Segment) Name() string {
+	if s == nil {
+		return ""
+	}
+	return s.name
+}
 
 // ID returns the segment's identity. It fails with ErrClosed.
 func (s *Segment) ID() (ID, error) {

@@ -98,6 +98,8 @@ func TestOwnSegment(t *testing.T) {
 		t.Errorf("the object lies in segment %v, nil is %v", o.Handle(0).Segment, got)
 	}
 	Must(openPlain(nil, "mine"))(t)
+	Want(t, "name", own.Name(), "")
+	Want(t, "parties beside another attachment", Must(Attach(t, own).Parties())(t), 2)
 	lock := Closing(t, Must(psync.NewLock(nil, "", nil))(t))
 	WantNil(t, "Acquire", lock.Acquire(Within(t)))
 	cond := Closing(t, Must(psync.NewCondition(nil, "", lock, nil))(t))
