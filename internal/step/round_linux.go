@@ -1,0 +1,304 @@
+package step
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/internal/sys"
+	"github.com/seed-2e7ecdea/mp/internal/testkit"
+	"github.com/seed-2e7ecdea/mp/proc"
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// size is the size of a round's segment in bytes.
+const size = 8 << 20
+
+// A round is one child that performs an operation, and what is done to it.
+type round[J any] struct {
+	*scope
+	row    *Row[J]
+	mode   Mode
+	job    J
+	cells  *testkit.Cells
+	child  *proc.Call[string]
+	thread *sys.Tracee // nil when it is not traced, or has ended
+	sysmon *sys.Tracee // the thread of Go's runtime that asks goroutines to yield, stopped while thread is traced
+
+	walk   *walk           // if not nil, told of each step
+	visits map[uintptr]int // how often the thread was about to execute an instruction
+	pc     uintptr         // where the thread was stopped or killed
+	late   bool            // the operation has returned
+	o      Outcome
+}
+
+// A scope is a testing.TB whose clean-up is done at the end of a round, not of the test.
+type scope struct {
+	testing.TB
+	cleanups []func()
+}
+
+func (s *scope) Cleanup(f func()) { s.cleanups = append(s.cleanups, f) }
+
+func (s *scope) close() {
+	for _, f := range slices.Backward(s.cleanups) {
+		f()
+	}
+	s.cleanups = nil
+}
+
+// begin makes the objects of a round and starts its child, which gets ready for the operation.
+func (tb *Table[J]) begin(t testing.TB, row *Row[J], mode Mode) *round[J] {
+	r := &round[J]{scope: &scope{TB: t}, row: row, mode: mode, o: Outcome{Mode: mode}, visits: make(map[uintptr]int)}
+	ok := false
+	defer func() {
+		if !ok {
+			r.end()
+		}
+	}()
+	wait := shm.WaitBlock
+	if row.Spins {
+		wait = shm.WaitAdaptive
+	}
+	seg := testkit.Closing(r, testkit.Must(shm.Anonymous(size, &shm.Options{Wait: wait}))(r))
+	r.job = row.Set(r, seg)
+	r.cells = testkit.NewCells(r, seg, cells)
+	r.child = testkit.StartWith(r, tb.task, assignment[J]{row.Name, seg, r.job, r.cells},
+		&proc.Options{Env: []string{"GODEBUG=asyncpreemptoff=1", "GOGC=off", "GOMAXPROCS=4"}})
+	ok = true
+	return r
+}
+
+// end ends the child, if it has not ended, and closes the objects.
+func (r *round[J]) end() {
+	if r.thread != nil || r.sysmon != nil {
+		r.kill()
+	}
+	r.close()
+}
+
+// kill kills the child and waits for its end.
+func (r *round[J]) kill() {
+	testkit.WantNil(r, "Kill", r.child.Kill())
+	for _, t := range []**sys.Tracee{&r.thread, &r.sysmon} {
+		if *t != nil {
+			testkit.WantNil(r, "end of a thread", (*t).AwaitEnd())
+			*t = nil
+		}
+	}
+	testkit.Killed(r, r.child)
+}
+
+// run lets the child perform the operation up to a point, does there what the mode says, and checks the row's promise. If the
+// point is nil, it lets the child perform the whole operation.
+func (r *round[J]) run(p *point) {
+	r.cells.Await(r, cellThread, 1)
+	r.thread = r.trace(int(r.cells.At(cellThread).Load()))
+	r.sysmon = r.trace(r.secondThread())
+	r.cells.At(cellBegin).Store(1)
+
+	r.stepTo(p)
+	if r.mode != Kill && p != nil {
+		if p.asleep && !r.late {
+			testkit.WantNil(r, "interrupt", r.thread.Interrupt())
+			r.awaitStop(r.thread)
+		}
+		r.o.Between = true
+		r.o.OtherValue, r.o.OtherErr = r.row.Other(testkit.Within(r), r.job)
+	}
+	if r.mode.dies() {
+		r.kill()
+	} else {
+		r.goOn()
+	}
+	switch r.cells.At(cellReturned).Load() {
+	case 1:
+		r.o.Returned = true
+	case 2:
+		r.o.Returned = true
+		if r.o.Err == "" {
+			r.o.Err = "an error whose text died with the child"
+		}
+	}
+	r.o.Value = r.cells.Wide(cellValue).Load()
+	r.row.Check(r, r.job, r.o)
+}
+
+// trace attaches to a thread of the child and stops it.
+func (r *round[J]) trace(tid int) *sys.Tracee {
+	t, err := sys.Trace(tid)
+	if errors.Is(err, syscall.EPERM) && os.Getenv(NeedEnv) == "" {
+		r.Skipf("%v: this process may not trace its children", err)
+	}
+	testkit.WantNil(r, "attach", err)
+	r.awaitStop(t)
+	return t
+}
+
+// secondThread returns the ID of the thread that the child's process started first, on which Go's runtime
+// runs sysmon. If it ran, it would ask the goroutine, which takes long under the tracer, to yield again and again,
+// and the scheduler's instructions would be most of the walk.
+func (r *round[J]) secondThread() int {
+	pid := r.child.PID()
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	testkit.WantNil(r, "threads", err)
+	second := 1 << 31
+	for _, e := range threads {
+		if tid, err := strconv.Atoi(e.Name()); err == nil && tid > pid {
+			second = min(second, tid)
+		}
+	}
+	if second == int(r.cells.At(cellThread).Load()) {
+		r.Fatalf("of the threads %v none is Go's sysmon", threads)
+	}
+	return second
+}
+
+// stepTo lets the thread execute the operation up to the point, or to its end.
+func (r *round[J]) stepTo(p *point) {
+	for r.cells.At(cellReturned).Load() == 0 {
+		var err error
+		r.pc, err = r.thread.PC()
+		testkit.WantNil(r, "registers", err)
+		next, err := look(r.thread, r.pc)
+		testkit.WantNil(r, "instruction", err)
+		r.visits[r.pc]++
+		now := point{r.pc, r.visits[r.pc], false}
+		if p != nil && now == *p {
+			return
+		}
+		r.walked(now, next)
+		testkit.WantNil(r, "step", r.thread.Step())
+		if !next.mayWait {
+			r.awaitStop(r.thread)
+			continue
+		}
+		now.asleep = true
+		for first := true; !r.awaitStep(); first = false {
+			if p != nil && now == *p {
+				return
+			}
+			if first {
+				r.walked(now, next)
+			}
+			r.wake()
+		}
+	}
+	r.late = true
+}
+
+// walked tells the walk of a point.
+func (r *round[J]) walked(p point, i instruction) {
+	switch w := r.walk; {
+	case w == nil:
+	case !i.own:
+		w.other++
+	default:
+		if !p.asleep {
+			w.own++
+		}
+		if p.nth <= *repeats {
+			w.points = append(w.points, p)
+		}
+	}
+}
+
+// goOn lets the thread finish the operation, and the child end.
+func (r *round[J]) goOn() {
+	testkit.WantNil(r, "detach", r.sysmon.Detach())
+	r.sysmon = nil
+	testkit.WantNil(r, "continue", r.thread.Continue())
+	testkit.Eventually(r, "the operation returns", func() bool {
+		if r.cells.At(cellReturned).Load() != 0 {
+			return true
+		}
+		if r.asleep() {
+			r.wake()
+		}
+		return false
+	})
+	testkit.WantNil(r, "interrupt", r.thread.Interrupt())
+	r.awaitStop(r.thread)
+	testkit.WantNil(r, "detach", r.thread.Detach())
+	r.thread = nil
+	r.cells.Set(cellLeave, 1)
+	r.o.Err = testkit.Result(r, r.child)
+}
+
+// wake makes what the thread waits for happen.
+func (r *round[J]) wake() {
+	r.o.Slept = true
+	if r.row.Asleep == nil {
+		r.Fatalf("the thread sleeps at %s, and the row has no Asleep", where(r.pc))
+	}
+	r.row.Asleep(r, r.job)
+}
+
+// awaitStep waits until the thread has executed a system call, and returns true, or until it sleeps in one of mp,
+// and returns false.
+func (r *round[J]) awaitStep() bool {
+	for begin := time.Now(); ; {
+		for range 100 {
+			if r.stopped(r.thread, r.thread.Stopped) {
+				return true
+			}
+		}
+		if time.Since(begin) < 50*time.Microsecond {
+			continue
+		}
+		if r.asleep() {
+			return false
+		}
+		if time.Since(begin) > testkit.Patience {
+			testkit.Stuck(r, fmt.Sprintf("the system call at %s does not end", where(r.pc)))
+		}
+		time.Sleep(50 * time.Microsecond)
+	}
+}
+
+// awaitStop waits until a thread has stopped, which it does soon.
+func (r *round[J]) awaitStop(t *sys.Tracee) {
+	for !r.stopped(t, t.AwaitStop) {
+	}
+}
+
+// stopped reports whether a thread has stopped, by one of its methods. If it has stopped for a signal of Go's scheduler,
+// it goes on.
+func (r *round[J]) stopped(t *sys.Tracee, how func() (syscall.Signal, bool, error)) bool {
+	sig, stopped, err := how()
+	if err != nil {
+		r.thread, r.sysmon = nil, nil // they have ended
+		r.Fatalf("the child ended by itself, at %s: %v", where(r.pc), r.child.Join(testkit.Within(r)))
+	}
+	switch {
+	case !stopped:
+		return false
+	case sig == syscall.SIGTRAP:
+		return true
+	case sig == syscall.SIGURG:
+		testkit.WantNil(r, "step", t.Step())
+		return false
+	}
+	r.Fatalf("the child got signal %v at %s", sig, where(r.pc))
+	return false
+}
+
+// asleep reports whether the thread sleeps in a wait of mp. It recognizes it by the system call
+// futex_waitv, which Go's runtime does not use.
+func (r *round[J]) asleep() bool {
+	dir := fmt.Sprintf("/proc/%d/task/%d/", r.child.PID(), r.cells.At(cellThread).Load())
+	call, _ := os.ReadFile(dir + "syscall")
+	if !strings.HasPrefix(string(call), "449 ") {
+		return false
+	}
+	stat, _ := os.ReadFile(dir + "stat")
+	_, after, _ := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
+	return strings.HasPrefix(after, "S")
+}

@@ -1,0 +1,199 @@
+package step
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/internal/testkit"
+	"github.com/seed-2e7ecdea/mp/proc"
+)
+
+var (
+	all     = flag.Bool("step.all", false, "stop and kill at every instruction, not only at some")
+	some    = flag.Int("step.points", 6, "without -step.all: at how many instructions of each row, in each mode")
+	offset  = flag.Int("step.offset", -1, "without -step.all: begin with this one instead of a random one")
+	repeats = flag.Int("step.repeats", 2, "how often to stop or kill at an instruction that is executed several times, such as in a loop")
+	at      = flag.String("step.at", "", "try only the point of this name, which a failure prints")
+)
+
+// NeedEnv names the variable that, if set, makes tests fail where ptrace is forbidden, instead of skipping them.
+const NeedEnv = "MP_NEED_PTRACE"
+
+// A Table is the operations of a package.
+type Table[J any] struct {
+	name string
+	rows []Row[J]
+	task *proc.Task[assignment[J], string]
+}
+
+// NewTable returns the table of a package's rows. It must be called during the initialization of the test program.
+func NewTable[J any](name string, rows ...Row[J]) *Table[J] {
+	tb := &Table[J]{name: name, rows: rows}
+	tb.task = testkit.Task("step "+name, tb.perform)
+	return tb
+}
+
+func (tb *Table[J]) find(name string) *Row[J] {
+	i := slices.IndexFunc(tb.rows, func(r Row[J]) bool { return r.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &tb.rows[i]
+}
+
+// A line is what the report says of one row.
+type line struct {
+	row                        string
+	instructions, points       int
+	functions                  []string
+	kills, stops, stopsAndKill int
+	slept                      bool
+	took                       time.Duration
+}
+
+// Run tries all rows, each as a subtest, and logs a report.
+func (tb *Table[J]) Run(t *testing.T) {
+	NeedPtrace(t)
+	var report []line
+	for i := range tb.rows {
+		row := &tb.rows[i]
+		t.Run(row.Name, func(t *testing.T) {
+			begin := time.Now()
+			l := tb.try(t, row)
+			l.took = time.Since(begin)
+			report = append(report, l)
+		})
+	}
+	t.Log(tb.report(report))
+}
+
+// try tries one row in all its modes.
+func (tb *Table[J]) try(t *testing.T, row *Row[J]) line {
+	// The thread that attaches to a child is the one that must step it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	walk := tb.walk(t, row)
+	l := line{row: row.Name, instructions: walk.own, points: len(walk.points), functions: walk.functions(), slept: walk.slept}
+	l.kills = tb.rounds(t, row, Kill, walk.points)
+	if row.Other != nil {
+		l.stops = tb.rounds(t, row, Stop, walk.points)
+		l.stopsAndKill = tb.rounds(t, row, StopKill, walk.points)
+	}
+	return l
+}
+
+// rounds tries a row in one mode at its points, or at some of them. It returns the number of rounds.
+func (tb *Table[J]) rounds(t *testing.T, row *Row[J], mode Mode, points []point) (n int) {
+	first, stride := 0, 1
+	if !*all && *at == "" {
+		stride = max(1, len(points) / *some)
+		first = rand.IntN(stride)
+		if *offset >= 0 {
+			first = *offset
+		}
+		t.Logf("%s at every %d. of %d points, -step.offset=%d", mode, stride, len(points), first)
+	}
+	for i := first; i < len(points); i += stride {
+		p := points[i]
+		if *at != "" && *at != p.String() {
+			continue
+		}
+		r := tb.begin(t, row, mode)
+		r.run(&p)
+		r.end()
+		n++
+		if t.Failed() {
+			t.Fatalf("%s at %s: again by -step.at=%s", mode, where(p.pc), p)
+		}
+	}
+	return n
+}
+
+func (tb *Table[J]) report(lines []line) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n| %s | instructions | points | functions | kills | stops | stops and kills | s |\n|-|-:|-:|-:|-:|-:|-:|-:|\n", tb.name)
+	var sum line
+	for _, l := range lines {
+		slept := ""
+		if l.slept {
+			slept = ", sleeps"
+		}
+		fmt.Fprintf(&b, "| %s%s | %d | %d | %d | %d | %d | %d | %.1f |\n",
+			l.row, slept, l.instructions, l.points, len(l.functions), l.kills, l.stops, l.stopsAndKill, l.took.Seconds())
+		sum.instructions += l.instructions
+		sum.points += l.points
+		sum.kills += l.kills
+		sum.stops += l.stops
+		sum.stopsAndKill += l.stopsAndKill
+		sum.took += l.took
+	}
+	fmt.Fprintf(&b, "| all | %d | %d | | %d | %d | %d | %.1f |\n", sum.instructions, sum.points, sum.kills, sum.stops, sum.stopsAndKill, sum.took.Seconds())
+	return b.String()
+}
+
+// A walk is what is known after one execution of an operation, step by step.
+type walk struct {
+	own, other int // instructions
+	points     []point
+	slept      bool
+}
+
+// walk steps through the whole operation once.
+func (tb *Table[J]) walk(t *testing.T, row *Row[J]) *walk {
+	r := tb.begin(t, row, Stop)
+	defer r.end()
+	w := new(walk)
+	r.walk = w
+	r.run(nil)
+	if t.Failed() {
+		t.FailNow()
+	}
+	w.slept = r.o.Slept
+	w.points = append(w.points, point{})
+	t.Logf("%d instructions, and %d of Go's packages, in %s", w.own, w.other, strings.Join(w.functions(), ", "))
+	return w
+}
+
+// functions returns the names of mp's functions in which the instructions of the walk were, inlined ones too.
+func (w *walk) functions() []string {
+	names := make(map[string]bool)
+	for _, p := range w.points {
+		frames := runtime.CallersFrames([]uintptr{p.pc + 1})
+		for more := true; more; {
+			var f runtime.Frame
+			f, more = frames.Next()
+			i := strings.LastIndexByte(f.Function, '/')
+			if strings.Contains(f.Function, "/mp/") && !strings.HasSuffix(f.File, "_test.go") && !strings.HasPrefix(f.Function[i+1:], "step.") {
+				names[f.Function[i+1:]] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// NeedPtrace skips the test where a process cannot step through its children by ptrace.
+func NeedPtrace(t testing.TB) {
+	t.Helper()
+	why := ""
+	switch runtime.GOARCH {
+	case "amd64", "386":
+	default:
+		// An exclusive store fails after each stop: a loop of LDAXR and STLXR would not end.
+		why = "single steps do not get through load-linked and store-conditional"
+	}
+	if why == "" {
+		return
+	}
+	if os.Getenv(NeedEnv) != "" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}

@@ -1,0 +1,102 @@
+package sys
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Tracee is a thread of another process that the calling thread traces by ptrace. The tracee is either stopped, or it
+// runs. All functions about it must be called by the OS thread that called Trace. If that thread ends, the kernel detaches
+// the tracee, which goes on.
+type Tracee struct{ tid int }
+
+// Trace attaches to thread tid of another process and stops it. The process's other threads go on.
+func Trace(tid int) (*Tracee, error) {
+	if err := unix.PtraceSeize(tid); err != nil {
+		return nil, os.NewSyscallError("ptrace(PTRACE_SEIZE)", err)
+	}
+	t := &Tracee{tid}
+	return t, t.Interrupt()
+}
+
+// Interrupt asks the tracee to stop, also in a system call, which it begins again afterwards. Stopped tells when it
+// has stopped.
+func (t *Tracee) Interrupt() error {
+	return os.NewSyscallError("ptrace(PTRACE_INTERRUPT)", unix.PtraceInterrupt(t.tid))
+}
+
+// Step lets the stopped tracee execute one instruction, or one system call. Stopped tells when it has.
+func (t *Tracee) Step() error {
+	return os.NewSyscallError("ptrace(PTRACE_SINGLESTEP)", unix.PtraceSingleStep(t.tid))
+}
+
+// Continue lets the stopped tracee run.
+func (t *Tracee) Continue() error {
+	return os.NewSyscallError("ptrace(PTRACE_CONT)", unix.PtraceCont(t.tid, 0))
+}
+
+// Detach ends the tracing of the stopped tracee, which goes on.
+func (t *Tracee) Detach() error {
+	return os.NewSyscallError("ptrace(PTRACE_DETACH)", unix.PtraceDetach(t.tid))
+}
+
+// Stopped reports whether the tracee has stopped since it was made to run. It does not block. sig is the
+// signal for which it stopped: SIGTRAP after Step and Interrupt. Stopped returns syscall.ESRCH if the tracee has ended.
+func (t *Tracee) Stopped() (sig syscall.Signal, stopped bool, err error) {
+	return t.wait(unix.WNOHANG)
+}
+
+// AwaitStop blocks until the tracee has stopped. It returns what Stopped returns.
+func (t *Tracee) AwaitStop() (sig syscall.Signal, stopped bool, err error) { return t.wait(0) }
+
+// AwaitEnd blocks until the tracee, whose process was killed, has ended. Only then can the process's parent see its end.
+func (t *Tracee) AwaitEnd() error {
+	for {
+		if _, _, err := t.wait(0); err == syscall.ESRCH {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+func (t *Tracee) wait(options int) (syscall.Signal, bool, error) {
+	var status unix.WaitStatus
+	tid, err := unix.Wait4(t.tid, &status, options|unix.WALL, nil)
+	switch {
+	case err == unix.EINTR || err == nil && tid == 0:
+		return 0, false, nil
+	case err == unix.ECHILD, err == nil && (status.Exited() || status.Signaled()):
+		return 0, false, syscall.ESRCH
+	case err != nil:
+		return 0, false, os.NewSyscallError("wait4", err)
+	case !status.Stopped():
+		return 0, false, fmt.Errorf("wait4: status %#x", status)
+	}
+	return status.StopSignal(), true, nil
+}
+
+// PC returns the address of the instruction that the stopped tracee executes next.
+func (t *Tracee) PC() (uintptr, error) {
+	var regs unix.PtraceRegs
+	if err := unix.PtraceGetRegs(t.tid, &regs); err != nil {
+		return 0, os.NewSyscallError("ptrace(PTRACE_GETREGS)", err)
+	}
+	return uintptr(regs.PC()), nil
+}
+
+// AtSystemCall reports whether the instruction at pc in the stopped tracee is a system call. It knows
+// those of amd64 and 386.
+func (t *Tracee) AtSystemCall(pc uintptr) (bool, error) {
+	var code [2]byte
+	if _, err := unix.PtracePeekText(t.tid, pc, code[:]); err != nil {
+		return false, os.NewSyscallError("ptrace(PTRACE_PEEKTEXT)", err)
+	}
+	return code == [...]byte{0x0f, 0x05} || code == [...]byte{0xcd, 0x80} || code == [...]byte{0x0f, 0x34}, nil
+}
+
+// ThreadID returns the ID of the calling OS thread.
+func ThreadID() int { return unix.Gettid() }
