@@ -338,11 +338,11 @@ func TestQueueMore(t *testing.T) {
 		}
 		WantNil(t, "TryGet", Second(q.TryGet()))
 		WantNil(t, "TryGet", Second(far.TryGet()))
-		if !q.More() {
+		if !q.MayHaveMore() {
 			t.Fatal("one is left, and nobody would be woken for it")
 		}
 		WantNil(t, "TryGet", Second(far.TryGet()))
-		if q.More() {
+		if q.MayHaveMore() {
 			t.Fatal("nothing is left, and somebody would be woken")
 		}
 		WantError(t, "TryGet", Second(q.TryGet()), ring.ErrEmpty)
