@@ -351,14 +351,16 @@ func (k *queueCore[T]) adoptOrFail(pos position, beingWritten bool) (*atomic.Uin
 	return nil, 0, k.unlessClosed(ErrEmpty)
 }
 
-// adopt claims a message that a dead getter held. It returns nil if there is none.
+// adopt claims a message that a dead getter held. It returns nil if there is none. All positions
+// before that of the message have been claimed, as before any position that was claimed for
+// reading.
 func (k *queueCore[T]) adopt() (*atomic.Uint64, position) {
 	for i := range k.slots.count {
 		word := k.slots.slotWord(i)
 		s := state(word.Load())
 		if s.is() == reading && k.table.Dead(s.owner()) &&
 			word.CompareAndSwap(uint64(s), uint64(ownedAt(s.lap(), reading, k.me))) {
-			return word, positionAt(s.lap(), 0)
+			return word, positionAt(s.lap(), i)
 		}
 	}
 	return nil, 0

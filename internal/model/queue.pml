@@ -181,7 +181,7 @@ inline get() {
 	:: atomic { NOTHING && shared && !SWEPT -> k = 0; epochIsAsAsked = epochIsAsAsked | BIT(me); break }
 	od;
 	do                                              /* adopt */
-	:: atomic { ORPHAN -> own[k] = me; s = k; p = lap[k] * SLOTS; k = 0; goto take }
+	:: atomic { ORPHAN -> own[k] = me; s = k; p = lap[k] * SLOTS + k; k = 0; goto take }
 	:: atomic { !ORPHAN && k < SLOTS - 1 -> k++ }
 	:: atomic { !ORPHAN && k == SLOTS - 1 ->
 		k = 0;
