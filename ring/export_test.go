@@ -23,8 +23,8 @@ func NewQueueAt[T any](seg *shm.Segment, name string, capacity int, lap uint32) 
 	return newQueueAt[T](seg, name, capacity, lap)
 }
 
-// SetSlot gives a slot a state and an owner, as a process that stops in the middle of Put or Get leaves
-// it.
+// SetSlot gives a slot a state and an owner, as a process that stops in the middle of Put or Get
+// leaves it.
 func (q *Queue[T]) SetSlot(slot, lap uint32, s uint64, owner uint32) {
 	q.core.Load().slots.slotWord(slot).Store(uint64(ownedAt(lap, state(s), party.ID(owner))))
 }
@@ -45,7 +45,8 @@ func (q *Queue[T]) MayHaveMore() bool { return q.core.Load().mayHaveMore() }
 // Epoch returns the segment's epoch.
 func (c *Conn) Epoch() *atomic.Uint32 { return c.core.Load().epoch }
 
-// StartAt makes both directions of an empty pipe begin at a count of bytes, which is a multiple of 8.
+// StartAt makes both directions of an empty pipe begin at a count of bytes, which is a multiple of
+// 8.
 func (c *Conn) StartAt(count uint64) {
 	k := c.core.Load()
 	for _, s := range []*stream{&k.out, &k.in} {
