@@ -238,7 +238,7 @@ func (c *Conn) UnmarshalText(text []byte) error {
 	}
 	end := End(h.Role)
 	if end != A && end != B {
-		return fmt.Errorf("ring: %w: no end %d of a pipe", shm.ErrHandle, h.Role)
+		return fmt.Errorf("ring: open pipe: %w: a pipe has no end %d", shm.ErrHandle, h.Role)
 	}
 	o, err := object.OpenHandle(h, shm.KindPipe, pipePrint)
 	if err != nil {

@@ -93,7 +93,7 @@ func NewPipe(seg *shm.Segment, name string, o *PipeOptions) (a, b *Conn, err err
 // package shm.
 func OpenPipe(seg *shm.Segment, name string, end End) (*Conn, error) {
 	if end != A && end != B {
-		return nil, fmt.Errorf("ring: open pipe %q: %w: no end %d", name, shm.ErrHandle, end)
+		return nil, fmt.Errorf("ring: open pipe %q: %w: a pipe has no end %d", name, shm.ErrHandle, end)
 	}
 	obj, err := object.Open(seg, shm.KindPipe, name, pipePrint)
 	if err != nil {

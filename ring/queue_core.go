@@ -53,7 +53,7 @@ type queueWords struct {
 	_     structs.HostLayout
 	count atomic.Uint32
 	shut  atomic.Uint32
-	_     [120]byte // above: constant; below: changes often
+	_     [120]byte // above: changes hardly ever; below: often
 	tail  atomic.Uint64
 	_     [120]byte // above: written by putters; below: by getters
 	head  atomic.Uint64
@@ -283,7 +283,7 @@ func (k *queueCore[T]) claimReady() (word *atomic.Uint64, lap uint32, err error)
 // release gives back the slot of a message that was copied out.
 func (k *queueCore[T]) release(word *atomic.Uint64, lap uint32) error {
 	if crash.Enabled {
-		crash.At(crash.QueueGetCopied) // the same
+		crash.At(crash.QueueGetCopied) // the message is that of a dead getter: delivered again
 	}
 	fence.Publish64(word, uint64(freeAt(lap+1)))
 	if crash.Enabled {

@@ -134,8 +134,8 @@ func (k *queueCore[T]) getSpinning(v *T) error {
 	return ErrEmpty
 }
 
-// Alike implements wait.Alike.
+// Alike implements wait.Alike. All getters of a queue are alike.
 func (g *getter[T]) Alike() any { return g.k.table }
 
-// Alike implements wait.Alike.
+// Alike implements wait.Alike. All putters of a queue are alike.
 func (p *putter[T]) Alike() any { return p.k.table }

@@ -25,7 +25,7 @@ import (
 //	512   readable  gate of receivers
 //	640   writable  gate of senders
 //
-// tail and head count bytes and never decrease. A count modulo the size of the ring is an offset in
+// tail and head count bytes, modulo 2^64. A count modulo the size of the ring is an offset in
 // the ring. A record is a header of 8 bytes and the bytes of the message, padded to 8:
 //
 //	 63                              2 1  0
@@ -266,7 +266,7 @@ func (s *stream) receiveInline(buf []byte) (int, bool) {
 // The caller owns the sending side.
 func (s *stream) reserve(n int) (at uint64, err error) {
 	if n < 0 || n > s.limit {
-		return 0, fmt.Errorf("%w: %d bytes, the most is %d", ErrTooLarge, n, s.limit)
+		return 0, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, n, s.limit)
 	}
 	need := recordSize(n)
 	for {
@@ -325,8 +325,8 @@ func (s *stream) checkSpace(tail, need uint64) error {
 	return nil
 }
 
-// repairTail returns tail. If a sender was killed between steps 3 and 4, it moves tail on to the
-// first header of 0 before.
+// repairTail returns tail. If a sender was killed between steps 3 and 4, it first moves tail on to
+// the first header of 0.
 func (s *stream) repairTail() (uint64, error) {
 	first := s.w.tail.Load() &^ (recordAlign - 1)
 	for tail := first; tail-first <= s.size; {
