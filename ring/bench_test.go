@@ -13,8 +13,8 @@ import (
 	"github.com/seed-2e7ecdea/mp/ring"
 )
 
-// The benchmarks of this file are between goroutines of one process. Those
-// between processes are in package bench.
+// The benchmarks in this file run between goroutines of one process. Those between processes are in
+// package bench.
 
 func BenchmarkPipe(b *testing.B) {
 	for _, size := range []int{0, 64, 1024, 16384} {
@@ -73,7 +73,7 @@ func benchmarkQueue[T any](b *testing.B) {
 	}
 }
 
-// The pair of a Put and a Get that meet nobody.
+// BenchmarkQueuePair measures a TryPut and a TryGet without contention.
 func BenchmarkQueuePair(b *testing.B) {
 	seg := Anonymous(b, 1<<20)
 	q := newQueue[[64]byte](b, seg, 64)

@@ -12,24 +12,25 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A Conn is one end of a pipe: it sends messages of bytes to the other end
-// and receives what is sent there. Each direction keeps the order of its messages.
+// A Conn is one end of a pipe. It sends messages of bytes to the other end and receives the
+// messages sent there. Each direction keeps the order of its messages.
 //
-// A process holds an end while it has a Conn of it that is not closed. A child that gets a Conn in its
-// argument holds the end from the moment at which it is started. When the last holder of an
-// end has closed it or died, the other end receives what is still in the pipe,
+// A process holds an end while it has a Conn of that end that is not closed. A child that gets a
+// Conn in its argument holds the end from the moment at which it is started. When the last holder
+// of an end has closed it or died, the other end receives the messages that are still in the pipe,
 // then io.EOF, and its sends fail with ErrBrokenPipe.
 //
-// A Send that returned nil synchronizes before the Receive that returns its
-// message. Any process may be killed at any instruction. A message whose Send returned nil is received exactly
-// once, with one exception: each process killed inside Receive may take along the message that it was about to
+// A Send that returned nil synchronizes before the Receive that returns its message. Any process
+// may be killed at any instruction. A message whose Send returned nil is received exactly once,
+// with one exception: each process killed inside Receive may lose the message that it was about to
 // return. A process killed inside Send may have sent its message.
 //
-// All methods may be called from several goroutines at once, and several
-// processes may hold one end: they take turns. As long as only one goroutine uses a direction of an end, turns
-// cost nothing. From the first call by a second one on, each call takes a lock.
+// All methods may be called from several goroutines at once, and several processes may hold one
+// end. They take turns. As long as only one goroutine uses a direction of an end, this costs
+// nothing. From the first call by a second goroutine on, each call takes a lock.
 //
-// A Conn must not be copied. The zero Conn is closed. After Close, methods that return an error return ErrClosed.
+// A Conn must not be copied. The zero Conn is closed. After Close, methods that return an error
+// return ErrClosed.
 type Conn struct {
 	core atomic.Pointer[connCore]
 }
@@ -42,21 +43,22 @@ var (
 )
 
 func (c *Conn) use(k *connCore) {
-	if old := c.core.Swap(k); old != nil { // c was decoded into before
+	if old := c.core.Swap(k); old != nil { // c was open before UnmarshalText
 		old.closeOnce()
 	}
 	// A Conn that is dropped without Close must not keep the pipe open.
 	runtime.AddCleanup(c, func(k *connCore) { k.closeOnce() }, k)
 }
 
-// TrySend sends msg if there is space, and never blocks. It fails with ErrFull, ErrBusy (another goroutine or process
-// is just sending), ErrTooLarge, ErrBrokenPipe or ErrClosed.
+// TrySend sends a copy of msg if there is space. It never blocks. It fails with ErrFull, with
+// ErrBusy if another goroutine or process is sending at the moment, with ErrTooLarge, ErrBrokenPipe
+// or ErrClosed.
 func (c *Conn) TrySend(msg []byte) error {
 	k := c.core.Load()
 	if k == nil {
 		return connClosed("TrySend")
 	}
-	err := busy(k.send(ended, msg))
+	err := orBusy(k.send(tryOnce, msg))
 	if err == ErrFull {
 		k.table.Watch(k.epoch.Load()) // a process that only polls learns of deaths, too
 	}
@@ -67,28 +69,27 @@ func (c *Conn) TrySend(msg []byte) error {
 	return err
 }
 
-// Send sends a copy of msg. An empty message is a message. Send blocks while
-// the pipe is full. It fails with ctx's error when ctx is done (it tries once even if ctx is
-// done already), with ErrTooLarge, ErrBrokenPipe, or ErrClosed. An
-// error means that msg was not sent, except that ErrClosed, if Close was called during Send, leaves that
-// open.
+// Send sends a copy of msg. A message may be empty. Send blocks while the pipe is full. It fails
+// with ctx's error when ctx is done (it tries once even if ctx is done already), with ErrTooLarge,
+// ErrBrokenPipe or ErrClosed. An error means that msg was not sent. The exception is ErrClosed if
+// Close was called during Send: then msg may or may not have been sent.
 func (c *Conn) Send(ctx context.Context, msg []byte) error {
-	if k := c.core.Load(); k != nil && k.epoch.Load() == k.seen.Load() && k.out.send(msg) && k.done() == nil {
+	if k := c.core.Load(); k != nil && k.epoch.Load() == k.peerEpoch.Load() && k.out.sendInline(msg) && k.checkOpen() == nil {
 		runtime.KeepAlive(k)
 		return nil
 	}
-	return c.sendAll(ctx, msg)
+	return c.sendSlow(ctx, msg)
 }
 
-// sendAll is Send in all cases.
-func (c *Conn) sendAll(ctx context.Context, msg []byte) error {
+// sendSlow is Send without the fast way.
+func (c *Conn) sendSlow(ctx context.Context, msg []byte) error {
 	k := c.core.Load()
 	if k == nil {
 		return connClosed("Send")
 	}
 	err := k.send(ctx, msg)
 	if err == ErrFull {
-		err = c.sendBytesSlow(ctx, k, msg)
+		err = c.sendWait(ctx, k, msg)
 	}
 	if err != nil {
 		err = k.fails.of("Send", err)
@@ -97,17 +98,14 @@ func (c *Conn) sendAll(ctx context.Context, msg []byte) error {
 	return err
 }
 
-func (c *Conn) sendBytesSlow(ctx context.Context, k *connCore, msg []byte) error {
-	if k.glanceOut(len(msg)) {
+// sendWait is Send after a try that failed with ErrFull.
+func (c *Conn) sendWait(ctx context.Context, k *connCore, msg []byte) error {
+	if k.spinForSpace(len(msg)) {
 		if err := k.send(ctx, msg); err != ErrFull {
 			return err
 		}
 	}
-	return c.sendSlow(ctx, k, func() error { return k.send(ctx, msg) })
-}
-
-func (c *Conn) sendSlow(ctx context.Context, k *connCore, attempt func() error) error {
-	return k.room.Await(ctx, &k.sendSpin, &connWaiter{c: c, k: k, attempt: attempt})
+	return c.awaitSpace(ctx, k, func() error { return k.send(ctx, msg) })
 }
 
 // TryReceiveInto is like ReceiveInto but never blocks. It also fails with ErrEmpty, and with
@@ -117,38 +115,38 @@ func (c *Conn) TryReceiveInto(buf []byte) (int, error) {
 	if k == nil {
 		return 0, connClosed("TryReceiveInto")
 	}
-	n, err := k.receive(ended, buf)
+	n, err := k.receive(tryOnce, buf)
 	if err != nil {
-		err = k.fails.of("TryReceiveInto", busy(k.atEnd(err)))
+		err = k.fails.of("TryReceiveInto", orBusy(k.orEOF(err)))
 	}
 	runtime.KeepAlive(c)
 	return n, err
 }
 
-// ReceiveInto receives the oldest message into buf and returns its length. It
-// blocks while there is none. It fails with ctx's error when ctx is done (it tries once even if
-// ctx is done already), with io.EOF at the end of the messages, with io.ErrShortBuffer if
-// the message is longer than buf (then it returns the message's length, and the
-// message stays), or with ErrClosed.
+// ReceiveInto receives the oldest message into buf and returns its length. It blocks while there is
+// no message. It fails with ctx's error when ctx is done (it tries once even if ctx is done
+// already), with io.EOF at the end of the messages, or with ErrClosed. If the message is longer
+// than buf, it returns the message's length and io.ErrShortBuffer, and the message stays in the
+// pipe.
 func (c *Conn) ReceiveInto(ctx context.Context, buf []byte) (int, error) {
 	if k := c.core.Load(); k != nil {
-		if n, ok := k.in.receive(buf); ok && !k.room.Closed() {
+		if n, ok := k.in.receiveInline(buf); ok && !k.room.Closed() {
 			runtime.KeepAlive(k)
 			return n, nil
 		}
 	}
-	return c.receiveAll(ctx, buf)
+	return c.receiveSlow(ctx, buf)
 }
 
-// receiveAll is ReceiveInto in all cases.
-func (c *Conn) receiveAll(ctx context.Context, buf []byte) (int, error) {
+// receiveSlow is ReceiveInto without the fast way.
+func (c *Conn) receiveSlow(ctx context.Context, buf []byte) (int, error) {
 	k := c.core.Load()
 	if k == nil {
 		return 0, connClosed("ReceiveInto")
 	}
 	n, err := k.receive(ctx, buf)
 	if err == ErrEmpty {
-		n, err = c.receiveIntoSlow(ctx, k, buf)
+		n, err = c.receiveIntoWait(ctx, k, buf)
 	}
 	if err != nil {
 		err = k.fails.of("ReceiveInto", err)
@@ -157,22 +155,19 @@ func (c *Conn) receiveAll(ctx context.Context, buf []byte) (int, error) {
 	return n, err
 }
 
-func (c *Conn) receiveIntoSlow(ctx context.Context, k *connCore, buf []byte) (int, error) {
-	if k.glance() {
+// receiveIntoWait is ReceiveInto after a try that failed with ErrEmpty.
+func (c *Conn) receiveIntoWait(ctx context.Context, k *connCore, buf []byte) (int, error) {
+	if k.spinForMessage() {
 		if n, err := k.receive(ctx, buf); err != ErrEmpty {
 			return n, err
 		}
 	}
 	var n int
-	err := c.receiveSlow(ctx, k, func() (err error) {
+	err := c.awaitMessage(ctx, k, func() (err error) {
 		n, err = k.receive(ctx, buf)
 		return err
 	})
 	return n, err
-}
-
-func (c *Conn) receiveSlow(ctx context.Context, k *connCore, attempt func() error) error {
-	return k.room.Await(ctx, &k.recvSpin, &connWaiter{c: c, k: k, in: true, attempt: attempt})
 }
 
 // TryReceive is like Receive but never blocks. It also fails with ErrEmpty, and with ErrBusy if
@@ -182,15 +177,15 @@ func (c *Conn) TryReceive() ([]byte, error) {
 	if k == nil {
 		return nil, connClosed("TryReceive")
 	}
-	msg, err := k.receiveNew(ended)
+	msg, err := k.receiveNew(tryOnce)
 	if err != nil {
-		err = k.fails.of("TryReceive", busy(k.atEnd(err)))
+		err = k.fails.of("TryReceive", orBusy(k.orEOF(err)))
 	}
 	runtime.KeepAlive(c)
 	return msg, err
 }
 
-// Receive is ReceiveInto into new memory of the message's length.
+// Receive is like ReceiveInto but returns the message in new memory.
 func (c *Conn) Receive(ctx context.Context) ([]byte, error) {
 	k := c.core.Load()
 	if k == nil {
@@ -198,7 +193,7 @@ func (c *Conn) Receive(ctx context.Context) ([]byte, error) {
 	}
 	msg, err := k.receiveNew(ctx)
 	if err == ErrEmpty {
-		msg, err = c.receiveNewSlow(ctx, k)
+		msg, err = c.receiveNewWait(ctx, k)
 	}
 	if err != nil {
 		err = k.fails.of("Receive", err)
@@ -207,21 +202,22 @@ func (c *Conn) Receive(ctx context.Context) ([]byte, error) {
 	return msg, err
 }
 
-func (c *Conn) receiveNewSlow(ctx context.Context, k *connCore) ([]byte, error) {
-	if k.glance() {
+// receiveNewWait is Receive after a try that failed with ErrEmpty.
+func (c *Conn) receiveNewWait(ctx context.Context, k *connCore) ([]byte, error) {
+	if k.spinForMessage() {
 		if msg, err := k.receiveNew(ctx); err != ErrEmpty {
 			return msg, err
 		}
 	}
 	var msg []byte
-	err := c.receiveSlow(ctx, k, func() (err error) {
+	err := c.awaitMessage(ctx, k, func() (err error) {
 		msg, err = k.receiveNew(ctx)
 		return err
 	})
 	return msg, err
 }
 
-// Handle returns the handle of this end, the zero Handle if it is closed.
+// Handle returns the handle of this end, or the zero Handle if the Conn is closed.
 func (c *Conn) Handle() shm.Handle {
 	k := c.core.Load()
 	if k == nil {
@@ -230,11 +226,11 @@ func (c *Conn) Handle() shm.Handle {
 	return k.o.Handle(int(k.end))
 }
 
-// MarshalText encodes the end's handle. The process that decodes it holds the end from then on. A child that
-// gets the Conn in its argument holds the end from its start.
+// MarshalText encodes the end's handle. The process that decodes it holds the end from then on. A
+// child that gets the Conn in its argument holds the end from its start.
 func (c *Conn) MarshalText() ([]byte, error) { return c.Handle().MarshalText() }
 
-// UnmarshalText opens the end of an encoded handle.
+// UnmarshalText decodes a handle and opens its end.
 func (c *Conn) UnmarshalText(text []byte) error {
 	var h shm.Handle
 	if err := h.UnmarshalText(text); err != nil {
@@ -242,7 +238,7 @@ func (c *Conn) UnmarshalText(text []byte) error {
 	}
 	end := End(h.Role)
 	if end != A && end != B {
-		return fmt.Errorf("ring: %w: no end %d of a pipe", shm.ErrHandle, h.Role)
+		return fmt.Errorf("ring: open pipe: %w: a pipe has no end %d", shm.ErrHandle, h.Role)
 	}
 	o, err := object.OpenHandle(h, shm.KindPipe, pipePrint)
 	if err != nil {
@@ -262,7 +258,8 @@ func (c *Conn) MarshalBinary() ([]byte, error) { return c.MarshalText() }
 // UnmarshalBinary is UnmarshalText.
 func (c *Conn) UnmarshalBinary(data []byte) error { return c.UnmarshalText(data) }
 
-// Close ends this process's use of the end through c. Calls that wait through c return ErrClosed.
+// Close closes c. Calls that wait through c return ErrClosed. Other Conns of the end are not
+// affected. Close may be called more than once.
 func (c *Conn) Close() error {
 	if k := c.core.Swap(nil); k != nil {
 		return k.closeOnce()

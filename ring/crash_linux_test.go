@@ -17,8 +17,8 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// crashArgs is what a process that is going to be killed gets. It says on Acks
-// what it has put or got, once the call has returned.
+// crashArgs are the arguments of a process that will be killed, the victim. The victim sends to
+// Acks each value that it has put or got, once the call has returned.
 type crashArgs struct {
 	Queue *ring.Queue[uint64]
 	Data  *ring.Conn
@@ -51,14 +51,14 @@ var crashGetter = proc.Register("crash getter", func(ctx context.Context, in cra
 	return in.Count, nil
 })
 
-// A crashScene is a segment with what the victim and the survivor share.
+// A crashScene is a segment with the objects that the victim and this process share.
 type crashScene struct {
 	*testing.T
 	ctx   context.Context
 	seg   *shm.Segment
 	queue *ring.Queue[uint64]
-	acks  *ring.Conn // our end
-	given *ring.Conn // the victim's
+	acks  *ring.Conn // end of this process
+	given *ring.Conn // end of the victim
 }
 
 const crashCapacity = 4
@@ -78,7 +78,7 @@ func newCrashScene(t *testing.T) *crashScene {
 	return &crashScene{t, Within(t), seg, queue, acks, given}
 }
 
-// acked returns what the victim has said, once it is dead: all of it, then EOF.
+// acked returns the values that the dead victim has acknowledged. It checks that EOF follows them.
 func (s *crashScene) acked() []uint64 {
 	s.Helper()
 	s.given.Close()
@@ -95,7 +95,7 @@ func (s *crashScene) acked() []uint64 {
 	}
 }
 
-// drain gets what is in the queue.
+// drain takes all values from the queue and returns them.
 func (s *crashScene) drain() []uint64 {
 	s.Helper()
 	var all []uint64
@@ -111,8 +111,9 @@ func (s *crashScene) drain() []uint64 {
 	}
 }
 
-// settled waits until the death has been announced, by what a waiter would see.
-func (s *crashScene) settled(parties int) {
+// awaitAnnounced waits until the death has been announced, so that no more than that many parties
+// are left.
+func (s *crashScene) awaitAnnounced(parties int) {
 	s.Helper()
 	for {
 		n, err := s.seg.Parties()
@@ -122,7 +123,7 @@ func (s *crashScene) settled(parties int) {
 		if n <= parties {
 			return
 		}
-		// Whoever waits is told: wait for something that only the death ends.
+		// A process that waits announces deaths, so wait for a while.
 		ctx, cancel := context.WithTimeout(s.ctx, 5*time.Millisecond)
 		_, err = s.queue.Get(ctx)
 		cancel()
@@ -135,12 +136,12 @@ func (s *crashScene) settled(parties int) {
 	}
 }
 
-// whole checks that the queue works as a new one: it takes its capacity, no
-// more, and gives it back in order, for several laps.
-func (s *crashScene) whole() {
+// checkQueue checks that the empty queue works as a new one. For several laps, as many values as
+// its capacity fit, no more, and they come out in order.
+func (s *crashScene) checkQueue() {
 	s.Helper()
 	if n := s.queue.Len(); n != 0 {
-		s.Errorf("Len is %d when all is drained", n)
+		s.Errorf("Len is %d after drain", n)
 	}
 	for lap := range 3 * crashCapacity {
 		for i := range crashCapacity {
@@ -173,8 +174,8 @@ func TestPutterDies(t *testing.T) {
 					t.Skip("how often it waits is up to the scheduler; its first wait is tested")
 				}
 
-				// A getter waits while the putter dies. What the putter put
-				// before, or after it, must reach it.
+				// A getter waits while the putter dies. It must get the values that the putter
+				// put before, and the value of this process.
 				var got []uint64
 				p := StartToDie(s, crashPutter, in, point, n)
 				Killed(s, p)
@@ -195,14 +196,14 @@ func TestPutterDies(t *testing.T) {
 					got = append(got, v)
 				}
 				s.check(acked, got[:len(got)-1], 0, 1)
-				s.whole()
+				s.checkQueue()
 			})
 		}
 	}
 }
 
-// check compares what is known to be put with what was got: exactly once each,
-// in order, but for so many that may be missing and so many that may be extra.
+// check checks that the values in put were got exactly once and in order. Up to missing values may
+// be missing, and up to extra values may be extra.
 func (s *crashScene) check(put, got []uint64, missing, extra int) {
 	s.Helper()
 	seen := map[uint64]int{}
@@ -259,8 +260,7 @@ func TestGetterDies(t *testing.T) {
 				Killed(s, p)
 				got = append(got, s.acked()...)
 
-				// A message that it held comes out again, to who looks and to
-				// who waits.
+				// A message that the victim held is delivered again, by Get and by TryGet.
 				rest, err := s.queue.Get(s.soon())
 				held := err == nil
 				if held {
@@ -273,14 +273,14 @@ func TestGetterDies(t *testing.T) {
 					missing = 1
 				}
 				s.check(put, got, missing, 0)
-				s.settled(parties)
-				s.whole()
+				s.awaitAnnounced(parties)
+				s.checkQueue()
 			})
 		}
 	}
 }
 
-// soon returns a context that ends when the death must long have been noticed.
+// soon returns a context that ends long after the death must have been noticed.
 func (s *crashScene) soon() context.Context {
 	ctx, cancel := context.WithTimeout(s.ctx, 3*time.Second)
 	s.Cleanup(cancel)
@@ -312,8 +312,7 @@ var crashReceiver = proc.Register("crash receiver", func(ctx context.Context, in
 	return in.Count, nil
 })
 
-// crashHoldingSender and crashHoldingReceiver take the side for themselves for
-// two messages at a time.
+// crashHoldingSender and crashHoldingReceiver own the side for two messages at a time.
 var crashHoldingSender = proc.Register("crash holding sender", func(ctx context.Context, in crashArgs) (int, error) {
 	for i := 0; i < in.Count; i += 2 {
 		s, err := in.Data.Sender(ctx)
@@ -366,8 +365,8 @@ var crashHoldingReceiver = proc.Register("crash holding receiver", func(ctx cont
 	return in.Count, nil
 })
 
-// crashStreamingSender and crashStreamingReceiver go on from message to message,
-// three at a time.
+// crashStreamingSender and crashStreamingReceiver own the side for three messages at a time. They
+// commit or release a message by asking for the next one.
 var crashStreamingSender = proc.Register("crash streaming sender", func(ctx context.Context, in crashArgs) (int, error) {
 	for i := 0; i < in.Count; i += 3 {
 		s, err := in.Data.Sender(ctx)
@@ -432,8 +431,8 @@ var crashStreamingReceiver = proc.Register("crash streaming receiver", func(ctx 
 	return in.Count, nil
 })
 
-// A pipeScene is a crashScene around a pipe, of which the victim uses end b,
-// which has had another user if it is shared: its seats are revoked.
+// A pipeScene is a crashScene with a pipe. The victim uses end b. If the scene is shared, b had
+// another user before, so the victim revokes the biases of its sides.
 type pipeScene struct {
 	*crashScene
 	a, b *ring.Conn
@@ -463,8 +462,8 @@ func newPipeScene(t *testing.T, shared bool) *pipeScene {
 	return s
 }
 
-// eachDeath runs f for each step from first to last at which a victim of one of
-// the tasks dies, when it comes there for the first, third and ninth time.
+// eachDeath runs f for each task and each step from first to last. The victim dies when it reaches
+// the step for the first, third or ninth time.
 func eachDeath(t *testing.T, first, last crash.Point, tasks []*proc.Task[crashArgs, int], f func(s *pipeScene, victim *proc.Call[int])) {
 	for _, task := range tasks {
 		for point := range crash.Points(first, last) {
@@ -480,8 +479,8 @@ func eachDeath(t *testing.T, first, last crash.Point, tasks []*proc.Task[crashAr
 	}
 }
 
-// said returns what the dead victim put into acks.
-func (s *pipeScene) said() (all []uint64) {
+// acked returns the numbers that the dead victim put into acks.
+func (s *pipeScene) acked() (all []uint64) {
 	for {
 		v, err := s.acks.TryGet()
 		if err != nil {
@@ -491,14 +490,13 @@ func (s *pipeScene) said() (all []uint64) {
 	}
 }
 
-// record is the ith message: 1,000 bytes, so that four fill a ring and the
-// fifth goes around its end.
+// record returns message i. It has 1,000 bytes, so that four messages fill a ring, and the fifth
+// goes around its end.
 func record(i int) []byte {
 	return append(binary.LittleEndian.AppendUint64(nil, uint64(i)), make([]byte, 992)...)
 }
 
-// TestSenderDies kills a pipe's sender at each step; another holder of its end
-// goes on.
+// TestSenderDies kills the sender of a pipe at each step. Another holder of its end goes on.
 func TestSenderDies(t *testing.T) {
 	tasks := []*proc.Task[crashArgs, int]{crashSender, crashHoldingSender, crashStreamingSender}
 	eachDeath(t, crash.PipeSendEntered, crash.PipeSendLeft, tasks, func(s *pipeScene, victim *proc.Call[int]) {
@@ -526,22 +524,22 @@ func TestSenderDies(t *testing.T) {
 			t.Fatalf("Send hangs on a dead sender: %v", err)
 		}
 		got := <-received
-		s.check(s.said(), got, 0, 1)
-		s.pipeWhole(a, b)
+		s.check(s.acked(), got, 0, 1)
+		s.checkPipe(a, b)
 		b.Close()
 		if _, err := a.Receive(s.ctx); err != io.EOF {
-			t.Errorf("Receive when all holders of the other end are gone: %v, want EOF", err)
+			t.Errorf("Receive when no process holds the other end: %v, want EOF", err)
 		}
 	})
 }
 
-// TestReceiverDies kills a pipe's receiver at each step; another holder of its
-// end receives the rest.
+// TestReceiverDies kills the receiver of a pipe at each step. Another holder of its end receives
+// the rest.
 func TestReceiverDies(t *testing.T) {
 	tasks := []*proc.Task[crashArgs, int]{crashReceiver, crashHoldingReceiver, crashStreamingReceiver}
 	eachDeath(t, crash.PipeReceiveEntered, crash.PipeReceiveLeft, tasks, func(s *pipeScene, victim *proc.Call[int]) {
 		t, a, b := s.T, s.a, s.b
-		const count = 32 // the last ones are for the survivor
+		const count = 32 // this process receives the last ones
 		done := make(chan error, 1)
 		go func() {
 			for i := range count {
@@ -557,7 +555,7 @@ func TestReceiverDies(t *testing.T) {
 		for i := range uint64(count) {
 			put = append(put, i)
 		}
-		got := s.said()
+		got := s.acked()
 		for len(got) == 0 || got[len(got)-1] != count-1 {
 			msg, err := b.Receive(s.ctx)
 			if err != nil {
@@ -569,12 +567,12 @@ func TestReceiverDies(t *testing.T) {
 			t.Fatalf("Send hangs on a dead receiver: %v", err)
 		}
 		s.check(put, got, 1, 0)
-		s.pipeWhole(a, b)
+		s.checkPipe(a, b)
 	})
 }
 
-// pipeWhole checks that an empty pipe works as a new one, for several laps.
-func (s *crashScene) pipeWhole(a, b *ring.Conn) {
+// checkPipe checks that an empty pipe works as a new one, for several laps.
+func (s *crashScene) checkPipe(a, b *ring.Conn) {
 	s.Helper()
 	for i := range 30 {
 		for _, way := range []struct{ from, to *ring.Conn }{{a, b}, {b, a}} {

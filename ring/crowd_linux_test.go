@@ -12,12 +12,12 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// crowdSize is how many goroutines of each process get, and how many put:
-// more than sleep themselves.
+// crowdSize is the number of getters and the number of putters in each process. It is larger than
+// the number of goroutines of a process that sleep in the kernel themselves.
 const crowdSize = 60
 
-// getCrowd gets until the queue is shut down, and counts what each message is
-// in its cell. Half of the goroutines lose patience now and then.
+// getCrowd gets from q in many goroutines until the queue is shut down, and calls count for each
+// message. Half of the goroutines cancel some of their waits.
 func getCrowd(ctx context.Context, q *ring.Queue[message], count func(m message)) error {
 	var errs [crowdSize]error
 	var wg sync.WaitGroup
@@ -47,7 +47,7 @@ func getCrowd(ctx context.Context, q *ring.Queue[message], count func(m message)
 	return errors.Join(errs[:]...)
 }
 
-// putCrowd puts n messages by each of many goroutines.
+// putCrowd puts n messages from each of many goroutines.
 func putCrowd(ctx context.Context, q *ring.Queue[message], first uint32, n int) error {
 	var errs [crowdSize]error
 	var wg sync.WaitGroup
@@ -64,7 +64,7 @@ func putCrowd(ctx context.Context, q *ring.Queue[message], first uint32, n int) 
 	return errors.Join(errs[:]...)
 }
 
-const crowdMessages = 40 // of each goroutine that puts
+const crowdMessages = 40 // of each putter
 
 func cellOf(m message) int { return int(m.From)*crowdMessages + int(m.Seq) }
 
@@ -78,8 +78,8 @@ var crowdPutter = Task("crowd of putters", func(ctx context.Context, j job) (int
 	return 0, putCrowd(ctx, j.Queue, j.From, crowdMessages)
 })
 
-// Crowds of several processes get and put: each message is got once, and
-// nobody waits for ever.
+// TestCrowdsShareQueue shows that each message is got once, and no goroutine waits for ever, if
+// many goroutines of several processes put and get.
 func TestCrowdsShareQueue(t *testing.T) {
 	for _, capacity := range []int{1, 16} {
 		seg := Anonymous(t, room)
@@ -100,7 +100,7 @@ func TestCrowdsShareQueue(t *testing.T) {
 	}
 }
 
-// The same between parties of this process, where the race detector looks.
+// TestCrowdOnHeap is TestCrowdsShareQueue with parties of one process, for the race detector.
 func TestCrowdOnHeap(t *testing.T) {
 	seg := Heap(t, room)
 	q := Closing(t, Must(ring.NewQueue[message](seg, "q", 4, nil))(t))
@@ -126,7 +126,8 @@ func TestCrowdOnHeap(t *testing.T) {
 	wantOnce(t, c, 0)
 }
 
-// Many goroutines receive from one end of a pipe, and many send, by turns.
+// TestCrowdSharesPipe shows that each message is received once, if many goroutines send to one end
+// of a pipe and many receive from the other.
 func TestCrowdSharesPipe(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		const each = 10

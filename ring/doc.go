@@ -1,8 +1,8 @@
-// Package ring moves messages between processes through rings in shared
-// memory: Pipe for bytes between two ends, Queue for values of one type between
+// Package ring moves messages between processes through rings in shared memory. A pipe carries
+// messages of bytes between its two ends, each a Conn. A Queue carries values of one type between
 // any number of processes.
 //
-// A message whose Send or Put returned nil is delivered whatever happens to
-// its sender afterwards; one whose sender was killed on the way is delivered
-// whole or not at all. See Conn and Queue for what exactly is promised.
+// Once Send or Put has returned nil, the message is delivered whatever happens to its sender. If
+// the sender is killed during the call, the message is delivered whole or not at all. See Conn and
+// Queue for the exact guarantees.
 package ring

@@ -76,7 +76,7 @@ func TestErrorTable(t *testing.T) {
 	fails("Shutdown", "queue", q.Shutdown(), ring.ErrClosed)
 }
 
-// TestPollingDoesNotAllocate shows that the errors of polling are made once.
+// TestPollingDoesNotAllocate shows that each error of polling is made once.
 func TestPollingDoesNotAllocate(t *testing.T) {
 	seg := Anonymous(t, 1<<20)
 	q := Closing(t, Must(ring.NewQueue[uint64](seg, "", 1, nil))(t))

@@ -7,7 +7,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// PipePrint is the fingerprint of pipes.
+// PipePrint is the fingerprint of every pipe.
 const PipePrint = pipePrint
 
 // The states of a slot.
@@ -18,46 +18,40 @@ const (
 	Reading = uint64(reading)
 )
 
-// NewQueueAt makes a queue that starts in a lap of choice.
+// NewQueueAt makes a queue whose first value is in the given lap.
 func NewQueueAt[T any](seg *shm.Segment, name string, capacity int, lap uint32) (*Queue[T], error) {
 	return newQueueAt[T](seg, name, capacity, lap)
 }
 
-// SetSlot gives a slot a state and an owner, as a process does that stops
-// there.
+// SetSlot gives a slot a state and an owner, as a process that stops in the middle of Put or Get
+// leaves it.
 func (q *Queue[T]) SetSlot(slot, lap uint32, s uint64, owner uint32) {
 	q.core.Load().slots.slotWord(slot).Store(uint64(ownedAt(lap, state(s), party.ID(owner))))
 }
 
-// SetCursors puts the shared cursors to the first slot of a lap.
+// SetCursors moves the shared cursors to the first slot of a lap.
 func (q *Queue[T]) SetCursors(lap uint32) {
 	w := q.core.Load().w
-	w.tail.Store(uint64(lap) << 32)
-	w.head.Store(uint64(lap) << 32)
+	w.tail.Store(uint64(positionAt(lap, 0)))
+	w.head.Store(uint64(positionAt(lap, 0)))
 }
 
-// SetMessage writes a slot's message.
-func (q *Queue[T]) SetMessage(slot uint32, v T) {
-	k := q.core.Load()
-	*k.slots.message(k.slots.slotWord(slot)) = v
-}
-
-// Party returns the party that q works as.
+// Party returns the party ID under which q claims slots.
 func (q *Queue[T]) Party() uint32 { return uint32(q.core.Load().me) }
 
-// More is what a getter that was woken asks before it lets the others sleep.
-func (q *Queue[T]) More() bool { return q.core.Load().more() }
+// MayHaveMore reports whether a getter that was woken wakes the next one.
+func (q *Queue[T]) MayHaveMore() bool { return q.core.Load().mayHaveMore() }
 
 // Epoch returns the segment's epoch.
 func (c *Conn) Epoch() *atomic.Uint32 { return c.core.Load().epoch }
 
-// StartAt makes both directions of an empty pipe begin at a count of bytes, a
-// multiple of 8.
+// StartAt makes both directions of an empty pipe begin at a count of bytes, which is a multiple of
+// 8.
 func (c *Conn) StartAt(count uint64) {
 	k := c.core.Load()
 	for _, s := range []*stream{&k.out, &k.in} {
 		s.w.tail.Store(count)
-		s.w.seen.Store(count)
+		s.w.seenHead.Store(count)
 		s.w.head.Store(count)
 	}
 }
@@ -65,15 +59,15 @@ func (c *Conn) StartAt(count uint64) {
 // Limit returns the length of the longest message.
 func (c *Conn) Limit() int { return c.core.Load().out.limit }
 
-// Biased reports whether the sending and the receiving side of the end have not
-// been revoked.
+// Biased reports, for the sending and the receiving side of the end, whether the bias has not been
+// revoked.
 func (c *Conn) Biased() (tx, rx bool) {
 	k := c.core.Load()
 	return k.out.tx.w.bias.Load()&revoked == 0, k.in.rx.w.bias.Load()&revoked == 0
 }
 
-// Pacer is pacer.
-type Pacer struct{ h pacer }
+// A Pacer is a pacer.
+type Pacer struct{ p pacer }
 
-// BackOff is backOff.
-func (h *Pacer) BackOff(at, far uint64) bool { return h.h.backOff(at, far) }
+// BackOff calls backOff.
+func (p *Pacer) BackOff(at, far uint64) bool { return p.p.backOff(at, far) }

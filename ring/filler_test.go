@@ -13,8 +13,8 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A Receiver that found nothing after the filler at the end of the ring must
-// not look at the filler's place again: the next lap may put a message there.
+// TestReceiverPastFiller shows that a Receiver that found nothing after the filler at the end of
+// the ring does not look at the filler again. In the next lap there may be a message at its offset.
 func TestReceiverPastFiller(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		a, b, err := ring.NewPipe(seg, "", &ring.PipeOptions{Capacity: 4096})
@@ -36,13 +36,13 @@ func TestReceiverPastFiller(t *testing.T) {
 			}
 			return string(m)
 		}
-		// 56 records of 72 bytes: 64 bytes are left at the end.
+		// 56 records of 72 bytes leave 64 bytes at the end.
 		for i := range 56 {
 			WantNil(t, "send", a.Send(ctx, []byte(fmt.Sprintf("%064d", i))))
 			get()
 		}
 		WantNil(t, "release", rx.Release())
-		r, err := a.Reserve(ctx, 100) // fills the end
+		r, err := a.Reserve(ctx, 100) // puts a filler at the end
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func TestReceiverPastFiller(t *testing.T) {
 		if _, err := rx.Receive(Expired); !errors.Is(err, context.Canceled) {
 			t.Fatalf("empty: %v", err)
 		}
-		// A lap: 56 of 72 bytes and one that fits into what is left.
+		// One lap: 56 records of 72 bytes, and one that fits into the rest.
 		for i := range 56 {
 			WantNil(t, "send", a.Send(ctx, []byte(fmt.Sprintf("%064d", 1000+i))))
 		}

@@ -21,7 +21,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// hostility is how long each part of the test goes on.
+// hostility returns how long each part of the test takes.
 func hostility() time.Duration {
 	if testing.Short() {
 		return 100 * time.Millisecond
@@ -29,7 +29,8 @@ func hostility() time.Duration {
 	return 250 * time.Millisecond
 }
 
-// A spoiler writes random words, and some that might mean something.
+// A spoiler writes words into memory: random ones, and ones that are likely to have a meaning
+// there.
 type spoiler struct {
 	words []atomic.Uint32
 	rand  *rand.Rand
@@ -41,7 +42,7 @@ func newSpoiler(mem []byte, seed uint64) *spoiler {
 
 func (s *spoiler) spoil() {
 	w := &s.words[s.rand.IntN(len(s.words))]
-	if s.rand.IntN(2) == 0 { // most of what matters lies in front
+	if s.rand.IntN(2) == 0 { // most words that matter are at the front
 		w = &s.words[s.rand.IntN(min(len(s.words), 320))]
 	}
 	switch s.rand.IntN(6) {
@@ -60,8 +61,8 @@ func (s *spoiler) spoil() {
 	}
 }
 
-// Whatever stands in the memory of an object, each call ends, and nothing
-// panics or faults.
+// TestHostileBytes shows that each call returns, and that no call panics or faults, whatever
+// another process writes into the memory of an object.
 func TestHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		t.Run("queue", func(t *testing.T) { testHostileQueue(t, seg) })
@@ -69,15 +70,15 @@ func TestHostileBytes(t *testing.T) {
 	})
 }
 
-// hostile spoils mem between the operations, and on a mapped segment also
-// during them. Each operation has to end within patience.
+// hostile spoils mem between the operations and, if during is true, also during them. Each
+// operation must end within Patience.
 func hostile(t *testing.T, mem []byte, during bool, reset func(), ops []func() error) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	s := newSpoiler(mem, seed)
 	var count atomic.Int64
 	done := Async(func() error {
-		// For some time, and on a busy machine for some operations.
+		// At least 100 operations, also on a busy machine.
 		for begin, i := time.Now(), 0; time.Since(begin) < hostility() || i < 100; i++ {
 			if i%200 == 0 {
 				reset()
@@ -127,8 +128,8 @@ func hostile(t *testing.T, mem []byte, during bool, reset func(), ops []func() e
 	}
 }
 
-// odd passes only errors that a queue or pipe may give.
-func odd(err error) error {
+// unexpected returns nil if a method of a queue or pipe may return err, and err otherwise.
+func unexpected(err error) error {
 	for _, e := range []error{
 		nil, ring.ErrFull, ring.ErrEmpty, ring.ErrBusy, ring.ErrShutdown, ring.ErrTooLarge, ring.ErrBrokenPipe,
 		ring.ErrCorrupt, context.Canceled, context.DeadlineExceeded,
@@ -140,12 +141,12 @@ func odd(err error) error {
 	return err
 }
 
-// briefly calls f with a context that ends soon.
+// briefly returns a function that calls f with a context that ends soon.
 func briefly(f func(ctx context.Context) error) func() error {
 	return func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Microsecond)
 		defer cancel()
-		return odd(f(ctx))
+		return unexpected(f(ctx))
 	}
 }
 
@@ -165,15 +166,15 @@ func testHostileQueue(t *testing.T, seg *shm.Segment) {
 		blank := append([]byte(nil), o.Bytes()...)
 		reset := func() { restore(o.Bytes(), blank) }
 		hostile(t, o.Bytes(), isMapped(t, seg), reset, []func() error{
-			func() error { return odd(q.TryPut(big{1})) },
-			func() error { return odd(Second(q.TryGet())) },
+			func() error { return unexpected(q.TryPut(big{1})) },
+			func() error { return unexpected(Second(q.TryGet())) },
 			func() error { q.Len(); return nil },
 			briefly(func(ctx context.Context) error { return q.Put(ctx, big{1}) }),
 			briefly(func(ctx context.Context) error { return Second(q.Get(ctx)) }),
 			func() error {
 				r, err := ring.OpenQueue[big](seg, name)
 				if err != nil {
-					return odd(err)
+					return unexpected(err)
 				}
 				r.TryPut(big{})
 				r.TryGet()
@@ -184,7 +185,7 @@ func testHostileQueue(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-// restore writes words: others look.
+// restore copies from to mem by atomic stores, because other goroutines read mem.
 func restore(mem, from []byte) {
 	to, words := view.Slice[atomic.Uint32](mem, 0, len(mem)/4), view.Slice[atomic.Uint32](from, 0, len(from)/4)
 	for i := range to {
@@ -210,38 +211,38 @@ func testHostilePipe(t *testing.T, seg *shm.Segment) {
 		var r ring.Reservation
 		var m ring.Message
 		hostile(t, o.Bytes(), isMapped(t, seg), func() { restore(o.Bytes(), blank) }, []func() error{
-			func() error { return odd(a.TrySend(buf[:rand.IntN(100)])) },
-			func() error { return odd(a.TrySend(buf[:rand.IntN(len(buf))])) },
-			func() error { return odd(Second(b.TryReceive())) },
+			func() error { return unexpected(a.TrySend(buf[:rand.IntN(100)])) },
+			func() error { return unexpected(a.TrySend(buf[:rand.IntN(len(buf))])) },
+			func() error { return unexpected(Second(b.TryReceive())) },
 			func() error {
 				n, err := b.TryReceiveInto(buf)
 				if n > len(buf) {
 					return fmt.Errorf("received %d bytes into %d", n, len(buf))
 				}
-				return odd(err)
+				return unexpected(err)
 			},
 			briefly(func(ctx context.Context) error { return a.Send(ctx, buf[:1000]) }),
 			briefly(func(ctx context.Context) error { return Second(b.Receive(ctx)) }),
 			func() (err error) {
 				if r, err = a.Reserve(Expired, rand.IntN(2000)); err != nil {
-					return odd(err)
+					return unexpected(err)
 				}
 				clear(r.Bytes())
-				return odd(r.Commit())
+				return unexpected(r.Commit())
 			},
 			func() (err error) {
 				if m, err = b.ReceiveInPlace(Expired); err != nil {
-					return odd(err)
+					return unexpected(err)
 				}
 				copy(buf, m.Bytes())
-				return odd(m.Release())
+				return unexpected(m.Release())
 			},
-			func() error { return odd(sendRow(a, o.Bytes())) },
-			func() error { return odd(receiveRow(b, o.Bytes())) },
+			func() error { return unexpected(sendRow(a, o.Bytes())) },
+			func() error { return unexpected(receiveRow(b, o.Bytes())) },
 			func() error {
 				c, err := ring.OpenPipe(seg, name, ring.A)
 				if err != nil {
-					return odd(err)
+					return unexpected(err)
 				}
 				c.TrySend(buf[:10])
 				return c.Close()
@@ -251,8 +252,7 @@ func testHostilePipe(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-// sendRow sends a row of messages through a Sender, and makes sure that each
-// lies in the object's memory.
+// sendRow sends messages through a Sender, and checks that each lies in the memory of the object.
 func sendRow(c *ring.Conn, mem []byte) error {
 	x, err := c.Sender(Expired)
 	if err != nil {
@@ -268,7 +268,7 @@ func sendRow(c *ring.Conn, mem []byte) error {
 		if err != nil {
 			return err
 		}
-		if err := within(mem, msg, c.Limit()); err != nil {
+		if err := checkInside(mem, msg, c.Limit()); err != nil {
 			return err
 		}
 		clear(msg)
@@ -276,7 +276,8 @@ func sendRow(c *ring.Conn, mem []byte) error {
 	return nil
 }
 
-// receiveRow receives a row of messages through a Receiver, likewise.
+// receiveRow receives messages through a Receiver, and checks that each lies in the memory of the
+// object.
 func receiveRow(c *ring.Conn, mem []byte) error {
 	x, err := c.Receiver(Expired)
 	if err != nil {
@@ -288,15 +289,15 @@ func receiveRow(c *ring.Conn, mem []byte) error {
 		if err != nil {
 			return err
 		}
-		if err := within(mem, msg, len(mem)); err != nil {
+		if err := checkInside(mem, msg, len(mem)); err != nil {
 			return err
 		}
 	}
 	return x.Release()
 }
 
-// within reports whether a message of up to limit bytes lies in mem.
-func within(mem, msg []byte, limit int) error {
+// checkInside returns an error unless msg lies in mem and has at most limit bytes.
+func checkInside(mem, msg []byte, limit int) error {
 	at, from := reflect.ValueOf(msg).Pointer(), reflect.ValueOf(mem).Pointer()
 	if len(msg) > limit || at < from || at+uintptr(len(msg)) > from+uintptr(len(mem)) {
 		return fmt.Errorf("a message of %d bytes at %#x, the pipe has %d at %#x", len(msg), at, len(mem), from)

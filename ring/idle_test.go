@@ -18,7 +18,7 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// An idleJob is what a child waits for that never comes.
+// An idleJob is the argument of a child that waits for ever.
 type idleJob struct {
 	What  string
 	Queue *ring.Queue[message]
@@ -41,7 +41,7 @@ var idleTask = proc.Register("idle", func(ctx context.Context, j idleJob) (int, 
 	}
 })
 
-// cpuTime returns how long a process has run on all CPUs.
+// cpuTime returns the CPU time that all threads of a process have used.
 func cpuTime(t *testing.T, pid int) time.Duration {
 	t.Helper()
 	var sum time.Duration
@@ -58,12 +58,12 @@ func cpuTime(t *testing.T, pid int) time.Duration {
 		sum += time.Duration(ns)
 	}
 	if sum == 0 {
-		t.Skip("the kernel does not tell how long threads run")
+		t.Skip("the kernel does not report the CPU time of threads")
 	}
 	return sum
 }
 
-// Who waits for what does not come uses no CPU.
+// TestIdle shows that a process uses no CPU while it waits.
 func TestIdle(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 5 seconds")
@@ -91,7 +91,7 @@ func TestIdle(t *testing.T) {
 	for _, p := range children {
 		AwaitAsleep(t, p.PID(), 1)
 	}
-	time.Sleep(300 * time.Millisecond) // until the runtime of the children has come to rest
+	time.Sleep(300 * time.Millisecond) // until the children's runtime is idle
 	var before []time.Duration
 	for _, p := range children {
 		before = append(before, cpuTime(t, p.PID()))

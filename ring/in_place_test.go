@@ -32,24 +32,15 @@ func TestInPlace(t *testing.T) {
 			onBoth(t, func(t *testing.T, seg *shm.Segment) {
 				a, b := newPipe(t, seg, 4096)
 				t.Run("alone", func(t *testing.T) { test.f(t, a, b) })
-				// Both sides of both ends revoked: every visit takes the lock.
 				a, b = newPipe(t, seg, 4096)
-				for range 2 {
-					Await(t, Async(func() error {
-						WantNil(t, "TrySend", a.TrySend(nil))
-						receive(t, b, nil)
-						return nil
-					}), "revocation")
-					WantNil(t, "TrySend", a.TrySend(nil))
-					receive(t, b, nil)
-				}
+				revoke(t, a, b)
 				t.Run("in_turns", func(t *testing.T) { test.f(t, a, b) })
 			})
 		})
 	}
 }
 
-// reserve fills a reservation.
+// reserve reserves space for msg and copies msg into it.
 func reserve(t testing.TB, c *ring.Conn, msg []byte) ring.Reservation {
 	t.Helper()
 	r, err := c.Reserve(Within(t), len(msg))
@@ -65,7 +56,7 @@ func testCommitAndAbort(t *testing.T, a, b *ring.Conn) {
 		msg := pattern(make([]byte, n), n)
 		r := reserve(t, a, bytes.Repeat([]byte{0xee}, n))
 		if _, err := b.TryReceive(); !errors.Is(err, ring.ErrEmpty) {
-			t.Fatalf("TryReceive of what is not sent: %v", err)
+			t.Fatalf("TryReceive before Commit: %v, want ErrEmpty", err)
 		}
 		r.Abort()
 		r = reserve(t, a, msg)
@@ -87,9 +78,9 @@ func testInPlaceMisuse(t *testing.T, a, b *ring.Conn) {
 	r := reserve(t, a, []byte("once"))
 	WantNil(t, "Commit", r.Commit())
 	WantError(t, "second Commit", r.Commit(), ring.ErrNothingReserved)
-	r.Abort() // nothing
+	r.Abort() // does nothing
 	if r.Bytes() != nil {
-		t.Error("a reservation that is over has bytes")
+		t.Error("a Reservation has bytes after Commit")
 	}
 	m, err := b.ReceiveInPlace(t.Context())
 	if err != nil || string(m.Bytes()) != "once" {
@@ -98,7 +89,7 @@ func testInPlaceMisuse(t *testing.T, a, b *ring.Conn) {
 	WantNil(t, "Release", m.Release())
 	WantNil(t, "second Release", m.Release())
 	if m.Bytes() != nil {
-		t.Error("a message that is over has bytes")
+		t.Error("a Message has bytes after Release")
 	}
 	var noR ring.Reservation
 	noR.Abort()
@@ -108,7 +99,7 @@ func testInPlaceMisuse(t *testing.T, a, b *ring.Conn) {
 	}
 	WantError(t, "Commit of nothing", noR.Commit(), ring.ErrNothingReserved)
 	WantNil(t, "Release of nothing", noM.Release())
-	// One that was aborted leaves the side free for others.
+	// Abort releases the side.
 	r = reserve(t, a, []byte("x"))
 	r.Abort()
 	WantError(t, "Commit after Abort", r.Commit(), ring.ErrNothingReserved)
@@ -158,7 +149,7 @@ func testMessageExcludes(t *testing.T, a, b *ring.Conn) {
 	Await(t, received, "receiver that waits for its turn")
 }
 
-// Who waits for its turn on a side learns that the end was closed, too.
+// A goroutine that waits for its turn on a side returns when the end is closed.
 func testCloseWhileWaitingForTurn(t *testing.T, a, b *ring.Conn) {
 	r := reserve(t, a, []byte("x"))
 	sent := Async(func() error { return a.Send(context.Background(), nil) })
@@ -205,7 +196,7 @@ func testInPlaceStream(t *testing.T, a, b *ring.Conn) {
 	WantNil(t, "sender", Await(t, sent, "sender"))
 }
 
-// What was received in place stays good when the other end goes.
+// A message that was received in place stays valid when the other end is closed.
 func testInPlaceEnd(t *testing.T, a, b *ring.Conn) {
 	WantNil(t, "TrySend", a.TrySend([]byte("last")))
 	m, err := b.ReceiveInPlace(t.Context())
@@ -219,8 +210,9 @@ func testInPlaceEnd(t *testing.T, a, b *ring.Conn) {
 	WantError(t, "Reserve", Second(b.Reserve(t.Context(), 1)), ring.ErrBrokenPipe)
 }
 
-// TestHolderWaitsForItself: who holds a message or room in place and asks for
-// more on the same side is told to wait, like anybody else, and loses nothing.
+// TestHolderWaitsForItself shows that a goroutine that holds a message or a reservation and asks
+// for another one on the same side must wait, like any other goroutine, and that no message is
+// lost.
 func TestHolderWaitsForItself(t *testing.T) {
 	seg := Anonymous(t, room)
 	a, b, err := ring.NewPipe(seg, "", nil)
@@ -259,7 +251,7 @@ func TestHolderWaitsForItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := a.TrySend([]byte("x")); !errors.Is(err, ring.ErrBusy) {
-		t.Errorf("TrySend while room is held: %v, want ErrBusy", err)
+		t.Errorf("TrySend while a reservation is held: %v, want ErrBusy", err)
 	}
 	copy(r.Bytes(), "f")
 	if err := r.Commit(); err != nil {
@@ -276,8 +268,7 @@ func TestHolderWaitsForItself(t *testing.T) {
 	}
 }
 
-// TestCommitAfterClose: what is committed when the end has been given up was
-// not sent.
+// TestCommitAfterClose shows that a message that is committed after Close is not sent.
 func TestCommitAfterClose(t *testing.T) {
 	a, b := newPipe(t, Anonymous(t, room), 0)
 	ctx := Within(t)
@@ -293,8 +284,7 @@ func TestCommitAfterClose(t *testing.T) {
 	WantError(t, "second Commit", r.Commit(), ring.ErrNothingReserved)
 }
 
-// TestMisuseHoldsNothing: a call that can't be meant fails before it takes
-// anything.
+// TestMisuseHoldsNothing shows that a call with invalid arguments fails before it claims anything.
 func TestMisuseHoldsNothing(t *testing.T) {
 	seg := Anonymous(t, room)
 	ctx := Within(t)

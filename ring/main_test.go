@@ -17,10 +17,10 @@ func TestMain(m *testing.M) {
 	os.Exit(Main(m))
 }
 
-// A message says who sent it and how many that one sent before.
+// A message has the number of its sender and its number among the messages of that sender.
 type message struct{ From, Seq uint32 }
 
-// A job is what a child is given.
+// A job is the argument of a child.
 type job struct {
 	N     int
 	From  uint32
@@ -29,7 +29,7 @@ type job struct {
 	Cells *Cells
 }
 
-const room = 4 << 20 // of the tests' segments
+const room = 4 << 20 // size of the tests' segments
 
 func onBoth(t *testing.T, f func(t *testing.T, seg *shm.Segment)) { OnBoth(t, room, f) }
 
@@ -47,8 +47,7 @@ func newPipe(t testing.TB, seg *shm.Segment, capacity int) (a, b *ring.Conn) {
 	return Closing(t, a), Closing(t, b)
 }
 
-// wantOnce makes sure that the cells from first on are all 1: what they count
-// has happened once.
+// wantOnce checks that each cell from first on is 1: each message was received exactly once.
 func wantOnce(t testing.TB, c *Cells, first int) {
 	t.Helper()
 	bad := 0
@@ -60,11 +59,11 @@ func wantOnce(t testing.TB, c *Cells, first int) {
 		}
 	}
 	if bad > 10 {
-		t.Errorf("and so on: %d messages in all", bad)
+		t.Errorf("%d messages in all were not received exactly once", bad)
 	}
 }
 
-// pattern fills b with bytes that tell n and the place.
+// pattern fills b with bytes that depend on n and on their index, and returns b.
 func pattern(b []byte, n int) []byte {
 	for i := range b {
 		b[i] = byte(n*31 + i*7 + i>>8)

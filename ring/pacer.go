@@ -7,19 +7,21 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/fence"
 )
 
-// A pacer keeps a receiver from polling the line that a busy sender writes. A receiver that has caught up with a sender
-// of message after message would take that cache line from it for each of them.
+// A pacer keeps a receiver from polling the cache line that a busy sender writes. A receiver that
+// has caught up with a sender of message after message would take that line away from the sender
+// for each message anew.
 type pacer struct {
-	caught atomic.Uint64 // position of the receiver when it found nothing the last time
+	caught atomic.Uint64 // position of the receiver when it last found nothing
 }
 
 const (
-	streamRun     = 8  // as many messages without a pause between them are a stream
-	backoffPauses = 64 // until the sender is some messages ahead: one to three microseconds
+	streamRun     = 8  // this many messages in a row, without a pause between them, are a stream
+	backoffPauses = 64 // one to three microseconds: time for the sender to get some messages ahead
 )
 
-// backOff is called by a receiver that has come to position at and finds nothing. If it has come further
-// than by far since the last call, it leaves the sender alone for a moment. backOff reports whether it did.
+// backOff is called by a receiver that has come to position at and finds nothing. If the receiver
+// has advanced by more than far since the last call, backOff pauses for a moment before it returns.
+// It reports whether it paused.
 func (p *pacer) backOff(at, far uint64) bool {
 	since := at - p.caught.Load()
 	fence.Publish64(&p.caught, at)

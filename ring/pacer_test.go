@@ -6,17 +6,18 @@ import (
 	"github.com/seed-2e7ecdea/mp/ring"
 )
 
-// TestPacer shows that only a receiver that has come far since it found nothing the last time backs off.
+// TestPacer shows that a receiver backs off only if it has advanced far since it last found
+// nothing.
 func TestPacer(t *testing.T) {
-	var h ring.Pacer
+	var p ring.Pacer
 	for i, step := range []struct {
 		at   uint64
 		want bool
 	}{
 		{0, false}, {1, false}, {9, false}, {18, true}, {18, false}, {26, false}, {1 << 32, true}, {1<<32 + 1, false},
 	} {
-		if got := h.BackOff(step.at, 8); got != step.want {
-			t.Errorf("step %d, at %d: %v", i, step.at, got)
+		if got := p.BackOff(step.at, 8); got != step.want {
+			t.Errorf("step %d: BackOff(%d, 8) = %v, want %v", i, step.at, got, step.want)
 		}
 	}
 }

@@ -32,7 +32,7 @@ const (
 // An End is one of the two ends of a pipe.
 type End int
 
-// The ends. What is sent at one is received at the other.
+// The ends. A message that is sent at one end is received at the other.
 const (
 	A End = 1
 	B End = 2
@@ -40,12 +40,11 @@ const (
 
 func (e End) other() End { return A + B - e }
 
-// PipeOptions are the choices at making a pipe. Nil means all defaults.
+// PipeOptions are options for NewPipe. A nil *PipeOptions means the defaults.
 type PipeOptions struct {
-	// Capacity is the size of the ring of each direction in bytes. It is
-	// rounded up to a power of two, at least 4,096; the default is 65,536. A
-	// message takes 8 bytes and its length, rounded up to 8. The longest message
-	// is half of the capacity less 16 bytes.
+	// Capacity is the size of the ring of each direction in bytes. It is rounded up to a power of
+	// two, at least 4,096. The default is 65,536. A message takes 8 bytes and its length rounded up
+	// to 8. The longest message has half of the capacity less 16 bytes.
 	Capacity int
 }
 
@@ -61,9 +60,9 @@ func (o *PipeOptions) ring() (int, error) {
 	return max(minRing, 1<<bits.Len(uint(o.Capacity-1))), nil
 }
 
-// NewPipe makes a pipe in seg, with an optional name, and returns its two
-// ends, both held by this process. It fails with shm.ErrSize or as
-// shm.Segment.NewObject does.
+// NewPipe makes a pipe in seg, with an optional name, and returns its two ends. This process holds
+// both. NewPipe fails with shm.ErrSize if the capacity is negative or too large, or as every New
+// function does: see package shm.
 func NewPipe(seg *shm.Segment, name string, o *PipeOptions) (a, b *Conn, err error) {
 	size, err := o.ring()
 	if err != nil {
@@ -82,17 +81,19 @@ func NewPipe(seg *shm.Segment, name string, o *PipeOptions) (a, b *Conn, err err
 	if a, err = newConn(obj, A); err != nil {
 		return nil, nil, err
 	}
-	if b, err = newConn(object.Again(obj), B); err != nil { // of the same party: a handle would find this process's first
+	// Again keeps b at the party of a. A handle would find the first party of this process.
+	if b, err = newConn(object.Again(obj), B); err != nil {
 		return nil, nil, errors.Join(err, a.Close())
 	}
 	return a, b, nil
 }
 
-// OpenPipe opens one end of the pipe of that name, as one more holder of the
-// end. It fails as shm.Segment.OpenObject does.
+// OpenPipe opens one end of the pipe of that name. This process becomes one more holder of the end.
+// OpenPipe fails with shm.ErrHandle if end is neither A nor B, or as every Open function does: see
+// package shm.
 func OpenPipe(seg *shm.Segment, name string, end End) (*Conn, error) {
 	if end != A && end != B {
-		return nil, fmt.Errorf("ring: open pipe %q: %w: no end %d", name, shm.ErrHandle, end)
+		return nil, fmt.Errorf("ring: open pipe %q: %w: a pipe has no end %d", name, shm.ErrHandle, end)
 	}
 	obj, err := object.Open(seg, shm.KindPipe, name, pipePrint)
 	if err != nil {

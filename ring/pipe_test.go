@@ -85,7 +85,7 @@ func testLarge(t *testing.T, a, b *ring.Conn) {
 			WantError(t, "Send", a.Send(t.Context(), msg), ring.ErrTooLarge)
 		}
 		if _, err := b.TryReceive(); !errors.Is(err, ring.ErrEmpty) {
-			t.Fatalf("something came of a message that is too large: %v", err)
+			t.Fatalf("TryReceive after sends of messages that are too large: %v, want ErrEmpty", err)
 		}
 		WantNil(t, "TrySend", a.TrySend([]byte("next")))
 		receive(t, b, []byte("next"))
@@ -107,7 +107,7 @@ func testReceiveInto(t *testing.T, a, b *ring.Conn) {
 	}
 }
 
-// A buffer that is too small leaves the message and says how long it is.
+// If the buffer is too small, the message stays, and its length is returned.
 func testShortBuffer(t *testing.T, a, b *ring.Conn) {
 	msg := []byte("0123456789")
 	for range 500 {
@@ -145,7 +145,7 @@ func testNothingThere(t *testing.T, a, b *ring.Conn) {
 		if d := time.Since(begin); d < 5*time.Millisecond {
 			t.Errorf("Receive gave up after %v", d)
 		}
-		// What is there is received even with an expired context.
+		// A message is received even if the context has expired.
 		WantNil(t, "Send, expired", a.Send(Expired, []byte("x")))
 		msg, err := b.Receive(Expired)
 		if err != nil || string(msg) != "x" {
@@ -155,7 +155,7 @@ func testNothingThere(t *testing.T, a, b *ring.Conn) {
 }
 
 func testEmptyMessage(t *testing.T, a, b *ring.Conn) {
-	for range 1000 { // many laps of headers alone
+	for range 1000 { // many laps of empty records
 		WantNil(t, "TrySend", a.TrySend(nil))
 		WantNil(t, "TrySend", a.TrySend([]byte{}))
 		msg, err := b.TryReceive()
@@ -205,13 +205,13 @@ func testEnd(t *testing.T, a, b *ring.Conn) {
 
 func testBroken(t *testing.T, a, b *ring.Conn) {
 	WantNil(t, "TrySend", a.TrySend(nil))
-	// Who waits for room learns of the end, too.
+	// A sender that waits for space returns when the other end is closed.
 	for a.TrySend(make([]byte, 1000)) == nil {
 	}
 	blocked := Async(func() error { return a.Send(context.Background(), make([]byte, 1000)) })
 	AwaitAsleep(t, os.Getpid(), 1)
 	WantNil(t, "Close", b.Close())
-	WantError(t, "blocked Send", Await(t, blocked, "Send to nobody"), syscall.EPIPE)
+	WantError(t, "blocked Send", Await(t, blocked, "Send without a receiver"), syscall.EPIPE)
 	for range 3 {
 		WantError(t, "TrySend", a.TrySend(nil), ring.ErrBrokenPipe)
 		WantError(t, "Send", a.Send(t.Context(), nil), ring.ErrBrokenPipe)
@@ -221,7 +221,7 @@ func testBroken(t *testing.T, a, b *ring.Conn) {
 	}
 }
 
-// connFails makes sure that everything says that the end is closed.
+// connFails checks that every method of a closed end returns ErrClosed.
 func connFails(t *testing.T, c *ring.Conn) {
 	t.Helper()
 	for range 3 {
@@ -234,12 +234,12 @@ func connFails(t *testing.T, c *ring.Conn) {
 		WantError(t, "TryReceiveInto", Second(c.TryReceiveInto(nil)), ring.ErrClosed)
 		WantError(t, "ReceiveInto", Second(c.ReceiveInto(t.Context(), nil)), ring.ErrClosed)
 		r, err := c.Reserve(t.Context(), 0)
-		if err == nil { // the segment was closed, not c: then Commit says so
+		if err == nil { // only the segment was closed: Commit fails
 			err = r.Commit()
 		}
 		WantError(t, "Reserve", err, ring.ErrClosed)
 		m, err := c.ReceiveInPlace(t.Context())
-		if err == nil { // the same
+		if err == nil { // likewise
 			err = m.Release()
 		}
 		WantError(t, "ReceiveInPlace", err, ring.ErrClosed)
@@ -279,8 +279,8 @@ func testPipeFull(t *testing.T, a, b *ring.Conn) {
 	}
 }
 
-// sendNumbered sends messages 0 to n-1 of a sender: who, number, and bytes that
-// tell them.
+// sendNumbered sends messages 0 to n-1 of sender from. Each holds the sender, its number, and bytes
+// that depend on both.
 func sendNumbered(ctx context.Context, c *ring.Conn, from uint32, n int) error {
 	var buf [800]byte
 	for i := range n {
@@ -295,7 +295,7 @@ func sendNumbered(ctx context.Context, c *ring.Conn, from uint32, n int) error {
 	return nil
 }
 
-// numbered checks a message of sendNumbered.
+// numbered checks a message of sendNumbered and returns its sender and its number.
 func numbered(msg []byte) (from, seq uint32, err error) {
 	if len(msg) < 8 {
 		return 0, 0, fmt.Errorf("message of %d bytes", len(msg))
@@ -305,12 +305,12 @@ func numbered(msg []byte) (from, seq uint32, err error) {
 		return from, seq, fmt.Errorf("message %d of sender %d has %d bytes", seq, from, len(msg))
 	}
 	if !bytes.Equal(msg[8:], pattern(make([]byte, len(msg)-8), int(seq)+int(from))) {
-		return from, seq, fmt.Errorf("message %d of sender %d has other bytes", seq, from)
+		return from, seq, fmt.Errorf("message %d of sender %d has wrong bytes", seq, from)
 	}
 	return from, seq, nil
 }
 
-// receiveNumbered receives n messages of each sender, in their order.
+// receiveNumbered receives n messages of each sender and checks their order.
 func receiveNumbered(ctx context.Context, c *ring.Conn, senders, n int) error {
 	next := make([]uint32, senders)
 	for range senders * n {
@@ -364,7 +364,7 @@ func testPipeCancelled(t *testing.T, a, b *ring.Conn) {
 		cancel()
 		WantError(t, name, Await(t, done, "cancelled "+name), context.Canceled)
 		if d := time.Since(begin); d > prompt {
-			t.Errorf("%s took %v to see that it was cancelled", name, d)
+			t.Errorf("%s returned %v after it was cancelled", name, d)
 		}
 	}
 	for {
@@ -393,7 +393,7 @@ func testPipeCloseWhileBlocked(t *testing.T, a, b *ring.Conn) {
 	}
 }
 
-// Messages of all sizes walk over the end of the ring, alone and in company.
+// Messages of all sizes go around the end of the ring, with 0 to 3 other messages in the ring.
 func testPipeSizes(t *testing.T, a, b *ring.Conn) {
 	for company := range 4 {
 		queued := 0
@@ -408,7 +408,7 @@ func testPipeSizes(t *testing.T, a, b *ring.Conn) {
 			receive(t, b, pattern(make([]byte, n), n))
 		}
 	}
-	// One goroutine behind the other, as fast as they can.
+	// A sender and a receiver at the same time, as fast as they can.
 	ctx := Within(t)
 	const laps = 5
 	sent := Async(func() error {
@@ -430,7 +430,7 @@ func testPipeSizes(t *testing.T, a, b *ring.Conn) {
 	WantNil(t, "Send", Await(t, sent, "sender"))
 }
 
-// A second goroutine on a side ends the bias of the first.
+// A second goroutine on a side revokes the bias of the first.
 func testTwoSenders(t *testing.T, a, b *ring.Conn) {
 	WantNil(t, "TrySend", a.TrySend([]byte("0")))
 	if tx, rx := a.Biased(); !tx || !rx {
@@ -545,7 +545,7 @@ func TestPipeMisuse(t *testing.T) {
 	}
 	WantError(t, "no handle", new(ring.Conn).UnmarshalText(nil), shm.ErrHandle)
 
-	// A pipe whose size is not one is refused.
+	// A pipe whose size field is not valid is not opened.
 	o := Must(object.Open(seg, shm.KindPipe, "p", ring.PipePrint))(t)
 	size := view.At[atomic.Uint64](o.Bytes(), 0)
 	good := size.Load()
@@ -558,14 +558,14 @@ func TestPipeMisuse(t *testing.T) {
 	WantNil(t, "Close", Must(ring.OpenPipe(seg, "p", ring.A))(t).Close())
 	runtime.KeepAlive(o)
 
-	// After all this the pipe is as it was, and has as many holders.
+	// The pipe still works, and has no more holders than before.
 	WantNil(t, "TrySend", a.TrySend([]byte("x")))
 	WantNil(t, "Close", a.Close())
 	receive(t, b, []byte("x"))
 	WantError(t, "TryReceive", Second(b.TryReceive()), io.EOF)
 }
 
-// After the segment's Close everything says ErrClosed.
+// TestPipeSegmentClosed shows that every method returns ErrClosed after the segment's Close.
 func TestPipeSegmentClosed(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		party := Attach(t, seg)
@@ -609,7 +609,7 @@ func TestPipeSegmentClosedWhileBusy(t *testing.T) {
 	}
 }
 
-// Tasks of the children. Cell 0 counts those that are ready.
+// The tasks of the children follow. Cell 0 counts the children that are ready.
 
 var echoTask = Task("echo", func(ctx context.Context, j job) (int, error) {
 	for n := 0; ; n++ {
@@ -700,7 +700,7 @@ func testEcho(t *testing.T) {
 	}
 }
 
-// A child that was given an end holds it before it runs.
+// A child that gets an end in its argument holds the end before it runs.
 func testHolderFromStart(t *testing.T) {
 	for range 20 {
 		seg := Anonymous(t, room)
@@ -728,7 +728,7 @@ func testHolderFromStart(t *testing.T) {
 	}
 }
 
-// The end comes when the last of several holders goes.
+// Receive returns io.EOF only when the last of several holders has closed the end or died.
 func testLastHolder(t *testing.T) {
 	seg := Anonymous(t, room)
 	a, b, err := ring.NewPipe(seg, "p", nil)
@@ -762,7 +762,7 @@ func testLastHolder(t *testing.T) {
 	Await(t, q.Done(), "end of the child")
 }
 
-// adoptTask opens the end whose handle comes in a message, and sends there.
+// adoptTask receives the handle of an end, opens the end, and sends a message.
 var adoptTask = Task("adopt", func(ctx context.Context, j job) (int, error) {
 	text, err := j.Conn.Receive(ctx)
 	if err != nil {
@@ -818,7 +818,7 @@ func testPeerKilled(t *testing.T) {
 	}
 }
 
-// Several goroutines and processes send on one end.
+// Several goroutines and processes send to one end.
 func testTurnsOfSenders(t *testing.T) {
 	const goroutines, children, each = 4, 2, 1500
 	seg := Anonymous(t, room)
@@ -838,7 +838,7 @@ func testTurnsOfSenders(t *testing.T) {
 	WantError(t, "Receive", Second(b.Receive(ctx)), io.EOF)
 }
 
-// Several goroutines and processes receive on one end: each message once.
+// Several goroutines and processes receive from one end. Each message is received once.
 func testTurnsOfReceivers(t *testing.T) {
 	const senders, children, each = 2, 2, 2000
 	seg := Anonymous(t, room)

@@ -2,8 +2,7 @@ package ring
 
 import "github.com/seed-2e7ecdea/mp/internal/party"
 
-// A position counts the messages of a queue: which slot, and in which lap
-// around the ring.
+// A position counts the messages of a queue. It names a slot and a lap around the ring.
 //
 //	 63 62                    32 31                     0
 //	+--+------------------------+------------------------+
@@ -13,12 +12,15 @@ import "github.com/seed-2e7ecdea/mp/internal/party"
 // Laps are counted modulo 2^31 and compared by the shorter way round.
 type position uint64
 
+// positionAt returns the position of slot in lap.
+func positionAt(lap, slot uint32) position { return position(uint64(lap)<<32 | uint64(slot)) }
+
 func (p position) slot() uint32 { return uint32(p) }
 func (p position) lap() uint32  { return uint32(p >> 32) }
 
 func (p position) next(slots uint32) position {
 	if p.slot()+1 >= slots {
-		return position(uint64((p.lap()+1)&lapMask) << 32)
+		return positionAt((p.lap()+1)&lapMask, 0)
 	}
 	return p + 1
 }
@@ -35,7 +37,7 @@ func (p position) after(q position) bool { return int64(p-q)<<1 > 0 }
 //
 //	free    the slot waits for the message of lap; no owner
 //	writing its owner is copying the message of lap in
-//	ready   the message of lap is there; the owner, who put it, has no part any more
+//	ready   the message of lap is there; the owner put it and has nothing more to do
 //	reading its owner is copying the message of lap out
 type state uint64
 
@@ -58,5 +60,6 @@ func (s state) is() state       { return s & stateMask }
 func (s state) lap() uint32     { return uint32(s >> lapShift) }
 func (s state) owner() party.ID { return party.ID(s>>2) & (1<<31 - 1) }
 
-// behind tells how many laps the slot is behind lap: negative if it is ahead.
+// behind returns by how many laps the slot is behind lap. The result is negative if the slot is
+// ahead.
 func (s state) behind(lap uint32) int32 { return int32((lap-s.lap())<<1) >> 1 }

@@ -15,24 +15,24 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A Queue is a first-in, first-out queue of values of type T with a fixed
-// capacity, for any number of processes and goroutines.
+// A Queue is a first-in, first-out queue of values of type T with a fixed capacity, for any number
+// of processes and goroutines.
 //
-// A T has a fixed size and holds no pointers: see shm.ErrType. Values are copied in and out.
+// T has a fixed size and holds no pointers: see shm.ErrType. Values are copied in and out.
 //
-// A Put that returned nil synchronizes before the Get that returns its value.
-// The values that one goroutine puts are got in the order of its calls.
+// A Put that returned nil synchronizes before the Get that returns its value. The values that one
+// goroutine puts are got in the order of its calls.
 //
-// A process may be killed at any instruction, and no other process then waits for it. A value whose Put
-// returned nil is got exactly once, with these exceptions:
+// A process may be killed at any instruction, and no other process then waits for it. A value whose
+// Put returned nil is got exactly once, with these exceptions:
 //
-//   - Each process killed inside Get may take one value along: the one that Get was about to return.
+//   - Each process killed inside Get may lose one value: the one that Get was about to return.
 //   - Each process killed inside Put may have put its value, although Put did not return.
-//   - A value that a process had taken when it was killed inside Get is got later than its turn.
+//   - A value that a process had taken when it was killed inside Get is got out of order, later.
 //
-// A Queue must not be copied. The zero Queue is closed. All methods may be
-// called from several goroutines at once. After Close, methods that return an error return ErrClosed, and Len
-// and Cap panic.
+// A Queue must not be copied. The zero Queue is closed. All methods may be called from several
+// goroutines at once. After Close, methods that return an error return ErrClosed, and Len and Cap
+// panic.
 type Queue[T any] struct {
 	core atomic.Pointer[queueCore[T]]
 }
@@ -44,18 +44,18 @@ var (
 	_ encoding.BinaryUnmarshaler = (*Queue[byte])(nil)
 )
 
-// QueueOptions are the choices at making a queue. Nil means all defaults.
+// QueueOptions are options for NewQueue. A nil *QueueOptions means the defaults.
 type QueueOptions[T any] struct{}
 
-// NewQueue makes an empty queue for capacity values in seg, with an optional
-// name. The queue takes 640 bytes, and for each value 8 bytes and T's size rounded up to 8. NewQueue
-// fails with shm.ErrType, naming the part of T that can't be shared, with shm.ErrSize, or as every New function
-// does: see package shm.
+// NewQueue makes an empty queue for capacity values in seg, with an optional name. The queue takes
+// 640 bytes, and for each value 8 bytes and T's size rounded up to 8. NewQueue fails with
+// shm.ErrType if T can't be shared (the error names the part of T), with shm.ErrSize if capacity is
+// less than 1 or too large, or as every New function does: see package shm.
 func NewQueue[T any](seg *shm.Segment, name string, capacity int, _ *QueueOptions[T]) (*Queue[T], error) {
 	return newQueueAt[T](seg, name, capacity, 0)
 }
 
-// newQueueAt is NewQueue for a queue whose first value has the lap that a test wants.
+// newQueueAt is NewQueue for a queue whose first value is in the given lap. Tests use it.
 func newQueueAt[T any](seg *shm.Segment, name string, capacity int, lap uint32) (*Queue[T], error) {
 	l, err := layout.Of[T]()
 	if err != nil {
@@ -71,15 +71,15 @@ func newQueueAt[T any](seg *shm.Segment, name string, capacity int, lap uint32) 
 			w := view.At[queueWords](mem, 0)
 			w.count.Store(uint32(capacity))
 			if lap == 0 {
-				return nil // zero slots are free in lap 0
+				return nil // a slot of zeros is free in lap 0
 			}
 			var s slots[T]
 			s.set(mem[queueHead:], uint32(capacity))
 			for i := range s.count {
 				s.slotWord(i).Store(uint64(freeAt(lap)))
 			}
-			w.tail.Store(uint64(lap) << 32)
-			w.head.Store(uint64(lap) << 32)
+			w.tail.Store(uint64(positionAt(lap, 0)))
+			w.head.Store(uint64(positionAt(lap, 0)))
 			return nil
 		},
 	})
@@ -89,11 +89,11 @@ func newQueueAt[T any](seg *shm.Segment, name string, capacity int, lap uint32) 
 	return useQueue[T](o)
 }
 
-// maxObject keeps sizes within an int of 32 bits.
+// maxObject is the largest size of an object. It fits into an int of 32 bits.
 const maxObject = 1<<31 - 1<<20
 
-// OpenQueue opens the queue of that name. It fails with shm.ErrMismatch if the type of its values
-// is not T. For the other errors see package shm.
+// OpenQueue opens the queue of that name. It fails with shm.ErrMismatch if its values are not of
+// type T, or as every Open function does: see package shm.
 func OpenQueue[T any](seg *shm.Segment, name string) (*Queue[T], error) {
 	l, err := layout.Of[T]()
 	if err != nil {
@@ -123,8 +123,8 @@ func (q *Queue[T]) use(o object.Object) error {
 	return nil
 }
 
-// TryPut appends v if there is space, and never blocks. It fails with ErrFull, ErrShutdown or
-// ErrClosed. A slot from which a Get is just copying still counts as full.
+// TryPut appends v if there is space. It never blocks. It fails with ErrFull, ErrShutdown or
+// ErrClosed. A slot from which another Get is copying its value still counts as full.
 func (q *Queue[T]) TryPut(v T) error {
 	k := q.core.Load()
 	if k == nil {
@@ -138,10 +138,10 @@ func (q *Queue[T]) TryPut(v T) error {
 	return err
 }
 
-// TryPutFrom is TryPut of *v, for values that are too large to be passed around: it
-// copies *v once, into the queue.
+// TryPutFrom is TryPut of *v, for values that are too large to be passed around. It copies *v once,
+// into the queue.
 func (q *Queue[T]) TryPutFrom(v *T) error {
-	_ = *v // a panic here does not leave a claimed slot behind
+	_ = *v // panics before a slot is claimed
 	k := q.core.Load()
 	if k == nil {
 		return closed("TryPutFrom")
@@ -154,21 +154,21 @@ func (q *Queue[T]) TryPutFrom(v *T) error {
 	return err
 }
 
-// Put appends v. It blocks while the queue is full. It fails with ctx's error when ctx is done (it tries
-// once even if ctx is done already), with ErrShutdown, or with ErrClosed when this process closes the
-// queue. An error means that v was not put, except that ErrClosed, if Close
-// was called during Put, leaves that open.
+// Put appends v. It blocks while the queue is full. It fails with ctx's error when ctx is done (it
+// tries once even if ctx is done already), with ErrShutdown, or with ErrClosed when this process
+// closes the queue. An error means that v was not put. The exception is ErrClosed if Close was
+// called during Put: then v may or may not have been put.
 func (q *Queue[T]) Put(ctx context.Context, v T) error {
 	k := q.core.Load()
 	if k == nil {
 		return closed("Put")
 	}
-	word, pos, err := k.begin()
+	word, pos, err := k.claimFree()
 	if err == nil {
 		*k.slots.message(word) = v
 		err = k.publish(word, pos)
 	} else if err == ErrFull {
-		err = q.putCopy(ctx, k, v)
+		err = q.putWait(ctx, k, v)
 	}
 	if err != nil {
 		err = k.fails.of("Put", err)
@@ -177,26 +177,28 @@ func (q *Queue[T]) Put(ctx context.Context, v T) error {
 	return err
 }
 
-func (q *Queue[T]) putCopy(ctx context.Context, k *queueCore[T], v T) error {
-	err := k.putSoon(&v)
+// putWait is Put after a try that failed with ErrFull. It is a function of its own so that v
+// escapes to the heap here and not in Put.
+func (q *Queue[T]) putWait(ctx context.Context, k *queueCore[T], v T) error {
+	err := k.putSpinning(&v)
 	if err == ErrFull {
-		err = q.putSlow(ctx, k, &v)
+		err = q.awaitPut(ctx, k, &v)
 	}
 	return err
 }
 
-// PutFrom is Put of *v, for values that are too large to be passed around: it
-// copies *v once, into the queue.
+// PutFrom is Put of *v, for values that are too large to be passed around. It copies *v once, into
+// the queue.
 func (q *Queue[T]) PutFrom(ctx context.Context, v *T) error {
-	_ = *v // a panic here does not leave a claimed slot behind
+	_ = *v // panics before a slot is claimed
 	k := q.core.Load()
 	if k == nil {
 		return closed("PutFrom")
 	}
 	err := k.put(v)
 	if err == ErrFull {
-		if err = k.putSoon(v); err == ErrFull {
-			err = q.putSlow(ctx, k, v)
+		if err = k.putSpinning(v); err == ErrFull {
+			err = q.awaitPut(ctx, k, v)
 		}
 	}
 	if err != nil {
@@ -206,20 +208,20 @@ func (q *Queue[T]) PutFrom(ctx context.Context, v *T) error {
 	return err
 }
 
-func (q *Queue[T]) putSlow(ctx context.Context, k *queueCore[T], v *T) error {
+func (q *Queue[T]) awaitPut(ctx context.Context, k *queueCore[T], v *T) error {
 	return k.room.Await(ctx, &k.putSpin, &putter[T]{k: k, v: v, open: func() bool { return q.core.Load() == k }})
 }
 
-// TryGet takes the oldest value, and never blocks. It fails with ErrEmpty, ErrClosed, ErrShutdown
-// if the queue was shut down and is empty, or ErrBusy if a Put that began earlier has not finished,
-// although a later value is there.
+// TryGet takes the oldest value. It never blocks. It fails with ErrEmpty, with ErrClosed, with
+// ErrShutdown if the queue was shut down and is empty, or with ErrBusy if a Put that began earlier
+// has not finished, although the value of a later Put is in the queue.
 func (q *Queue[T]) TryGet() (T, error) {
 	var v T
 	k := q.core.Load()
 	if k == nil {
 		return v, closed("TryGet")
 	}
-	if err := k.getReady(&v); err != nil {
+	if err := k.getRetrying(&v); err != nil {
 		var zero T
 		return zero, k.fails.of("TryGet", err)
 	}
@@ -227,15 +229,15 @@ func (q *Queue[T]) TryGet() (T, error) {
 	return v, nil
 }
 
-// TryGetInto is TryGet into *v, for values that are too large to be passed around:
-// it copies the value once, out of the queue. If it fails, *v is not defined.
+// TryGetInto is TryGet into *v, for values that are too large to be passed around. It copies the
+// value once, out of the queue. If it fails, the contents of *v are undefined.
 func (q *Queue[T]) TryGetInto(v *T) error {
-	_ = *v // a panic here does not leave a claimed slot behind
+	_ = *v // panics before a slot is claimed
 	k := q.core.Load()
 	if k == nil {
 		return closed("TryGetInto")
 	}
-	err := k.getReady(v)
+	err := k.getRetrying(v)
 	if err != nil {
 		err = k.fails.of("TryGetInto", err)
 	}
@@ -243,22 +245,22 @@ func (q *Queue[T]) TryGetInto(v *T) error {
 	return err
 }
 
-// Get takes the oldest value. It blocks while the queue is empty. It fails with ctx's error when ctx is done (it tries
-// once even if ctx is done already), with ErrShutdown when the queue was
-// shut down and is empty, or with ErrClosed when this process closes the queue. An
-// error means that nothing was taken, except that with ErrClosed, if Close was called during Get, a value may be lost, as
-// if the process had been killed in Get.
+// Get takes the oldest value. It blocks while the queue is empty. It fails with ctx's error when
+// ctx is done (it tries once even if ctx is done already), with ErrShutdown when the queue was shut
+// down and is empty, or with ErrClosed when this process closes the queue. An error means that
+// nothing was taken. The exception is ErrClosed if Close was called during Get: then one value may
+// be lost, as if the process had been killed inside Get.
 func (q *Queue[T]) Get(ctx context.Context) (v T, err error) {
 	k := q.core.Load()
 	if k == nil {
 		return v, closed("Get")
 	}
-	word, lap, err := k.take()
+	word, lap, err := k.claimReady()
 	if err != nil {
-		return q.getNew(ctx, k, err)
+		return q.getWait(ctx, k, err)
 	}
 	v = *k.slots.message(word)
-	if err = k.free(word, lap); err != nil {
+	if err = k.release(word, lap); err != nil {
 		var zero T
 		v, err = zero, k.fails.of("Get", err)
 	}
@@ -266,11 +268,11 @@ func (q *Queue[T]) Get(ctx context.Context) (v T, err error) {
 	return v, err
 }
 
-// getNew is Get after a first look that failed with err.
-func (q *Queue[T]) getNew(ctx context.Context, k *queueCore[T], err error) (v T, _ error) {
+// getWait is Get after a try that failed with err.
+func (q *Queue[T]) getWait(ctx context.Context, k *queueCore[T], err error) (v T, _ error) {
 	if err == ErrEmpty || err == ErrBusy {
-		if err = k.getSoon(&v); err == ErrEmpty {
-			err = q.getSlow(ctx, k, &v)
+		if err = k.getSpinning(&v); err == ErrEmpty {
+			err = q.awaitGet(ctx, k, &v)
 		}
 	}
 	runtime.KeepAlive(k)
@@ -281,18 +283,18 @@ func (q *Queue[T]) getNew(ctx context.Context, k *queueCore[T], err error) (v T,
 	return v, nil
 }
 
-// GetInto is Get into *v, for values that are too large to be passed around:
-// it copies the value once, out of the queue. If it fails, *v is not defined.
+// GetInto is Get into *v, for values that are too large to be passed around. It copies the value
+// once, out of the queue. If it fails, the contents of *v are undefined.
 func (q *Queue[T]) GetInto(ctx context.Context, v *T) error {
-	_ = *v // a panic here does not leave a claimed slot behind
+	_ = *v // panics before a slot is claimed
 	k := q.core.Load()
 	if k == nil {
 		return closed("GetInto")
 	}
 	err := k.get(v)
 	if err == ErrEmpty || err == ErrBusy {
-		if err = k.getSoon(v); err == ErrEmpty {
-			err = q.getSlow(ctx, k, v)
+		if err = k.getSpinning(v); err == ErrEmpty {
+			err = q.awaitGet(ctx, k, v)
 		}
 	}
 	if err != nil {
@@ -302,16 +304,16 @@ func (q *Queue[T]) GetInto(ctx context.Context, v *T) error {
 	return err
 }
 
-func (q *Queue[T]) getSlow(ctx context.Context, k *queueCore[T], v *T) error {
+func (q *Queue[T]) awaitGet(ctx context.Context, k *queueCore[T], v *T) error {
 	err := k.room.Await(ctx, &k.getSpin, &getter[T]{k: k, v: v, open: func() bool { return q.core.Load() == k }})
 	runtime.KeepAlive(k)
 	return err
 }
 
-// All returns an iterator over the values that it takes from the queue, one Get for each turn of
-// the loop. The loop ends when the queue is shut down and drained. If Get fails for another reason,
-// because ctx is done or this process has closed the queue, the last pair has Get's error. Several
-// loops, in any processes, share the values among them.
+// All returns an iterator over the values that it takes from the queue, with one Get for each
+// iteration. The loop ends when the queue is shut down and empty. If Get fails for another reason,
+// because ctx is done or this process has closed the queue, the last pair has Get's error. If
+// several loops, in any processes, take from one queue, each value goes to one of them.
 func (q *Queue[T]) All(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for {
@@ -330,8 +332,8 @@ func (q *Queue[T]) All(ctx context.Context) iter.Seq2[T, error] {
 }
 
 // Len returns the number of values in the queue. If other goroutines put and get during the call,
-// the result is approximate, since Len looks at each slot at a different moment. Otherwise it is
-// exact. It panics if the queue is closed.
+// the result is approximate, because Len reads each slot at a different moment. Otherwise it is
+// exact. Len panics if the queue is closed.
 func (q *Queue[T]) Len() int {
 	k := q.core.Load()
 	if k == nil {
@@ -345,7 +347,7 @@ func (q *Queue[T]) Len() int {
 	return n
 }
 
-// Cap returns the number of values that fit. It panics if the queue is closed.
+// Cap returns the capacity of the queue. It panics if the queue is closed.
 func (q *Queue[T]) Cap() int {
 	k := q.core.Load()
 	if k == nil {
@@ -354,8 +356,9 @@ func (q *Queue[T]) Cap() int {
 	return int(k.slots.count)
 }
 
-// Shutdown ends the queue for all processes: from now on Put fails with ErrShutdown, and so does Get when the
-// queue is empty. It may be called more than once. It fails with ErrClosed.
+// Shutdown shuts the queue down for all processes. From then on Put fails with ErrShutdown, and Get
+// fails with ErrShutdown once the queue is empty. Shutdown may be called more than once. It fails
+// with ErrClosed.
 func (q *Queue[T]) Shutdown() error {
 	k := q.core.Load()
 	if k == nil {
@@ -364,9 +367,9 @@ func (q *Queue[T]) Shutdown() error {
 	k.w.shut.Store(1)
 	k.w.items.NotifyAll()
 	k.w.space.NotifyAll()
-	ended := k.room.Closed()
+	wasClosed := k.room.Closed()
 	runtime.KeepAlive(k)
-	if ended {
+	if wasClosed {
 		return closed("Shutdown")
 	}
 	return nil
@@ -374,7 +377,7 @@ func (q *Queue[T]) Shutdown() error {
 
 func closed(op string) error { return object.Closed("ring: "+op, shm.KindQueue) }
 
-// Handle returns the queue's handle, the zero Handle if it is closed.
+// Handle returns the queue's handle, or the zero Handle if the queue is closed.
 func (q *Queue[T]) Handle() shm.Handle {
 	k := q.core.Load()
 	if k == nil {
@@ -386,7 +389,7 @@ func (q *Queue[T]) Handle() shm.Handle {
 // MarshalText encodes the queue's handle.
 func (q *Queue[T]) MarshalText() ([]byte, error) { return q.Handle().MarshalText() }
 
-// UnmarshalText opens the queue of an encoded handle.
+// UnmarshalText decodes a handle and opens its queue.
 func (q *Queue[T]) UnmarshalText(text []byte) error {
 	var h shm.Handle
 	if err := h.UnmarshalText(text); err != nil {
@@ -409,8 +412,8 @@ func (q *Queue[T]) MarshalBinary() ([]byte, error) { return q.MarshalText() }
 // UnmarshalBinary is UnmarshalText.
 func (q *Queue[T]) UnmarshalBinary(data []byte) error { return q.UnmarshalText(data) }
 
-// Close ends the use of the queue through q. Calls that wait through q return ErrClosed. Other
-// handles and other processes are not affected.
+// Close closes q. Calls that wait through q return ErrClosed. Other Queues that are open on the
+// same queue, in this and in other processes, are not affected. Close may be called more than once.
 func (q *Queue[T]) Close() error {
 	k := q.core.Swap(nil)
 	if k == nil {

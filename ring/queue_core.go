@@ -16,22 +16,22 @@ import (
 
 // queueWords is a queue in shared memory. The slots follow it.
 //
-//	0     count    slots; written when the queue is made
+//	0     count    number of slots; written when the queue is made
 //	4     shut     not 0: shut down
 //	128   tail     where to look for the next slot to write; written by putters
 //	256   head     where to look for the next message; written by getters
-//	384   items    gate of those who wait for a message
+//	384   items    gate of the getters that wait for a message
 //	512   space    gate of the putters that wait for space
 //	640   slots    each a state word and the message, rounded up to 8 bytes
 //
-// The usual queue of this kind (Vyukov's bounded MPMC queue) claims a slot by
-// moving a cursor, and a process killed between that and the slot's mark leaves a
-// slot that no other can ever tell from one of a slow process. Here the slot is claimed by
-// a CAS of its own word, which names the owner; the cursors follow. They are
-// hints: every position before tail has been claimed for writing, every position
-// before head for reading, and the next unclaimed position is found by walking on
-// from there. A putter or getter advances the shared cursor only every 16th position (cursorStep), and any
-// of them may do so (helping, as in Michael and Scott's queue).
+// The usual queue of this kind (Vyukov's bounded MPMC queue) claims a slot by moving a cursor. A
+// process killed between that step and the write to the slot leaves a slot that no other process
+// can ever tell from the slot of a slow process. Here a process claims a slot by a CAS of the
+// slot's own word, which names the owner, and the cursors follow. The cursors are hints: every
+// position before tail has been claimed for writing, every position before head has been claimed
+// for reading, and a process finds the next unclaimed position by walking on from there. A putter
+// or getter advances the shared cursor only at every 16th position (cursorStep), and any of them
+// may do so (helping, as in Michael and Scott's queue).
 //
 // For the slot of a position in lap L:
 //
@@ -46,16 +46,16 @@ import (
 //	     4       free(L+1)                   the slot is given back
 //	     5       wake a putter
 //
-// A process that finds a slot whose owner is dead changes writing(L) to free(L+1), a
-// position without a message, and reading(L) to reading(L, me): the message
-// is delivered again, since the getter that took it has not returned it.
+// A process that finds a slot whose owner is dead repairs it. It changes writing(L) to free(L+1):
+// the position is given up without a message. It changes reading(L) to reading(L, me): the message
+// is delivered again, because the getter that took it has not returned it.
 type queueWords struct {
 	_     structs.HostLayout
 	count atomic.Uint32
 	shut  atomic.Uint32
-	_     [120]byte // what follows changes often
+	_     [120]byte // above: changes hardly ever; below: often
 	tail  atomic.Uint64
-	_     [120]byte // putters above, getters below
+	_     [120]byte // above: written by putters; below: by getters
 	head  atomic.Uint64
 	_     [120]byte
 	items wait.Gate
@@ -67,10 +67,10 @@ type queueWords struct {
 const (
 	queueHead  = 640
 	maxSlots   = 1 << 30
-	cursorStep = 16 // positions that a cursor may lag for each party
+	cursorStep = 16 // a cursor may lag by this many positions for each party
 )
 
-// A queueCore is an open queue, as long as a method is inside.
+// A queueCore is an open queue. A method keeps using it after Close until the method returns.
 type queueCore[T any] struct {
 	o     object.Object
 	w     *queueWords
@@ -80,9 +80,9 @@ type queueCore[T any] struct {
 	me    party.ID
 
 	putSpin, getSpin wait.Spinner
-	swept            atomic.Uint32 // epoch at which no message of a dead getter was left, +1
+	adoptEpoch       atomic.Uint32 // 1 + epoch of the last adopt that found nothing
 
-	// Where this process got to: local hints, like the cursors.
+	// The positions that this process has reached: local hints, like the cursors.
 	_    [64]byte
 	puts atomic.Uint64
 	_    [120]byte
@@ -107,14 +107,14 @@ func newQueueCore[T any](o object.Object) (*queueCore[T], error) {
 	k := &queueCore[T]{o: o, w: w, room: o.Room(), table: o.Table(), me: o.Me()}
 	k.slots.set(mem[queueHead:], count)
 	k.fails.o, k.fails.limit, k.fails.a, k.fails.b = o, "it holds %d values of %d bytes", int(count), sizeOf[T]()
-	k.puts.Store(uint64(k.place(w.tail.Load())))
-	k.gets.Store(uint64(k.place(w.head.Load())))
-	k.swept.Store(k.table.Epoch().Load()) // not yet at this epoch
+	k.puts.Store(uint64(k.positionOf(w.tail.Load())))
+	k.gets.Store(uint64(k.positionOf(w.head.Load())))
+	k.adoptEpoch.Store(k.table.Epoch().Load()) // not epoch+1: adopt has not run at this epoch
 	return k, nil
 }
 
-// place makes a position of a word that others write.
-func (k *queueCore[T]) place(word uint64) position {
+// positionOf returns the position in a shared word, or 0 if the word holds no position.
+func (k *queueCore[T]) positionOf(word uint64) position {
 	p := position(word)
 	if p.slot() >= k.slots.count || p>>63 != 0 {
 		p = 0
@@ -122,15 +122,16 @@ func (k *queueCore[T]) place(word uint64) position {
 	return p
 }
 
-// steps bounds a walk over the slots: a queue whose states contradict each
-// other has no end.
-func (k *queueCore[T]) steps() int { return 4*int(k.slots.count) + 1024 }
+// maxSteps bounds a walk over the slots. If their states contradict each other, a walk might never
+// end.
+func (k *queueCore[T]) maxSteps() int { return 4*int(k.slots.count) + 1024 }
 
-// put stores *v in the next free slot. It fails with ErrFull, ErrShutdown,
-// ErrClosed or ErrCorrupt. A copy between two variables that pointers name is a
-// call of memmove, so Put and Get do the same without put and get.
+// put puts *v into the next free slot. It fails with ErrFull, ErrShutdown, ErrClosed or ErrCorrupt.
+//
+// Put and Get repeat the code of put and get, because a copy from pointer to pointer is a call of
+// memmove, and a copy from or to a local variable is not.
 func (k *queueCore[T]) put(v *T) error {
-	word, pos, err := k.begin()
+	word, pos, err := k.claimFree()
 	if err != nil {
 		return err
 	}
@@ -138,14 +139,14 @@ func (k *queueCore[T]) put(v *T) error {
 	return k.publish(word, pos)
 }
 
-// begin claims the next free slot for writing.
-func (k *queueCore[T]) begin() (*atomic.Uint64, position, error) {
+// claimFree claims the next free slot for writing.
+func (k *queueCore[T]) claimFree() (*atomic.Uint64, position, error) {
 	pos := position(k.puts.Load())
 	word := k.slots.slotWord(pos.slot())
 	if want := uint64(freeAt(pos.lap())); word.Load() != want ||
 		!word.CompareAndSwap(want, uint64(ownedAt(pos.lap(), writing, k.me))) {
 		var err error
-		if word, pos, err = k.claimFree(pos); err != nil {
+		if word, pos, err = k.claimFreeSlow(pos); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -154,7 +155,7 @@ func (k *queueCore[T]) begin() (*atomic.Uint64, position, error) {
 		return nil, 0, k.unlessClosed(ErrShutdown)
 	}
 	if crash.Enabled {
-		crash.At(crash.QueuePutClaimed) // position lost; repaired by who meets it
+		crash.At(crash.QueuePutClaimed) // position lost: the process that finds the slot repairs it
 	}
 	if pos.slot()%cursorStep == 0 {
 		k.advance(&k.w.tail, pos)
@@ -165,31 +166,28 @@ func (k *queueCore[T]) begin() (*atomic.Uint64, position, error) {
 	return word, pos, nil
 }
 
-// publish makes the message that was copied into a claimed slot appear.
+// publish publishes the message in a claimed slot.
 func (k *queueCore[T]) publish(word *atomic.Uint64, pos position) error {
 	if crash.Enabled {
 		crash.At(crash.QueuePutCopied) // position lost: not published
 	}
 	fence.Publish64(word, uint64(ownedAt(pos.lap(), ready, k.me)))
 	if crash.Enabled {
-		crash.At(crash.QueuePutReady) // delivered, although Put does not return; the death wakes the getters
+		crash.At(crash.QueuePutReady) // delivered; the death wakes the getters
 	}
 	fence.Publish64(&k.puts, uint64(pos.next(k.slots.count)))
 	k.w.items.Notify()
-	if k.room.Closed() {
-		return ErrClosed
-	}
-	return nil
+	return k.unlessClosed(nil)
 }
 
-// claimFree walks from pos to the first position that nobody has claimed and
-// claims its slot for writing.
-func (k *queueCore[T]) claimFree(pos position) (*atomic.Uint64, position, error) {
+// claimFreeSlow walks from pos to the first position that no process has claimed, and claims its
+// slot for writing.
+func (k *queueCore[T]) claimFreeSlow(pos position) (*atomic.Uint64, position, error) {
 	if k.w.shut.Load() != 0 {
-		return nil, 0, k.unlessClosed(ErrShutdown) // a claim would have to be given up again: see unclaim
+		return nil, 0, k.unlessClosed(ErrShutdown) // a claim would have to be undone: see unclaim
 	}
-	shared := false // pos is from the shared cursor
-	for range k.steps() {
+	atCursor := false // whether the walk has been restarted from the shared cursor
+	for range k.maxSteps() {
 		word := k.slots.slotWord(pos.slot())
 		s := state(word.Load())
 		switch b := s.behind(pos.lap()); {
@@ -197,27 +195,27 @@ func (k *queueCore[T]) claimFree(pos position) (*atomic.Uint64, position, error)
 			if word.CompareAndSwap(uint64(s), uint64(ownedAt(pos.lap(), writing, k.me))) {
 				return word, pos, nil
 			}
-		case b <= 0: // claimed: go on, from the cursor if that is ahead
+		case b <= 0: // claimed: go on, from the cursor if it is ahead
 			pos = pos.next(k.slots.count)
-			if t := k.place(k.w.tail.Load()); t.after(pos) {
+			if t := k.positionOf(k.w.tail.Load()); t.after(pos) {
 				pos = t
 			}
 		case s.is() == writing && k.table.Dead(s.owner()):
 			k.repair(word, s)
-		case !shared:
-			// The slot is of an earlier lap: full, if pos is not a hint from
-			// before so many laps that they can't be compared any more.
-			pos, shared = k.place(k.w.tail.Load()), true
+		case !atCursor:
+			// The slot is in an earlier lap, so the queue is full, unless pos is a hint from so
+			// many laps ago that laps can't be compared any more.
+			pos, atCursor = k.positionOf(k.w.tail.Load()), true
 		default:
-			k.table.Watch(k.table.Epoch().Load()) // also who never waits learns of deaths
+			k.table.Watch(k.table.Epoch().Load()) // a process that only polls learns of deaths, too
 			return nil, 0, k.unlessClosed(ErrFull)
 		}
 	}
-	return nil, 0, k.unlessClosed(fmt.Errorf("%w: there is no position to put at", ErrCorrupt))
+	return nil, 0, k.unlessClosed(fmt.Errorf("%w: no position is free", ErrCorrupt))
 }
 
-// unlessClosed is the error of what was seen in the slots: after the
-// segment's Close they were not the shared ones.
+// unlessClosed returns err, or ErrClosed if this process has closed the segment: then err may come
+// from memory that is not the shared memory any more.
 func (k *queueCore[T]) unlessClosed(err error) error {
 	if k.room.Closed() {
 		return ErrClosed
@@ -232,45 +230,45 @@ func (k *queueCore[T]) repair(word *atomic.Uint64, s state) {
 	}
 }
 
-// unclaim gives up a position claimed after the shutdown.
+// unclaim gives up a position that was claimed after the shutdown.
 func (k *queueCore[T]) unclaim(word *atomic.Uint64, pos position) {
 	word.Store(uint64(freeAt(pos.lap() + 1)))
-	k.w.items.NotifyAll() // they wait for those who still write
+	k.w.items.NotifyAll() // these getters wait for the putters that still write
 }
 
 // advance moves a cursor up to pos.
 func (k *queueCore[T]) advance(cursor *atomic.Uint64, pos position) {
 	for {
 		c := cursor.Load()
-		if !pos.after(k.place(c)) || cursor.CompareAndSwap(c, uint64(pos)) {
+		if !pos.after(k.positionOf(c)) || cursor.CompareAndSwap(c, uint64(pos)) {
 			return
 		}
 	}
 }
 
-// get takes the oldest message into *v. It fails with ErrEmpty, ErrBusy,
-// ErrShutdown, ErrClosed or ErrCorrupt.
+// get takes the oldest message into *v. It fails with ErrEmpty, ErrBusy, ErrShutdown, ErrClosed or
+// ErrCorrupt.
 func (k *queueCore[T]) get(v *T) error {
-	word, lap, err := k.take()
+	word, lap, err := k.claimReady()
 	if err != nil {
 		return err
 	}
 	*v = *k.slots.message(word)
-	return k.free(word, lap)
+	return k.release(word, lap)
 }
 
-// take claims the oldest message for reading.
-func (k *queueCore[T]) take() (word *atomic.Uint64, lap uint32, err error) {
+// claimReady claims the oldest message for reading.
+func (k *queueCore[T]) claimReady() (word *atomic.Uint64, lap uint32, err error) {
 	pos := position(k.gets.Load())
 	word = k.slots.slotWord(pos.slot())
 	if s := state(word.Load()); s.lap() != pos.lap() || s.is() != ready ||
 		!word.CompareAndSwap(uint64(s), uint64(ownedAt(pos.lap(), reading, k.me))) {
-		if word, pos, err = k.claimReady(pos); err != nil {
+		if word, pos, err = k.claimReadySlow(pos); err != nil {
 			return nil, 0, err
 		}
 	}
 	if crash.Enabled {
-		crash.At(crash.QueueGetClaimed) // the message is of a dead getter: delivered again
+		crash.At(crash.QueueGetClaimed) // the message is that of a dead getter: delivered again
 	}
 	if pos.slot()%cursorStep == 0 {
 		k.advance(&k.w.head, pos)
@@ -282,30 +280,27 @@ func (k *queueCore[T]) take() (word *atomic.Uint64, lap uint32, err error) {
 	return word, pos.lap(), nil
 }
 
-// free gives the slot of a message back that was copied out.
-func (k *queueCore[T]) free(word *atomic.Uint64, lap uint32) error {
+// release gives back the slot of a message that was copied out.
+func (k *queueCore[T]) release(word *atomic.Uint64, lap uint32) error {
 	if crash.Enabled {
-		crash.At(crash.QueueGetCopied) // the message is of a dead getter
+		crash.At(crash.QueueGetCopied) // the message is that of a dead getter: delivered again
 	}
 	fence.Publish64(word, uint64(freeAt(lap+1)))
 	if crash.Enabled {
-		crash.At(crash.QueueGetFreed) // the one message that may be missing; the death wakes the putters
+		crash.At(crash.QueueGetFreed) // the one message that may be lost; the death wakes the putters
 	}
 	k.w.space.Notify()
 	if k.w.shut.Load() != 0 {
-		k.w.items.NotifyAll() // they wait for the last reader to be done
+		k.w.items.NotifyAll() // these getters wait until no getter has a message
 	}
-	if k.room.Closed() {
-		return ErrClosed
-	}
-	return nil
+	return k.unlessClosed(nil)
 }
 
-// claimReady walks from pos to the first message that nobody has claimed and
-// claims its slot for reading.
-func (k *queueCore[T]) claimReady(pos position) (*atomic.Uint64, position, error) {
-	shared := false
-	for range k.steps() {
+// claimReadySlow walks from pos to the first message that no process has claimed, and claims its
+// slot for reading.
+func (k *queueCore[T]) claimReadySlow(pos position) (*atomic.Uint64, position, error) {
+	atCursor := false // as in claimFreeSlow
+	for range k.maxSteps() {
 		word := k.slots.slotWord(pos.slot())
 		s := state(word.Load())
 		b := s.behind(pos.lap())
@@ -316,58 +311,62 @@ func (k *queueCore[T]) claimReady(pos position) (*atomic.Uint64, position, error
 			}
 		case b < 0, b == 0 && s.is() == reading: // claimed: go on
 			pos = pos.next(k.slots.count)
-			if h := k.place(k.w.head.Load()); h.after(pos) {
+			if h := k.positionOf(k.w.head.Load()); h.after(pos) {
 				pos = h
 			}
 		case b == 0 && s.is() == writing && k.table.Dead(s.owner()):
 			k.repair(word, s)
-		case !shared:
-			pos, shared = k.place(k.w.head.Load()), true
+		case !atCursor:
+			pos, atCursor = k.positionOf(k.w.head.Load()), true
 		default:
-			return k.nothing(pos, b == 0 && s.is() == writing)
+			return k.adoptOrFail(pos, b == 0 && s.is() == writing)
 		}
 	}
-	return nil, 0, k.unlessClosed(fmt.Errorf("%w: there is no position to get from", ErrCorrupt))
+	return nil, 0, k.unlessClosed(fmt.Errorf("%w: no position holds a message or is free", ErrCorrupt))
 }
 
-// nothing is what there is at pos, the first position without a message to
-// claim: free, being written, or of a slot that a reader holds from the lap
-// before, which means empty too. Before that can be said the messages that dead
-// getters held must be delivered: they lie behind the head.
-func (k *queueCore[T]) nothing(pos position, beingWritten bool) (*atomic.Uint64, position, error) {
+// adoptOrFail ends a walk that has found no message to claim. It claims a message that a dead
+// getter held, if there is one: such messages lie behind the head, and are delivered before the
+// queue is reported empty. Otherwise it fails with ErrEmpty, ErrBusy, ErrShutdown or ErrClosed.
+//
+// pos is the first position that is not claimed for reading. Its slot is free, or being written, or
+// still held by a getter of the lap before, which means empty, too.
+func (k *queueCore[T]) adoptOrFail(pos position, beingWritten bool) (*atomic.Uint64, position, error) {
 	epoch := k.table.Epoch().Load()
-	k.table.Watch(epoch) // also who never waits learns of deaths
-	if k.swept.Load() != epoch+1 {
-		if word, lap := k.adopt(); word != nil {
-			return word, position(uint64(lap) << 32), nil
+	k.table.Watch(epoch) // a process that only polls learns of deaths, too
+	if k.adoptEpoch.Load() != epoch+1 {
+		if word, pos := k.adopt(); word != nil {
+			return word, pos, nil
 		}
-		k.swept.Store(epoch + 1)
+		k.adoptEpoch.Store(epoch + 1)
 	}
 	if beingWritten && k.readyBeyond(pos) {
 		return nil, 0, k.unlessClosed(ErrBusy)
 	}
-	// A getter that frees a slot wakes those that wait for messages only if it finds the
-	// queue shut down. So a getter that waits for the last slot looks again after a fence of its own.
+	// A getter that frees a slot wakes the getters that wait for messages only if it sees the
+	// shutdown. So a getter that waits for the last slot checks again after a fence of its own.
 	if k.w.shut.Load() != 0 && (k.drained() || fence.Heavy() && k.drained()) {
 		return nil, 0, k.unlessClosed(ErrShutdown)
 	}
 	return nil, 0, k.unlessClosed(ErrEmpty)
 }
 
-// adopt takes over a message that a dead getter held, if there is one.
-func (k *queueCore[T]) adopt() (word *atomic.Uint64, lap uint32) {
+// adopt claims a message that a dead getter held. It returns nil if there is none. All positions
+// before that of the message have been claimed, as before any position that was claimed for
+// reading.
+func (k *queueCore[T]) adopt() (*atomic.Uint64, position) {
 	for i := range k.slots.count {
 		word := k.slots.slotWord(i)
 		s := state(word.Load())
 		if s.is() == reading && k.table.Dead(s.owner()) &&
 			word.CompareAndSwap(uint64(s), uint64(ownedAt(s.lap(), reading, k.me))) {
-			return word, s.lap()
+			return word, positionAt(s.lap(), i)
 		}
 	}
 	return nil, 0
 }
 
-// readyBeyond reports whether a message is ready at a later position than pos.
+// readyBeyond reports whether a message is ready at a position after pos.
 func (k *queueCore[T]) readyBeyond(pos position) bool {
 	for range k.slots.count {
 		pos = pos.next(k.slots.count)
@@ -382,9 +381,9 @@ func (k *queueCore[T]) readyBeyond(pos position) bool {
 	return false
 }
 
-// drained reports whether no slot holds a message, or may come to hold one: a
-// getter that has one may die and leave it. It is asked after the shutdown,
-// which every later claim for writing sees and gives up.
+// drained reports whether no slot holds a message, or may come to hold one. A slot that is being
+// read may hold one, since its getter may die. drained is called after the shutdown. A putter that
+// claims a slot later sees the shutdown and gives the slot up.
 func (k *queueCore[T]) drained() bool {
 	for i := range k.slots.count {
 		if state(k.slots.slotWord(i).Load()).is() != free {
@@ -394,8 +393,8 @@ func (k *queueCore[T]) drained() bool {
 	return true
 }
 
-// length counts the messages that are ready, or were taken by a getter that
-// is dead now. It gives up the positions of dead putters first.
+// length returns the number of messages that are ready or were taken by a getter that is dead now.
+// It gives up the positions of dead putters.
 func (k *queueCore[T]) length() int {
 	n := 0
 	for i := range k.slots.count {
@@ -410,8 +409,8 @@ func (k *queueCore[T]) length() int {
 	return n
 }
 
-// getReady is get that waits a little for a putter that is in the midst of it.
-func (k *queueCore[T]) getReady(v *T) error {
+// getRetrying is get that retries for a moment while it fails with ErrBusy.
+func (k *queueCore[T]) getRetrying(v *T) error {
 	err := k.get(v)
 	for i := 0; err == ErrBusy && i < busySpins; i++ {
 		cpu.Pause()
@@ -420,4 +419,4 @@ func (k *queueCore[T]) getReady(v *T) error {
 	return err
 }
 
-const busySpins = 64
+const busySpins = 64 // retries of getRetrying

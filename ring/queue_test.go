@@ -46,7 +46,7 @@ func TestQueue(t *testing.T) {
 	}
 }
 
-// fill puts as many messages as there is room for.
+// fill puts messages until the empty queue is full.
 func fill(t testing.TB, q *ring.Queue[message]) {
 	t.Helper()
 	for i := range q.Cap() {
@@ -77,7 +77,7 @@ func testFull(t *testing.T, seg *shm.Segment) {
 			if n := q.Len(); n != capacity {
 				t.Errorf("Len is %d, want %d", n, capacity)
 			}
-			// Room for one is room for one.
+			// After one Get exactly one message fits.
 			if v, err := q.TryGet(); err != nil || v.Seq != 0 {
 				t.Fatalf("TryGet: %v, %v", v, err)
 			}
@@ -157,14 +157,14 @@ func testLen(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-// An expired context means one try.
+// With an expired context, Put and Get try once.
 func testExpired(t *testing.T, seg *shm.Segment) {
 	q := newQueue[message](t, seg, 2)
 	for range 5 {
 		for i := range uint32(2) {
-			WantNil(t, "Put with room", q.Put(Expired, message{Seq: i}))
+			WantNil(t, "Put with space", q.Put(Expired, message{Seq: i}))
 		}
-		WantError(t, "Put without room", q.Put(Expired, message{}), context.Canceled)
+		WantError(t, "Put without space", q.Put(Expired, message{}), context.Canceled)
 		for i := range uint32(2) {
 			if v, err := q.Get(Expired); err != nil || v.Seq != i {
 				t.Fatalf("Get: %v, %v, want %d", v, err, i)
@@ -175,7 +175,7 @@ func testExpired(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-// allFail makes sure that everything says that the queue is closed.
+// allFail checks that every method of a closed queue returns ErrClosed.
 func allFail(t *testing.T, q *ring.Queue[message]) {
 	t.Helper()
 	for range 5 {
@@ -192,7 +192,7 @@ func allFail(t *testing.T, q *ring.Queue[message]) {
 	WantError(t, "Shutdown", q.Shutdown(), ring.ErrClosed)
 }
 
-// Close detaches: the messages stay for who has the queue open.
+// Close affects one Queue only. The messages stay for the others that are open.
 func testClosed(t *testing.T, seg *shm.Segment) {
 	q := Must(ring.NewQueue[message](seg, "q", 6, nil))(t)
 	other := Closing(t, Must(ring.OpenQueue[message](seg, "q"))(t))
@@ -218,7 +218,7 @@ func testClosed(t *testing.T, seg *shm.Segment) {
 	var zero ring.Queue[message]
 	allFail(t, &zero)
 
-	// The segment's Close closes all of it.
+	// The segment's Close closes every Queue of this attachment.
 	party := Attach(t, seg)
 	far := Must(ring.OpenQueue[message](party, "q"))(t)
 	WantNil(t, "Close", party.Close())
@@ -254,7 +254,7 @@ func testShutdownDrains(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-// Failed Puts do not wear a queue out.
+// Puts that fail after the shutdown do not use up positions.
 func testShutdownOften(t *testing.T, seg *shm.Segment) {
 	for _, capacity := range []int{1, 3} {
 		q := newQueue[message](t, seg, capacity)
@@ -289,7 +289,7 @@ func testAll(t *testing.T, seg *shm.Segment) {
 			t.Fatalf("All yields %d, %v, want %d", m.Seq, err, next)
 		}
 		if next++; next == 3 {
-			break // the loop takes no more than it has yielded
+			break // the loop must not take a value that it does not yield
 		}
 	}
 	if n := q.Len(); n != 2 {
@@ -331,11 +331,11 @@ func testCloseTwice(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Close of the zero Queue", zero.Close())
 }
 
-// prompt bounds what has nobody to wait for: far more than it takes, far less
-// than patience.
+// prompt bounds calls that need not wait for another process. It is far longer than they take, and
+// far shorter than Patience.
 const prompt = 5 * time.Second
 
-// A wait that is cancelled ends at once and changes nothing.
+// A cancelled wait returns at once and changes nothing.
 func testCancelled(t *testing.T, seg *shm.Segment) {
 	q := newQueue[message](t, seg, 1)
 	for _, what := range []string{"Get", "Put"} {
@@ -352,7 +352,7 @@ func testCancelled(t *testing.T, seg *shm.Segment) {
 		cancel()
 		WantError(t, what, Await(t, done, "cancelled "+what), context.Canceled)
 		if d := time.Since(begin); d > prompt {
-			t.Errorf("%s took %v to see that it was cancelled", what, d)
+			t.Errorf("%s returned %v after it was cancelled", what, d)
 		}
 		if what == "Get" {
 			WantNil(t, "TryPut", q.TryPut(message{1, 1}))
@@ -398,12 +398,12 @@ func testSegmentClosedWhileBlocked(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-// shortly returns a context that ends soon, or has ended.
+// shortly returns a context that ends soon or has ended already.
 func shortly(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, time.Duration(rand.IntN(400)-20)*time.Microsecond)
 }
 
-// putAll puts messages 0 to n-1 of from, each until it is put.
+// putAll puts messages 0 to n-1 of sender from. It retries each Put that is cancelled.
 func putAll(ctx context.Context, q *ring.Queue[message], from, n uint32) error {
 	for i := uint32(0); i < n; {
 		short, cancel := shortly(ctx)
@@ -418,7 +418,8 @@ func putAll(ctx context.Context, q *ring.Queue[message], from, n uint32) error {
 	return nil
 }
 
-// getAll gets until the shutdown, and counts each message in tally.
+// getAll gets until the shutdown and calls tally for each message. It retries each Get that is
+// cancelled.
 func getAll(ctx context.Context, q *ring.Queue[message], tally func(m message)) error {
 	for {
 		short, cancel := shortly(ctx)
@@ -435,7 +436,7 @@ func getAll(ctx context.Context, q *ring.Queue[message], tally func(m message)) 
 	}
 }
 
-// However often waits are cancelled, each message is got once.
+// Each message is got once, however often waits are cancelled.
 func testCancelHammer(t *testing.T, seg *shm.Segment) {
 	const putters, getters, each = 3, 8, 1500
 	ctx := Within(t)
@@ -492,7 +493,7 @@ func TestQueueTypes(t *testing.T) {
 	}
 	WantError(t, "more than the segment has", Second(ring.NewQueue[message](seg, "", 1<<20, nil)), shm.ErrNoSpace)
 
-	// Types that differ in names only are the same.
+	// Types that differ only in names have the same layout.
 	same := Must(ring.OpenQueue[struct{ A, B uint32 }](seg, "q"))(t)
 	WantNil(t, "TryPut", same.TryPut(struct{ A, B uint32 }{3, 4}))
 	if v, err := q.TryGet(); err != nil || v != (message{3, 4}) {
@@ -541,7 +542,7 @@ func sizeTest[T comparable](seg *shm.Segment, value func(n int) T) func(*testing
 	}
 }
 
-// A queue travels by its handle: as text, and as a message of a queue.
+// TestQueueHandle opens a queue by a handle that was sent as a message and encoded as text.
 func TestQueueHandle(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		q, mail := newQueue[message](t, seg, 2), newQueue[shm.Handle](t, seg, 2)
@@ -560,8 +561,8 @@ func TestQueueHandle(t *testing.T) {
 	})
 }
 
-// A segment that is closed under busy methods makes them fail; nothing
-// faults.
+// TestQueueSegmentClosedWhileBusy shows that methods fail, and do not fault, if the segment is
+// closed while they run.
 func TestQueueSegmentClosedWhileBusy(t *testing.T) {
 	rounds := 40
 	if testing.Short() {
@@ -584,7 +585,8 @@ func TestQueueSegmentClosedWhileBusy(t *testing.T) {
 	}
 }
 
-// Who opens while the segment is closed hears of that, and of nothing else.
+// TestOpenUnderClose shows that Open returns ErrClosed, and no other error, if the segment is
+// closed concurrently.
 func TestOpenUnderClose(t *testing.T) {
 	seg := Anonymous(t, room)
 	Closing(t, Must(ring.NewQueue[message](seg, "q", 3, nil))(t))
@@ -611,11 +613,11 @@ func TestOpenUnderClose(t *testing.T) {
 		}
 	}
 	if opened == 0 {
-		t.Error("nothing was opened")
+		t.Error("no pipe was opened")
 	}
 }
 
-// In what follows cell 0 counts the children that are ready.
+// The tasks of the children follow. Cell 0 counts the children that are ready.
 
 var putTask = Task("put", func(ctx context.Context, j job) (int, error) {
 	j.Cells.Add(0)
@@ -627,8 +629,8 @@ var putTask = Task("put", func(ctx context.Context, j job) (int, error) {
 	return j.N, nil
 })
 
-// getTask gets until the shutdown and counts message i of the only putter in
-// cell 1+i. It returns how many it got.
+// getTask gets until the shutdown. It counts message i of putter p in cell 1+p*N+i, and returns the
+// number of messages that it got.
 var getTask = Task("get", func(ctx context.Context, j job) (int, error) {
 	j.Cells.Add(0)
 	n := 0
@@ -639,7 +641,8 @@ var getTask = Task("get", func(ctx context.Context, j job) (int, error) {
 	return n, err
 })
 
-// Q11: a putter may exit at once; what it has put is there.
+// TestQueueProcesses tests a queue between processes. Q11: a putter may exit at once, and its
+// messages stay.
 func TestQueueProcesses(t *testing.T) {
 	t.Run("Q11_putter_exits", func(t *testing.T) {
 		seg := Anonymous(t, room)
@@ -661,8 +664,7 @@ func TestQueueProcesses(t *testing.T) {
 	t.Run("all_served", testAllServed)
 }
 
-// The messages of each of several processes come in their order, also when
-// several processes get them: then as each getter sees them.
+// The messages of each of several putters are got in the order in which it put them.
 func testOrderOfProcesses(t *testing.T) {
 	const putters, each = 3, 4000
 	seg := Anonymous(t, room)
@@ -684,11 +686,11 @@ func testOrderOfProcesses(t *testing.T) {
 		Result(t, p)
 	}
 	if _, err := q.TryGet(); !errors.Is(err, ring.ErrEmpty) {
-		t.Errorf("one more: %v", err)
+		t.Errorf("TryGet after all messages: %v, want ErrEmpty", err)
 	}
 }
 
-// countedPutTask counts in cell 1 the Puts that have returned.
+// countedPutTask counts the Puts that have returned in cell 1.
 var countedPutTask = Task("counted put", func(ctx context.Context, j job) (int, error) {
 	for i := range uint32(j.N) {
 		if err := j.Queue.Put(ctx, message{j.From, i}); err != nil {
@@ -699,8 +701,7 @@ var countedPutTask = Task("counted put", func(ctx context.Context, j job) (int, 
 	return j.N, nil
 })
 
-// Q12: what was put before TryGet was called is there for it, if nobody else
-// gets.
+// Q12: TryGet returns a message that was put before the call, if no other goroutine gets.
 func testPutIsSeen(t *testing.T) {
 	const putters, each = 3, 10000
 	for _, capacity := range []int{1, 4, 64} {
@@ -716,7 +717,7 @@ func testPutIsSeen(t *testing.T) {
 			case err == nil:
 				got++
 			case errors.Is(err, ring.ErrEmpty) && put > got:
-				t.Fatalf("capacity %d: %d were put, %d got, and TryGet says ErrEmpty", capacity, put, got)
+				t.Fatalf("capacity %d: %d were put, %d got, and TryGet returns ErrEmpty", capacity, put, got)
 			case !errors.Is(err, ring.ErrEmpty) && !errors.Is(err, ring.ErrBusy):
 				t.Fatal(err)
 			case time.Now().After(deadline):
@@ -728,7 +729,7 @@ func testPutIsSeen(t *testing.T) {
 	}
 }
 
-// The hammer of cancelled waits, with processes.
+// testCancelProcesses is testCancelHammer between processes.
 func testCancelProcesses(t *testing.T) {
 	const each, putters, getters = 5000, 2, 3
 	seg := Anonymous(t, room)
@@ -751,7 +752,7 @@ func testCancelProcesses(t *testing.T) {
 	wantOnce(t, c, 1)
 }
 
-// blockedTask blocks in Put or Get, as often as it can, until the shutdown.
+// blockedPutTask and blockedGetTask block in Put and in Get until the shutdown.
 var blockedPutTask = Task("blocked put", func(ctx context.Context, j job) (int, error) {
 	j.Cells.Add(0)
 	err := j.Queue.Put(ctx, message{})
@@ -800,8 +801,8 @@ func testShutdownOfBlocked(t *testing.T) {
 	WantError(t, "Get of the drained queue", err, ring.ErrShutdown)
 }
 
-// getOneTask gets one message in each of j.N rounds with two goroutines: they
-// begin when cell 1 has the round's number, and cell 2 counts what they got.
+// getOneTask gets one message in each of N rounds with each of two goroutines. A round begins when
+// cell 1 has its number. Cell 2 counts the messages.
 var getOneTask = Task("get one", func(ctx context.Context, j job) (int, error) {
 	errs := make(chan error)
 	const goroutines = 2
@@ -824,7 +825,7 @@ var getOneTask = Task("get one", func(ctx context.Context, j job) (int, error) {
 	return 0, errors.Join(<-errs, <-errs)
 })
 
-// Getters that each want one message all get one when as many are put.
+// If several getters want one message each, and as many messages are put, every getter gets one.
 func testAllServed(t *testing.T) {
 	const rounds, children, here = 300, 2, 2
 	seg := Anonymous(t, room)
@@ -848,7 +849,7 @@ func testAllServed(t *testing.T) {
 			WantNil(t, "Put", q.Put(ctx, message{}))
 		}
 		for range here {
-			WantNil(t, "Get", Await(t, served, fmt.Sprintf("round %d: Get, and %d messages are there", round, q.Len())))
+			WantNil(t, "Get", Await(t, served, fmt.Sprintf("round %d: Get, with %d messages in the queue", round, q.Len())))
 		}
 		if err := c.Until(ctx, 2, 2*children*(round+1)); err != nil {
 			Stuck(t, fmt.Sprintf("round %d: %d messages are left: %v", round, q.Len(), err))

@@ -6,13 +6,14 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/wait"
 )
 
-// A putter waits for room in a queue.
+// A putter waits for space in a queue.
 type putter[T any] struct {
 	k    *queueCore[T]
 	open func() bool
 	v    *T
 }
 
+// Try implements wait.Waiter.
 func (p *putter[T]) Try() (bool, error) {
 	if !p.open() {
 		return false, ErrClosed
@@ -24,6 +25,7 @@ func (p *putter[T]) Try() (bool, error) {
 	return err == nil, err
 }
 
+// Arm implements wait.Waiter.
 func (p *putter[T]) Arm() (wait.Armed, bool) {
 	w := p.k.w.space.Arm()
 	if crash.Enabled {
@@ -32,7 +34,8 @@ func (p *putter[T]) Arm() (wait.Armed, bool) {
 	return w, true
 }
 
-// Pass wakes the next: there may be more room than one message took.
+// Pass implements wait.Waiter. It always passes the wake on, because there may be more space than
+// one message took.
 func (p *putter[T]) Pass(woken, _ bool) {
 	if woken {
 		p.k.w.space.Pass()
@@ -46,6 +49,7 @@ type getter[T any] struct {
 	v    *T
 }
 
+// Try implements wait.Waiter.
 func (g *getter[T]) Try() (bool, error) {
 	if !g.open() {
 		return false, ErrClosed
@@ -58,6 +62,7 @@ func (g *getter[T]) Try() (bool, error) {
 	}
 }
 
+// Arm implements wait.Waiter.
 func (g *getter[T]) Arm() (wait.Armed, bool) {
 	w := g.k.w.items.Arm()
 	if crash.Enabled {
@@ -66,16 +71,17 @@ func (g *getter[T]) Arm() (wait.Armed, bool) {
 	return w, true
 }
 
-// Pass wakes the next: there may be more messages than this one.
+// Pass implements wait.Waiter. It passes the wake on if there may be more messages than this one.
 func (g *getter[T]) Pass(woken, done bool) {
-	if woken && (!done || g.k.more()) {
+	if woken && (!done || g.k.mayHaveMore()) {
 		g.k.w.items.Pass()
 	}
 }
 
-// more reports whether there may be a message that nobody has claimed. Others
-// may have taken those right after this process's last.
-func (k *queueCore[T]) more() bool {
+// mayHaveMore reports whether there may be a message that no process has claimed. It walks on from
+// the last message of this process, because other processes may have taken the messages right after
+// it.
+func (k *queueCore[T]) mayHaveMore() bool {
 	pos := position(k.gets.Load())
 	for range k.slots.count {
 		s := state(k.slots.slotWord(pos.slot()).Load())
@@ -88,19 +94,18 @@ func (k *queueCore[T]) more() bool {
 			return false
 		}
 	}
-	return true // they went all round meanwhile
+	return true // the others have gone around the whole ring meanwhile
 }
 
-// putSoon is put that spins for a moment, if that may pay, while the queue is
-// full.
-func (k *queueCore[T]) putSoon(v *T) error {
+// putSpinning is put that spins for a moment, if that may pay, while the queue is full.
+func (k *queueCore[T]) putSpinning(v *T) error {
 	for range k.room.Glances(&k.putSpin) {
 		for range fullPauses {
 			cpu.Pause()
 		}
 		pos := position(k.puts.Load())
 		if state(k.slots.slotWord(pos.slot()).Load()).behind(pos.lap()) > 0 {
-			continue // the slot still holds the message of a lap ago
+			continue // the slot still holds the message of the lap before
 		}
 		if err := k.put(v); err != ErrFull {
 			return err
@@ -109,9 +114,8 @@ func (k *queueCore[T]) putSoon(v *T) error {
 	return ErrFull
 }
 
-// getSoon is get that spins for a moment, if that may pay, while the queue is
-// empty.
-func (k *queueCore[T]) getSoon(v *T) error {
+// getSpinning is get that spins for a moment, if that may pay, while the queue is empty.
+func (k *queueCore[T]) getSpinning(v *T) error {
 	n := k.room.Glances(&k.getSpin)
 	if n > 0 {
 		pos := position(k.gets.Load())
@@ -121,7 +125,7 @@ func (k *queueCore[T]) getSoon(v *T) error {
 		cpu.Pause()
 		pos := position(k.gets.Load())
 		if state(k.slots.slotWord(pos.slot()).Load()) == freeAt(pos.lap()) {
-			continue // nobody has put anything there
+			continue // no message has been put there
 		}
 		if err := k.get(v); err != ErrEmpty && err != ErrBusy {
 			return err
@@ -130,8 +134,8 @@ func (k *queueCore[T]) getSoon(v *T) error {
 	return ErrEmpty
 }
 
-// Alike implements wait.Alike.
+// Alike implements wait.Alike. All getters of a queue are alike.
 func (g *getter[T]) Alike() any { return g.k.table }
 
-// Alike implements wait.Alike.
+// Alike implements wait.Alike. All putters of a queue are alike.
 func (p *putter[T]) Alike() any { return p.k.table }

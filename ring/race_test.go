@@ -18,9 +18,10 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// What follows runs on segments on the heap, which the race detector sees.
+// The tests in this file use segments on the heap, so that the race detector sees tfresh accesses.
 
-// Several parties with several goroutines each put and get.
+// TestHeapQueueHammer shows that each message is got once, and in the order of its putter, if
+// several parties with several goroutines each put and get.
 func TestHeapQueueHammer(t *testing.T) {
 	const parties, goroutines, each = 3, 2, 1000
 	for _, capacity := range []int{1, 4, 50} {
@@ -64,7 +65,7 @@ func TestHeapQueueHammer(t *testing.T) {
 	}
 }
 
-// Parties come and go while others put and get.
+// TestHeapQueueComeAndGo shows that parties may attach, close and die while others put and get.
 func TestHeapQueueComeAndGo(t *testing.T) {
 	const n = 3000
 	seg := Heap(t, room)
@@ -109,7 +110,8 @@ func TestHeapQueueComeAndGo(t *testing.T) {
 	WantNil(t, "others", Await(t, gone, "others"))
 }
 
-// Several parties hold each end of a pipe and take turns.
+// TestHeapPipeHammer shows that each message is received once if several parties hold each end of a
+// pipe.
 func TestHeapPipeHammer(t *testing.T) {
 	const parties, each = 3, 400
 	seg := Heap(t, room)
@@ -168,7 +170,8 @@ func TestHeapPipeHammer(t *testing.T) {
 	}
 }
 
-// In place, by turns.
+// TestHeapInPlaceHammer shows that messages received in place are whole and in the order of tfresh
+// sender.
 func TestHeapInPlaceHammer(t *testing.T) {
 	const senders, each = 3, 400
 	seg := Heap(t, room)
@@ -199,7 +202,7 @@ func TestHeapInPlaceHammer(t *testing.T) {
 	WantNil(t, "receiver", Await(t, done, "receiver"))
 }
 
-// What a dead party was in the midst of, in each state that it can leave.
+// TestQueueDeadParty tests each state in which a party that died can leave a slot.
 func TestQueueDeadParty(t *testing.T) {
 	type scene struct {
 		q, far  *ring.Queue[message]
@@ -271,7 +274,7 @@ func TestQueueDeadParty(t *testing.T) {
 		fill(t, s.q)
 		s.q.SetSlot(0, 0, ring.Reading, s.far.Party())
 		if s.q.Len() != 2 {
-			t.Errorf("Len is %d while one is being got", s.q.Len())
+			t.Errorf("Len is %d while another party gets a message", s.q.Len())
 		}
 		if v, err := s.q.TryGet(); err != nil || v.Seq != 1 {
 			t.Fatal(v, err)
@@ -280,7 +283,7 @@ func TestQueueDeadParty(t *testing.T) {
 		if s.q.Len() != 2 {
 			t.Errorf("Len is %d after the getter's death", s.q.Len())
 		}
-		get(t, s.q, 2, 0) // what the dead had comes late, but comes
+		get(t, s.q, 2, 0) // the message of the dead getter comes late
 	})
 	t.Run("Q13_reading_when_shut_down", func(t *testing.T) {
 		s := scenes(t, 2)
@@ -315,8 +318,8 @@ func TestQueueDeadParty(t *testing.T) {
 	})
 }
 
-// Q12: a position that was given up between one that is being written and one
-// that is ready does not hide the ready one.
+// TestQueueBusyBehindGivenUp shows (Q12) that a position that was given up does not hide a message
+// behind it.
 func TestQueueBusyBehindGivenUp(t *testing.T) {
 	seg := Heap(t, room)
 	q := newQueue[message](t, seg, 4)
@@ -326,8 +329,8 @@ func TestQueueBusyBehindGivenUp(t *testing.T) {
 	WantError(t, "TryGet", Second(q.TryGet()), ring.ErrBusy)
 }
 
-// A getter that was woken wakes the next one if there is more, also when others
-// took what came right after its message.
+// TestQueueMore shows that a getter that was woken wakes the next one if there may be another
+// message, even if other getters took the messages right after its own.
 func TestQueueMore(t *testing.T) {
 	seg := Heap(t, room)
 	q := Closing(t, Must(ring.NewQueue[message](seg, "q", 4, nil))(t))
@@ -338,18 +341,18 @@ func TestQueueMore(t *testing.T) {
 		}
 		WantNil(t, "TryGet", Second(q.TryGet()))
 		WantNil(t, "TryGet", Second(far.TryGet()))
-		if !q.More() {
-			t.Fatal("one is left, and nobody would be woken for it")
+		if !q.MayHaveMore() {
+			t.Fatal("one message is left, and no getter would be woken for it")
 		}
 		WantNil(t, "TryGet", Second(far.TryGet()))
-		if q.More() {
-			t.Fatal("nothing is left, and somebody would be woken")
+		if q.MayHaveMore() {
+			t.Fatal("no message is left, and a getter would be woken")
 		}
 		WantError(t, "TryGet", Second(q.TryGet()), ring.ErrEmpty)
 	}
 }
 
-// The end of a pipe whose last holder died.
+// TestPipeDeadParty tests a pipe whose end had one holder, which died.
 func TestPipeDeadParty(t *testing.T) {
 	for _, revoke := range []bool{false, true} {
 		t.Run(fmt.Sprintf("revoked=%v", revoke), func(t *testing.T) {
@@ -363,7 +366,7 @@ func TestPipeDeadParty(t *testing.T) {
 			if revoke {
 				Await(t, Async(func() error { return far.TrySend([]byte("2")) }), "second sender")
 			}
-			// It dies in the midst of a message.
+			// The party dies while it writes a message.
 			r := Must(far.Reserve(t.Context(), 10))(t)
 			copy(r.Bytes(), "unfinished")
 			receive(t, a, []byte("1"))
@@ -376,18 +379,18 @@ func TestPipeDeadParty(t *testing.T) {
 			WantError(t, "Receive", Await(t, waiter, "end of a dead party"), io.EOF)
 			WantError(t, "TrySend", a.TrySend(nil), ring.ErrBrokenPipe)
 
-			// Who takes its place goes on.
-			heir := Closing(t, Must(ring.OpenPipe(Attach(t, seg), "p", ring.B))(t))
+			// A new holder of the end goes on.
+			fresh := Closing(t, Must(ring.OpenPipe(Attach(t, seg), "p", ring.B))(t))
 			for i := range 300 {
 				msg := pattern(make([]byte, i), i)
-				WantNil(t, "TrySend", heir.TrySend(msg))
+				WantNil(t, "TrySend", fresh.TrySend(msg))
 				receive(t, a, msg)
 				WantNil(t, "TrySend", a.TrySend(msg))
-				receive(t, heir, msg)
+				receive(t, fresh, msg)
 			}
 		})
 	}
-	// A message that the dead had in hand is received again.
+	// A message that a dead receiver had in hand is received again.
 	seg := Heap(t, room)
 	party := Must(object.Attach(seg))(t)
 	a, b, err := ring.NewPipe(seg, "p", nil)

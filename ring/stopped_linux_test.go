@@ -10,17 +10,17 @@ import (
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 )
 
-// heldUp is the longest that a process which is stopped may hold others up, on
-// a machine that is busy.
-const heldUp = 10 * time.Second
+// maxDelay is the longest time for which a stopped process may delay another one, on a busy
+// machine.
+const maxDelay = 10 * time.Second
 
-// A stopJob is what a child does, once. Cell 0 counts who has done it.
+// A stopJob is one operation of a child. Cell 0 counts the children that have completed theirs.
 type stopJob struct {
-	Way  string
-	Uses job
+	Op   string
+	Args job
 }
 
-var stopWays = map[string]func(ctx context.Context, j job) error{
+var stopOps = map[string]func(ctx context.Context, j job) error{
 	"Put":     func(ctx context.Context, j job) error { return j.Queue.Put(ctx, message{1, j.From}) },
 	"Get":     func(ctx context.Context, j job) error { _, err := j.Queue.Get(ctx); return err },
 	"Send":    func(ctx context.Context, j job) error { return j.Conn.Send(ctx, make([]byte, j.N)) },
@@ -28,23 +28,24 @@ var stopWays = map[string]func(ctx context.Context, j job) error{
 }
 
 var stopTask = Task("to be stopped", func(ctx context.Context, j stopJob) (int, error) {
-	err := stopWays[j.Way](ctx, j.Uses)
+	err := stopOps[j.Op](ctx, j.Args)
 	if err == nil {
-		j.Uses.Cells.Add(0)
+		j.Args.Cells.Add(0)
 	}
 	return 0, err
 })
 
-// A process stops when it has put, got, sent or received, before it wakes the
-// other, which sleeps; or asleep, while it waits for the same. The other goes on.
+// TestStoppedAtStep shows that a stopped process does not keep another one from going on. The first
+// process stops in one of two states: it has put, got, sent or received and not yet woken the other
+// process, which sleeps; or it sleeps itself and waits for the same event as the other process.
 func TestStoppedAtStep(t *testing.T) {
 	NeedCrashPoints(t)
 	const small, large = 8, 1500 // bytes of a message
 	for _, test := range []struct {
 		point        crash.Point
 		first, other string
-		full         bool // at first
-		gives        bool // the first does what the other waits for
+		full         bool // the queue and the pipe are full at first
+		gives        bool // the first process does what the other one waits for
 	}{
 		{crash.QueuePutReady, "Put", "Get", false, true},
 		{crash.QueueGetFreed, "Get", "Put", true, true},
@@ -65,22 +66,22 @@ func TestStoppedAtStep(t *testing.T) {
 					}
 				}
 			}
-			uses := func(way string) stopJob {
-				j := stopJob{way, job{N: small, Queue: q, Cells: cells}}
-				if way == "Send" {
-					j.Uses.Conn = a
-				} else if way == "Receive" {
-					j.Uses.Conn = b
+			newJob := func(op string) stopJob {
+				j := stopJob{op, job{N: small, Queue: q, Cells: cells}}
+				if op == "Send" {
+					j.Args.Conn = a
+				} else if op == "Receive" {
+					j.Args.Conn = b
 				}
 				return j
 			}
-			first, other := uses(test.first), uses(test.other)
+			first, other := newJob(test.first), newJob(test.other)
 			if test.gives {
 				o := Start(t, stopTask, other)
 				AwaitAsleep(t, o.PID(), 1)
 				f := StartToStop(t, stopTask, first, test.point, 1)
 				AwaitStopped(t, f)
-				wentOn(t, cells, 1)
+				awaitCompleted(t, cells, 1)
 				Result(t, o)
 				Continue(t, f)
 				Result(t, f)
@@ -90,7 +91,7 @@ func TestStoppedAtStep(t *testing.T) {
 			AwaitStopped(t, f)
 			o := Start(t, stopTask, other)
 			AwaitAsleep(t, o.PID(), 1)
-			for n := range uint32(2) { // one for each, and the first is stopped
+			for n := range uint32(2) { // one for each process; the first one is stopped
 				var err error
 				if test.full {
 					_, err = q.Get(Within(t))
@@ -99,7 +100,7 @@ func TestStoppedAtStep(t *testing.T) {
 				}
 				WantNil(t, "give", err)
 				if n == 0 {
-					wentOn(t, cells, 1)
+					awaitCompleted(t, cells, 1)
 					Result(t, o)
 					Continue(t, f)
 				}
@@ -109,13 +110,15 @@ func TestStoppedAtStep(t *testing.T) {
 	}
 }
 
-func wentOn(t *testing.T, c *Cells, n uint32) {
+// awaitCompleted waits until n children have completed their operations. It reports an error if
+// that takes longer than maxDelay.
+func awaitCompleted(t *testing.T, c *Cells, n uint32) {
 	t.Helper()
 	begin := time.Now()
 	c.Await(t, 0, n)
 	took := time.Since(begin)
 	t.Logf("it took %v", took)
-	if took > heldUp {
-		t.Errorf("a stopped process has held up another for %v", took)
+	if took > maxDelay {
+		t.Errorf("a stopped process has delayed another one for %v", took)
 	}
 }

@@ -22,13 +22,13 @@ const (
 	stormPutters  = 2
 	stormGetters  = 2
 	stormCapacity = 64
-	stormMessages = 1 << 17 // of one putter at the most
+	stormMessages = 1 << 17 // limit for one putter
 	stormLives    = stormKills + 100
 	stormKind     = shm.Kind(1000)
 )
 
-// stormBook is what the processes of a storm write down in shared memory, so
-// that it survives them.
+// stormBook is the record that the processes of a storm keep in shared memory, so that it survives
+// their deaths. Each process that is started is one life.
 //
 //	0    stop      1: putters end
 //	4    disorder  messages of one putter that a getter got out of order
@@ -49,14 +49,14 @@ func newStormBook(mem []byte) stormBook {
 	}
 }
 
-// stormArgs are those of a putter or getter with a life of its own.
+// stormArgs are the arguments of a putter or getter.
 type stormArgs struct {
 	Segment *shm.Segment
 	Queue   *ring.Queue[stormMessage]
 	Life    uint32
 }
 
-// stormMessage is a message of a life, long enough to be torn.
+// stormMessage is a message of one life. It is long enough to be torn.
 type stormMessage struct {
 	Life, Number uint32
 	Copies       [14]uint32
@@ -114,8 +114,8 @@ var stormGetter = proc.Register("storm getter", func(ctx context.Context, in sto
 	}
 })
 
-// TestQueueStorm kills putters and getters at random moments under load, and
-// counts every message.
+// TestQueueStorm kills putters and getters at random moments under load, and accounts for every
+// message.
 func TestQueueStorm(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -187,8 +187,8 @@ func TestQueueStorm(t *testing.T) {
 		if err := procs[i].Join(ctx); ctx.Err() != nil {
 			t.Fatalf("join of a killed process: %v", err)
 		}
-		// Recovered: the capacity has gone through the queue, whatever the
-		// dead held of it.
+		// The queue has recovered when as many messages as its capacity have been put, whatever the
+		// dead process held.
 		others := 0
 		for j, p := range procs[:stormPutters] {
 			if j != i && p.Alive() {
@@ -208,7 +208,7 @@ func TestQueueStorm(t *testing.T) {
 			recovery = append(recovery, time.Since(killed))
 		}
 		procs[i] = start(tasks[i])
-		// A putter that has put all its messages has a successor, too.
+		// Replace a putter that has put all its messages, too.
 		for j := range stormPutters {
 			if !procs[j].Alive() {
 				procs[j] = start(tasks[j])
@@ -258,9 +258,9 @@ func TestQueueStorm(t *testing.T) {
 	t.Logf("%d messages, killed %d putters and %d getters: %d missing, %d extra, %d doubled, %d out of order",
 		messages, killedPutters, killedGetters, missing, extra, doubled, book.disorder.Load())
 	if missing > killedGetters || extra > killedPutters || doubled > 0 {
-		t.Errorf("more than one message for each process killed")
+		t.Errorf("more than one message missing or extra for each process killed")
 	}
-	// A message that a killed getter held comes late, at most one for each.
+	// Each killed getter may have held one message, which then comes late.
 	if int(book.disorder.Load()) > killedGetters {
 		t.Errorf("%d messages out of order with %d getters killed", book.disorder.Load(), killedGetters)
 	}
@@ -271,7 +271,7 @@ func TestQueueStorm(t *testing.T) {
 	}
 }
 
-// allEnded reports whether every process but one has ended.
+// allEnded reports whether every process but procs[but] has ended.
 func allEnded(procs []*proc.Process, but int) bool {
 	for i, p := range procs {
 		if i != but && p.Alive() {

@@ -14,28 +14,28 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/wait"
 )
 
-// streamWords is one direction of a pipe in shared memory: a ring of records,
-// written by one side and read by the other. The ring's bytes follow elsewhere.
+// streamWords is one direction of a pipe in shared memory: a ring of records, written by one side
+// and read by the other. The ring itself is elsewhere in the pipe: see pipeWords.
 //
-//	0     tx seat   who sends
-//	128   tail      where the next record goes; written by who sends
-//	136   seen      head as the sender last read it
-//	256   rx seat   who receives
-//	384   head      where the next record is; written by who receives
+//	0     tx        lock of the sending side
+//	128   tail      where the next record goes; written by the sender
+//	136   seenHead  head as the sender last read it
+//	256   rx        lock of the receiving side
+//	384   head      where the next record is; written by the receiver
 //	512   readable  gate of receivers
 //	640   writable  gate of senders
 //
-// tail and head count bytes for ever; a place in the ring is the count modulo its
-// size. A record is a header of 8 bytes and its bytes, padded to 8:
+// tail and head count bytes, modulo 2^64. A count modulo the size of the ring is an offset in
+// the ring. A record is a header of 8 bytes and the bytes of the message, padded to 8:
 //
 //	 63                              2 1  0
 //	+---------------------------------+----+
 //	| length in bytes                 | K  |   K: 0 nothing yet, 1 record, 2 filler
 //	+---------------------------------+----+
 //
-// The header publishes the record. A receiver does not look at tail at all: a
-// header of 0 where it stands means empty, so that a message costs the transfer
-// of its own cache lines and of no others.
+// The header publishes the record. A receiver does not read tail at all: a header of 0 at its head
+// means that the ring is empty. So a message costs the transfer of its own cache lines and of no
+// others.
 //
 //	send:    1  the header after this record becomes 0 (it lies in free space)
 //	         2  the bytes are copied in
@@ -46,25 +46,25 @@ import (
 //	         2  head moves                     received: the space is free
 //	         3  wake a sender
 //
-// A record does not wrap. Where it does not fit before the end, a filler is sent
-// that takes the rest, and then the record at the front.
+// A record does not wrap around. If it does not fit before the end of the ring, the sender sends a
+// filler that takes the rest, and then the record at the front.
 //
-// A sender killed before 3 leaves nothing: the next one writes over it. Killed
-// between 3 and 4 it leaves tail behind, and the next one walks on to the first
-// header of 0. A receiver killed before 2 leaves the message for the next receiver:
-// its Receive did not return. Sleepers left by a death between a publication and
-// the wake are woken by the death.
+// A sender killed before 3 leaves nothing: the next sender writes over its bytes. A sender killed
+// between 3 and 4 leaves tail behind, and the next sender walks on to the first header of 0. A
+// receiver killed before 2 leaves the message for the next receiver, since its Receive did not
+// return. If a process dies between a publication and the wake that should follow it, its death
+// wakes the sleepers.
 //
-// Cached cursors are from Lamport's ring as rigtorp's SPSCQueue has it, records
-// with headers that publish from Agrona's ring buffers.
+// The cached cursor is that of Lamport's ring as in rigtorp's SPSCQueue. Records whose headers
+// publish them are from Agrona's ring buffers.
 type streamWords struct {
 	_        structs.HostLayout
-	tx       seatWords
+	tx       biasedLockWords
 	_        [104]byte
 	tail     atomic.Uint64
-	seen     atomic.Uint64
-	_        [112]byte // senders above, receivers below
-	rx       seatWords
+	seenHead atomic.Uint64
+	_        [112]byte // above: written by senders; below: by receivers
+	rx       biasedLockWords
 	_        [104]byte
 	head     atomic.Uint64
 	_        [120]byte
@@ -75,95 +75,97 @@ type streamWords struct {
 }
 
 const (
-	streamHead   = 768
-	recordHead   = 8
-	kindRecord   = 1
-	kindFiller   = 2
-	kindMask     = 3
-	lengthShift  = 2
-	minRing      = 4096
-	maxRing      = 1 << 40
-	recordPlaces = 8 // records lie at multiples of
+	streamHead  = 768
+	recordHead  = 8
+	kindRecord  = 1
+	kindFiller  = 2
+	kindMask    = 3
+	lengthShift = 2
+	minRing     = 4096
+	maxRing     = 1 << 40
+	recordAlign = 8 // records begin at multiples of it
 )
 
 var _ [streamHead]byte = [unsafe.Sizeof(streamWords{})]byte{}
 
 // A stream is this process's view of one direction.
 type stream struct {
-	w      *streamWords
-	ring   unsafe.Pointer
-	data   []byte
-	size   uint64 // of the ring, a power of two
-	places uint64 // mask: the place of a count of bytes
-	brief  int    // the longest message for send and receive
-	limit  int    // the longest message: it fits into an empty ring, wherever that stands
-	tx, rx seat
+	w           *streamWords
+	ring        unsafe.Pointer
+	data        []byte
+	size        uint64 // of the ring, a power of two
+	mask        uint64 // a count & mask is the offset of its record
+	inlineLimit int    // the longest message that sendInline and receiveInline copy
+	limit       int    // the longest message: one that fits into an empty ring at any tail
+	tx, rx      biasedLock
 }
 
 func (s *stream) init(o object.Object, words int, data []byte, open func() bool) {
 	s.w = view.At[streamWords](o.Bytes(), words)
 	s.data, s.ring, s.size = data, base(data), uint64(len(data))
-	s.places = s.size - recordPlaces
+	s.mask = s.size - recordAlign
 	s.limit = len(data)/2 - 2*recordHead
-	s.brief = min(s.limit, piece)
+	s.inlineLimit = min(s.limit, piece)
 	s.tx.init(&s.w.tx, o, open)
 	s.rx.init(&s.w.rx, o, open)
 }
 
-func recordSize(n int) uint64 { return recordHead + (uint64(n)+recordPlaces-1)&^(recordPlaces-1) }
+func recordSize(n int) uint64 { return recordHead + (uint64(n)+recordAlign-1)&^(recordAlign-1) }
 
 func recordHeader(n int) uint64 { return uint64(n)<<lengthShift | kindRecord }
 
-// message returns the bytes of the record at at.
+// message returns the bytes of the record at offset at.
 func (s *stream) message(at uint64, n int) []byte {
 	at += recordHead
 	return s.data[at : at+uint64(n) : at+uint64(n)]
 }
 
-// begin enters the sending seat the short way and finds room for n bytes. If
-// it does not succeed, nothing has happened, and the long way may. It is written
-// in one piece for speed.
-func (s *stream) begin(n int) (at uint64, ok bool) {
+// The methods whose names end in Inline are the fast way to send and receive. They acquire and
+// release the side by its bias, with the code of biasedLock written out for speed, since functions
+// of that size are not inlined. If such a method returns false, nothing has happened, and the
+// caller goes the slow way: biasedLock.acquire, then reserve or front.
+
+// reserveInline acquires the sending side and finds space for a message of n bytes.
+func (s *stream) reserveInline(n int) (at uint64, ok bool) {
 	if s.tx.goroutine.Load() != cpu.Self() || s.w.tx.inside.Load() != 0 || !fence.Ready() {
 		return 0, false
 	}
 	w := s.w
 	fence.Put32(&w.tx.inside, 1)
-	if w.tx.bias.Load() == s.tx.mine { // [SEAT]
+	if w.tx.bias.Load() == s.tx.mine { // [BIAS]
 		if crash.Enabled {
 			crash.At(crash.PipeSendEntered)
 		}
 		tail := w.tail.Load()
 		need := recordSize(n)
-		at = tail & s.places
-		if uint(n) <= uint(s.limit) && at+need <= s.size && tail-w.seen.Load() <= s.size-recordHead-need &&
+		at = tail & s.mask
+		if uint(n) <= uint(s.limit) && at+need <= s.size && tail-w.seenHead.Load() <= s.size-recordHead-need &&
 			word(s.ring, at).Load() == 0 {
-			fence.Put64(word(s.ring, (at+need)&s.places), 0)
+			fence.Put64(word(s.ring, (at+need)&s.mask), 0)
 			return at, true
 		}
 	}
-	s.tx.leave()
+	s.tx.releaseBiased()
 	return 0, false
 }
 
-// end publishes the record that begin made room for, leaves the seat and wakes
-// a receiver.
-func (s *stream) end(at uint64, n int) {
+// commitInline publishes the record of reserveInline, releases the side and wakes a receiver.
+func (s *stream) commitInline(at uint64, n int) {
 	w := s.w
 	if crash.Enabled {
-		crash.At(crash.PipeSendCopied) // nothing is there for anybody
+		crash.At(crash.PipeSendCopied) // no message
 	}
 	fence.Put64(word(s.ring, at), recordHeader(n))
 	if crash.Enabled {
-		crash.At(crash.PipeSendPublished) // sent; the next sender walks on
+		crash.At(crash.PipeSendPublished) // sent; the next sender repairs tail
 	}
 	fence.Put64(&w.tail, w.tail.Load()+recordSize(n))
 	if crash.Enabled {
 		crash.At(crash.PipeSendMoved)
 	}
 	fence.Put32(&w.tx.inside, 0)
-	if w.tx.bias.Load() != s.tx.mine { // [SEAT]
-		s.tx.vacated()
+	if w.tx.bias.Load() != s.tx.mine { // [BIAS]
+		s.tx.wakeRevoker()
 	}
 	if crash.Enabled {
 		crash.At(crash.PipeSendLeft)
@@ -171,16 +173,15 @@ func (s *stream) end(at uint64, n int) {
 	w.readable.Notify()
 }
 
-// send is begin, the copy and end in one piece, for speed. If it does not
-// succeed, nothing has happened, and the long way may.
-func (s *stream) send(msg []byte) bool {
+// sendInline is reserveInline, the copy and commitInline in one. It reports whether it sent msg.
+func (s *stream) sendInline(msg []byte) bool {
 	if s.tx.goroutine.Load() != cpu.Self() || s.w.tx.inside.Load() != 0 || !fence.Ready() {
 		return false
 	}
 	w := s.w
 	fence.Put32(&w.tx.inside, 1)
-	if w.tx.bias.Load() != s.tx.mine { // [SEAT]
-		s.tx.ousted()
+	if w.tx.bias.Load() != s.tx.mine { // [BIAS]
+		s.tx.backOut()
 		return false
 	}
 	if crash.Enabled {
@@ -188,20 +189,20 @@ func (s *stream) send(msg []byte) bool {
 	}
 	n := len(msg)
 	tail, need := w.tail.Load(), recordSize(n)
-	at := tail & s.places
-	if n > s.brief || at+need > s.size || tail-w.seen.Load() > s.size-recordHead-need || word(s.ring, at).Load() != 0 {
-		s.tx.leave()
+	at := tail & s.mask
+	if n > s.inlineLimit || at+need > s.size || tail-w.seenHead.Load() > s.size-recordHead-need || word(s.ring, at).Load() != 0 {
+		s.tx.releaseBiased()
 		return false
 	}
-	fence.Put64(word(s.ring, (at+need)&s.places), 0)
+	fence.Put64(word(s.ring, (at+need)&s.mask), 0)
 	copy(s.message(at, n), msg)
 	if crash.Enabled {
 		crash.At(crash.PipeSendCopied)
 	}
-	// Read again what was read before: cheaper than to keep it over the copy.
+	// To load these again is cheaper than to keep them across the copy.
 	w = s.w
 	tail = w.tail.Load()
-	fence.Put64(word(s.ring, tail&s.places), recordHeader(n))
+	fence.Put64(word(s.ring, tail&s.mask), recordHeader(n))
 	if crash.Enabled {
 		crash.At(crash.PipeSendPublished)
 	}
@@ -210,8 +211,8 @@ func (s *stream) send(msg []byte) bool {
 		crash.At(crash.PipeSendMoved)
 	}
 	fence.Put32(&w.tx.inside, 0)
-	if w.tx.bias.Load() != s.tx.mine { // [SEAT]
-		s.tx.vacated()
+	if w.tx.bias.Load() != s.tx.mine { // [BIAS]
+		s.tx.wakeRevoker()
 	}
 	if crash.Enabled {
 		crash.At(crash.PipeSendLeft)
@@ -220,26 +221,26 @@ func (s *stream) send(msg []byte) bool {
 	return true
 }
 
-// receive is take, the copy and done in one piece.
-func (s *stream) receive(buf []byte) (int, bool) {
+// receiveInline is frontInline, the copy and releaseInline in one. It reports whether it received.
+func (s *stream) receiveInline(buf []byte) (int, bool) {
 	if s.rx.goroutine.Load() != cpu.Self() || s.w.rx.inside.Load() != 0 || !fence.Ready() {
 		return 0, false
 	}
 	w := s.w
 	fence.Put32(&w.rx.inside, 1)
-	if w.rx.bias.Load() != s.rx.mine { // [SEAT]
-		s.rx.ousted()
+	if w.rx.bias.Load() != s.rx.mine { // [BIAS]
+		s.rx.backOut()
 		return 0, false
 	}
 	if crash.Enabled {
 		crash.At(crash.PipeReceiveEntered)
 	}
 	head := w.head.Load()
-	at := head & s.places
+	at := head & s.mask
 	h := word(s.ring, at).Load()
 	n := h >> lengthShift
-	if h&kindMask != kindRecord || n > uint64(s.brief) || n > uint64(len(buf)) || n > s.size-at-recordHead {
-		s.rx.leave()
+	if h&kindMask != kindRecord || n > uint64(s.inlineLimit) || n > uint64(len(buf)) || n > s.size-at-recordHead {
+		s.rx.releaseBiased()
 		return 0, false
 	}
 	copy(buf, s.message(at, int(n)))
@@ -251,8 +252,8 @@ func (s *stream) receive(buf []byte) (int, bool) {
 		crash.At(crash.PipeReceiveMoved)
 	}
 	fence.Put32(&w.rx.inside, 0)
-	if w.rx.bias.Load() != s.rx.mine { // [SEAT]
-		s.rx.vacated()
+	if w.rx.bias.Load() != s.rx.mine { // [BIAS]
+		s.rx.wakeRevoker()
 	}
 	if crash.Enabled {
 		crash.At(crash.PipeReceiveLeft)
@@ -261,28 +262,28 @@ func (s *stream) receive(buf []byte) (int, bool) {
 	return int(n), true
 }
 
-// reserve finds room for n bytes. It fails with ErrFull, ErrTooLarge, or
-// ErrCorrupt. The caller sits in the sending seat.
+// reserve finds space for a message of n bytes. It fails with ErrFull, ErrTooLarge or ErrCorrupt.
+// The caller owns the sending side.
 func (s *stream) reserve(n int) (at uint64, err error) {
 	if n < 0 || n > s.limit {
-		return 0, fmt.Errorf("%w: %d bytes, the most is %d", ErrTooLarge, n, s.limit)
+		return 0, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, n, s.limit)
 	}
 	need := recordSize(n)
 	for {
-		tail, err := s.walk()
+		tail, err := s.repairTail()
 		if err != nil {
 			return 0, err
 		}
-		at := tail & s.places
+		at := tail & s.mask
 		if at+need <= s.size {
-			if err := s.room(tail, need); err != nil {
+			if err := s.checkSpace(tail, need); err != nil {
 				return 0, err
 			}
-			fence.Publish64(word(s.ring, (at+need)&s.places), 0)
+			fence.Publish64(word(s.ring, (at+need)&s.mask), 0)
 			return at, nil
 		}
 		rest := s.size - at
-		if err := s.room(tail, rest); err != nil {
+		if err := s.checkSpace(tail, rest); err != nil {
 			return 0, err
 		}
 		fence.Publish64(word(s.ring, 0), 0)
@@ -291,7 +292,10 @@ func (s *stream) reserve(n int) (at uint64, err error) {
 	}
 }
 
-// publish makes the record appear that reserve made room for.
+// publish publishes the record that reserve found space for: steps 3 and 4 of send.
+//
+// It is the reference for these steps. commitInline, sendInline, Sender.Next and Sender.Commit
+// repeat them with fence.Put64, because publish is too large to be inlined.
 func (s *stream) publish(at uint64, n int) {
 	if crash.Enabled {
 		crash.At(crash.PipeSendCopied)
@@ -306,27 +310,27 @@ func (s *stream) publish(at uint64, n int) {
 	}
 }
 
-// room makes sure that need bytes from tail on are free, and the header after
-// them.
-func (s *stream) room(tail, need uint64) error {
+// checkSpace returns nil if need bytes from tail on are free, and the header after them. It fails
+// with ErrFull or ErrCorrupt.
+func (s *stream) checkSpace(tail, need uint64) error {
 	head := s.w.head.Load()
 	used := tail - head
 	if used > s.size {
 		return ErrCorrupt
 	}
-	fence.Publish64(&s.w.seen, head)
+	fence.Publish64(&s.w.seenHead, head)
 	if need+recordHead > s.size-used {
 		return ErrFull
 	}
 	return nil
 }
 
-// walk returns tail, moved on to the first header of 0 if a sender was killed
-// before it moved it.
-func (s *stream) walk() (uint64, error) {
-	first := s.w.tail.Load() &^ (recordPlaces - 1)
+// repairTail returns tail. If a sender was killed between steps 3 and 4, it first moves tail on to
+// the first header of 0.
+func (s *stream) repairTail() (uint64, error) {
+	first := s.w.tail.Load() &^ (recordAlign - 1)
 	for tail := first; tail-first <= s.size; {
-		at := tail & s.places
+		at := tail & s.mask
 		h := word(s.ring, at).Load()
 		if h == 0 {
 			if tail != first {
@@ -343,8 +347,8 @@ func (s *stream) walk() (uint64, error) {
 	return 0, ErrCorrupt
 }
 
-// extent returns how many bytes of the ring a record or filler at at takes,
-// after checking that it may be there.
+// extent returns how many bytes of the ring the record or filler at offset at takes. It fails with
+// ErrCorrupt if no such record can be there.
 func (s *stream) extent(at, header uint64) (uint64, error) {
 	n, rest := header>>lengthShift, s.size-at
 	switch header & kindMask {
@@ -360,31 +364,30 @@ func (s *stream) extent(at, header uint64) (uint64, error) {
 	return 0, ErrCorrupt
 }
 
-// take enters the receiving seat the short way and finds the oldest message.
-// If it does not succeed, nothing has happened, and the long way may.
-func (s *stream) take() (at uint64, n int, ok bool) {
+// frontInline acquires the receiving side and finds the oldest message.
+func (s *stream) frontInline() (at uint64, n int, ok bool) {
 	if s.rx.goroutine.Load() != cpu.Self() || s.w.rx.inside.Load() != 0 || !fence.Ready() {
 		return 0, 0, false
 	}
 	w := s.w
 	fence.Put32(&w.rx.inside, 1)
-	if w.rx.bias.Load() == s.rx.mine { // [SEAT]
+	if w.rx.bias.Load() == s.rx.mine { // [BIAS]
 		if crash.Enabled {
 			crash.At(crash.PipeReceiveEntered)
 		}
-		at = w.head.Load() & s.places
+		at = w.head.Load() & s.mask
 		h := word(s.ring, at).Load()
 		if n := h >> lengthShift; h&kindMask == kindRecord && n <= s.size-at-recordHead {
 			return at, int(n), true
 		}
 	}
-	s.rx.leave()
+	s.rx.releaseBiased()
 	return 0, 0, false
 }
 
-// done gives the space of the message that take found back, leaves the seat
-// and wakes a sender.
-func (s *stream) done(n int) {
+// releaseInline frees the space of the message of frontInline, releases the side and wakes a
+// sender.
+func (s *stream) releaseInline(n int) {
 	w := s.w
 	if crash.Enabled {
 		crash.At(crash.PipeReceiveCopied) // the message stays for the next receiver
@@ -394,8 +397,8 @@ func (s *stream) done(n int) {
 		crash.At(crash.PipeReceiveMoved) // received, though Receive does not return
 	}
 	fence.Put32(&w.rx.inside, 0)
-	if w.rx.bias.Load() != s.rx.mine { // [SEAT]
-		s.rx.vacated()
+	if w.rx.bias.Load() != s.rx.mine { // [BIAS]
+		s.rx.wakeRevoker()
 	}
 	if crash.Enabled {
 		crash.At(crash.PipeReceiveLeft)
@@ -403,12 +406,12 @@ func (s *stream) done(n int) {
 	w.writable.Notify()
 }
 
-// front finds the oldest message. It fails with ErrEmpty or ErrCorrupt. The
-// caller sits in the receiving seat.
+// front finds the oldest message. It fails with ErrEmpty or ErrCorrupt. The caller owns the
+// receiving side.
 func (s *stream) front() (at uint64, n int, err error) {
 	for range 2 { // a filler, then the record at the front
-		head := s.w.head.Load() &^ (recordPlaces - 1)
-		at := head & s.places
+		head := s.w.head.Load() &^ (recordAlign - 1)
+		at := head & s.mask
 		h := word(s.ring, at).Load()
 		if h == 0 {
 			return 0, 0, ErrEmpty
@@ -425,8 +428,10 @@ func (s *stream) front() (at uint64, n int, err error) {
 	return 0, 0, ErrCorrupt
 }
 
-// free gives the space of the message that front found back.
-func (s *stream) free(n int) {
+// release frees the space of the message that front found: step 2 of receive. It is the reference
+// for this step. releaseInline and receiveInline repeat it with fence.Put64, and a Receiver, which
+// knows the next head, does not load head again.
+func (s *stream) release(n int) {
 	if crash.Enabled {
 		crash.At(crash.PipeReceiveCopied)
 	}
@@ -436,26 +441,28 @@ func (s *stream) free(n int) {
 	}
 }
 
-// some reports whether something may be there to be received, from the outside.
-// Where several receive, head can move on while this one looks, and its place
-// become the middle of a message that is being written: there the cursors say it.
-func (s *stream) some() bool {
+// The methods below may be called without owning a side. Their results may be out of date.
+
+// hasMessage reports whether there may be a message to receive. If several goroutines receive, head
+// may move on during the call, and the word at the old head may become the middle of a message that
+// is being written. So hasMessage compares the cursors if the bias was revoked.
+func (s *stream) hasMessage() bool {
 	if s.w.rx.bias.Load()&revoked != 0 {
 		return s.w.tail.Load() != s.w.head.Load()
 	}
-	return !s.empty()
+	return !s.isEmpty()
 }
 
-// empty reports whether nothing is to be received, from the outside, when nobody
-// sends any more.
-func (s *stream) empty() bool {
-	return word(s.ring, s.w.head.Load()&s.places).Load() == 0
+// isEmpty reports whether there is no message to receive. It is exact once no process sends any
+// more.
+func (s *stream) isEmpty() bool {
+	return word(s.ring, s.w.head.Load()&s.mask).Load() == 0
 }
 
-// roomy reports whether a good part of the ring is free, from the outside.
-func (s *stream) roomy() bool { return s.w.tail.Load()-s.w.head.Load() <= s.size-s.size/8 }
+// mostlyFree reports whether at least an eighth of the ring is free.
+func (s *stream) mostlyFree() bool { return s.w.tail.Load()-s.w.head.Load() <= s.size-s.size/8 }
 
-// fits reports whether a message of n bytes may fit, from the outside.
-func (s *stream) fits(n int) bool {
+// mayFit reports whether a message of n bytes may fit.
+func (s *stream) mayFit(n int) bool {
 	return s.w.tail.Load()-s.w.head.Load() <= s.size-recordHead-recordSize(n)
 }

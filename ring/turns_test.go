@@ -15,6 +15,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
+// TestTurns tests Sender and Receiver, with the bias and with the lock.
 func TestTurns(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -43,7 +44,7 @@ func TestTurns(t *testing.T) {
 	}
 }
 
-// revoke makes every visit of a's sending and b's receiving side take the lock.
+// revoke revokes the biases of a's sending and b's receiving side.
 func revoke(t *testing.T, a, b *ring.Conn) {
 	t.Helper()
 	for range 2 {
@@ -57,13 +58,13 @@ func revoke(t *testing.T, a, b *ring.Conn) {
 	}
 }
 
-// turn takes both sides.
+// turn acquires the sending side of a and the receiving side of b.
 func turn(t *testing.T, a, b *ring.Conn) (*ring.Sender, *ring.Receiver) {
 	t.Helper()
 	return Closing(t, Must(a.Sender(Within(t)))(t)), Closing(t, Must(b.Receiver(Within(t)))(t))
 }
 
-// commit sends msg.
+// commit reserves, writes and commits msg.
 func commit(t *testing.T, s *ring.Sender, msg []byte) {
 	t.Helper()
 	b := Must(s.Reserve(Within(t), len(msg)))(t)
@@ -74,7 +75,7 @@ func commit(t *testing.T, s *ring.Sender, msg []byte) {
 	WantNil(t, "Commit", s.Commit())
 }
 
-// next receives msg.
+// next receives a message and checks that it is msg.
 func next(t *testing.T, r *ring.Receiver, msg []byte) {
 	t.Helper()
 	if got := Must(r.Receive(Within(t)))(t); !bytes.Equal(got, msg) {
@@ -82,8 +83,7 @@ func next(t *testing.T, r *ring.Receiver, msg []byte) {
 	}
 }
 
-// A message is as long as the limit allows, and stays within the ring, wherever
-// that stands.
+// A message may be as long as the limit, at any offset in the ring.
 func testTurnLimit(t *testing.T, a, b *ring.Conn) {
 	s, r := turn(t, a, b)
 	for i := range 40 {
@@ -92,7 +92,7 @@ func testTurnLimit(t *testing.T, a, b *ring.Conn) {
 		WantError(t, "Reserve", Second(s.Reserve(t.Context(), 1<<30)), ring.ErrTooLarge)
 		next(t, r, pattern(make([]byte, 8*i), i))
 		WantNil(t, "Release", r.Release())
-		commit(t, s, pattern(make([]byte, a.Limit()), i)) // an empty ring has room for it
+		commit(t, s, pattern(make([]byte, a.Limit()), i)) // it fits into an empty ring
 		next(t, r, pattern(make([]byte, a.Limit()), i))
 		WantNil(t, "Release", r.Release())
 	}
@@ -100,11 +100,11 @@ func testTurnLimit(t *testing.T, a, b *ring.Conn) {
 	WantNil(t, "Close", r.Close())
 }
 
-// length of message i: sometimes as the one before, sometimes not.
+// length returns the length of message i: sometimes that of the message before, sometimes not.
 func length(i int) int { return i / (1 + i/100%3) % 601 }
 
-// Messages of all lengths, around the end of the ring many times, with both
-// sides given back and taken again now and then.
+// Messages of all lengths go around the end of the ring many times. Both sides are released and
+// acquired again now and then.
 func testTurnStream(t *testing.T, a, b *ring.Conn) {
 	const n = 4000
 	ctx := Within(t)
@@ -148,26 +148,25 @@ func testTurnStream(t *testing.T, a, b *ring.Conn) {
 	}
 	WantNil(t, "sender", Await(t, sent, "sender"))
 	if msg, err := b.TryReceive(); !errors.Is(err, ring.ErrEmpty) {
-		t.Errorf("%q, %v is left", msg, err)
+		t.Errorf("TryReceive after all messages: %q, %v, want ErrEmpty", msg, err)
 	}
 }
 
-// What is reserved is not there before Commit, nor after another Reserve or
-// Close.
+// A reserved message is not received before Commit. Another Reserve or Close discards it.
 func testReserved(t *testing.T, a, b *ring.Conn) {
 	s, r := turn(t, a, b)
 	for range 200 {
 		copy(Must(s.Reserve(t.Context(), 100))(t), "never")
-		WantError(t, "Receive of what is only reserved", Second(r.Receive(Expired)), context.Canceled)
+		WantError(t, "Receive of a message that is only reserved", Second(r.Receive(Expired)), context.Canceled)
 		commit(t, s, []byte("sent"))
 		next(t, r, []byte("sent"))
 	}
 	for range 200 {
 		copy(Must(s.Next(t.Context(), 3))(t), "one")
-		WantError(t, "Receive of what is only reserved", Second(r.Receive(Expired)), context.Canceled)
+		WantError(t, "Receive of a message that is only reserved", Second(r.Receive(Expired)), context.Canceled)
 		copy(Must(s.Next(t.Context(), 3))(t), "two")
 		next(t, r, []byte("one"))
-		WantError(t, "Receive of what is only reserved", Second(r.Receive(Expired)), context.Canceled)
+		WantError(t, "Receive of a message that is only reserved", Second(r.Receive(Expired)), context.Canceled)
 		WantNil(t, "Commit", s.Commit())
 		next(t, r, []byte("two"))
 	}
@@ -176,7 +175,8 @@ func testReserved(t *testing.T, a, b *ring.Conn) {
 	WantError(t, "Receive", Second(r.Receive(Expired)), context.Canceled)
 }
 
-// A message in hand is received by Receive or Release, and stays otherwise.
+// A message in hand counts as received after the next Receive or Release. Otherwise it stays in the
+// pipe.
 func testInHand(t *testing.T, a, b *ring.Conn) {
 	s, r := turn(t, a, b)
 	for _, msg := range []string{"1", "2", "3"} {
@@ -256,7 +256,7 @@ func testReceiverExcludes(t *testing.T, a, b *ring.Conn) {
 	Await(t, received, "receiver that waits for its turn")
 }
 
-// Both sides wait, and are woken.
+// A Sender waits for space, a Receiver for a message, and both are woken.
 func testTurnWaits(t *testing.T, a, b *ring.Conn) {
 	s, r := turn(t, a, b)
 	got := Async(func() error { return Second(r.Receive(context.Background())) })
@@ -270,7 +270,7 @@ func testTurnWaits(t *testing.T, a, b *ring.Conn) {
 		WantNil(t, "Commit", s.Commit())
 	}
 	if n == 0 {
-		t.Fatal("nothing fits")
+		t.Fatal("no message fits")
 	}
 	WantError(t, "Reserve of a full pipe", Second(s.Reserve(Expired, 1000)), context.Canceled)
 	done := Async(func() error { return Second(s.Reserve(context.Background(), 1000)) })
@@ -281,7 +281,7 @@ func testTurnWaits(t *testing.T, a, b *ring.Conn) {
 	WantNil(t, "Release", r.Release())
 	WantNil(t, "Reserve", Await(t, done, "sender"))
 
-	// Next sends what was reserved, also if there is no room for more.
+	// Next sends the reserved message even if there is no space for the next one.
 	WantNil(t, "Commit", s.Commit())
 	for n = 1; Second(s.Next(Expired, 1000)) == nil; n++ {
 	}
@@ -305,7 +305,8 @@ func testTurnEnd(t *testing.T, a, b *ring.Conn) {
 	WantError(t, "Sender", Second(b.Sender(t.Context())), ring.ErrBrokenPipe)
 }
 
-// Who has a side learns that its end was closed, also when it waits.
+// The methods of a Sender or Receiver return ErrClosed after its end was closed, also those that
+// wait.
 func testTurnClosed(t *testing.T, a, b *ring.Conn) {
 	s, r := turn(t, a, b)
 	Must(s.Reserve(t.Context(), 1))(t)
@@ -319,12 +320,13 @@ func testTurnClosed(t *testing.T, a, b *ring.Conn) {
 	WantError(t, "Next", Second(s.Next(t.Context(), 1)), ring.ErrClosed)
 }
 
-// Who has a side learns that the segment was closed.
+// TestTurnsInClosedSegment shows that the methods of a Sender or Receiver return ErrClosed after
+// the segment was closed.
 func TestTurnsInClosedSegment(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		a, b := newPipe(t, seg, 4096)
 		s, r := turn(t, a, b)
-		for range 3 { // now without a thought
+		for range 3 { // so that the next calls take the fast way
 			commit(t, s, []byte("1"))
 			next(t, r, []byte("1"))
 		}

@@ -15,7 +15,8 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// Laps are counted modulo 2^31 and compared by the shorter way round.
+// TestQueueWrap shows that a queue works when its laps wrap around. They are counted modulo 2^31
+// and compared by the shorter way round.
 func TestQueueWrap(t *testing.T) {
 	for _, lap := range []uint32{1<<30 - 2, 1<<31 - 3, 1<<31 - 1} {
 		for _, capacity := range []int{1, 2, 3, 16, 17, 33} {
@@ -29,7 +30,8 @@ func TestQueueWrap(t *testing.T) {
 
 func testQueueWrap(t *testing.T, seg *shm.Segment, capacity int, lap uint32) {
 	q := Closing(t, Must(ring.NewQueueAt[message](seg, "q", capacity, lap))(t))
-	late := Closing(t, Must(ring.OpenQueue[message](Attach(t, seg), "q"))(t)) // knows only where it began
+	// late knows only the first position.
+	late := Closing(t, Must(ring.OpenQueue[message](Attach(t, seg), "q"))(t))
 	if _, err := q.TryGet(); !errors.Is(err, ring.ErrEmpty) || q.Len() != 0 {
 		t.Fatalf("new queue: Len %d, TryGet: %v", q.Len(), err)
 	}
@@ -50,11 +52,11 @@ func testQueueWrap(t *testing.T, seg *shm.Segment, capacity int, lap uint32) {
 		}
 		WantError(t, "TryGet", Second(q.TryGet()), ring.ErrEmpty)
 	}
-	WantError(t, "TryGet of the other", Second(late.TryGet()), ring.ErrEmpty)
-	WantNil(t, "TryPut of the other", late.TryPut(message{Seq: n}))
-	WantError(t, "TryPut of the other", fillUp(late), ring.ErrFull)
+	WantError(t, "TryGet of the late queue", Second(late.TryGet()), ring.ErrEmpty)
+	WantNil(t, "TryPut of the late queue", late.TryPut(message{Seq: n}))
+	WantError(t, "TryPut of the late queue", fillUp(late), ring.ErrFull)
 	if v, err := late.TryGet(); err != nil || v.Seq != n {
-		t.Fatalf("the other got %v, %v, want %d", v, err, n)
+		t.Fatalf("the late queue returned %v, %v, want %d", v, err, n)
 	}
 	WantNil(t, "Shutdown", q.Shutdown())
 	for range capacity - 1 {
@@ -71,8 +73,8 @@ func fillUp(q *ring.Queue[message]) error {
 	}
 }
 
-// A handle that was idle while others went round half the laps, or nearly all,
-// finds its place again.
+// TestQueueIdleForLaps shows that a Queue that was idle while others went through half of all laps,
+// or nearly all, finds the current position.
 func TestQueueIdleForLaps(t *testing.T) {
 	for _, went := range []uint32{1, 1<<30 - 1, 1 << 30, 1<<30 + 1, 1<<31 - 2} {
 		for _, capacity := range []int{1, 3} {
@@ -124,7 +126,7 @@ func testQueueWrapProcesses(t *testing.T) {
 	wantOnce(t, c, 1)
 }
 
-// The counts of bytes of a pipe go over 2^64.
+// TestPipeWrap shows that a pipe works when its counts of bytes wrap around 2^64.
 func TestPipeWrap(t *testing.T) {
 	for _, before := range []uint64{8, 16, 800, 4096, 4104, 100_000} {
 		for _, start := range []uint64{-before, 1<<32 - before, 1<<63 - before} {
@@ -162,7 +164,7 @@ func TestPipeWrap(t *testing.T) {
 	}
 }
 
-// The epoch, which moves when a party comes or goes, goes over 2^32.
+// TestEpochWrap shows that deaths are noticed when the epoch wraps around 2^32.
 func TestEpochWrap(t *testing.T) {
 	for _, epoch := range []uint32{math.MaxUint32 - 1, math.MaxUint32, 0} {
 		seg := Heap(t, room)
@@ -173,7 +175,7 @@ func TestEpochWrap(t *testing.T) {
 		first.Epoch().Store(epoch - 1)
 		far := Must(ring.OpenQueue[message](party, "q"))(t)
 		WantNil(t, "TryPut", far.TryPut(message{1, 1}))
-		// The other party dies while it takes the message.
+		// The other party dies inside Get.
 		far.SetSlot(0, 0, ring.Reading, far.Party())
 		WantError(t, "TryGet", Second(q.TryGet()), ring.ErrEmpty)
 		Dies(t, seg, party)

@@ -31,7 +31,7 @@ byte tail, head;
 bit shut;
 byte buffered;                       /* slots to whose word a store is still in a store buffer: READY by the
                                         putter that writes, or FREE by the getter that reads */
-byte epochIsAsAsked, epochIsAsSwept; /* by thread: queueCore.swept */
+byte epochIsAsAsked, epochIsAsSwept; /* by thread: queueCore.adoptEpoch */
 #define MOVED epochIsAsAsked = 0; epochIsAsSwept = 0
 
 /* Not in the code: what the claims refer to. */
@@ -111,11 +111,11 @@ inline repair() { lap[SLOT(p)] = LAPS + 1; state[SLOT(p)] = FREE; own[SLOT(p)] =
 /* Between two calls. */
 inline rest() { p = hint; s = NONE; shared = 0 }
 
-/* queueCore.put: begin, publish. A load of a slot's word and its consequences are one step. So are these and a
+/* queueCore.put: claimFree, publish. A load of a slot's word and its consequences are one step. So are these and a
  * load of the cursor, which is only a hint, or of shut, which never changes
  * back. */
 inline put() {
-	do                                              /* begin, claimFree */
+	do                                              /* claimFree */
 	:: atomic { HERE && IS(FREE) -> s = SLOT(p); state[s] = WRITING; own[s] = me; break }
 	:: atomic { !(HERE && IS(FREE)) && shut -> r = SHUT; rest(); goto looked }
 	:: atomic { (AHEAD || (HERE && !IS(FREE))) && !shut -> p++; p = (tail > p -> tail : p) }
@@ -163,9 +163,9 @@ inline put() {
 #define SWEPT (epochIsAsSwept & BIT(me))
 #define NOTHING (BEHIND || (HERE && (IS(FREE) || (IS(WRITING) && !DEADWRITER))))
 
-/* queueCore.get: take, free */
+/* queueCore.get: claimReady, release */
 inline get() {
-	do                                              /* take, claimReady */
+	do                                              /* claimReady */
 	:: atomic { HERE && IS(READY) ->
 		s = SLOT(p); state[s] = READING; own[s] = me;
 		/* Messages are claimed in the order of their putter. Only a message of a dead getter is claimed again. */
@@ -176,12 +176,12 @@ inline get() {
 	:: atomic { HERE && DEADWRITER -> repair() };
 	   notify(SPACE)
 	:: atomic { NOTHING && !shared -> p = head; shared = 1 }
-	:: atomic { NOTHING && shared && SWEPT && !shut -> rest(); goto looked }  /* nothing: ErrEmpty */
+	:: atomic { NOTHING && shared && SWEPT && !shut -> rest(); goto looked }  /* adoptOrFail: ErrEmpty */
 	:: atomic { NOTHING && shared && SWEPT && shut -> k = 0; goto drained }
 	:: atomic { NOTHING && shared && !SWEPT -> k = 0; epochIsAsAsked = epochIsAsAsked | BIT(me); break }
 	od;
 	do                                              /* adopt */
-	:: atomic { ORPHAN -> own[k] = me; s = k; p = lap[k] * SLOTS; k = 0; goto take }
+	:: atomic { ORPHAN -> own[k] = me; s = k; p = lap[k] * SLOTS + k; k = 0; goto take }
 	:: atomic { !ORPHAN && k < SLOTS - 1 -> k++ }
 	:: atomic { !ORPHAN && k == SLOTS - 1 ->
 		k = 0;

@@ -12,10 +12,11 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A Sender made by goroutine 1 is closed by goroutine 2, which is stopped
-// between its store to inside and its look at bias. Meanwhile goroutine 1 comes
-// back the short way and is inside, and another party revokes the seat.
-func TestSeatLeftByAnotherGoroutine(t *testing.T) {
+// TestBiasReleasedByAnotherGoroutine shows that a revoker waits for the owner of the bias even if
+// another goroutine released the lock. Goroutine 2 closes a Sender of goroutine 1 and is stopped
+// between its store to inside and its load of bias. Meanwhile goroutine 1 acquires the lock by its
+// bias, and another party revokes the bias.
+func TestBiasReleasedByAnotherGoroutine(t *testing.T) {
 	seg, err := shm.Heap(1 << 20)
 	if err != nil {
 		t.Fatal(err)
@@ -45,35 +46,35 @@ func TestSeatLeftByAnotherGoroutine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &x.k.out.tx
-	// Goroutine 2 in x.Close, first half of leave.
-	fence.Publish32(&s.w.inside, 0)
-	// Goroutine 1 is inside, writing a message in place.
+	l := &x.k.out.tx
+	// Goroutine 2 in x.Close: first half of releaseBiased.
+	fence.Publish32(&l.w.inside, 0)
+	// Goroutine 1 owns the side and writes a message in place.
 	r, err := a.Reserve(ctx, 8)
-	if err != nil || r.how != brief {
-		t.Fatal(err, r.how)
+	if err != nil || r.own != inline {
+		t.Fatal(err, r.own)
 	}
 	// The other party sends.
 	sent := make(chan error, 1)
 	go func() { sent <- a2.Send(ctx, []byte("OTHER PARTY")) }()
 	select {
 	case err := <-sent:
-		t.Fatalf("the other did not wait: %v", err)
+		t.Fatalf("the other party did not wait: %v", err)
 	case <-time.After(100 * time.Millisecond):
 	}
-	// Goroutine 2, second half of leave.
-	if s.w.bias.Load() != s.mine {
-		s.vacated()
+	// Goroutine 2: second half of releaseBiased.
+	if l.w.bias.Load() != l.mine {
+		l.wakeRevoker()
 	}
 	select {
 	case err := <-sent:
-		t.Errorf("the other sent while goroutine 1 holds a message in place: %v", err)
+		t.Errorf("the other party sent while goroutine 1 holds a message in place: %v", err)
 	case <-time.After(100 * time.Millisecond):
 	}
 	copy(r.Bytes(), "12345678")
-	wantCommit := r.Commit()
-	if err := <-sent; err != nil || wantCommit != nil {
-		t.Fatal(wantCommit, err)
+	committed := r.Commit()
+	if err := <-sent; err != nil || committed != nil {
+		t.Fatal(committed, err)
 	}
 	for _, want := range []string{"12345678", "OTHER PARTY"} {
 		if m, err := b.TryReceive(); string(m) != want {
