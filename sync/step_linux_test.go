@@ -4,54 +4,34 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/step"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/shm"
-	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
 // TestEveryInstruction kills and stops a process at each instruction of each operation.
 func TestEveryInstruction(t *testing.T) { steps.Run(t) }
 
-var steps = step.NewTable("sync",
-	step.Row[job]{
-		Name:    "Lock.Acquire free",
-		Promise: "The lock is free or has a dead owner, never both a dead owner and a living one.",
-		Set:     func(t testing.TB, seg *shm.Segment) job { return job{Lock: newLock(t, seg)} },
-		Do:      func(ctx context.Context, j job) (uint64, error) { return 0, j.Lock.Acquire(ctx) },
-		Asleep:  releaseLock,
-		Other:   tryLock,
-		Check:   checkLock,
-	},
-	step.Row[job]{
-		Name:    "Lock.Acquire held",
-		Promise: "A waiter that dies leaves nothing behind.",
-		Set: func(t testing.TB, seg *shm.Segment) job {
-			j := job{Lock: newLock(t, seg)}
-			WantNil(t, "Acquire", j.Lock.Acquire(Within(t)))
-			return j
-		},
-		Before: func(ctx context.Context, j job) error { return vainly(ctx, j.Lock.Acquire) },
-		Do:     func(ctx context.Context, j job) (uint64, error) { return 0, j.Lock.Acquire(ctx) },
-		Asleep: releaseLock,
-		Other: func(ctx context.Context, j job) (uint64, error) {
-			if err := j.Lock.Release(); err != nil && !errors.Is(err, psync.ErrNotHeld) {
-				return 0, err
-			}
-			return tryLock(ctx, j)
-		},
-		Check: checkLock,
-	},
+var steps = step.NewTable("sync", slices.Concat(
+	lockSteps, rlockSteps, rwlockSteps, semaphoreSteps, boundedSteps)...)
+
+type (
+	stepRow   = step.Row[job]
+	stepScene = step.Scene[job]
 )
 
-// releaseLock releases the lock if this process holds it.
-func releaseLock(t testing.TB, j job) {
-	if err := j.Lock.Release(); !errors.Is(err, psync.ErrNotHeld) {
-		WantNil(t, "Release", err)
-	}
+// sets returns a Set that makes a job.
+func sets(make func(s *stepScene) job) func(*stepScene) {
+	return func(s *stepScene) { s.Job = make(s) }
+}
+
+// does returns a Do that calls f.
+func does(f func(ctx context.Context, j job) error) func(context.Context, job) (uint64, error) {
+	return func(ctx context.Context, j job) (uint64, error) { return 0, f(ctx, j) }
 }
 
 // vainly calls wait, which has to sleep, with a context that ends soon, so that the next wait is not the first of
@@ -65,34 +45,25 @@ func vainly(ctx context.Context, wait func(context.Context) error) error {
 	return nil
 }
 
-// tryLock returns 1 if it has got the lock, which it keeps.
-func tryLock(ctx context.Context, j job) (uint64, error) {
-	err := j.Lock.TryAcquire()
+// unlessOneOf fails the test if err is neither nil nor one of others.
+func unlessOneOf(t testing.TB, what string, err error, others ...error) {
+	t.Helper()
+	if err != nil && !slices.ContainsFunc(others, func(o error) bool { return errors.Is(err, o) }) {
+		t.Errorf("%s: %v", what, err)
+	}
+}
+
+// try returns 1 if f succeeds, and 0 if it fails with busy.
+func try(f func() error, busy error) (uint64, error) {
+	err := f()
 	switch {
 	case err == nil:
 		return 1, nil
-	case errors.Is(err, psync.ErrHeld):
+	case errors.Is(err, busy):
 		return 0, nil
 	}
 	return 0, err
 }
 
-// checkLock checks that the lock can be used after the child has died.
-func checkLock(t testing.TB, j job, o step.Outcome) {
-	t.Helper()
-	WantNil(t, "the other's operation", o.OtherErr)
-	if err := j.Lock.Release(); err == nil && o.OK() {
-		t.Error("both had the lock")
-	}
-	err := j.Lock.Acquire(Within(t))
-	switch {
-	case errors.Is(err, psync.ErrOwnerDied):
-		WantNil(t, "Recover", j.Lock.Recover(Within(t), func() error { return nil }))
-		WantNil(t, "Acquire after Recover", j.Lock.Acquire(Within(t)))
-	case err != nil:
-		t.Errorf("Acquire: %v", err)
-	case o.OK():
-		t.Error("Acquire succeeds although the child died owning the lock")
-	}
-	WantNil(t, "Release", j.Lock.Release())
-}
+// attachOther attaches another party to the segment of a scene. It must die, by Dies.
+func attachOther(s *stepScene) *shm.Segment { return Attach(s, s.Seg) }

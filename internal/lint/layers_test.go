@@ -29,6 +29,7 @@ var layers = []layer{
 	{"internal/mixed", []string{"ring", "array", "value", "sync", "shm"}},
 	{"internal/early", []string{"internal/early/aaa", "proc", "sync"}},
 	{"internal/early/aaa", nil},
+	{"internal/step", []string{"proc", "shm", "internal/sys", "internal/testkit"}},
 	{"internal/testkit", []string{
 		"proc", "shm", "internal/object", "futex", "internal/sys", "internal/crash", "internal/view", "internal/leak",
 	}},

@@ -26,7 +26,7 @@ type round[J any] struct {
 	*scope
 	row    *Row[J]
 	mode   Mode
-	job    J
+	scene  *Scene[J]
 	cells  *testkit.Cells
 	child  *proc.Call[string]
 	thread *sys.Tracee // nil when it is not traced, or has ended
@@ -68,10 +68,14 @@ func (tb *Table[J]) begin(t testing.TB, row *Row[J], mode Mode) *round[J] {
 		wait = shm.WaitAdaptive
 	}
 	seg := testkit.Closing(r, testkit.Must(shm.Anonymous(size, &shm.Options{Wait: wait}))(r))
-	r.job = row.Set(r, seg)
+	r.scene = &Scene[J]{TB: r, Seg: seg}
+	row.Set(r.scene)
 	r.cells = testkit.NewCells(r, seg, cells)
-	r.child = testkit.StartWith(r, tb.task, assignment[J]{row.Name, seg, r.job, r.cells},
+	r.child = testkit.StartWith(r, tb.task, assignment[J]{row.Name, seg, r.scene.Job, r.cells},
 		&proc.Options{Env: []string{"GODEBUG=asyncpreemptoff=1", "GOGC=off", "GOMAXPROCS=4"}})
+	if row.Ready != nil {
+		row.Ready(r.scene)
+	}
 	ok = true
 	return r
 }
@@ -111,7 +115,7 @@ func (r *round[J]) run(p *point) {
 			r.awaitStop(r.thread)
 		}
 		r.o.Between = true
-		r.o.OtherValue, r.o.OtherErr = r.row.Other(testkit.Within(r), r.job)
+		r.o.OtherValue, r.o.OtherErr = r.row.Other(r.scene)
 	}
 	if r.mode.dies() {
 		r.kill()
@@ -128,7 +132,7 @@ func (r *round[J]) run(p *point) {
 		}
 	}
 	r.o.Value = r.cells.Wide(cellValue).Load()
-	r.row.Check(r, r.job, r.o)
+	r.row.Check(r.scene, r.o)
 }
 
 // trace attaches to a thread of the child and stops it.
@@ -216,10 +220,12 @@ func (r *round[J]) goOn() {
 	r.sysmon = nil
 	testkit.WantNil(r, "continue", r.thread.Continue())
 	testkit.Eventually(r, "the operation returns", func() bool {
+		// A goroutine that runs on the thread after the operation may sleep, too.
+		asleep := r.asleep()
 		if r.cells.At(cellReturned).Load() != 0 {
 			return true
 		}
-		if r.asleep() {
+		if asleep {
 			r.wake()
 		}
 		return false
@@ -238,7 +244,7 @@ func (r *round[J]) wake() {
 	if r.row.Asleep == nil {
 		r.Fatalf("the thread sleeps at %s, and the row has no Asleep", where(r.pc))
 	}
-	r.row.Asleep(r, r.job)
+	r.row.Asleep(r.scene)
 }
 
 // awaitStep waits until the thread has executed a system call, and returns true, or until it sleeps in one of mp,

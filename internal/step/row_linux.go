@@ -2,8 +2,10 @@ package step
 
 import (
 	"context"
+	"os"
 	"testing"
 
+	"github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
@@ -16,23 +18,51 @@ type Row[J any] struct {
 	Promise string
 	// Spins says that waiters spin before they sleep. By default they sleep at once.
 	Spins bool
-	// Set makes the objects in a new segment. It runs in the test's process. What it closes by
-	// t.Cleanup is closed after the round.
-	Set func(t testing.TB, seg *shm.Segment) J
+	// Set makes the objects of a round and sets s.Job. It runs in the test's process.
+	Set func(s *Scene[J])
 	// Before, if not nil, runs in the child before the operation, for example to perform it once, so that
 	// the one that is traced is not the first of its process.
 	Before func(ctx context.Context, j J) error
-	// Do is the operation. It runs in the child. An error of Do is given to Check.
+	// Ready, if not nil, runs in the test's process while the child runs Before.
+	Ready func(s *Scene[J])
+	// Do is the operation. It runs in the child.
 	Do func(ctx context.Context, j J) (uint64, error)
 	// Asleep, if not nil, runs in the test's process whenever it finds the thread asleep in Do.
 	// It makes what Do waits for happen, if it has not happened yet.
-	Asleep func(t testing.TB, j J)
+	Asleep func(s *Scene[J])
 	// Other, if not nil, is an operation on the same objects that the test's process performs
 	// while the thread is stopped. Without it, the row is only killed.
-	Other func(ctx context.Context, j J) (uint64, error)
+	Other func(s *Scene[J]) (uint64, error)
 	// Check fails the test if the promise does not hold. It runs in the test's process, after the
-	// child has died, or after Do has returned.
-	Check func(t testing.TB, j J, o Outcome)
+	// child has died, or after Do has returned and the child has ended.
+	Check func(s *Scene[J], o Outcome)
+}
+
+// A Scene is what the test's process has of a round. What it closes by Cleanup is closed after the round.
+type Scene[J any] struct {
+	testing.TB
+	Seg   *shm.Segment
+	Job   J // what the child is given
+	begun []<-chan error
+}
+
+// Begin calls f in a goroutine. The test's process must have n goroutines asleep in mp then. Results returns
+// f's error.
+func (s *Scene[J]) Begin(n int, f func(ctx context.Context) error) {
+	s.Helper()
+	ctx := testkit.Within(s)
+	s.begun = append(s.begun, testkit.Async(func() error { return f(ctx) }))
+	testkit.AwaitAsleep(s, os.Getpid(), n)
+}
+
+// Results returns the errors of all functions that Begin has called, when they have returned.
+func (s *Scene[J]) Results() (errs []error) {
+	s.Helper()
+	for _, c := range s.begun {
+		errs = append(errs, testkit.Await(s, c, "an operation that the test's process began"))
+	}
+	s.begun = nil
+	return errs
 }
 
 // An Outcome is what is known after a round.
