@@ -141,7 +141,7 @@ func sleepers(t *testing.T) (n int) {
 	same := 0 // goroutines of the stack that is being read
 	for s := bufio.NewScanner(&text); s.Scan(); {
 		fmt.Sscanf(s.Text(), "%d @", &same)
-		if strings.Contains(s.Text(), "internal/wait.(*crowd).sleep+") {
+		if strings.Contains(s.Text(), "internal/wait.(*parkingLot).sleep+") {
 			n += same
 			same = 0
 		}

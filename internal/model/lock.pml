@@ -197,7 +197,7 @@ inline tryTakeOver() {
 	}
 }
 
-/* Mutex.Abandon, without its Gate.Rouse */
+/* Mutex.Abandon, without its Gate.WakeAll */
 inline abandon(d) {
 	settle(); owner = d; granted = 0; holder = 0; r = 0; d = 0
 }

@@ -227,7 +227,7 @@ func (m *Mutex) Abandon(dead party.ID) {
 			break
 		}
 	}
-	m.w.gate.Rouse()
+	m.w.gate.WakeAll()
 }
 
 // Owner returns whom the word names.
@@ -265,7 +265,7 @@ func (m *Mutex) releaseSlow() error {
 			if crash.Enabled {
 				crash.At(crash.LockHanded) // the heir's; nobody woken
 			}
-			m.w.gate.Rouse()
+			m.w.gate.WakeAll()
 			return nil
 		}
 	}
