@@ -72,17 +72,17 @@ type conditionWords struct {
 //
 // If the process is killed after
 //
-//	ConditionEnqueued     has a slot, holds the lock       its slot is free; the lock has a dead owner
-//	ConditionReleased     has a slot, lock free            its slot is free
-//	asleep, not notified                                   the same
-//	ConditionWoken        notified, without the lock       another waiter takes its notification over
-//	ConditionTakenOver    in another's slot, its own not   the same for the slot that it took, and for
-//	                      given up yet                     its own if that was notified as well
-//	ConditionHandedOn     left one behind, none woken      its death wakes the waiters
-//	ConditionLeft         cancelled, slot free, no lock    nothing is left
-//	ConditionReacquired   notified, holds the lock         as ConditionWoken; the lock has a dead owner
-//	ConditionNotifying    notifier, none notified yet      the lock has a dead owner
-//	ConditionNotified     N set, none woken                its death wakes; the lock has a dead owner
+//	ConditionEnqueued     has a slot, holds the lock      its slot is free; the lock's owner is dead
+//	ConditionReleased     has a slot, lock free           its slot is free
+//	asleep, not notified                                  the same
+//	ConditionWoken        notified, without the lock      another waiter takes its notification over
+//	ConditionTakenOver    in another's slot, its own not  the same for the slot that it took, and for
+//	                      given up yet                    its own if that was notified as well
+//	ConditionHandedOn     left one behind, none woken     its death wakes the waiters
+//	ConditionLeft         cancelled, slot free, no lock   nothing is left
+//	ConditionReacquired   notified, holds the lock        as ConditionWoken; the lock's owner is dead
+//	ConditionNotifying    notifier, none notified yet     the lock's owner is dead
+//	ConditionNotified     N set, none woken               its death wakes; the lock's owner is dead
 type slot struct {
 	_      structs.HostLayout
 	word   atomic.Uint32
