@@ -57,7 +57,7 @@ type watched struct {
 // deaths of parties without a pidfd here, and of those that called execve.
 const scanEvery = time.Second
 
-// Words are what the parties of a segment share beside their lines.
+// Words are the words that the parties of a segment share beside their lines.
 //
 //	0   Epoch   moves when a party joins or dies; waiters sleep on it
 //	4   Deaths  number of announced deaths

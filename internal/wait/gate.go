@@ -93,7 +93,7 @@ func (g *Gate) notify(n int) {
 				return
 			}
 		default:
-			return // nobody sleeps, or another publisher wakes the sleeper
+			return // no waiter sleeps, or another publisher wakes the sleeper
 		}
 	}
 }

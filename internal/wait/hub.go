@@ -121,7 +121,7 @@ func (h *hub) beforeSleep() bool {
 	}
 	for _, q := range h.queues {
 		if q.queued.Len() == 0 {
-			continue // nobody keeps the memory of its words
+			continue // no waiter keeps the memory of its words alive
 		}
 		if e := q.epoch; !e.listed {
 			e.listed = true

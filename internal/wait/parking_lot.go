@@ -30,8 +30,8 @@ import (
 //
 // A wake that reaches a hub is lost to the sleepers of other processes. If the word has moved, the
 // hub lets its own waiters try, and they pass the wake on as any woken waiter does. If no waiter of
-// the word is left, the hub sends the wake on itself. If the word has not moved, nobody is owed
-// anything.
+// the word is left, the hub sends the wake on itself. If the word has not moved, no waiter is owed
+// a wake.
 type parkingLot struct {
 	maxDirect atomic.Int32 // the greatest number of direct sleepers
 	direct    atomic.Int32 // direct sleepers now

@@ -7,8 +7,8 @@ import (
 	"github.com/seed-2e7ecdea/mp/futex"
 )
 
-// A wordQueue holds the goroutines that wait in a hub at one word. A sleeper of it is queued, or it
-// is trying: woken, and neither back in the queue nor gone.
+// A wordQueue holds the goroutines that wait in a hub at one word. Each of its sleepers is either
+// queued, or trying: woken, and neither back in the queue nor gone.
 //
 // Invariant: while the word is val, no queued sleeper is owed a wake. For each of them has armed
 // the word at val and then tried: it has found what was published before, and a later publication
@@ -48,7 +48,7 @@ type wordQueue struct {
 	queued list.List // of *sleeper
 	trying int
 	alike  bool   // all sleepers are interchangeable
-	class  any    // what their Alike returns, nil before the first
+	class  any    // the value of their Alike method, nil before the first
 	waiter Waiter // one of the waiters; it keeps the memory of the words alive
 
 	listed bool   // the hub sleeps on word, or is about to
@@ -58,14 +58,14 @@ type wordQueue struct {
 // An epoch is the epoch of a segment that has word queues in a hub.
 type epoch struct {
 	word   *atomic.Uint32
-	val    uint32 // what all queued sleepers of its word queues have seen, or an earlier value
+	val    uint32 // the value that all queued sleepers of its queues have seen, or an earlier one
 	queues int
 	moved  bool
 	listed bool // the hub sleeps on word, or is about to
 }
 
-// add puts a sleeper into the queue that has armed the word at val, tried, and found nothing. The
-// sleeper is new, or it is trying.
+// add queues a sleeper that has armed the word at val, tried, and found nothing. The sleeper is new
+// to the queue, or it is trying.
 func (q *wordQueue) add(s *sleeper, w Waiter, val uint32) {
 	back := s.queue == q
 	if back {
