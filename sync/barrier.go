@@ -87,9 +87,9 @@ func OpenBarrier(seg *shm.Segment, name string) (*Barrier, error) {
 // error; but the last party to arrive passes even if ctx is done already. If this process closes
 // the barrier, the barrier breaks, and Wait fails with ErrClosed.
 //
-// If more than Parties() parties arrive at once, those that find no free seat wait for one. They
-// are not part of the round: if ctx is done while they wait for a seat, Wait fails with ctx's error
-// alone, and nothing breaks.
+// If more than Parties() parties arrive at once, the surplus ones wait for a later round. They are
+// not part of the current round: if ctx is done before they are part of one, Wait fails with ctx's
+// error alone, and nothing breaks.
 func (b *Barrier) Wait(ctx context.Context) (int, error) { return b.waitDo(ctx, "Wait", nil) }
 
 // WaitDo is Wait with an action. The last party to arrive runs its action, once in each round,
@@ -150,7 +150,7 @@ func (b *Barrier) Reset() error {
 	if crash.Enabled {
 		crash.At(crash.BarrierReset)
 	}
-	c.tellAll()
+	c.wakeAll()
 	return c.Fail("psync: Reset", c.Done(nil))
 }
 
@@ -162,7 +162,7 @@ func (b *Barrier) Broken() bool {
 		panic(b.closed("Broken"))
 	}
 	watch(&c.Base)
-	broken := c.look().broken()
+	broken := c.loadChecked().broken()
 	if c.Closed.Load() {
 		panic(b.closed("Broken"))
 	}
@@ -186,7 +186,7 @@ func (b *Barrier) Waiting() int {
 		panic(b.closed("Waiting"))
 	}
 	watch(&c.Base)
-	w := c.look()
+	w := c.loadChecked()
 	n, _ := c.count(w.round())
 	if c.Closed.Load() {
 		panic(b.closed("Waiting"))

@@ -23,12 +23,13 @@ import (
 //	0    parties  written when the barrier is made
 //	8    timeout  written when the barrier is made
 //	128  word     round, its state, and the last round that passed
-//	256  ended    gate of the waiters that have a seat
-//	384  freed    gate of the waiters that have none
+//	256  ended    gate of the waiters that have a seat: they wait for the end of the round
+//	384  freed    gate of the waiters that have none: they wait for a free seat
 //	512  seats
 //
-// There is no lock. A party that arrives takes a free seat by CAS. When every seat is taken in the
-// round, one CAS of the word lets the round pass, and then each party leaves its seat. So:
+// There is no lock. A seat is one party's part in a round. A party that arrives takes a free seat
+// by CAS. When every seat is taken in the round, one CAS of the word lets the round pass, and then
+// each party leaves its seat. So:
 //
 //   - A seat that is taken in an open round is never given up: a party that leaves breaks the round
 //     first.
@@ -180,8 +181,8 @@ func (v *arrival) pass(ctx context.Context, action func() error) error {
 	return err
 }
 
-// passed reports whether the arrival's round has passed, as the word is w now. No later round passes
-// while the arrival has its seat.
+// passed reports whether the arrival's round has passed, given that the word is w now. No later
+// round passes while the arrival has its seat.
 func (v *arrival) passed(w barrierWord) bool {
 	return w.round() != v.round && w.passed() == v.round
 }
@@ -310,16 +311,16 @@ func (c *barrierCore) breakRound(round uint32) {
 	if crash.Enabled {
 		crash.At(crash.BarrierBroke)
 	}
-	c.tellAll()
+	c.wakeAll()
 }
 
-func (c *barrierCore) tellAll() {
+func (c *barrierCore) wakeAll() {
 	c.words.ended.NotifyAll()
 	c.words.freed.NotifyAll()
 }
 
-// look returns the barrier's word. It breaks the round first if a party in it is dead.
-func (c *barrierCore) look() barrierWord {
+// loadChecked returns the barrier's word. It breaks the round first if a party in it is dead.
+func (c *barrierCore) loadChecked() barrierWord {
 	w := c.load()
 	if w.broken() {
 		return w
@@ -340,7 +341,7 @@ func (v *roundWaiter) Try() (bool, error) {
 	}
 	w := v.c.load()
 	if w.round() == v.round {
-		w = v.c.look()
+		w = v.c.loadChecked()
 	}
 	switch {
 	case w.round() == v.round && !w.broken():

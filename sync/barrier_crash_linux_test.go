@@ -15,7 +15,7 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// barrierVictim does with the barrier what N says, and dies in it.
+// barrierVictim calls the method of the barrier that N selects, and dies in it.
 var barrierVictim = task("barrier victim", func(ctx context.Context, j job) (err error) {
 	switch j.N {
 	case barrierPasses:
@@ -43,18 +43,18 @@ const (
 	barrierResets
 )
 
-// TestB09_BarrierUserDies kills a party of a barrier of three at each step:
-// when it comes first, and when it comes last. The other two, in this process and
-// in another party, must pass or find the barrier broken, as the step says.
+// TestB09_BarrierUserDies kills a party of a barrier of three at each step: if it arrives first,
+// and if it arrives last. The other two, in this process and in another party, must pass or find
+// the barrier broken, as the table says.
 func TestB09_BarrierUserDies(t *testing.T) {
 	NeedCrashPoints(t)
 	passed, broken := error(nil), psync.ErrBroken
 	for _, test := range []struct {
 		point crash.Point
 		does  int
-		last  bool // comes last
+		last  bool // the victim arrives last
 		want  error
-		after bool // broken afterwards
+		after bool // the barrier is broken afterwards
 	}{
 		{crash.BarrierSeated, barrierPasses, false, broken, true},
 		{crash.BarrierSeated, barrierPasses, true, broken, true},
@@ -109,8 +109,8 @@ func TestB09_BarrierUserDies(t *testing.T) {
 	}
 }
 
-// Cells of a barrier storm: the number of rounds, and for each the parties
-// that passed it, by index.
+// The cells of a barrier storm: the number of rounds, and for each round a bit field of the indices
+// that passed it.
 const (
 	stormRound   = 0
 	stormPassed  = 1
@@ -118,7 +118,7 @@ const (
 	stormParties = 3
 )
 
-// barrierStormer waits for ever. When the barrier is broken it comes again.
+// barrierStormer calls Wait for ever. If the barrier is broken, it tries again.
 var barrierStormer = task("barrier stormer", func(ctx context.Context, j job) error {
 	for {
 		i, err := j.Barrier.WaitDo(ctx, func() error {
@@ -132,14 +132,13 @@ var barrierStormer = task("barrier stormer", func(ctx context.Context, j job) er
 		case ctx.Err() != nil || !errors.Is(err, psync.ErrBroken):
 			return err
 		default:
-			runtime.Gosched() // until it is reset
+			runtime.Gosched() // until the test resets the barrier
 		}
 	}
 })
 
-// TestB09_BarrierStorm kills parties at random moments. Rounds go on, no index
-// is returned twice in a round, and only the killed may be missing in a round
-// that has passed.
+// TestB09_BarrierStorm kills parties at random moments. Rounds go on, no index is returned twice in
+// a round, and in a round that has passed only killed parties may be missing.
 func TestB09_BarrierStorm(t *testing.T) {
 	kills := 40
 	if testing.Short() {
@@ -154,7 +153,7 @@ func TestB09_BarrierStorm(t *testing.T) {
 		procs[i] = begin()
 	}
 	var missing, rounds int
-	check := func(round uint32) { // and forget it
+	check := func(round uint32) { // and clears its cell
 		v := c.At(int(stormPassed + round%stormWindow)).Swap(0)
 		came := 0
 		for i := range stormParties {
@@ -176,7 +175,7 @@ func TestB09_BarrierStorm(t *testing.T) {
 		time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond) // a random moment
 		i := rand.IntN(len(procs))
 		Kill(t, procs[i])
-		// All living parties fail or wait for the third: the rounds rest.
+		// All living parties fail or wait for the third one, so no round ends.
 		rest := c.At(stormRound).Load()
 		if rest-checked > stormWindow/2 {
 			t.Fatalf("%d rounds at once", rest-checked)

@@ -22,8 +22,8 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// newBarriers makes a barrier of n parties and opens it for each, as parties of
-// their own.
+// newBarriers makes a barrier of n parties and opens it n times, each time in another party of the
+// segment.
 func newBarriers(t testing.TB, seg *shm.Segment, n int, o *psync.BarrierOptions) []*psync.Barrier {
 	t.Helper()
 	Closing(t, Must(psync.NewBarrier(seg, "b", n, o))(t))
@@ -34,7 +34,7 @@ func newBarriers(t testing.TB, seg *shm.Segment, n int, o *psync.BarrierOptions)
 	return list
 }
 
-// waits begins a Wait.
+// waits starts a call of Wait.
 func waits(ctx context.Context, b *psync.Barrier) <-chan error {
 	return Async(func() error { return Second(b.Wait(ctx)) })
 }
@@ -44,7 +44,7 @@ func awaitWaiting(t testing.TB, b *psync.Barrier, n int) {
 	Eventually(t, fmt.Sprintf("%d waiting in the barrier", n), func() bool { return b.Waiting() == n })
 }
 
-// passes makes all wait once and wants them to pass.
+// passes calls Wait of all barriers at once, and fails the test unless all pass.
 func passes(t testing.TB, list ...*psync.Barrier) {
 	t.Helper()
 	ctx := Within(t)
@@ -89,8 +89,8 @@ func TestBarrier(t *testing.T) {
 	}
 }
 
-// On the heap the race detector sees whether Wait synchronizes: each writes its
-// cell before it and reads the others' after it.
+// On the heap the race detector checks that Wait synchronizes: each party writes its cell before
+// Wait, and reads the others' cells after it.
 func testBarrierLockstep(t *testing.T, seg *shm.Segment) {
 	const n, rounds = 4, 25
 	list := newBarriers(t, seg, n, nil)
@@ -189,7 +189,7 @@ func testBarrierActionFails(t *testing.T, seg *shm.Segment) {
 	passes(t, list...)
 }
 
-// A round that is broken or reset while its action runs does not pass.
+// A round does not pass if it is broken or reset while its action runs.
 func testBarrierBrokenWhileActing(t *testing.T, seg *shm.Segment) {
 	list := newBarriers(t, seg, 2, nil)
 	for _, f := range []func(){
@@ -317,7 +317,7 @@ func testBarrierBroken(t *testing.T, seg *shm.Segment) {
 func testBarrierExpired(t *testing.T, seg *shm.Segment) {
 	list := newBarriers(t, seg, 2, nil)
 	for range 10 {
-		// The last to come passes, the first does not.
+		// The last party to arrive passes, the first does not.
 		other := waits(Within(t), list[0])
 		awaitWaiting(t, list[0], 1)
 		WantNil(t, "Wait of the last", Second(list[1].Wait(Expired)))
@@ -328,7 +328,7 @@ func testBarrierExpired(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-// More goroutines than parties pass in groups.
+// If there are more goroutines than parties, they pass in groups.
 func testBarrierCrowd(t *testing.T, seg *shm.Segment) {
 	const n, crowd, rounds = 3, 9, 100
 	list := newBarriers(t, seg, n, nil)
@@ -384,8 +384,8 @@ func testBarrierNoSeat(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Wait", Await(t, waiter, "a party that had no seat"))
 }
 
-// Whatever happens in between, no index is returned twice in a round, and a
-// round passes for all or for none.
+// Whatever happens meanwhile, no index is returned twice in a round, and a round passes for all of
+// its parties or for none.
 func testBarrierResets(t *testing.T, seg *shm.Segment) {
 	const n = 3
 	list := newBarriers(t, seg, n, nil)
@@ -418,7 +418,7 @@ func testBarrierResets(t *testing.T, seg *shm.Segment) {
 				return err
 			}
 		}
-		// No party is left alone in it.
+		// No party is left alone in the barrier.
 		return list[me].Abort()
 	})
 	close(done)
@@ -449,7 +449,7 @@ func testBarrierClosed(t *testing.T, seg *shm.Segment) {
 	here, there := waits(Within(t), b), waits(Within(t), other)
 	awaitWaiting(t, other, 2)
 	AwaitAsleep(t, os.Getpid(), 2)
-	// Close ends the waits through b.
+	// Close ends the waits that use b.
 	WantNil(t, "Close", b.Close())
 	WantError(t, "Wait", Await(t, here, "waiter of a closed barrier"), psync.ErrClosed)
 	WantError(t, "Wait", Await(t, there, "waiter of another"), psync.ErrBroken)
@@ -492,7 +492,7 @@ func testBarrierHandle(t *testing.T, seg *shm.Segment) {
 	WantError(t, "lock", Second(psync.OpenLock(seg, "b")), shm.ErrMismatch)
 }
 
-// Deaths that are simulated: see the race detector's view of them.
+// Deaths are simulated, so that the race detector can observe what follows.
 func TestBarrierDeadParty(t *testing.T) {
 	seg := Heap(t, room)
 	list := newBarriers(t, seg, 3, nil)
@@ -512,7 +512,7 @@ func TestBarrierDeadParty(t *testing.T) {
 		passes(t, list...)
 	})
 	t.Run("B09_alone", func(t *testing.T) {
-		// No party waits when it dies: later calls find the barrier broken.
+		// No party waits when the barrier's user dies: later calls find the barrier broken.
 		for _, f := range []func(){
 			func() { wantBroken(t, list[0], true) },
 			func() { WantError(t, "Wait", Second(list[0].Wait(Within(t))), psync.ErrBroken) },
@@ -569,7 +569,7 @@ func TestBarrierDeadParty(t *testing.T) {
 	})
 }
 
-// barrierTask waits N times, and adds up its indices in cell 1.
+// barrierTask calls Wait N times, and adds its indices to cell 1.
 var barrierTask = task("barrier", func(ctx context.Context, j job) error {
 	j.Cells.Add(0)
 	for round := range j.N {
@@ -641,7 +641,7 @@ func TestBarrierProcesses(t *testing.T) {
 	})
 }
 
-// Whatever stands in the barrier's memory, each call ends.
+// Every call ends, whatever the barrier's memory contains.
 func TestBarrierHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		b := Closing(t, Must(psync.NewBarrier(seg, "b", 3, nil))(t))
@@ -654,7 +654,7 @@ func TestBarrierHostileBytes(t *testing.T) {
 		done := Async(func() error {
 			for range 2000 {
 				for range 1 + r.IntN(3) {
-					w := 16 + r.IntN(len(words)-16) // not what is constant
+					w := 16 + r.IntN(len(words)-16) // not the constant words
 					words[w].Store([]uint64{0, r.Uint64(), words[w].Load() ^ 1<<r.IntN(64), words[64+r.IntN(3)].Load()}[r.IntN(4)])
 				}
 				short, cancel := context.WithTimeout(ctx, 50*time.Microsecond)

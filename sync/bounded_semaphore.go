@@ -21,8 +21,8 @@ import (
 // Release synchronizes before the return of the Acquire or TryAcquire that takes the same permit
 // next. With one permit, a BoundedSemaphore is a lock that ignores deaths.
 //
-// If nearly all permits are taken, a call looks at each of them; otherwise it finds one where this
-// process took or gave the last.
+// If nearly all permits are taken, a call reads each of them. Otherwise it finds one next to the
+// permit that this process took or gave last.
 //
 // A BoundedSemaphore must not be copied. The zero BoundedSemaphore is closed. All methods may be
 // called from several goroutines at once.
@@ -35,7 +35,7 @@ var _ marshaler = (*BoundedSemaphore)(nil)
 // boundedWords is a bounded semaphore in shared memory. The permits follow it.
 //
 //	0    count    number of permits; written when the semaphore is made
-//	128  gate     of the waiters for a permit
+//	128  gate     where waiters for a permit sleep
 //	256  permits  8 bytes each; written by the process that takes it or gives it back
 //
 // A permit names its holder from the CAS that takes it to the CAS that frees it, so no death loses
@@ -169,7 +169,7 @@ func (s *BoundedSemaphore) Acquire(ctx context.Context) error {
 	return s.wait(ctx, c)
 }
 
-// wait is Acquire when no permit is free. It is a function of its own to keep Acquire's frame small.
+// wait is Acquire when no permit is free. It is a separate function to keep Acquire's frame small.
 func (s *BoundedSemaphore) wait(ctx context.Context, c *boundedCore) error {
 	w := &permitWaiter{permits: c, gate: c.gate, wanted: s.ref.Wanted(c)}
 	return c.Fail("psync: Acquire", c.Done(c.Room().Await(ctx, &c.spin, w)))
@@ -227,8 +227,8 @@ func (c *boundedCore) take() bool {
 	return true
 }
 
-// takeSlow looks for a free permit upwards, and giveSlow looks downwards for one of this process:
-// so a process that takes several permits and gives them back finds each at once.
+// takeSlow searches upwards for a free permit, and giveSlow searches downwards for one of this
+// process. So a process that takes several permits and gives them back finds each at once.
 func (c *boundedCore) takeSlow() bool {
 	found := c.find(1, func(i int, p permit) bool {
 		return c.isFree(p) && c.change(i, p, c.Me())
@@ -289,13 +289,13 @@ func (c *boundedCore) free() int {
 	return free
 }
 
-// maxRounds is how often find looks at all permits while other processes change them each time.
-// After that it returns what it saw last, which may be wrong, but only if there are many permits,
-// and never when they do not change.
+// maxRounds is how often find reads all permits if other processes change them each time. After
+// that it returns its last result. The result may be wrong, but only if there are many permits and
+// they change all the time.
 const maxRounds = 100
 
 // find calls f with each permit, from the last one on in steps of 1 or -1, until f returns true. It
-// returns false only after two rounds without a change between them: then there was a moment at
+// returns false only after two rounds without a change between them. Then there was a moment at
 // which f would have returned false for every permit. A single round can miss a permit that one
 // process frees and another takes.
 func (c *boundedCore) find(step int, f func(i int, p permit) bool) bool {

@@ -54,7 +54,7 @@ func testBoundedInvalid(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-// Permits belong to the process that took them.
+// A permit belongs to the process that took it.
 func testBoundedNotHeld(t *testing.T, seg *shm.Segment) {
 	s := Closing(t, Must(psync.NewBoundedSemaphore(seg, "s", 3))(t))
 	far := Closing(t, Must(psync.OpenBoundedSemaphore(Attach(t, seg), "s"))(t))
@@ -87,19 +87,19 @@ func testBoundedMany(t *testing.T, _ *shm.Segment) {
 			WantError(t, "Release of none", s.Release(), psync.ErrOverRelease)
 			wantValue(t, s, n)
 		}
-		if d := time.Since(begin); d > prompt { // a search for each would take minutes
+		if d := time.Since(begin); d > prompt { // a search of all permits for each one would take minutes
 			t.Errorf("%d permits: %v", n, d)
 		}
 	}
 }
 
-// Of two permits a user has one at most, though now this one and now that:
-// TryAcquire finds one each time.
+// One of two permits is free at any time, though not always the same one: TryAcquire finds it each
+// time.
 func testHandToHand(t *testing.T, seg *shm.Segment) {
 	first := Closing(t, Must(psync.NewBoundedSemaphore(seg, "s", 2))(t))
 	second := Closing(t, Must(psync.OpenBoundedSemaphore(seg, "s"))(t))
 	far := Closing(t, Must(psync.OpenBoundedSemaphore(Attach(t, seg), "s"))(t))
-	// Each was last at a permit of its own.
+	// Each object last used another permit.
 	WantNil(t, "calls", errors.Join(first.TryAcquire(), second.TryAcquire(), second.Release(), first.Release()))
 	var end atomic.Bool
 	user := Async(func() error {
@@ -125,12 +125,12 @@ func testHandToHand(t *testing.T, seg *shm.Segment) {
 	wantValue(t, first, 2)
 }
 
-// Goroutines that hold permits never fail to give one back, whichever they
-// and others take and give meanwhile.
+// A goroutine that holds a permit never fails to give one back, whichever permits it and others
+// take and give meanwhile.
 func testReleaseAmidOthers(t *testing.T, seg *shm.Segment) {
 	const permits = 4
 	Must(psync.NewBoundedSemaphore(seg, "s", permits))(t)
-	handles := make([]*psync.BoundedSemaphore, 4) // with hints of their own
+	handles := make([]*psync.BoundedSemaphore, 4) // each with its own hint
 	for i := range handles {
 		handles[i] = Closing(t, Must(psync.OpenBoundedSemaphore(seg, "s"))(t))
 	}
@@ -154,7 +154,7 @@ func testBoundedCorrupt(t *testing.T, seg *shm.Segment) {
 	count := view.At[atomic.Uint32](o.Bytes(), 0)
 	for _, n := range []uint32{0, 3, psync.MaxBounded, psync.MaxBounded + 1, 1 << 31, 1<<32 - 1} {
 		if n == 3 && len(o.Bytes()) >= 256+3*8 {
-			continue // space is rounded up: it fits
+			continue // space is rounded up, so the object fits
 		}
 		count.Store(n)
 		WantError(t, fmt.Sprintf("open with a count of %d", n), Second(psync.OpenBoundedSemaphore(seg, "s")), shm.ErrCorrupt)
@@ -173,7 +173,7 @@ func TestBoundedSemaphoreHostileBytes(t *testing.T) {
 	})
 }
 
-// Deaths that are simulated: see the race detector's view of them.
+// Deaths are simulated, so that the race detector can observe what follows.
 func TestBoundedSemaphoreDeadParty(t *testing.T) {
 	seg := Heap(t, room)
 	party := Must(object.Attach(seg))(t)
@@ -190,7 +190,7 @@ func TestBoundedSemaphoreDeadParty(t *testing.T) {
 	WantNil(t, "Release", errors.Join(s.Release(), s.Release(), s.Release()))
 	wantValue(t, s, 3)
 
-	// Without a waiter: they are free, and have no owner.
+	// If no goroutine waits, the dead party's permits are free and have no owner.
 	party = Must(object.Attach(seg))(t)
 	far = Must(psync.OpenBoundedSemaphore(party, "s"))(t)
 	for range 3 {
@@ -206,7 +206,7 @@ func TestBoundedSemaphoreDeadParty(t *testing.T) {
 	}
 }
 
-// A caller that polls learns of deaths, too.
+// A caller that polls notices deaths, too.
 func TestBoundedSemaphorePolled(t *testing.T) {
 	for _, poll := range []string{"TryAcquire", "Value"} {
 		t.Run(poll, func(t *testing.T) {

@@ -14,26 +14,24 @@ import (
 //
 //	err := c.L().Acquire(ctx)          err := c.L().Acquire(ctx)
 //	...                                ...
-//	err = c.WaitFor(ctx, ready)        change what ready looks at
+//	err = c.WaitFor(ctx, ready)        change what ready reads
 //	...                                err = c.NotifyAll()
 //	err = c.L().Release()              err = c.L().Release()
 //
 // Notify wakes waiters in the order in which they called Wait. Only those that wait at the time are
 // notified: no notification is kept for later. If a waiter that was notified is killed before its
 // Wait returns, or its Wait fails, the notification goes to another waiter that was waiting when it
-// was given, if one still waits. After several such deaths or failures at once, a waiter may be
-// woken without a notification for it: it must look again whether its condition holds, as WaitFor
-// does.
+// was given, if one still waits. After several such deaths or failures at once there may be a
+// spurious wakeup: a waiter must check again whether its condition holds, as WaitFor does.
 //
-// A waiter that is notified and does not come back for some seconds, because its
-// process is stopped or starved, keeps its notification. Then the others that
-// waited at the time also return from Wait, as if notified, so that what has changed
-// does not wait for that process.
+// A waiter that is notified and does not return for some seconds, because its process is stopped or
+// starved, keeps its notification. Then the others that were waiting when it was given also return
+// from Wait, as if notified, so that no change goes unused because of that process.
 //
 // A notifier never waits for a waiter, and a waiter that was killed does not count. If a process is
 // killed inside Notify, some waiters have been notified, and the lock has a dead owner. Then Wait
 // returns ErrOwnerDied, at the latest when it is notified. A repair in Lock.Recover that changes
-// what waiters wait for must call NotifyAll.
+// the data for which waiters wait must call NotifyAll.
 //
 // A Notify synchronizes before the return of each Wait that it ends, and so does the Release by
 // which the notifier frees the lock.
@@ -67,11 +65,11 @@ type lockCondition struct {
 // A lockAdapter is the lock of a Condition.
 type lockAdapter struct{ c *lock.Core }
 
-func (g lockAdapter) held() bool   { return g.c.Mutex.Held() }
-func (g lockAdapter) died() bool   { return g.c.Died() }
-func (g lockAdapter) letGo() error { return g.c.Mutex.Release() }
+func (g lockAdapter) held() bool     { return g.c.Mutex.Held() }
+func (g lockAdapter) died() bool     { return g.c.Died() }
+func (g lockAdapter) release() error { return g.c.Mutex.Release() }
 
-func (g lockAdapter) takeBack(wanted func() bool) error {
+func (g lockAdapter) reacquire(wanted func() bool) error {
 	return g.c.Acquire(context.Background(), wanted)
 }
 

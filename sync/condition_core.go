@@ -61,28 +61,28 @@ type conditionWords struct {
 // one slot at any time. A waiter does not acknowledge a notification: a notifier waits for no
 // waiter.
 //
-// A process that is notified and stopped (SIGSTOP, a debugger, a frozen cgroup) keeps its
-// notification. No notifier waits for it, and NotifyAll and later notifications reach
-// the others. But what it was notified of may be there while others wait for it that could
-// take it. So waiters that see for two seconds that it does not come back end
-// their waits, too: see unanswered.
+// A process that is notified and then stopped (SIGSTOP, a debugger, a frozen cgroup) keeps its
+// notification. No notifier waits for it, and NotifyAll and later notifications reach the others.
+// But the change of which it was notified may be one that the others could use. So a waiter that
+// sees for two seconds that the stopped one does not return ends its own wait, too: see unanswered.
 //
-// A waiter looks at all slots whenever the segment's epoch moves. The epoch moves at each death,
-// and a living waiter that leaves a notification behind moves it. So what is left behind is found.
+// A waiter scans all slots whenever the segment's epoch moves. The epoch moves at each death, and a
+// living waiter that leaves a notification behind moves it. So each notification that is left
+// behind is found.
 //
 // If the process is killed after
 //
-//	ConditionEnqueued     has a slot, holds the lock       its slot is free; the lock has a dead owner
-//	ConditionReleased     has a slot, lock free            its slot is free
-//	asleep, not notified                                   the same
-//	ConditionWoken        notified, without the lock       another waiter takes its notification over
-//	ConditionTakenOver    in another's slot, its own not   the same for the slot that it took, and for
-//	                      given up yet                     its own if that was notified as well
-//	ConditionHandedOn     left one behind, none woken      its death wakes the waiters
-//	ConditionLeft         cancelled, slot free, no lock    nothing is left
-//	ConditionReacquired   notified, holds the lock         as ConditionWoken; the lock has a dead owner
-//	ConditionNotifying    notifier, none notified yet      the lock has a dead owner
-//	ConditionNotified     N set, none woken                its death wakes; the lock has a dead owner
+//	ConditionEnqueued     has a slot, holds the lock      its slot is free; the lock's owner is dead
+//	ConditionReleased     has a slot, lock free           its slot is free
+//	asleep, not notified                                  the same
+//	ConditionWoken        notified, without the lock      another waiter takes its notification over
+//	ConditionTakenOver    in another's slot, its own not  the same for the slot that it took, and for
+//	                      given up yet                    its own if that was notified as well
+//	ConditionHandedOn     left one behind, none woken     its death wakes the waiters
+//	ConditionLeft         cancelled, slot free, no lock   nothing is left
+//	ConditionReacquired   notified, holds the lock        as ConditionWoken; the lock's owner is dead
+//	ConditionNotifying    notifier, none notified yet     the lock's owner is dead
+//	ConditionNotified     N set, none woken               its death wakes; the lock's owner is dead
 type slot struct {
 	_      structs.HostLayout
 	word   atomic.Uint32
@@ -110,10 +110,10 @@ type conditionLock interface {
 	held() bool
 	// died reports whether the lock has a dead owner, so that it can't be acquired.
 	died() bool
-	// letGo releases the lock, however often it was acquired.
-	letGo() error
-	// takeBack undoes letGo. It gives up if wanted returns false or the lock's owner died.
-	takeBack(wanted func() bool) error
+	// release releases the lock, however often it was acquired.
+	release() error
+	// reacquire undoes release. It fails if wanted returns false or the lock's owner died.
+	reacquire(wanted func() bool) error
 }
 
 // A conditionCore is the common part of both kinds of conditions.
@@ -192,8 +192,8 @@ func (c *conditionCore) left(w uint32) bool {
 	return w&notified != 0 && c.Table().Dead(party.ID(w>>1))
 }
 
-// wait waits for a notification. It returns nil, ctx's error and ErrWaiters with the lock held, and
-// other errors without; held reports that.
+// wait waits for a notification. held reports whether the caller holds the lock afterwards: it does
+// if the error is nil, ctx's error or ErrWaiters.
 func (c *conditionCore) wait(ctx context.Context, g conditionLock, wanted func() bool) (held bool, err error) {
 	held, err = c.waitWith(ctx, &waiter{c: c, g: g, wanted: wanted, mine: uint32(c.Me()) << 1})
 	if closed := c.Done(nil); closed != nil {
@@ -212,7 +212,7 @@ func (c *conditionCore) waitWith(ctx context.Context, w *waiter) (held bool, err
 	if crash.Enabled {
 		crash.At(crash.ConditionEnqueued)
 	}
-	if err := w.g.letGo(); err != nil {
+	if err := w.g.release(); err != nil {
 		w.leave()
 		return false, err
 	}
@@ -223,7 +223,7 @@ func (c *conditionCore) waitWith(ctx context.Context, w *waiter) (held bool, err
 	if w.failed(err) {
 		return false, err
 	}
-	if err := w.g.takeBack(w.wanted); err != nil {
+	if err := w.g.reacquire(w.wanted); err != nil {
 		w.leave()
 		return false, err
 	}
@@ -240,18 +240,18 @@ func (c *conditionCore) waitWith(ctx context.Context, w *waiter) (held bool, err
 
 // A waiter is a call of wait: it has a slot.
 type waiter struct {
-	c      *conditionCore
-	g      conditionLock
-	wanted func() bool
-	mine   uint32 // the slot's word while it waits
-	slot   *slot  // nil when it has given it up
-	ticket uint64
-	looked bool   // has looked at the others' slots
-	seen   uint32 // epoch before it last did
+	c       *conditionCore
+	g       conditionLock
+	wanted  func() bool
+	mine    uint32 // the slot's word while it waits
+	slot    *slot  // nil when it has given it up
+	ticket  uint64
+	scanned bool   // has scanned the others' slots
+	seen    uint32 // epoch before the last scan
 
-	rests  bool      // is about to sleep
-	relook time.Time // when to look again for one that does not answer
-	late   uint64    // 1 + the ticket of one that had not answered at the last look
+	armed   bool      // has armed since unanswered was called last
+	checkAt time.Time // when unanswered scans again
+	late    uint64    // 1 + the smallest ticket that unanswered found at its last scan, 0 if none
 }
 
 // enqueue takes a slot. The caller holds the lock.
@@ -364,10 +364,10 @@ func (w *waiter) Try() (bool, error) {
 		return false, shm.ErrCorrupt
 	}
 	epoch := w.c.Table().Epoch().Load()
-	if w.looked && w.seen == epoch {
-		return w.rests && w.unanswered(), nil
+	if w.scanned && w.seen == epoch {
+		return w.armed && w.unanswered(), nil
 	}
-	w.looked, w.seen = true, epoch // before the look: after a later death it looks again
+	w.scanned, w.seen = true, epoch // before the scan: after a later death it scans again
 	if w.takeOver() {
 		return true, nil
 	}
@@ -392,31 +392,31 @@ func (w *waiter) takeOver() bool {
 		if w.slot.word.CompareAndSwap(w.mine, 0) {
 			w.slot = p
 		} else {
-			w.handOn(p) // it was notified itself meanwhile: p is for another waiter
+			w.handOn(p) // w was notified itself meanwhile: p is for another waiter
 		}
 		return true
 	}
 	return false
 }
 
-// answerTime is how long a notified waiter may take to return with the lock before the other
-// waiters from that time look for themselves.
+// answerTime is how long a notified waiter may take to return with the lock. After that the others
+// that were waiting when it was notified end their waits.
 const answerTime = 2 * time.Second
 
 // unanswered reports whether a notification that was given while this waiter waited has stood in
-// another's slot for answerTime. The waiter in that slot may be stopped, and what it was notified
-// of may lie there. So this waiter ends its wait as if it were notified, too. Both keep their
-// notifications, if any.
+// another waiter's slot for answerTime. That waiter may be stopped, and the change of which it was
+// notified may still be unused. So this waiter ends its wait as if it were notified, too. Both keep
+// their notifications, if any.
 func (w *waiter) unanswered() bool {
-	w.rests = false
+	w.armed = false
 	now := time.Now()
-	if w.relook.IsZero() {
-		w.relook = now.Add(answerTime / 2)
+	if w.checkAt.IsZero() {
+		w.checkAt = now.Add(answerTime / 2)
 	}
-	if now.Before(w.relook) {
+	if now.Before(w.checkAt) {
 		return false
 	}
-	w.relook = now.Add(answerTime)
+	w.checkAt = now.Add(answerTime)
 	first := uint64(0)
 	used := w.c.used()
 	for i := range used {
@@ -438,7 +438,7 @@ func (w *waiter) unanswered() bool {
 }
 
 func (w *waiter) Arm() (wait.Armed, bool) {
-	w.rests = true
+	w.armed = true
 	word := &w.slot.word
 	return wait.Armed{Word: futex.Word{Addr: word, Val: w.mine}}, word.Load() == w.mine
 }
@@ -480,7 +480,7 @@ func (c *conditionCore) notify(n int) {
 			crash.At(crash.ConditionNotified)
 		}
 		if table.Dead(party.ID(t.word >> 1)) {
-			table.Wake() // waiters may have looked before N was set
+			table.Wake() // waiters may have scanned the slots before N was set
 		}
 		futex.Wake(&t.slot.word, 1)
 		if n--; n == 0 {
@@ -489,21 +489,22 @@ func (c *conditionCore) notify(n int) {
 	}
 }
 
-// renew widens the notifications that are outstanding, because their waiters have not returned
-// yet, to all waiters of now. It runs before the waiter with the smallest ticket, ticket, is
-// notified; now is the next ticket.
+// renew widens each outstanding notification, whose waiter has not returned yet, to all present
+// waiters. notify calls it before it notifies the waiter with the smallest ticket, which is ticket.
+// now is the next ticket.
 //
 // An outstanding notification that is left behind goes to a waiter with a ticket below its until:
-// one that was waiting when it was given. But if such a waiter is notified itself now, it does not
-// take the other one over. So that must be free to go to a waiter that came later. For example:
+// one that was waiting when it was given. If such a waiter is notified itself now, it does not take
+// over the other notification. So a waiter that came later must be allowed to. For example:
 //
-//	1  A and B wait, with tickets 0 and 1. Notify(1) notifies A: until is 2, so that B may take it over
-//	2  C waits, with ticket 2. Notify(1) notifies B. renew sets A's until to 3
-//	3  A turns out to be dead. B has a notification of its own, so C takes A's over: two were given,
-//	   and two waiters return
+//	1  A and B wait, with tickets 0 and 1. Notify(1) notifies A. The notification's until is 2, so
+//	   B may take it over.
+//	2  C waits, with ticket 2. Notify(1) notifies B. renew sets the until of A's notification to 3.
+//	3  A turns out to be dead. B has a notification of its own, so C takes A's over: two
+//	   notifications were given, and two waiters return.
 //
-// If several of the notified turn out to be dead, more waiters may return than were notified, never
-// fewer.
+// If several notified waiters turn out to be dead, more waiters may return than were notified,
+// never fewer.
 func (c *conditionCore) renew(ticket, now uint64) {
 	table := c.Table()
 	used := c.used()
@@ -513,8 +514,8 @@ func (c *conditionCore) renew(ticket, now uint64) {
 			continue
 		}
 		p.until.Store(now)
-		if c.left(p.word.Load()) { // it may have been left since the look above
-			table.Wake() // waiters that could not have it before look again
+		if c.left(p.word.Load()) { // it may have been left behind since the load above
+			table.Wake() // waiters that could not take it over before try again
 		}
 	}
 }

@@ -15,8 +15,8 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// A condVictim is what a process does with a condition until it dies at a
-// point: wait, notify, or wait and close the condition when cell 2 says so.
+// A condVictim is what a process does with a condition until it dies at a crash point: it waits, it
+// notifies, or it waits and closes the condition when cell 2 is set.
 type condVictim struct {
 	Cond    *psync.Condition
 	Cells   *Cells
@@ -48,7 +48,7 @@ var condVictimTask = task("condition victim", func(ctx context.Context, v condVi
 	return v.Cond.Wait(wait)
 })
 
-// victim starts a process that dies at a point.
+// victim starts a process that dies at the crash point.
 func (s *scene) victim(c *Cells, what string, point crash.Point, nth int) *proc.Call[int] {
 	s.Helper()
 	in := condVictim{Cond: s.main.(lockMember).Condition, Cells: c, What: what}
@@ -58,9 +58,9 @@ func (s *scene) victim(c *Cells, what string, point crash.Point, nth int) *proc.
 	return StartToDie(s, condVictimTask, in, point, nth)
 }
 
-// TestConditionUserDies kills a waiter or a notifier at each step. Two others
-// wait, here and in another party: wakes says how many of them wake by what the
-// victim leaves, and holding, that it dies with the lock.
+// TestConditionUserDies kills a waiter or a notifier at each step. Two others wait, here and in
+// another party. wakes is how many of them wake because of the victim. holding says that the victim
+// dies holding the lock.
 func TestConditionUserDies(t *testing.T) {
 	NeedCrashPoints(t)
 	walked := make(map[crash.Point]bool)
@@ -104,7 +104,7 @@ func TestConditionUserDies(t *testing.T) {
 						s.wakes(results)
 					}
 				}
-				// As good as new.
+				// The condition works as before.
 				x, y := s.wait(s.seg), s.wait(s.party())
 				s.notify(1)
 				s.wakes(x)
@@ -121,8 +121,7 @@ func TestConditionUserDies(t *testing.T) {
 	}
 }
 
-// kill lets a victim die at a point, and returns what the Waits of two others
-// return.
+// kill lets a victim die at the crash point. It returns what the Waits of two others return.
 func (s *scene) kill(c *Cells, point crash.Point, nth int) <-chan error {
 	s.Helper()
 	results := make(chan error, 2)
@@ -155,8 +154,8 @@ func (s *scene) kill(c *Cells, point crash.Point, nth int) <-chan error {
 		Killed(s, victim)
 		s.release()
 	case crash.ConditionTakenOver:
-		// Only the victim can take the dead waiter's notification over: the other
-		// waiters that could are stopped.
+		// Only the victim can take over the dead waiter's notification: the other waiters that
+		// could are stopped.
 		first := s.child(c, 1)
 		Stop(s, first)
 		victim = s.victim(c, "wait", point, nth)
@@ -177,8 +176,8 @@ func (s *scene) kill(c *Cells, point crash.Point, nth int) <-chan error {
 	return results
 }
 
-// condConsumer takes items, the plain cell 0, until there are none and cell 1
-// says that it is the end. Cell 2 counts what was taken.
+// condConsumer takes items until there are none and cell 1 is set. Cell 0 is the number of items,
+// guarded by the condition's lock. Cell 2 counts the items taken.
 var condConsumer = proc.Register("condition consumer", func(ctx context.Context, j job) (int, error) {
 	errs := make(chan error)
 	for range j.N {
@@ -199,7 +198,7 @@ func consume(ctx context.Context, j job) error {
 			err = j.Cond.WaitFor(ctx, func() bool { return items.Load() > 0 || end.Load() > 0 })
 		}
 		if errors.Is(err, psync.ErrOwnerDied) {
-			// The dead may have been notified and have taken nothing.
+			// The dead process may have been notified and have taken nothing.
 			err = j.Cond.L().Recover(ctx, j.Cond.NotifyAll)
 			if err == nil {
 				continue
@@ -219,13 +218,13 @@ func consume(ctx context.Context, j job) error {
 			return nil
 		}
 		if n == 1 {
-			j.Cells.Add(2) // all is taken
+			j.Cells.Add(2) // all items are taken
 		}
 	}
 }
 
-// TestConditionStorm kills consumers that wait, were just notified, or take
-// items. Whatever they were given goes to others, without another notification.
+// TestConditionStorm kills consumers that wait, were just notified, or take items. Each
+// notification that they got goes to another consumer, without another call of Notify.
 func TestConditionStorm(t *testing.T) {
 	const consumers, goroutines = 3, 2
 	rounds := 250
@@ -261,13 +260,13 @@ func TestConditionStorm(t *testing.T) {
 		WantNil(t, "Notify", m.Notify(n))
 		victim := -1
 		switch r.IntN(4) {
-		case 0: // none
-		case 1: // one that has the lock, or is going to
+		case 0: // kill no consumer
+		case 1: // kill one that holds the lock or is about to acquire it
 			victim = r.IntN(consumers)
 			WantNil(t, "Release", m.Release())
 			time.Sleep(time.Duration(r.IntN(200)) * time.Microsecond) // a random moment
 			WantNil(t, "Kill", procs[victim].Kill())
-		default: // one that has been notified, perhaps, and has no lock
+		default: // kill one that may have been notified, and does not hold the lock
 			victim = r.IntN(consumers)
 			WantNil(t, "Kill", procs[victim].Kill())
 			WantNil(t, "Release", m.Release())

@@ -1,6 +1,7 @@
 package sync
 
-// Waiting returns the number of living waiters, and Used that of the slots that were ever used.
+// Waiting returns the number of living waiters. Used returns the number of slots that were ever
+// used.
 func (c *Condition) Waiting() int  { return c.ref.Load().waiting() }
 func (c *RCondition) Waiting() int { return c.ref.Load().waiting() }
 func (c *Condition) Used() int     { return len(c.ref.Load().used()) }

@@ -17,8 +17,8 @@ import (
 
 var heirTask = task("condition heir", func(ctx context.Context, j job) error { return j.Lock.Acquire(ctx) })
 
-// An heir that is killed before it takes note of the hand-over never held the
-// lock: a waiter for the condition does not learn of a dead owner.
+// An heir that is killed before it acknowledges the hand-over never held the lock: a waiter for the
+// condition does not find a dead owner.
 func TestConditionHeirKilled(t *testing.T) {
 	seg := Anonymous(t, room)
 	lock := Must(psync.NewLock(seg, "l", nil))(t)
@@ -30,7 +30,7 @@ func TestConditionHeirKilled(t *testing.T) {
 	WantNil(t, "Acquire", lock.Acquire(ctx))
 	waited := make(chan error, 1)
 	go func() { waited <- cond.Wait(ctx) }()
-	WantNil(t, "Acquire", lock.Acquire(Within(t))) // when the waiter has released it
+	WantNil(t, "Acquire", lock.Acquire(Within(t))) // as soon as the waiter has released it
 	p := Start(t, heirTask, job{Lock: lock})
 	memory := Must(object.Open(seg, shm.KindLock, "l", 1))(t)
 	Eventually(t, "the waiter claims to be the heir", func() bool {

@@ -25,7 +25,7 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// A member uses a condition and its lock: as one Holder, if that is an RLock.
+// A member uses a condition and its lock. If that is an RLock, the member is one Holder.
 type member interface {
 	Acquire(ctx context.Context) error
 	Release() error
@@ -56,7 +56,7 @@ func (m rlockMember) WaitFor(ctx context.Context, pred func() bool) error {
 	return m.RCondition.WaitFor(ctx, m.h, pred)
 }
 
-// A club makes members of the condition "c" of a segment.
+// A club makes the condition "c" in a segment, and members that use it.
 type club interface {
 	found(t testing.TB, seg *shm.Segment, lock *psync.Options, o *psync.ConditionOptions)
 	join(t testing.TB, seg *shm.Segment) member
@@ -88,7 +88,7 @@ func (rlockClub) join(t testing.TB, seg *shm.Segment) member {
 	return rlockMember{Must(psync.OpenRCondition(seg, "c"))(t), new(psync.Holder)}
 }
 
-// A scene is a condition in a segment, with one member that directs.
+// A scene is a condition in a segment, with a main member that controls the test.
 type scene struct {
 	testing.TB
 	club club
@@ -102,7 +102,7 @@ func newScene(t testing.TB, c club, seg *shm.Segment, lock *psync.Options, o *ps
 	return &scene{t, c, seg, c.join(t, seg)}
 }
 
-// party attaches a party of its own.
+// party attaches another party.
 func (s *scene) party() *shm.Segment {
 	s.Helper()
 	return Closing(s, Must(object.Attach(s.seg))(s))
@@ -118,7 +118,7 @@ func (s *scene) notify(n int) {
 	s.release()
 }
 
-// awaitWaiting waits until n wait, and have released the lock.
+// awaitWaiting waits until n members wait and have released the lock.
 func (s *scene) awaitWaiting(n int) {
 	s.Helper()
 	for deadline := time.Now().Add(Patience); ; time.Sleep(100 * time.Microsecond) {
@@ -134,8 +134,8 @@ func (s *scene) awaitWaiting(n int) {
 	}
 }
 
-// wait lets a new member in seg wait, and returns when it does. What it finds
-// when it returns from Wait is checked.
+// wait lets a new member in seg call Wait. It returns when the member waits. The channel gets the
+// error of Wait, after a check that the member holds the lock if it should.
 func (s *scene) wait(seg *shm.Segment) <-chan error {
 	s.Helper()
 	return s.waitIn(context.Background(), s.club.join(s, seg))
@@ -162,13 +162,13 @@ func (s *scene) waitIn(ctx context.Context, m member) <-chan error {
 	return done
 }
 
-// wakes waits for the end of a Wait that was notified.
+// wakes waits until a Wait that was notified returns.
 func (s *scene) wakes(c <-chan error) {
 	s.Helper()
 	WantNil(s, "Wait", Await(s, c, "a waiter that was notified"))
 }
 
-// sleeps checks that those wait.
+// sleeps checks that the Waits of cs have not returned.
 func (s *scene) sleeps(cs ...<-chan error) {
 	s.Helper()
 	s.awaitWaiting(len(cs))
@@ -223,7 +223,7 @@ func TestCondition(t *testing.T) {
 
 func testCondNotHeld(s *scene) {
 	for _, other := range []*shm.Segment{nil, s.party()} {
-		if other != nil { // another holds it
+		if other != nil { // another member holds the lock
 			m := s.club.join(s, other)
 			WantNil(s, "Acquire", m.Acquire(Within(s)))
 			defer func() { WantNil(s, "Release", m.Release()) }()
@@ -276,7 +276,7 @@ func testCondNotifyAll(s *scene) {
 	for _, c := range late {
 		s.wakes(c)
 	}
-	s.sleeps(s.wait(s.seg)) // nothing is left
+	s.sleeps(s.wait(s.seg)) // no notification is left
 	s.notify(1)
 }
 
@@ -313,14 +313,14 @@ func testCondTimeout(s *scene) {
 		if d := time.Since(begin); d < 10*time.Millisecond {
 			s.Errorf("Wait gave up after %v", d)
 		}
-		s.release() // it was held
+		s.release() // release fails unless the lock is held
 	}
 	done := s.wait(s.seg)
 	s.notify(1)
 	s.wakes(done)
 }
 
-// A waiter that is cancelled returns with the lock, however long that takes.
+// A cancelled Wait returns only with the lock, however long that takes.
 func testCondCancelled(s *scene) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := s.waitIn(ctx, s.club.join(s, s.party()))
@@ -341,7 +341,7 @@ func testCondCancelled(s *scene) {
 	s.release()
 	WantError(s, "Wait", Await(s, done, "a cancelled waiter"), context.Canceled)
 
-	// A notification that came first is not lost.
+	// A notification that precedes the cancellation is not lost.
 	ctx, cancel = context.WithCancel(context.Background())
 	done = s.waitIn(ctx, s.club.join(s, s.seg))
 	s.hold()
@@ -396,7 +396,7 @@ func testCondWaitForTimeout(s *scene) {
 		if took := time.Since(begin); took < d {
 			s.Errorf("WaitFor gave up after %v", took)
 		}
-		// It became true without a notification: pred has the last word.
+		// The condition became true without a notification: the last call of pred decides.
 		first := true
 		WantNil(s, "WaitFor", s.main.WaitFor(ctx, func() bool { defer func() { first = false }(); return !first }))
 		cancel()
@@ -420,7 +420,7 @@ func testCondNobodyWaits(s *scene) {
 	s.wakes(done)
 }
 
-// Slots are used in any order; waiters are notified in the order of arrival.
+// Slots are used in any order, but waiters are notified in the order of their arrival.
 func testCondOrder(s *scene) {
 	const n = 12
 	var all []<-chan error
@@ -454,8 +454,8 @@ func testCondOrder(s *scene) {
 	}
 }
 
-// A waiter that was notified and can't acquire the lock again leaves its notification to another
-// waiter that was waiting when it was given.
+// A notified waiter that can't acquire the lock again leaves its notification to another waiter
+// that was waiting when it was given.
 func testCondHandedOnByClose(s *scene) {
 	first := s.club.join(s, s.seg)
 	a := s.waitIn(context.Background(), first)
@@ -467,7 +467,7 @@ func testCondHandedOnByClose(s *scene) {
 	WantError(s, "Wait", Await(s, a, "a waiter of a closed condition"), psync.ErrClosed)
 	s.release()
 	s.wakes(b)
-	// No waiter from that time is left: the notification is void.
+	// No waiter from that time is left, so the notification is void.
 	first = s.club.join(s, s.seg)
 	a = s.waitIn(context.Background(), first)
 	s.hold()
@@ -524,7 +524,7 @@ func testCondSegmentClosed(s *scene) {
 		WantError(s, "Wait", Await(s, done, "a waiter of a closed segment"), psync.ErrClosed)
 	}
 	s.sleeps(c)
-	s.notify(1) // not those that are gone
+	s.notify(1) // the waiters that are gone get no notification
 	s.wakes(c)
 }
 
@@ -551,7 +551,7 @@ func testCondDeadNotified(s *scene) {
 		Dies(s, s.seg, party)
 		WantError(s, "Wait of the dead", Await(s, a, "a dead waiter"), psync.ErrClosed)
 		s.release()
-		select { // either has it, and one has it
+		select { // either waiter may get the notification, and one of them does
 		case err := <-b:
 			WantNil(s, "Wait", err)
 			s.sleeps(c)
@@ -568,7 +568,7 @@ func testCondDeadNotified(s *scene) {
 	}
 }
 
-// recoverer is what both locks' members have in the tests of dead owners.
+// A recoverer is a member of either kind in the tests of dead owners.
 func recoverLock(s *scene, m member, repair func() error) error {
 	switch m := m.(type) {
 	case lockMember:
@@ -605,9 +605,9 @@ func testCondDeadOwner(s *scene) {
 	s.wakes(done)
 }
 
-// Items are put and got, with random deadlines: none is lost, and each waiter
-// without a deadline gets one in the end. The items' counter is not atomic: on the
-// heap the race detector sees what synchronizes.
+// Members put and take items, with random deadlines. No item is lost, and each waiter without a
+// deadline gets one in the end. The counter of items is not atomic: on the heap the race detector
+// checks that the lock synchronizes.
 func testCondHammer(s *scene) {
 	const parties, getters, each = 2, 3, 150
 	segs := []*shm.Segment{s.seg, s.party()}
@@ -622,7 +622,7 @@ func testCondHammer(s *scene) {
 				return err
 			}
 			var err error
-			if i < parties { // a putter, of as many as the getters get
+			if i < parties { // a putter; there are as many puts as gets
 				*items += getters
 				err = m.Notify(getters)
 				n++
@@ -655,7 +655,7 @@ func testCondHammer(s *scene) {
 	runtime.KeepAlive(c)
 }
 
-// The depth of a reentrant lock is given up in Wait, and restored.
+// Wait releases a reentrant lock however often it was acquired, and restores its depth.
 func TestC07_ConditionRestoresDepth(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		s := newScene(t, rlockClub{}, seg, nil, nil)
@@ -671,7 +671,7 @@ func TestC07_ConditionRestoresDepth(t *testing.T) {
 			}
 			end <- err
 		}()
-		s.awaitWaiting(1) // so the lock is free
+		s.awaitWaiting(1) // so that the lock is free
 		s.notify(1)
 		WantError(t, "second Wait", Await(t, end, "a waiter that was notified"), context.Canceled)
 		for range 3 {
@@ -724,7 +724,7 @@ func TestConditionMaking(t *testing.T) {
 		} {
 			WantError(t, test.what, test.err, test.want)
 		}
-		// The lock is found by its place in the directory, and may be gone.
+		// The lock is found by its entry in the directory, which may be gone.
 		named := Must(psync.NewLock(seg, "named", nil))(t)
 		Must(psync.NewCondition(seg, "orphan", named, few))(t)
 		WantNil(t, "Remove", seg.Remove("named"))
@@ -732,7 +732,7 @@ func TestConditionMaking(t *testing.T) {
 	})
 }
 
-// One waiter more than there are slots fails; slots are used again.
+// If there is one waiter more than slots, its Wait fails. Slots are used again.
 func TestConditionPlaces(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		s := newScene(t, lockClub{}, seg, nil, &psync.ConditionOptions{Waiters: 3})
@@ -745,12 +745,12 @@ func TestConditionPlaces(t *testing.T) {
 			WantError(t, "WaitFor without a slot", m.WaitFor(Within(t), func() bool { return false }), psync.ErrWaiters)
 			WantNil(t, "Notify of a waiter that leaves it behind", m.Notify(1))
 			Dies(t, seg, party)
-			// The dead are gone before the lock is free: they can't take it.
+			// The parties are dead before the lock is free, so they can't acquire it.
 			WantError(t, "Wait", Await(t, a, "a dead waiter"), psync.ErrClosed)
 			WantError(t, "Wait", Await(t, c, "a dead waiter"), psync.ErrClosed)
-			s.release() // it was held
+			s.release() // release fails unless the lock is held
 			s.wakes(b)
-			// What is left behind is void; so are the slots of the dead.
+			// A notification that was left behind is void, and the slots of dead parties are free.
 			party = Must(object.Attach(seg))(t)
 			a = s.wait(party)
 			s.hold()
@@ -776,7 +776,7 @@ func TestConditionPlaces(t *testing.T) {
 	})
 }
 
-// With a lock that ignores deaths a dead notifier is one that has notified some.
+// If the lock ignores deaths, a dead notifier has notified some waiters, and nothing else follows.
 func TestConditionIgnoreDeaths(t *testing.T) {
 	onAll(t, func(t *testing.T, c club, seg *shm.Segment) {
 		s := newScene(t, c, seg, &psync.Options{IgnoreDeaths: true}, nil)
@@ -793,7 +793,7 @@ func TestConditionIgnoreDeaths(t *testing.T) {
 	})
 }
 
-// Whatever stands in the condition's memory, each call ends.
+// Every call ends, whatever the condition's memory contains.
 func TestConditionHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		s := newScene(t, lockClub{}, seg, nil, &psync.ConditionOptions{Waiters: 5})
@@ -827,7 +827,7 @@ func TestConditionHostileBytes(t *testing.T) {
 					return err
 				}
 				if errors.Is(err, shm.ErrCorrupt) {
-					continue // not held
+					continue // the lock is not held
 				}
 				scribble()
 				if err := errors.Join(m.Notify(r.IntN(4)), m.NotifyAll(), m.Release()); err != nil {
@@ -837,7 +837,7 @@ func TestConditionHostileBytes(t *testing.T) {
 			return nil
 		})
 		WantNil(t, "operations", Await(t, done, fmt.Sprintf("operation on nonsense, seed %d", seed)))
-		// Links to nonsense do not open.
+		// Conditions whose link is invalid do not open.
 		for range 200 {
 			for i := range 4 {
 				mem[i].Store(r.Uint32() >> r.IntN(33))
@@ -855,8 +855,8 @@ func scribbleLater(mem []atomic.Uint32, seed uint64) {
 	mem[r.IntN(len(mem))].Store(r.Uint32() >> r.IntN(33))
 }
 
-// condWaiter waits N times. Cell 0 counts those that are going to wait, cell 1
-// those that were notified.
+// condWaiter calls Wait N times. Cell 0 counts the calls that are about to wait, cell 1 those that
+// were notified.
 var condWaiter = task("condition waiter", func(ctx context.Context, j job) error {
 	for range j.N {
 		if err := j.Cond.L().Acquire(ctx); err != nil {
@@ -898,7 +898,7 @@ func TestConditionProcesses(t *testing.T) {
 		here := s.wait(s.seg)
 		s.notify(1)
 		c.Await(t, 1, 1)
-		s.awaitWaiting(3) // the first waits again
+		s.awaitWaiting(3) // the first one waits again
 		s.hold()
 		WantNil(t, "NotifyAll", s.main.NotifyAll())
 		s.release()
@@ -927,7 +927,7 @@ func TestConditionProcesses(t *testing.T) {
 			s.wakes(here)
 		})
 	}
-	// Killed after it was notified and before it could move.
+	// The waiter is killed after it was notified and before it could run.
 	t.Run("C11_killed_notified", func(t *testing.T) {
 		s, c := scene(t)
 		a := s.child(c, 1)
@@ -954,7 +954,7 @@ func TestConditionProcesses(t *testing.T) {
 		a := s.child(c, 1)
 		Stop(t, a)
 		s.notify(1)
-		x := s.wait(s.seg) // it came after the notification
+		x := s.wait(s.seg) // after the notification was given
 		Kill(t, a)
 		s.awaitParties(1)
 		y := s.wait(s.seg)
@@ -965,7 +965,7 @@ func TestConditionProcesses(t *testing.T) {
 		s.notify(1)
 		s.wakes(y)
 	})
-	// A waiter from that time has not looked yet: the slot is kept for it.
+	// A waiter from that time has not scanned the slots yet, so the slot is kept for it.
 	t.Run("killed_notified_kept", func(t *testing.T) {
 		s, c := scene(t)
 		a := s.child(c, 1)
@@ -982,8 +982,8 @@ func TestConditionProcesses(t *testing.T) {
 		s.notify(1)
 		s.wakes(x)
 	})
-	// The waiter that could have taken the dead one's notification over was notified
-	// itself: the newcomer may take it over now.
+	// The only waiter that could take over the dead waiter's notification was notified itself, so a
+	// later waiter may take it over.
 	t.Run("killed_notified_renewed", func(t *testing.T) {
 		s, c := scene(t)
 		a := s.child(c, 1)
@@ -1004,16 +1004,16 @@ func TestConditionProcesses(t *testing.T) {
 	})
 }
 
-// awaitParties waits until only n parties are alive, as this one knows.
+// awaitParties waits until this party knows that at most n parties are alive.
 func (s *scene) awaitParties(n int) {
 	s.Helper()
 	Eventually(s, "a death is announced", func() bool { return Must(s.seg.Parties())(s) <= n })
 }
 
-// resume lets a stopped child go on.
+// resume continues a stopped child.
 func resume(p *proc.Call[int]) error { return syscall.Kill(p.PID(), syscall.SIGCONT) }
 
-// lockOfAnother returns the lock that an object of another kind has inside.
+// lockOfAnother returns the lock that is part of an object of another kind.
 func lockOfAnother(t *testing.T, seg *shm.Segment) *psync.Lock {
 	t.Helper()
 	fill, err := lock.NewGuard(seg, lock.Options{})

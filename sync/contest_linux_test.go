@@ -13,19 +13,19 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// A contest is a use of a primitive whose time is measured: by one goroutine,
-// and by several goroutines or processes that contend.
+// A contest measures the time of one use of a primitive: by one goroutine, and by several
+// goroutines or processes that contend.
 type contest struct {
 	name string
-	// lay makes the object in seg, under the name, for so many contenders.
+	// lay makes the object in seg, with that name, for that many contenders.
 	lay func(seg *shm.Segment, name string, contenders int) error
-	// enter opens it for the ith of n contenders, who all use it equally often,
-	// and returns one use of it.
+	// enter opens the object for the ith of n contenders, which all use it equally often, and
+	// returns one use of it.
 	enter func(seg *shm.Segment, name string, i, n int) (use func(ctx context.Context) error, err error)
 }
 
-// uses makes the contest of a primitive of type T from how it is made and
-// opened, and what one contender does with it again and again.
+// uses returns the contest of a primitive of type T. lay makes the object, open opens it, and use
+// is one use.
 func uses[T any](name string, lay func(seg *shm.Segment, name string, contenders int) (T, error),
 	open func(*shm.Segment, string) (T, error), use func(ctx context.Context, v T) error) contest {
 	return contest{
@@ -38,7 +38,7 @@ func uses[T any](name string, lay func(seg *shm.Segment, name string, contenders
 	}
 }
 
-// releasing is one use of what is acquired and released.
+// releasing is one use of an object that is acquired and released.
 func releasing[T interface {
 	Acquire(context.Context) error
 	Release() error
@@ -62,7 +62,7 @@ var contests = []contest{
 			l, err := psync.OpenRLock(seg, name)
 			return &held{RLock: l}, err
 		}, releasing),
-	uses("Semaphore", // half as many permits as contenders
+	uses("Semaphore", // with half as many permits as contenders
 		func(seg *shm.Segment, name string, n int) (*psync.Semaphore, error) {
 			return psync.NewSemaphore(seg, name, (n+1)/2)
 		},
@@ -72,7 +72,7 @@ var contests = []contest{
 			return psync.NewBoundedSemaphore(seg, name, (n+1)/2)
 		},
 		psync.OpenBoundedSemaphore, releasing),
-	uses("Event", // all set it and look at it
+	uses("Event", // all contenders set and read it
 		func(seg *shm.Segment, name string, _ int) (*psync.Event, error) { return psync.NewEvent(seg, name) },
 		psync.OpenEvent,
 		func(ctx context.Context, e *psync.Event) error {
@@ -130,7 +130,7 @@ var contests = []contest{
 		func(ctx context.Context, o *psync.Once) error { return o.Do(ctx, func() error { return nil }) }),
 }
 
-// held is an RLock with a holder.
+// A held is an RLock with a Holder.
 type held struct {
 	*psync.RLock
 	holder psync.Holder
@@ -153,8 +153,8 @@ func layTurns(seg *shm.Segment, name string, _ int) error {
 	return Second(psync.NewCondition(seg, name, l, nil))
 }
 
-// enterTurns returns a use of a condition by which all take turns: each waits
-// for its own, and ends it.
+// enterTurns returns a use of a condition by which the contenders take turns: each waits for its
+// turn, and then ends it.
 func enterTurns(seg *shm.Segment, name string, i, n int) (func(context.Context) error, error) {
 	c, err := psync.OpenCondition(seg, name)
 	if err != nil {
@@ -180,8 +180,8 @@ func enterTurns(seg *shm.Segment, name string, i, n int) (func(context.Context) 
 	}, nil
 }
 
-// BenchmarkContests measures each primitive. What is shown is the time from
-// one use to the next, whoever makes it.
+// BenchmarkContests measures each primitive. It reports the time from one use to the next one, of
+// any contender.
 func BenchmarkContests(b *testing.B) {
 	for i, c := range contests {
 		b.Run(c.name, func(b *testing.B) {
@@ -252,7 +252,7 @@ func (c *contest) processes(b *testing.B, index, n int) {
 	}
 }
 
-// A contender is what a process of a contest gets.
+// A contender is the argument of a process of a contest.
 type contender struct {
 	Contest, I, N, Uses int
 	Segment             *shm.Segment

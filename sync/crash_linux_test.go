@@ -21,7 +21,7 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// lockUser acquires and releases a lock so many times.
+// lockUser acquires and releases the lock N times.
 var lockUser = task("lock user", func(ctx context.Context, j job) error {
 	for range j.N {
 		if err := j.Lock.Acquire(ctx); err != nil {
@@ -34,9 +34,8 @@ var lockUser = task("lock user", func(ctx context.Context, j job) error {
 	return nil
 })
 
-// TestLockUserDies kills the owner, a waiter or the heir at each step; two
-// other waiters, in this process and in another party, must not notice more than
-// they have to.
+// TestLockUserDies kills the owner, a waiter or the heir at each step. Two other waiters, in this
+// process and in another party, get ErrOwnerDied only if the victim held the lock.
 func TestLockUserDies(t *testing.T) {
 	NeedCrashPoints(t)
 	shown := make(map[crash.Point]bool)
@@ -68,7 +67,7 @@ func TestLockUserDies(t *testing.T) {
 	}
 }
 
-// A lockDeath is a lock whose user, the victim, is going to die at a point.
+// A lockDeath is a lock whose user, the victim, dies at a crash point.
 type lockDeath struct {
 	t      *testing.T
 	ctx    context.Context
@@ -91,7 +90,7 @@ func newLockDeath(t *testing.T, point crash.Point) *lockDeath {
 	}
 }
 
-// word and gate are the lock's memory: see package internal/robust.
+// word and gate return words of the lock's memory: see package internal/robust.
 func (d *lockDeath) word() *atomic.Uint64 { return view.At[atomic.Uint64](d.memory.Bytes(), 0) }
 func (d *lockDeath) gate() *atomic.Uint32 { return view.At[atomic.Uint32](d.memory.Bytes(), 8) }
 
@@ -107,13 +106,13 @@ func (d *lockDeath) died() {
 	Killed(d.t, d.victim)
 }
 
-// free: the victim dies as owner of a lock that no process wants.
+// free lets the victim die as the owner of a lock for which no other process waits.
 func (d *lockDeath) free() {
 	d.start()
 	d.died()
 }
 
-// held: the victim dies as a waiter.
+// held lets the victim die as a waiter.
 func (d *lockDeath) held() {
 	WantNil(d.t, "Acquire", d.lock.Acquire(d.ctx))
 	d.start()
@@ -121,7 +120,7 @@ func (d *lockDeath) held() {
 	WantNil(d.t, "Release", d.lock.Release())
 }
 
-// releasedTo: the victim dies as a waiter to whom the lock was released.
+// releasedTo lets the victim die as a waiter after a Release has woken it.
 func (d *lockDeath) releasedTo() {
 	WantNil(d.t, "Acquire", d.lock.Acquire(d.ctx))
 	d.start()
@@ -130,8 +129,7 @@ func (d *lockDeath) releasedTo() {
 	d.died()
 }
 
-// prodded: the victim dies when it has waited for so long that it claims to
-// be the heir.
+// prodded lets the victim die when it has waited for so long that it claims to be the heir.
 func (d *lockDeath) prodded() {
 	WantNil(d.t, "Acquire", d.lock.Acquire(d.ctx))
 	d.start()
@@ -140,14 +138,14 @@ func (d *lockDeath) prodded() {
 	WantNil(d.t, "Release", d.lock.Release())
 }
 
-// prodVictim wakes the victim for nothing, and reports whether it is dead.
+// prodVictim makes the victim try again, and reports whether it is dead.
 func (d *lockDeath) prodVictim() bool {
 	futex.Wake(d.gate(), futex.All)
 	_, exited := d.victim.ExitCode()
 	return exited
 }
 
-// handedTo: the victim dies as the heir to whom the lock was handed over.
+// handedTo lets the victim die as the heir after the lock was handed over to it.
 func (d *lockDeath) handedTo() {
 	WantNil(d.t, "Acquire", d.lock.Acquire(d.ctx))
 	d.start()
@@ -159,8 +157,8 @@ func (d *lockDeath) handedTo() {
 	d.died()
 }
 
-// handsOver: the victim dies when it has handed the lock over to the other
-// party, whose waiter comes late.
+// handsOver lets the victim die after it has handed the lock over to the other party, whose waiter
+// comes later.
 func (d *lockDeath) handsOver() {
 	WantNil(d.t, "Acquire", d.other.Acquire(d.ctx))
 	owner := d.word().Load() >> 1
@@ -170,7 +168,7 @@ func (d *lockDeath) handsOver() {
 	d.died()
 }
 
-// until waits until f holds.
+// until polls until f returns true.
 func (d *lockDeath) until(what string, f func() bool) {
 	d.t.Helper()
 	for !f() {
@@ -181,7 +179,7 @@ func (d *lockDeath) until(what string, f func() bool) {
 	}
 }
 
-// check lets two come after the death.
+// check lets both locks be used after the death.
 func (d *lockDeath) check(want error) {
 	t, ctx := d.t, d.ctx
 	locks := []*psync.Lock{d.other, d.lock}
@@ -211,13 +209,13 @@ func (d *lockDeath) check(want error) {
 	runtime.KeepAlive(d.memory)
 }
 
-// stormWords is what a lock storm guards: a and b are equal whenever the lock
-// is free, and not held by the dead.
+// stormWords are the words that the lock of a storm guards. a and b are equal whenever no process,
+// living or dead, holds the lock.
 //
 //	0    a
 //	8    b
 //	16   repairs
-//	128  done: for each life, how many of its increments are whole
+//	128  done: for each life, how many of its increments are complete
 type stormWords struct {
 	a, b, repairs *atomic.Uint64
 	done          []atomic.Uint64
@@ -278,7 +276,7 @@ var lockStormer = proc.Register("lock stormer", func(ctx context.Context, in sto
 	}
 })
 
-// TestLockStorm kills processes that hammer one lock at random moments.
+// TestLockStorm kills processes that use one lock, at random moments.
 func TestLockStorm(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()

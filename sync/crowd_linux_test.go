@@ -22,27 +22,28 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// How many wait, and how many OS threads the process may have then.
+// The size of a crowd, and the greatest number of OS threads that the process may have while the
+// crowd sleeps.
 const (
 	crowdObjects   = 50
 	crowdPerObject = 100
 	crowdThreads   = 64
 )
 
-// A crowd is many goroutines that are blocked on some objects: at locks that
-// are held, at queues and pipes that are empty, and at queues that are full.
+// A crowd is many goroutines that are blocked on some objects: on locks that are held, on queues
+// and pipes that are empty, and on queues that are full.
 type crowd struct {
 	locks       []*psync.Lock
 	empty, full []*ring.Queue[uint64]
-	ends        []*ring.Conn // where they receive
-	others      []*ring.Conn // where to send
+	ends        []*ring.Conn // the ends that receive
+	others      []*ring.Conn // the ends that send
 
 	waits   []func(ctx context.Context) error // one for each object
 	cancels []context.CancelFunc
 	done    []chan error
 }
 
-// newCrowd makes the objects. The caller takes the locks before start.
+// newCrowd makes the objects. The caller acquires the locks before start.
 func newCrowd(t *testing.T, seg *shm.Segment) *crowd {
 	c := new(crowd)
 	for i := range crowdObjects {
@@ -97,7 +98,7 @@ func (c *crowd) start(t *testing.T) {
 	awaitCrowd(t, len(c.done))
 }
 
-// end makes sure that everybody's wait ended as wanted.
+// end checks that the wait of each goroutine ended as wanted.
 func (c *crowd) end(t *testing.T, what string, want func(object int) error) {
 	t.Helper()
 	wrong := 0
@@ -114,7 +115,7 @@ func (c *crowd) end(t *testing.T, what string, want func(object int) error) {
 	}
 }
 
-// fine wants no error.
+// fine wants no error for each object.
 func fine(int) error { return nil }
 
 // awaitCrowd waits until n goroutines are asleep, or about to be.
@@ -131,17 +132,17 @@ func awaitCrowd(t *testing.T, n int) {
 	}
 }
 
-// sleepers counts the goroutines that are where package wait sleeps.
+// sleepers returns the number of goroutines that sleep in package wait.
 func sleepers(t *testing.T) (n int) {
 	t.Helper()
 	var text bytes.Buffer
 	if err := pprof.Lookup("goroutine").WriteTo(&text, 1); err != nil {
 		t.Fatal(err)
 	}
-	same := 0 // goroutines of the stack that is being read
+	same := 0 // goroutines with the stack that is being read
 	for s := bufio.NewScanner(&text); s.Scan(); {
 		fmt.Sscanf(s.Text(), "%d @", &same)
-		if strings.Contains(s.Text(), "internal/wait.(*crowd).sleep+") {
+		if strings.Contains(s.Text(), "internal/wait.(*parkingLot).sleep+") {
 			n += same
 			same = 0
 		}
@@ -154,7 +155,7 @@ func threads(t *testing.T) int {
 	return len(Must(os.ReadDir("/proc/self/task"))(t))
 }
 
-// thousands skips a test that is too much for the race detector.
+// thousands skips a test that is too slow under the race detector.
 func thousands(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
@@ -162,8 +163,8 @@ func thousands(t *testing.T) {
 	}
 }
 
-// Many goroutines blocked on some objects hold few threads, and each of them
-// is woken by what it waits for.
+// Many goroutines that are blocked on some objects hold few threads, and each of them is woken when
+// it can go on.
 func TestCrowdIsWoken(t *testing.T) {
 	thousands(t)
 	seg := crowdSegment(t)
@@ -200,7 +201,7 @@ func TestCrowdIsWoken(t *testing.T) {
 	}
 }
 
-// Contexts end the waits one by one, each at once.
+// The contexts end the waits one by one, each at once.
 func TestCrowdIsCancelled(t *testing.T) {
 	thousands(t)
 	c := newCrowd(t, crowdSegment(t))
@@ -236,8 +237,8 @@ var crowdOwner = proc.Register("owner of many locks", func(ctx context.Context, 
 	return 0, nil
 })
 
-// The death of the locks' owner reaches all waiters for them. The others go
-// on waiting, until their queues are shut down and their pipes end.
+// The death of the locks' owner reaches all waiters for the locks. The other goroutines wait on
+// until their queues are shut down and their pipes end.
 func TestCrowdLearnsOfDeath(t *testing.T) {
 	thousands(t)
 	seg := crowdSegment(t)
@@ -278,7 +279,7 @@ func TestCrowdLearnsOfDeath(t *testing.T) {
 	})
 }
 
-// Close of the segment reaches all, and its memory goes.
+// Close of the segment ends all waits, and frees the segment's memory.
 func TestCrowdIsClosed(t *testing.T) {
 	thousands(t)
 	seg := crowdSegment(t)
@@ -293,8 +294,8 @@ func TestCrowdIsClosed(t *testing.T) {
 	t.Logf("all have returned after %v", time.Since(begin).Round(time.Millisecond))
 }
 
-// crowdOfUsers is many goroutines that use a lock, each so often, some of them
-// with little patience.
+// crowdOfUsers starts many goroutines that each acquire and release the lock that many times. Some
+// of them give up after a short time.
 func crowdOfUsers(ctx context.Context, l *psync.Lock, goroutines, times int, use func()) error {
 	done := make(chan error, goroutines)
 	for i := range goroutines {
@@ -358,7 +359,7 @@ func TestCrowdsShareLock(t *testing.T) {
 	}
 }
 
-// Crowds whose neighbours are killed again and again come through.
+// A crowd finishes although other processes that use its lock are killed again and again.
 func TestCrowdOutlivesOthers(t *testing.T) {
 	seg := Anonymous(t, room)
 	l := Closing(t, Must(psync.NewLock(seg, "", &psync.Options{IgnoreDeaths: true}))(t))
@@ -376,7 +377,7 @@ func TestCrowdOutlivesOthers(t *testing.T) {
 	WantNil(t, "users", Await(t, done, "users of the lock"))
 }
 
-// The same between two parties of this process, where the race detector looks.
+// Crowds of two parties of this process share a lock, where the race detector observes them.
 func TestCrowdOnHeap(t *testing.T) {
 	const goroutines, times = 60, 50
 	seg := Heap(t, room)

@@ -6,9 +6,9 @@
 //
 // A New function makes an object in a segment. Other processes open it by name with an Open
 // function, or by its handle: an object that stands in a task's argument travels as its handle, and
-// is open when the task starts. What is acquired belongs to the process, not to a goroutine: any
-// goroutine of the process that acquired a lock may release it. Only an RLock is owned by a value
-// of the program's own, a Holder.
+// is open when the task starts. A lock or permit belongs to the process that acquired it, not to a
+// goroutine: any goroutine of the process may release it. Only an RLock is owned by a value that
+// the program makes, a Holder.
 //
 // A method TryX never blocks. A method X(ctx) blocks until it succeeds or ctx is done; it tries
 // once even if ctx is done already. If such a method returns an error, nothing was acquired.

@@ -10,22 +10,23 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// Errors of this package. Methods return them wrapped in a sentence that names the operation and the
-// object: use errors.Is. Errors of making and opening objects are those of package shm.
+// Errors of this package. Methods return them wrapped in a sentence that names the operation and
+// the object: use errors.Is. The functions that make and open objects return errors of package shm.
 var (
 	// ErrHeld means that a living process holds the lock.
 	ErrHeld = robust.ErrHeld
-	// ErrNotHeld means that the caller does not hold the lock, or the permit, that the method needs.
+	// ErrNotHeld means that the caller does not hold the lock, or the permit, that the method
+	// needs.
 	ErrNotHeld = robust.ErrNotHeld
-	// ErrOwnerDied means that the process that held the lock died holding it. The data that the lock
-	// guards may be half changed: repair it in Recover.
+	// ErrOwnerDied means that the process that held the lock died holding it. The data that the
+	// lock guards may be half changed: repair it in Recover.
 	ErrOwnerDied = robust.ErrOwnerDied
 	// ErrOverRelease means that more was released than had been acquired. Nothing has changed.
 	ErrOverRelease = errors.New("released too often")
 	// ErrNoPermit means that all permits of a semaphore are taken.
 	ErrNoPermit = errors.New("no permit is free: try again later")
-	// ErrBroken means that a barrier is broken: a party gave up or died, an action failed, or Abort was
-	// called. A Wait that Reset interrupts fails with it, too.
+	// ErrBroken means that a barrier is broken: a party gave up or died, an action failed, or Abort
+	// was called. A Wait that Reset interrupts fails with it, too.
 	ErrBroken = errors.New("the round is broken, by a party that gave up or died, by Abort or by Reset: start anew with Reset")
 	// ErrInvalid means that an argument is out of range.
 	ErrInvalid = errors.New("argument is out of range")
@@ -43,8 +44,8 @@ func init() {
 	)
 }
 
-// tryFailed returns the error of op, a method that callers poll. The error that a poll ends with again and again is
-// made once, and kept in often.
+// tryFailed returns the error of op, a method that callers poll. The error that a poll returns
+// again and again is made once, and kept in often.
 func tryFailed(b *object.Base, often *object.Polled, op string, err error) error {
 	if err == ErrHeld || err == ErrNoPermit {
 		return often.Fail(b, op, err)
@@ -52,8 +53,8 @@ func tryFailed(b *object.Base, often *object.Polled, op string, err error) error
 	return b.Fail(op, err)
 }
 
-// called ends the method op, which has called a function of the caller's. It returns the function's error as it is,
-// or ErrClosed if the segment was closed meanwhile.
+// called returns the error of the method op, which has called a function of its caller's that
+// returned err: err as it is, or ErrClosed if the segment was closed meanwhile.
 func called(b *object.Base, op string, err error) error {
 	if closed := b.Done(nil); closed != nil {
 		return b.Fail(op, closed)
@@ -76,7 +77,8 @@ func must(op string, err error) {
 	}
 }
 
-// ofLock returns err, an error of a condition, such that the message says that the lock is meant where it is.
+// ofLock returns err, an error of a condition. If err is about the condition's lock, the result
+// says so.
 func ofLock(err error) error {
 	if err == ErrNotHeld || err == ErrOwnerDied {
 		return fmt.Errorf("its lock: %w", err)

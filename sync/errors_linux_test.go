@@ -11,11 +11,11 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// An errorTable provokes errors, and checks and prints each.
+// An errorTable provokes errors, and checks and prints each of them.
 type errorTable struct {
 	*testing.T
 	seg  *shm.Segment
-	dead *shm.Segment // the party that dies holding objects
+	dead *shm.Segment // the party that dies while it holds objects
 }
 
 func (t errorTable) fails(op, object string, err, is error) {
@@ -23,14 +23,14 @@ func (t errorTable) fails(op, object string, err, is error) {
 	WantFailure(t.T, op, object, err, is)
 }
 
-// panics checks that f, the method op without an error, panics with such an error.
+// panics checks that f, a call of the method op, panics with an error that wraps is.
 func (t errorTable) panics(op, object string, is error, f func()) {
 	t.Helper()
 	err, _ := PanicOf(f).(error)
 	WantFailure(t.T, op, object, err, is)
 }
 
-// dies kills the party that holds objects, and returns when that is known.
+// dies lets the party that holds objects die, and waits until its death is announced.
 func (t errorTable) dies() {
 	t.Helper()
 	Dies(t.T, t.seg, t.dead)
@@ -340,7 +340,7 @@ func waitGroupErrors(t errorTable) {
 	t.fails("Wait", "wait group", g.Wait(ctx), psync.ErrClosed)
 }
 
-// TestPollingDoesNotAllocate shows that the errors of polling are made once.
+// TestPollingDoesNotAllocate checks that the errors of polling are made only once.
 func TestPollingDoesNotAllocate(t *testing.T) {
 	seg := Anonymous(t, room)
 	var h, other psync.Holder

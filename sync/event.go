@@ -30,10 +30,10 @@ var _ marshaler = (*Event)(nil)
 // eventWords is an event in shared memory.
 //
 //	0    changes  number of changes of the flag; if it is odd, the flag is set
-//	128  gate     of the waiters
+//	128  gate     where waiters sleep
 //
-// A waiter compares changes with its value at the call of Wait: if it is another, the flag was set
-// since, whatever it is now. If a process is killed after
+// A waiter compares changes with its value at the call of Wait. If they differ, the flag was set
+// meanwhile, even if it is not set now. If a process is killed after
 //
 //	EventSet      flag set, none woken              its death wakes all waiters
 //	EventWaiting  gate is set, it does not sleep     one wakeup too many
@@ -130,7 +130,7 @@ func (e *Event) Clear() error {
 }
 
 // Wait blocks until the event is set, or was set since Wait was called, even if it has been cleared
-// again. It fails with ctx's error when ctx is done (it looks once even if ctx is done already), or
+// again. It fails with ctx's error when ctx is done (it tries once even if ctx is done already), or
 // with ErrClosed when this process closes the event.
 func (e *Event) Wait(ctx context.Context) error {
 	c := e.ref.Load()

@@ -13,8 +13,8 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// TestEventUserDies kills a process that sets an event, or waits for it, at each step.
-// The others, in two parties of this process and in another process, wake up.
+// TestEventUserDies kills a process that sets an event, or waits for it, at each step. The others,
+// in two parties of this process and in another process, are woken.
 func TestEventUserDies(t *testing.T) {
 	NeedCrashPoints(t)
 	for point := range crash.Points(crash.EventSet, crash.EventWoken) {
@@ -42,7 +42,7 @@ func TestEventUserDies(t *testing.T) {
 			case crash.EventWaiting:
 				Killed(t, StartToDie(t, waitEventTask, p, point, 1))
 				child = survivors()
-				Killed(t, StartToDie(t, waitEventTask, p, point, 1)) // among others
+				Killed(t, StartToDie(t, waitEventTask, p, point, 1)) // while others wait
 				WantNil(t, "Set", e.Set())
 			case crash.EventWoken:
 				victim := StartToDie(t, waitEventTask, p, point, 1)
@@ -65,22 +65,22 @@ func TestEventUserDies(t *testing.T) {
 	}
 }
 
-// eventStormArgs are two events that are set by turns.
+// eventStormArgs are two events that are set in turn.
 type eventStormArgs struct {
 	A, B  *psync.Event
 	Cells *Cells
 	Life  int
 }
 
-// eventStormer counts, in a cell for each life, the waits that it has come
-// through. It never ends.
+// eventStormer waits in turn for the two events, for ever. It counts the waits that returned, in a
+// cell for each life.
 var eventStormer = proc.Register("event stormer", func(ctx context.Context, in eventStormArgs) (int, error) {
 	for {
 		for _, e := range []*psync.Event{in.A, in.B} {
 			if err := e.Wait(ctx); err != nil {
 				return 0, err
 			}
-			if err := e.Set(); err != nil { // set already: for victims that are killed in it
+			if err := e.Set(); err != nil { // it is set already: for victims that are killed in Set
 				return 0, err
 			}
 			in.Cells.Add(in.Life)
@@ -88,8 +88,8 @@ var eventStormer = proc.Register("event stormer", func(ctx context.Context, in e
 	}
 })
 
-// TestE05_EventStorm sets events by turns while waiters are killed at random
-// moments: all living waiters wake up each time.
+// TestE05_EventStorm sets events in turn while waiters are killed at random moments. Each time all
+// living waiters are woken.
 func TestE05_EventStorm(t *testing.T) {
 	const users, rounds = 3, 60
 	seg := Anonymous(t, room)

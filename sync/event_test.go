@@ -102,7 +102,7 @@ func testSetWakesAll(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-// Everything at once, as signal handlers would: nothing waits but Wait.
+// All methods are called at once, as by signal handlers. Only Wait blocks.
 func testEventHammer(t *testing.T, seg *shm.Segment) {
 	e := newEvent(t, seg)
 	ctx, cancel := context.WithCancel(Within(t))
@@ -125,7 +125,7 @@ func testEventHammer(t *testing.T, seg *shm.Segment) {
 			}
 			cancel()
 			e.IsSet()
-			// Without an end of its own it gets through all the same.
+			// A Wait without a deadline returns, too.
 			if err := e.Wait(ctx); err != nil {
 				return err
 			}
@@ -136,8 +136,7 @@ func testEventHammer(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "pulses", Await(t, pulse, "pulses"))
 }
 
-// A Wait that began before the Set returns, though it wakes up to a cleared
-// event.
+// A Wait that began before the Set returns, although the event has been cleared again.
 func testClearedAtOnce(t *testing.T, seg *shm.Segment) {
 	e := newEvent(t, seg)
 	for range 50 {
@@ -146,7 +145,7 @@ func testClearedAtOnce(t *testing.T, seg *shm.Segment) {
 		for i := range cap(errs) {
 			WantNil(t, "Wait", Await(t, errs, fmt.Sprintf("waiter %d of an event cleared at once", i)))
 		}
-		// One that begins after it does not.
+		// A Wait that begins after the Clear does not return.
 		WantError(t, "Wait, expired", e.Wait(Expired), context.Canceled)
 	}
 }
@@ -160,7 +159,7 @@ func testGenerationsWrap(t *testing.T, seg *shm.Segment) {
 	e := Must(psync.NewEvent(seg, "e"))(t)
 	changes, o := changesOf(t, seg, "e")
 	for _, begin := range []uint64{math.MaxUint64 - 5, math.MaxUint32 - 5, math.MaxInt64 - 5} {
-		changes.Store(begin) // even
+		changes.Store(begin) // an even number: not set
 		for range 5 {
 			wantSet(t, e, false)
 			errs := asleep(t, 2, e.Wait)
@@ -226,7 +225,7 @@ func testEventClosed(t *testing.T, seg *shm.Segment) {
 	far := Must(psync.OpenEvent(party, "e"))(t)
 	wantSet(t, far, true)
 	WantNil(t, "Close", party.Close())
-	wantSet(t, other, true) // no death changes it
+	wantSet(t, other, true) // no death changes the event
 	eventFails(t, far)
 }
 
@@ -248,7 +247,7 @@ func testEventCloseWhileWaiting(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-// Each Set comes before what sees it. The race detector sees it on the heap.
+// Each Set synchronizes before the calls that see it. The race detector checks that on the heap.
 func testEventSynchronizes(t *testing.T, seg *shm.Segment) {
 	c := NewCells(t, seg, 2)
 	for range 200 {
@@ -272,9 +271,8 @@ func testEventSynchronizes(t *testing.T, seg *shm.Segment) {
 	testClearThenLook(t, newEvent(t, seg), c)
 }
 
-// The Set of a set event comes before a later Clear or IsSet, too. Signals
-// through mapped memory put them in order without the race detector's
-// knowledge.
+// The Set of an event that is set already synchronizes before a later Clear or IsSet, too. The
+// calls are ordered by signals in mapped memory, which the race detector does not see.
 func testSetAgain(t *testing.T, e *psync.Event, c *Cells) {
 	signals := NewCells(t, Anonymous(t, room), 2)
 	ctx := Within(t)
@@ -308,13 +306,12 @@ func testSetAgain(t *testing.T, e *psync.Event, c *Cells) {
 	}
 }
 
-// A consumer clears, then looks at all there is, then waits. Whatever a
-// producer made before a Set is seen after the Clear, or the Set comes after
-// it.
+// A consumer clears the event, then reads all items, then waits. It misses no item: it sees what a
+// producer made before a Set that precedes the Clear, and a later Set ends its wait.
 func testClearThenLook(t *testing.T, e *psync.Event, c *Cells) {
 	const n = 3000
 	ctx := Within(t)
-	var mu stdsync.Mutex // for the plain cell, which the event does not guard
+	var mu stdsync.Mutex // guards the plain cell, which the event does not
 	*c.Plain(0) = 0
 	consumer := Async(func() error {
 		for {
@@ -362,7 +359,7 @@ func testEventAllocs(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "calls", err)
 }
 
-// Whatever stands in the memory of an event, each call ends.
+// Every call ends, whatever the event's memory contains.
 func TestEventHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		e := Closing(t, Must(psync.NewEvent(seg, "e"))(t))
@@ -390,8 +387,8 @@ func TestEventHostileBytes(t *testing.T) {
 	})
 }
 
-// Tasks of the children. Cell 0 counts those that are ready; cell 1 those
-// that got through.
+// The children's tasks. Cell 0 counts the children that are ready, cell 1 those whose wait has
+// returned.
 
 var waitEventTask = task("wait event", func(ctx context.Context, p job) error {
 	p.Cells.Add(0)
@@ -404,7 +401,7 @@ var waitEventTask = task("wait event", func(ctx context.Context, p job) error {
 
 var setEventTask = task("set event", func(ctx context.Context, p job) error { return p.Event.Set() })
 
-// hammerEventTask never ends.
+// hammerEventTask never returns.
 var hammerEventTask = task("hammer event", func(ctx context.Context, p job) error {
 	p.Cells.Add(0)
 	go func() {
@@ -431,7 +428,7 @@ func TestEventProcesses(t *testing.T) {
 		Result(t, p)
 		wantSet(t, e, true)
 	})
-	// In CPython Set hangs once a waiter was killed.
+	// In CPython Set hangs after a waiter was killed.
 	t.Run("E05_waiter_killed", func(t *testing.T) {
 		for range 3 {
 			seg := Anonymous(t, room)
@@ -444,7 +441,7 @@ func TestEventProcesses(t *testing.T) {
 			}
 			here := asleep(t, 2, e.Wait)
 			Kill(t, procs[0])
-			WantNil(t, "Kill", procs[1].Kill()) // it may be dying while the event is set
+			WantNil(t, "Kill", procs[1].Kill()) // the process may die while the event is being set
 			WantNil(t, "Set", Await(t, Async(e.Set), "Set with a dead waiter"))
 			for range cap(here) {
 				WantNil(t, "Wait", Await(t, here, "waiter beside a dead one"))
@@ -454,9 +451,8 @@ func TestEventProcesses(t *testing.T) {
 			WantNil(t, "Close", seg.Close())
 		}
 	})
-	// In CPython Set from a signal handler waits for the lock that the
-	// interrupted call holds. Here a process that is stopped anywhere inside does
-	// not hold up others.
+	// In CPython a Set in a signal handler waits for the lock that the interrupted call holds. Here
+	// a process that is stopped anywhere in a method does not delay others.
 	t.Run("E04_stopped_anywhere", func(t *testing.T) {
 		seg := Anonymous(t, room)
 		e, c := newEvent(t, seg), NewCells(t, seg, 2)

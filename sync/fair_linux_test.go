@@ -13,17 +13,17 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// hammering is how long TestLockFairness hammers.
+// hammering is how long TestLockFairness runs.
 var hammering = flag.Duration("fair", time.Second, "how long to hammer a lock")
 
-// A hammerer acquires and releases a lock as fast as it can.
+// A hammerer acquires and releases a lock as fast as it can, for some time.
 type hammerer struct {
 	Lock *psync.Lock
 	For  time.Duration
 	Hold time.Duration
 }
 
-// waitTimes tells how long a hammerer waited.
+// waitTimes are the times that a hammerer waited.
 type waitTimes struct {
 	Acquired uint64
 	Longest  time.Duration
@@ -54,9 +54,9 @@ var hammer = proc.Register("hammer", func(ctx context.Context, in hammerer) (wai
 	return w, nil
 })
 
-// No process starves: four processes hammer a lock, and each gets it again and
-// again, also while they hold it nearly all the time, so that a waiter that a
-// Release wakes comes too late for the lock.
+// No process starves. Four processes acquire a lock as fast as they can, and each gets it again and
+// again. That is so even if they hold it nearly all the time, so that a waiter that a Release wakes
+// is too late to take it.
 func TestLockFairness(t *testing.T) {
 	for _, hold := range []time.Duration{0, 200 * time.Microsecond} {
 		t.Run(fmt.Sprintf("held_for_%v", hold), func(t *testing.T) { testFairness(t, hold) })

@@ -7,12 +7,13 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A handle is the part that all objects of this package have in common.
+// A handle is the common part of all objects of this package.
 type handle[C any, P object.Core[C]] struct {
 	ref object.Ref[C, P]
 }
 
-// A marshaler is what a handle implements, so that objects can stand in arguments and messages.
+// A marshaler can be encoded, so that it can be part of arguments and messages. Every handle is
+// one.
 type marshaler interface {
 	encoding.TextMarshaler
 	encoding.TextUnmarshaler
@@ -53,7 +54,7 @@ func (h *handle[C, P]) UnmarshalBinary(data []byte) error { return h.UnmarshalTe
 // processes can go on using the object. Close returns nil if the object is closed already.
 func (h *handle[C, P]) Close() error { return h.ref.Close() }
 
-// failed returns the error of the method op, nil if err is nil. The name of the method is put together
+// failed returns the error of the method op, nil if err is nil. It builds the method's full name
 // only for an error.
 func failed(b *object.Base, op string, err error) error {
 	if err == nil {

@@ -11,10 +11,10 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// A receiver acquires a lock again and again, and says when it got it.
+// A receiver acquires a lock again and again, and records when it got it.
 type receiver struct {
 	Lock  *psync.Lock
-	Cells *Cells // 0: rounds that may begin, 1: rounds that are over, 2: when it got the lock
+	Cells *Cells // 0: rounds that may begin, 1: rounds that are over, 2: time of the acquisition
 	Count int
 }
 
@@ -35,9 +35,8 @@ var receive = proc.Register("receive", func(ctx context.Context, in receiver) (i
 	return in.Count, nil
 })
 
-// BenchmarkLockHandOver measures the time from a Release to the return of the
-// Acquire of a process that sleeps in it; half of a round trip by futexes is the
-// like.
+// BenchmarkLockHandOver measures the time from a Release to the return of the Acquire of a process
+// that sleeps in it. Half of a round trip by futexes is comparable.
 func BenchmarkLockHandOver(b *testing.B) {
 	seg := Anonymous(b, room)
 	lock, c := newLock(b, seg), NewCells(b, seg, 3)

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestLayout wants what lies in shared memory to be where its picture says, on
-// 32-bit CPUs, too.
+// TestLayout checks that the words in shared memory are at the offsets that their pictures say,
+// also on 32-bit CPUs.
 func TestLayout(t *testing.T) {
 	for _, test := range []struct {
 		t    reflect.Type

@@ -63,7 +63,7 @@ func testReleasedByGoroutine(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Acquire", l.Acquire(t.Context()))
 	WantNil(t, "Release by another goroutine", Await(t, Async(l.Release), "Release"))
 	WantError(t, "Release", l.Release(), psync.ErrNotHeld)
-	// Another party is another owner.
+	// Another party does not own the lock.
 	party := Attach(t, seg)
 	named := Closing(t, Must(psync.NewLock(seg, "l", nil))(t))
 	far := Closing(t, Must(psync.OpenLock(party, "l"))(t))
@@ -90,7 +90,7 @@ func testNotReentrant(t *testing.T, seg *shm.Segment) {
 	WantError(t, "Release", l.Release(), psync.ErrNotHeld)
 }
 
-// An expired context means one try.
+// With an expired context there is one try.
 func testExpired(t *testing.T, seg *shm.Segment) {
 	l := newLock(t, seg)
 	late, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Hour))
@@ -107,8 +107,8 @@ func testExpired(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-// prompt bounds calls that need not wait for another process: far more than it takes, far less
-// than patience.
+// prompt bounds a call that need not wait for another process. It is far longer than the call
+// takes, and far shorter than Patience.
 const prompt = 5 * time.Second
 
 func testCancelled(t *testing.T, seg *shm.Segment) {
@@ -175,7 +175,7 @@ func testClosed(t *testing.T, seg *shm.Segment) {
 	allFail(t, far)
 }
 
-// waiters holds l and starts two that wait for it, and one that waits to repair it.
+// waiters acquires l and starts two goroutines that wait for it, and one that waits to repair it.
 func waiters(t *testing.T, l *psync.Lock) (errs chan error) {
 	t.Helper()
 	WantNil(t, "Acquire", l.Acquire(t.Context()))
@@ -270,8 +270,7 @@ func testRecoverLiving(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Release", l.Release())
 }
 
-// count increments a counter n times under the lock, giving up and trying
-// again at random.
+// count increments a counter n times under the lock. It gives up and tries again at random.
 func count(ctx context.Context, l *psync.Lock, counter *uint64, n int) error {
 	for i := 0; i < n; {
 		if err := impatiently(ctx, l.Acquire); err != nil {
@@ -279,7 +278,7 @@ func count(ctx context.Context, l *psync.Lock, counter *uint64, n int) error {
 		}
 		*counter++
 		if i%16 == 0 {
-			runtime.Gosched() // others come to wait
+			runtime.Gosched() // so that others wait
 		}
 		if err := l.Release(); err != nil {
 			return err
@@ -289,9 +288,8 @@ func count(ctx context.Context, l *psync.Lock, counter *uint64, n int) error {
 	return nil
 }
 
-// Several parties with several goroutines exclude each other. On the heap the
-// race detector sees whether Release synchronizes before Acquire; that a lock in
-// mapped memory does so it can't see.
+// Several goroutines of several parties exclude each other. On the heap the race detector checks
+// that Release synchronizes before Acquire. It can't check that in mapped memory.
 func testHammer(t *testing.T, seg *shm.Segment) {
 	const parties, goroutines, each = 3, 3, 700
 	Must(psync.NewLock(seg, "l", nil))(t)
@@ -333,7 +331,7 @@ func testHandle(t *testing.T, seg *shm.Segment) {
 	WantError(t, "handle of one that was removed", same.UnmarshalText([]byte(h.String())), fs.ErrNotExist)
 }
 
-// Deaths that are simulated: see the race detector's view of them.
+// Deaths are simulated, so that the race detector can observe what follows.
 func TestLockDeadParty(t *testing.T) {
 	open := func(t *testing.T, o *psync.Options) (seg, party *shm.Segment, l, far *psync.Lock) {
 		seg = Heap(t, room)
@@ -358,7 +356,7 @@ func TestLockDeadParty(t *testing.T) {
 		AwaitAsleep(t, os.Getpid(), n+1)
 		die(t, seg, party)
 		for range n {
-			// Recover may have come first: then they hold it, one by one.
+			// If Recover came first, the waiters hold the lock one after the other.
 			err := Await(t, errs, "waiter of a dead owner")
 			if err == nil {
 				WantNil(t, "Release", l.Release())
@@ -379,7 +377,7 @@ func TestLockDeadParty(t *testing.T) {
 			WantError(t, "Acquire, expired", l.Acquire(Expired), psync.ErrOwnerDied)
 			WantError(t, "Release", l.Release(), psync.ErrNotHeld)
 		}
-		// A repair that fails leaves it as it was.
+		// A repair that fails leaves the lock as it was.
 		broken := errors.New("beyond repair")
 		for range 3 {
 			if err := l.Recover(t.Context(), func() error {
@@ -397,7 +395,7 @@ func TestLockDeadParty(t *testing.T) {
 		if v := PanicOf(l.Lock); !isError(v, psync.ErrOwnerDied) {
 			t.Errorf("Lock of a dead owner's: panic %v", v)
 		}
-		// Waiters while it is repaired learn how that ended.
+		// Goroutines that wait during the repair get its outcome.
 		errs := make(chan error)
 		if err := l.Recover(t.Context(), func() error {
 			go func() { errs <- l.Acquire(context.Background()) }()
@@ -446,7 +444,7 @@ func TestLockDeadParty(t *testing.T) {
 		WantNil(t, "Release", l.Release())
 
 		party = Must(object.Attach(seg))(t)
-		far := Must(psync.OpenLock(party, "l"))(t) // the option is the lock's, not the handle's
+		far := Must(psync.OpenLock(party, "l"))(t) // the option belongs to the lock, not to the handle
 		WantNil(t, "TryAcquire", far.TryAcquire())
 		die(t, seg, party)
 		WantNil(t, "TryAcquire", l.TryAcquire())
@@ -454,7 +452,8 @@ func TestLockDeadParty(t *testing.T) {
 	})
 }
 
-// Tasks of the children. Cell 0 counts those that are ready; cell 1 says go on.
+// The children's tasks. Cell 0 counts the children that are ready. Cell 1 is set when they may go
+// on.
 
 var countTask = task("count", func(ctx context.Context, j job) error {
 	j.Cells.Add(0)
@@ -465,7 +464,7 @@ var countTask = task("count", func(ctx context.Context, j job) error {
 	return errors.Join(<-errs, <-errs)
 })
 
-// holdTask acquires the lock, and releases it when it is told to.
+// holdTask acquires the lock, and releases it when cell 1 is set.
 var holdTask = task("hold", func(ctx context.Context, j job) error {
 	if err := j.Lock.Acquire(ctx); err != nil {
 		return err
@@ -477,7 +476,7 @@ var holdTask = task("hold", func(ctx context.Context, j job) error {
 	return j.Lock.Release()
 })
 
-// strangerTask does what may not be done with a lock that its parent holds.
+// strangerTask checks the methods of a lock that its parent holds.
 var strangerTask = task("stranger", func(ctx context.Context, j job) error {
 	if err := j.Lock.Release(); !errors.Is(err, psync.ErrNotHeld) {
 		return fmt.Errorf("Release: %v, want ErrNotHeld", err)
@@ -543,7 +542,7 @@ func TestLockProcesses(t *testing.T) {
 	})
 	t.Run("L08_killed", testOwnerKilled)
 	t.Run("L08_exits", func(t *testing.T) {
-		// An owner that ends by itself holding the lock is no better.
+		// An owner that exits while it holds the lock counts as dead, too.
 		seg := Anonymous(t, room)
 		l, c := newLock(t, seg), NewCells(t, seg, 3)
 		p := Start(t, keepTask, job{Lock: l, Cells: c})
@@ -591,7 +590,7 @@ func TestLockProcesses(t *testing.T) {
 
 var keepTask = task("keep", func(ctx context.Context, j job) error { return j.Lock.Acquire(ctx) })
 
-// Waiters in several processes learn that the owner was killed.
+// Waiters in several processes notice that the owner was killed.
 func testOwnerKilled(t *testing.T) {
 	var worst time.Duration
 	for range 10 {
@@ -624,7 +623,7 @@ var orphanTask = task("orphan", func(ctx context.Context, j job) error {
 	return nil
 })
 
-// Whatever stands in the lock's memory, each call ends.
+// Every call ends, whatever the lock's memory contains.
 func TestLockHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		l := Closing(t, Must(psync.NewLock(seg, "l", nil))(t))
@@ -645,7 +644,7 @@ func TestLockHostileBytes(t *testing.T) {
 				case 1:
 					word.Store(word.Load() ^ 1<<r.IntN(32))
 				case 2:
-					word.Store(1) // a waiter without an owner
+					word.Store(1) // a gate with waiters, and no owner
 				case 3:
 					word.Store(0)
 				}
@@ -674,7 +673,7 @@ func TestLockHostileBytes(t *testing.T) {
 			return nil
 		})
 		WantNil(t, "operations", Await(t, done, fmt.Sprintf("operation on nonsense, seed %d", seed)))
-		// Recover makes it good again, whatever it is.
+		// Recover makes the lock usable again, whatever its memory contains.
 		owner.Store(1<<31 - 1)
 		WantNil(t, "Recover", l.Recover(ctx, func() error { return nil }))
 		WantNil(t, "TryAcquire", l.TryAcquire())

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	os.Exit(Main(m))
 }
 
-// A job is what a child is given.
+// A job is a child's argument.
 type job struct {
 	N         int
 	Lock      *psync.Lock
@@ -37,12 +37,12 @@ type job struct {
 	Cells     *Cells
 }
 
-// task registers what a child does. All that it waits for is bounded.
+// task registers a child's task. Each wait of the child is bounded.
 func task[Job any](name string, f func(ctx context.Context, j Job) error) *proc.Task[Job, int] {
 	return Task(name, func(ctx context.Context, j Job) (int, error) { return 0, f(ctx, j) })
 }
 
-const room = 1 << 20 // of the tests' segments
+const room = 1 << 20 // size of the tests' segments
 
 func onBoth(t *testing.T, f func(t *testing.T, seg *shm.Segment)) { OnBoth(t, room, f) }
 
@@ -51,7 +51,7 @@ func newLock(t testing.TB, seg *shm.Segment) *psync.Lock {
 	return Closing(t, Must(psync.NewLock(seg, "", nil))(t))
 }
 
-// asleep starts n goroutines for each way to wait, and returns when all sleep.
+// asleep starts n goroutines for each of ways, and returns when all of them sleep.
 func asleep(t testing.TB, n int, ways ...func(context.Context) error) (errs chan error) {
 	t.Helper()
 	errs = make(chan error, n*len(ways))
@@ -64,8 +64,8 @@ func asleep(t testing.TB, n int, ways ...func(context.Context) error) (errs chan
 	return errs
 }
 
-// impatiently calls acquire, giving up and trying again at random, until it
-// succeeds. It fails with ctx's error, or with what acquire fails with in time.
+// impatiently calls acquire, gives up and tries again at random, until acquire succeeds. It returns
+// ctx's error if ctx ends, and any other error of acquire.
 func impatiently(ctx context.Context, acquire func(context.Context) error) error {
 	for {
 		short, cancel := context.WithTimeout(ctx, time.Duration(rand.IntN(300)-10)*time.Microsecond)
@@ -84,7 +84,8 @@ func isError(v any, want error) bool {
 	return ok && errors.Is(err, want)
 }
 
-// wantClosed checks that f, a method of a closed object that returns no error, panics with ErrClosed.
+// wantClosed checks that f, a method of a closed object that returns no error, panics with
+// ErrClosed.
 func wantClosed[T any](t testing.TB, what string, f func() T) {
 	t.Helper()
 	if v := PanicOf(func() { f() }); !isError(v, psync.ErrClosed) {

@@ -12,7 +12,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A Once is something that all processes and goroutines together do once: Do calls its function
+// A Once lets all processes and goroutines together perform an action once: Do calls its function
 // unless an earlier call of a function has succeeded.
 //
 // Each call of a function synchronizes before the next call of one. The call that succeeded
@@ -101,7 +101,7 @@ func (o *Once) Done() bool {
 // Do calls f unless a function has succeeded already. It returns nil if one has or if f succeeds.
 // If f fails, Do returns f's error as it is, to its own caller alone. If f fails or panics, or its
 // process is killed in it, the once is not done, and the next Do calls its own f. So a function may
-// be killed at its very end and another one called after it: both must bear that.
+// be killed at its very end, and another one is called after it: both must allow for that.
 //
 // While a function runs, in any process, other calls of Do block. They fail with ctx's error when
 // ctx is done (they try once even if ctx is done already), or with ErrClosed when this process
@@ -122,7 +122,7 @@ func (o *Once) Do(ctx context.Context, f func() error) error {
 	switch {
 	case err == nil:
 		return called(&c.Base, "psync: Do", c.run(f))
-	case c.w.done.Load() != 0: // the lock is of no use, and its owner may be a process that is stopped
+	case c.w.done.Load() != 0: // the lock is not needed any more, and its owner may be stopped
 		err = nil
 	}
 	return c.Fail("psync: Do", c.Done(err))

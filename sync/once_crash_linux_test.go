@@ -19,10 +19,9 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// TestOnceUserDies kills the process that runs the function, or waits for it, at each step.
-// The others, in two parties of this process and in another process, come
-// through, and one of them calls its function unless the dead had said that it
-// was done.
+// TestOnceUserDies kills the process that runs the function, or waits for it, at each step. The
+// others, in two parties of this process and in another process, get through. One of them calls its
+// function, unless the victim has set done.
 func TestOnceUserDies(t *testing.T) {
 	NeedCrashPoints(t)
 	for _, test := range []struct {
@@ -41,7 +40,7 @@ func walkOnce(t *testing.T, point crash.Point, done bool) {
 	o := Closing(t, Must(psync.NewOnce(seg, "o"))(t))
 	far := Closing(t, Must(psync.OpenOnce(Attach(t, seg), "o"))(t))
 	victims, here := NewCells(t, seg, 3), NewCells(t, seg, 3)
-	here.Add(1) // the surviving child does not wait for more to come
+	here.Add(1) // so that the surviving child does not wait for cell 1
 	errs := make(chan error, 3)
 	survivors := func(asleep bool) *proc.Call[int] {
 		for _, o := range []*psync.Once{o, far, o} {
@@ -64,10 +63,10 @@ func walkOnce(t *testing.T, point crash.Point, done bool) {
 	case crash.LockTaken, crash.OnceRun:
 		Killed(t, victim(stuckOnceTask))
 		if point == crash.OnceRun {
-			Killed(t, victim(stuckOnceTask)) // takes the lock from the dead
+			Killed(t, victim(stuckOnceTask)) // it takes the lock from the dead victim
 		}
 		child = survivors(false)
-	case crash.LockFreed: // with others waiting it may hand the lock over instead
+	case crash.LockFreed: // if others waited, the victim might hand the lock over instead
 		v := victim(stuckOnceTask)
 		victims.Await(t, 0, 1)
 		victims.Add(1)
@@ -75,7 +74,7 @@ func walkOnce(t *testing.T, point crash.Point, done bool) {
 		child = survivors(false)
 	case crash.OnceRan, crash.OnceDone:
 		v := victim(stuckOnceTask)
-		victims.Await(t, 0, 1) // inside
+		victims.Await(t, 0, 1) // the victim is in its function
 		child = survivors(true)
 		victims.Add(1)
 		Killed(t, v)
@@ -83,7 +82,7 @@ func walkOnce(t *testing.T, point crash.Point, done bool) {
 		WantNil(t, "Do", o.Do(t.Context(), func() error {
 			Killed(t, victim(stuckOnceTask))
 			child = survivors(true)
-			Killed(t, victim(stuckOnceTask)) // among others
+			Killed(t, victim(stuckOnceTask)) // while others wait
 			return nil
 		}))
 	case crash.LockWoken:
@@ -91,7 +90,7 @@ func walkOnce(t *testing.T, point crash.Point, done bool) {
 		broken := errors.New("broken")
 		WantError(t, "Do", o.Do(t.Context(), func() error {
 			v = victim(stuckOnceTask)
-			AwaitAsleep(t, v.PID(), 1) // the first in the kernel's queue
+			AwaitAsleep(t, v.PID(), 1) // the victim is the first in the kernel's queue
 			child = survivors(true)
 			return broken
 		}), broken)
@@ -111,9 +110,8 @@ func walkOnce(t *testing.T, point crash.Point, done bool) {
 	}
 }
 
-// A onceStorm is what the users of many onces record: for each process
-// whether it is killed, for each once which process is in its function and how
-// often the function got to its end.
+// A onceStorm is what the users of many onces record: for each process whether it is killed, and
+// for each once which process is in its function and how often the function has reached its end.
 type onceStorm struct {
 	killed, inside, wins []atomic.Uint32
 }
@@ -137,7 +135,7 @@ type onceStormArgs struct {
 
 var errOnceStorm = errors.New("fails at times")
 
-// onceStormer goes through all the onces.
+// onceStormer calls Do of all onces, one after the other.
 var onceStormer = Task("once stormer", func(ctx context.Context, in onceStormArgs) (int, error) {
 	obj, err := object.Open(in.Segment, onceStormKind, "storm", 1)
 	if err != nil {
@@ -166,14 +164,13 @@ var onceStormer = Task("once stormer", func(ctx context.Context, in onceStormArg
 	return onceStormCount, nil
 })
 
-// run is the function of once i. It fails for good if another that lives is
-// inside.
+// run is the function of once i. It returns an error if another living process is in it.
 func (w onceStorm) run(i, life int) error {
 	me := uint32(life + 1)
 	if other := w.inside[i].Swap(me); other != 0 && w.killed[other-1].Load() == 0 {
 		return fmt.Errorf("lives %d and %d are inside", other-1, life)
 	}
-	time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond) // the more are killed here
+	time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond) // so that more are killed here
 	fails := rand.IntN(3) == 0
 	if !fails {
 		w.wins[i].Add(1)
@@ -187,7 +184,7 @@ func (w onceStorm) run(i, life int) error {
 	return nil
 }
 
-// TestOnceStorm kills processes that do many things once, at random moments.
+// TestOnceStorm kills processes that call Do of many onces, at random moments.
 func TestOnceStorm(t *testing.T) {
 	const users, kills = 4, 40
 	seg := Closing(t, Must(shm.Anonymous(1<<20, &shm.Options{Objects: 2 * onceStormCount}))(t))
@@ -213,7 +210,7 @@ func TestOnceStorm(t *testing.T) {
 		i := rand.IntN(users)
 		select {
 		case <-procs[i].Done():
-			continue // it has come to the end
+			continue // it has finished already
 		default:
 		}
 		w.killed[lives[i]].Store(1)

@@ -83,7 +83,7 @@ func testOnce(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-// What fails, panics or leaves by Goexit was not done.
+// A function that fails, panics or calls runtime.Goexit has not succeeded.
 func testOnceFails(t *testing.T, seg *shm.Segment) {
 	o := newOnce(t, seg)
 	broken := errors.New("broken")
@@ -155,8 +155,7 @@ func testOnceExpired(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Do, expired", o.Do(Expired, nothing))
 }
 
-// A Do of the same once inside waits for itself, as long as its context lets
-// it.
+// A Do of the same once inside the function waits for itself, until its context is done.
 func testOnceNested(t *testing.T, seg *shm.Segment) {
 	o := newOnce(t, seg)
 	WantNil(t, "Do", o.Do(t.Context(), func() error {
@@ -217,8 +216,8 @@ func testOnceCloseWhileWaiting(t *testing.T, seg *shm.Segment) {
 	}))
 }
 
-// Closing the once inside the function changes nothing for the function;
-// closing the segment is like dying in it.
+// If the function closes the once, it is not affected. If it closes the segment, that is like a
+// death in the function.
 func testOnceClosedInside(t *testing.T, seg *shm.Segment) {
 	o := Must(psync.NewOnce(seg, "o"))(t)
 	other := Closing(t, Must(psync.OpenOnce(seg, "o"))(t))
@@ -235,7 +234,8 @@ func testOnceClosedInside(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Do", o.Do(t.Context(), nothing))
 }
 
-// Of many at once one does it, in spite of failures; what it wrote all see.
+// One of many calls of Do performs the action, although functions fail. All callers see what the
+// function wrote.
 func testOnceHammer(t *testing.T, seg *shm.Segment) {
 	const parties, goroutines, rounds = 3, 3, 60
 	broken := errors.New("broken")
@@ -311,7 +311,7 @@ func testOnceAllocs(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Do", err)
 }
 
-// Deaths that are simulated: see the race detector's view of them.
+// Deaths are simulated, so that the race detector can observe what follows.
 func TestOnceDeadParty(t *testing.T) {
 	seg := Heap(t, room)
 	party := Must(object.Attach(seg))(t)
@@ -324,7 +324,7 @@ func TestOnceDeadParty(t *testing.T) {
 		far.Do(context.Background(), func() error {
 			close(inside)
 			<-end
-			runtime.Goexit() // it never returns
+			runtime.Goexit() // Do never returns
 			return nil
 		})
 	}()
@@ -373,8 +373,8 @@ func TestOnceHostileBytes(t *testing.T) {
 	})
 }
 
-// onceTask does it once with the others: cell 0 counts those that are ready,
-// cell 1 says go on, cell 2 counts calls.
+// onceTask calls Do at the same time as others. Cell 0 counts the children that are ready, cell 1
+// is set when they may go on, and cell 2 counts calls of the function.
 var onceTask = task("once", func(ctx context.Context, p job) error {
 	p.Cells.Add(0)
 	if err := p.Cells.Until(ctx, 1, 1); err != nil {

@@ -32,18 +32,18 @@ type rlockCondition struct {
 type rlockAdapter struct {
 	c     *rlockCore
 	h     *Holder
-	depth uint64 // of the Holder, while the lock is let go
+	depth uint64 // of the Holder, while the lock is released
 }
 
 func (g *rlockAdapter) held() bool { return g.h.index(g.c) >= 0 }
 func (g *rlockAdapter) died() bool { return g.c.Died() }
 
-func (g *rlockAdapter) letGo() error {
+func (g *rlockAdapter) release() error {
 	g.depth = g.h.remove(g.c)
 	return g.c.Mutex.Release()
 }
 
-func (g *rlockAdapter) takeBack(wanted func() bool) error {
+func (g *rlockAdapter) reacquire(wanted func() bool) error {
 	err := g.c.Acquire(context.Background(), wanted)
 	if err == nil {
 		g.h.add(g.c, g.depth)

@@ -69,8 +69,8 @@ func testRLockNested(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-// A holder is neither another Holder of the process nor one of another party,
-// and goes from goroutine to goroutine.
+// Another Holder does not own the lock, be it of this process or of another party. A Holder may be
+// passed from goroutine to goroutine.
 func testRLockOtherHolders(t *testing.T, seg *shm.Segment) {
 	l := Must(psync.NewRLock(seg, "l", nil))(t)
 	party := Attach(t, seg)
@@ -116,7 +116,7 @@ func testRLockTwoHandles(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Release by another", b.Release(&other))
 }
 
-// One Holder holds many locks, in any order.
+// One Holder holds many locks, released in any order.
 func testRLockMany(t *testing.T, seg *shm.Segment) {
 	const n = 20
 	var locks [n]*psync.RLock
@@ -168,7 +168,7 @@ func testRLockClosed(t *testing.T, seg *shm.Segment) {
 	rlockAllFail(t, new(psync.RLock), &fresh)
 	WantNil(t, "Release by the other handle", b.Release(&h))
 
-	// A party that closes its segment counts as dead, and loses what it held.
+	// A party that closes its segment counts as dead, and loses the locks that it held.
 	party := Must(object.Attach(seg))(t)
 	far := Must(psync.OpenRLock(party, "l"))(t)
 	for range 2 {
@@ -278,7 +278,7 @@ func testRLockIgnoreDeaths(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-// rcount increments a counter n times under the lock, acquired some times.
+// rcount increments a counter n times under the lock. It acquires the lock several times for each.
 func rcount(ctx context.Context, l *psync.RLock, counter *uint64, n int) error {
 	var h psync.Holder
 	for i := range n {
@@ -331,7 +331,7 @@ func testRLockHandle(t *testing.T, seg *shm.Segment) {
 	WantError(t, "a lock as a reentrant lock", Second(psync.OpenRLock(seg, "plain")), shm.ErrMismatch)
 }
 
-// Whatever stands in the lock's memory, each call ends.
+// Every call ends, whatever the lock's memory contains.
 func testRLockHostile(t *testing.T, seg *shm.Segment) {
 	l := Closing(t, Must(psync.NewRLock(seg, "l", nil))(t))
 	o := Must(object.Open(seg, shm.KindRLock, "l", 1))(t)
@@ -365,13 +365,13 @@ func testRLockHostile(t *testing.T, seg *shm.Segment) {
 	runtime.KeepAlive(o)
 }
 
-// rlockTask counts in cell 2 N times, or, if that is 0, comes as a stranger: cell 0
+// rlockTask increments cell 2 N times. If N is 0, it checks that it does not own the lock: cell 0
 // says that it has tried, cell 1 that it holds the lock.
 var rlockTask = task("rlock", func(ctx context.Context, j job) error {
 	if j.N > 0 {
 		return rcount(ctx, j.RLock, j.Cells.Plain(2), j.N)
 	}
-	// Its parent holds the lock.
+	// The parent holds the lock.
 	var h psync.Holder
 	if err := j.RLock.Release(&h); !errors.Is(err, psync.ErrNotHeld) {
 		return fmt.Errorf("Release: %v, want ErrNotHeld", err)
@@ -380,7 +380,7 @@ var rlockTask = task("rlock", func(ctx context.Context, j job) error {
 		return fmt.Errorf("TryAcquire: %v, want ErrHeld", err)
 	}
 	j.Cells.Add(0)
-	// Holds it three times, to the end.
+	// The child holds the lock three times, to the end.
 	for range 3 {
 		if err := j.RLock.Acquire(ctx, &h); err != nil {
 			return err

@@ -48,20 +48,20 @@ var (
 // the party table.
 //
 //	0    flags    written when the lock is made
-//	128  writer   robust lock of the writers, "the writers' lock": its owner writes or is about to
+//	128  writer   "the writers' lock", a robust lock: its owner writes or is about to
 //	256  phase    the number of the writer and its state; written by the owner of the writers' lock,
 //	              and by parties that make the phase of a dead or late writer FREE
-//	264  drained  gate of the writer that waits for readers
+//	264  drained  gate where a writer waits for readers
 //	272  top      the highest line that has or had readers
-//	384  free     gate of the readers that wait for a writer
+//	384  free     gate where readers wait for a writer
 //	512  readers
 //
 // Each writer makes a new phase. A reader that finds the phase FREE counts itself, in its party's
-// line, and looks at the phase again. If the number has changed, a writer may have overlooked the
-// reader: it takes its count back. The writer waits in state WANTED until no readers are counted.
-// So a writer and a reader see each other:
+// line, and loads the phase again. If the number has changed, a writer may have missed the reader:
+// the reader takes its count back. The writer waits in state WANTED until no readers are counted.
+// So at least one of a writer and a reader sees the other:
 //
-//	reader: count; look at the phase [RW]      writer: WANTED; look at the counts [RW]
+//	reader: count; load the phase [RW]         writer: WANTED; load the counts [RW]
 //
 // A reader's count names its party: counts of dead parties are ignored.
 //
@@ -70,9 +70,9 @@ var (
 // more. That makes the lock fair to readers. But a writer does not wait for readers that have been
 // queued for longer than the grace of an Overdue (see package wait): they may be stopped.
 //
-// A writer may also be stopped while it waits in WANTED, after the readers have left. It does not
-// hold the lock yet. When readers have seen that for as long as the grace, they make its phase
-// FREE, and the writer begins again.
+// A writer may also be stopped in WANTED, after the readers have left. It does not hold the lock
+// yet. When a waiting reader has seen that for as long as the grace, it makes the phase FREE, and
+// the writer begins again.
 //
 // Steps of a writer, and what follows if it is killed after one:
 //
@@ -105,8 +105,8 @@ type rwWords struct {
 	_       [120]byte
 }
 
-// An rwReaders is the readers of one party: in counts those that hold the lock or look whether they
-// do, and queued those that wait.
+// An rwReaders counts the readers of one party: in those that hold the lock or are about to find
+// out whether they do, and queued those that wait.
 //
 //	 63             32  31                        0
 //	+-----------------+----------------------------+
@@ -155,18 +155,18 @@ var errTooManyReaders = fmt.Errorf("%w: this process holds it for reading %d tim
 
 type rwCore struct {
 	object.Base
-	words   *rwWords
-	lines   []rwReaders
-	writer  robust.Mutex
-	takes   bool // ignores deaths
-	reading wait.Spinner
-	writing wait.Spinner
+	words         *rwWords
+	lines         []rwReaders
+	writer        robust.Mutex
+	ignoresDeaths bool
+	reading       wait.Spinner
+	writing       wait.Spinner
 
 	readHeld  object.Polled // error of TryRAcquire
 	writeHeld object.Polled // error of TryAcquire
 
-	hesitant wait.Overdue // a writer that is WANTED, and no readers are in
-	guests   wait.Overdue // readers that are queued, and the phase is FREE
+	lateWriter  wait.Overdue // a writer that is WANTED although no readers are in
+	lateReaders wait.Overdue // readers that are queued although the phase is FREE
 }
 
 // NewRWLock makes a free lock in seg, with an optional name. NewRWLock fails as every New function
@@ -202,7 +202,7 @@ func (c *rwCore) Use(o object.Object) error {
 	}
 	c.words = view.At[rwWords](o.Bytes(), 0)
 	c.lines = view.Slice[rwReaders](o.Bytes(), rwLines, party.MaxLines+1)
-	c.takes = c.words.flags.Load()&lock.IgnoreDeaths != 0
+	c.ignoresDeaths = c.words.flags.Load()&lock.IgnoreDeaths != 0
 	c.writer.Init(&c.words.writer, o.Table(), o.Room())
 	return nil
 }
@@ -314,9 +314,9 @@ func (l *RWLock) Recover(ctx context.Context, repair func() error) error {
 	if err != nil {
 		return c.Fail("psync: Recover", c.Done(err))
 	}
-	if !c.settle() {
+	if !c.endPhase() {
 		if err := c.Done(nil); err != nil {
-			return c.Fail("psync: Recover", err) // the memory is not shared any more: there is nothing to repair
+			return c.Fail("psync: Recover", err) // the memory is not shared any more
 		}
 		if err := c.repair(dead, repair); err != nil {
 			return called(&c.Base, "psync: Recover", err)

@@ -31,12 +31,12 @@ func (c *rwCore) free(p rwPhase) bool {
 	return true
 }
 
-// heldBy looks for the writer of phase p, which is not FREE. It returns ErrHeld if that lives,
+// heldBy checks the writer of phase p, which is not FREE. It returns ErrHeld if the writer lives,
 // ErrOwnerDied if it died writing, and nil if the phase has changed.
 func (c *rwCore) heldBy(p rwPhase) error {
 	switch {
 	case !c.Table().Dead(c.writer.Owner()):
-		if p.state() == rwWanted && c.hesitates(p) {
+		if p.state() == rwWanted && c.writerOverdue(p) {
 			c.free(p)
 			return nil
 		}
@@ -44,21 +44,21 @@ func (c *rwCore) heldBy(p rwPhase) error {
 		return ErrHeld
 	case c.load() != p:
 		return nil
-	case p.state() != rwWriting || c.takes:
+	case p.state() != rwWriting || c.ignoresDeaths:
 		c.free(p)
 		return nil
 	}
 	return ErrOwnerDied
 }
 
-// hesitates reports whether the writer of phase p, WANTED, has had no readers to wait for, and yet
-// has not begun to write, for as long as the grace.
-func (c *rwCore) hesitates(p rwPhase) bool {
+// writerOverdue reports whether the writer of phase p, which is WANTED, has had no readers to wait
+// for, and yet has not begun to write, for as long as the grace.
+func (c *rwCore) writerOverdue(p rwPhase) bool {
 	if !c.empty() {
-		c.hesitant.Clear()
+		c.lateWriter.Clear()
 		return false
 	}
-	return c.hesitant.Since(p.stamp())
+	return c.lateWriter.Since(p.stamp())
 }
 
 // Readers.
@@ -98,7 +98,7 @@ func (c *rwCore) line() *rwReaders { return &c.lines[c.Me().Line()] }
 // join counts a reader that has found phase p FREE. It reports whether the phase still had p's
 // number afterwards. If not, the reader is not counted.
 func (c *rwCore) join(p rwPhase) (bool, error) {
-	if !c.add(&c.line().in) { // [RW] before the look at the phase
+	if !c.add(&c.line().in) { // [RW] before the load of the phase
 		return false, errTooManyReaders
 	}
 	if crash.Enabled {
@@ -144,7 +144,7 @@ func (c *rwCore) take(word *atomic.Uint64) (taken, last bool) {
 	}
 }
 
-// raise makes sure that writers look at line.
+// raise makes sure that writers read line.
 func (c *rwCore) raise(line int) {
 	for {
 		top := c.words.top.Load()
@@ -217,7 +217,7 @@ func (r *rwReader) Arm() (wait.Armed, bool) {
 		crash.At(crash.RWLockQueued)
 	}
 	if r.c.load().state() == rwWanted {
-		word.AtMost = wait.Grace // see hesitates
+		word.AtMost = wait.Grace // see writerOverdue
 	}
 	return word, true
 }
@@ -230,12 +230,12 @@ func (r *rwReader) Pass(woken, done bool) {}
 func (c *rwCore) tryWrite() error {
 	err := c.writer.TryAcquire()
 	if err == ErrOwnerDied {
-		err = c.inherit()
+		err = c.takeOver()
 	}
 	if err != nil {
 		return err
 	}
-	// Look first: a phase that is given up would make readers wait in vain.
+	// Check first: a phase that is given up would make readers wait in vain.
 	if !c.empty() {
 		return c.disown(ErrHeld)
 	}
@@ -252,7 +252,7 @@ func (c *rwCore) own(ctx context.Context, wanted func() bool) error {
 	for {
 		err := c.writer.AcquireWhile(ctx, wanted)
 		if err == ErrOwnerDied {
-			err = c.inherit()
+			err = c.takeOver()
 		}
 		if err != ErrHeld {
 			return err
@@ -266,10 +266,10 @@ func (c *rwCore) disown(err error) error {
 	return err
 }
 
-// inherit takes the writers' lock over from a dead owner, unless that died writing. It fails with
-// ErrHeld if another party was faster, and with ErrOwnerDied.
-func (c *rwCore) inherit() error {
-	if p := c.load(); p.state() == rwWriting && !c.takes {
+// takeOver takes the writers' lock over from a dead owner. It fails with ErrOwnerDied if the owner
+// died writing, and with ErrHeld if another party was faster.
+func (c *rwCore) takeOver() error {
+	if p := c.load(); p.state() == rwWriting && !c.ignoresDeaths {
 		if err := c.heldBy(p); err != nil {
 			return err
 		}
@@ -279,18 +279,18 @@ func (c *rwCore) inherit() error {
 	if !ok {
 		return ErrHeld
 	}
-	if c.settle() {
+	if c.endPhase() {
 		return nil
 	}
 	c.abandon(dead)
 	return ErrOwnerDied
 }
 
-// settle ends the phase of a dead writer whose writers' lock this party has taken over, and reports
-// true, unless that writer died writing.
-func (c *rwCore) settle() bool {
+// endPhase makes the phase FREE that a dead writer has left, and returns true. If that writer died
+// writing, endPhase changes nothing and returns false. This party has taken over the writers' lock.
+func (c *rwCore) endPhase() bool {
 	p := c.load()
-	if p.state() == rwWriting && !c.takes {
+	if p.state() == rwWriting && !c.ignoresDeaths {
 		return false
 	}
 	if p.state() != rwFree {
@@ -312,8 +312,8 @@ func (c *rwCore) write(await func(ready func() bool) error) error {
 	if crash.Enabled {
 		crash.At(crash.RWLockOwned)
 	}
-	if !c.welcomed() { // asked here as well, so that a lock that is free costs no closure
-		if err := await(c.welcomed); err != nil {
+	if !c.noneQueued() { // called here as well, so that a free lock costs no closure
+		if err := await(c.noneQueued); err != nil {
 			return c.disown(err)
 		}
 	}
@@ -323,7 +323,7 @@ func (c *rwCore) write(await func(ready func() bool) error) error {
 			return c.disown(shm.ErrCorrupt)
 		}
 		p := last.next()
-		if !c.cas(last, p) { // [RW] before the look at the readers
+		if !c.cas(last, p) { // [RW] before the loads of the counts
 			return c.disown(shm.ErrCorrupt)
 		}
 		if crash.Enabled {
@@ -338,7 +338,7 @@ func (c *rwCore) write(await func(ready func() bool) error) error {
 		if c.cas(p, p.with(rwWriting)) {
 			break
 		}
-		// Another party took this writer for stopped or dead, and made the phase FREE.
+		// Another party found this writer overdue or dead, and made the phase FREE.
 	}
 	if crash.Enabled {
 		crash.At(crash.RWLockWriting)
@@ -351,7 +351,7 @@ func (c *rwCore) empty() bool {
 	return !c.any(func(l *rwReaders) *atomic.Uint64 { return &l.in })
 }
 
-// any reports whether a living party has a count in the word that of returns.
+// any reports whether a living party has a count in the word that of selects.
 func (c *rwCore) any(of func(*rwReaders) *atomic.Uint64) bool {
 	t := c.Table()
 	for i := range min(c.words.top.Load(), party.MaxLines) {
@@ -364,15 +364,15 @@ func (c *rwCore) any(of func(*rwReaders) *atomic.Uint64) bool {
 	return false
 }
 
-// welcomed reports whether no readers are queued, or those that are have not taken the lock for as
-// long as the grace. In the latter case it empties their queue, so that the next writer need not
-// wait for them.
-func (c *rwCore) welcomed() bool {
+// noneQueued reports whether no readers are queued. If the queued readers have not taken the lock
+// for as long as the grace, it empties their queue and returns true, so that this writer and the
+// next one need not wait for them.
+func (c *rwCore) noneQueued() bool {
 	if !c.any(func(l *rwReaders) *atomic.Uint64 { return &l.queued }) {
-		c.guests.Clear()
+		c.lateReaders.Clear()
 		return true
 	}
-	if !c.guests.Since(c.load().stamp()) {
+	if !c.lateReaders.Since(c.load().stamp()) {
 		return false
 	}
 	for i := range min(c.words.top.Load(), party.MaxLines) {
@@ -403,7 +403,7 @@ func (w *rwWriter) Arm() (wait.Armed, bool) {
 		crash.At(crash.RWLockDraining)
 	}
 	if w.c.load().state() == rwFree {
-		word.AtMost = wait.Grace // see welcomed
+		word.AtMost = wait.Grace // see noneQueued
 	}
 	return word, true
 }

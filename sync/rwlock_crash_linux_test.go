@@ -16,7 +16,7 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// rwUse takes the lock and releases it.
+// rwUse acquires the lock and releases it.
 func rwUse(ctx context.Context, l *psync.RWLock, write bool) error {
 	if write {
 		if err := l.Acquire(ctx); err != nil {
@@ -30,16 +30,16 @@ func rwUse(ctx context.Context, l *psync.RWLock, write bool) error {
 	return l.RRelease()
 }
 
-// TestRWLockUserDies kills a reader or a writer at each step. Two readers and
-// two writers, in this process and in another party, must come through.
+// TestRWLockUserDies kills a reader or a writer at each step. Two readers and two writers, in this
+// process and in another party, must get through.
 func TestRWLockUserDies(t *testing.T) {
 	NeedCrashPoints(t)
 	const reader, writer = 0, 1
 	for _, test := range []struct {
 		point  crash.Point
 		victim int
-		held   string // by us, when the victim comes; or by the victim, when the others come
-		died   bool   // ErrOwnerDied afterwards
+		held   string // by the test when the victim comes, or by the victim
+		died   bool   // others get ErrOwnerDied afterwards
 	}{
 		{crash.RWLockJoined, reader, "", false},
 		{crash.RWLockJoined, reader, "by a reader", false},
@@ -96,7 +96,7 @@ func TestRWLockUserDies(t *testing.T) {
 			if len(results) == 0 {
 				come()
 				if test.held != "" {
-					AwaitAsleep(t, os.Getpid(), 2) // the writers at least
+					AwaitAsleep(t, os.Getpid(), 2) // at least the writers sleep
 				}
 				WantNil(t, "release", release())
 			}
@@ -123,8 +123,8 @@ func TestRWLockUserDies(t *testing.T) {
 	}
 }
 
-// rwStormer reads and writes cells 0 and 1, which are equal unless a writer
-// writes or has died writing. Cell 2 counts what is done, cell 3 repairs.
+// rwStormer reads and writes cells 0 and 1, which are equal unless a writer writes or has died
+// writing. Cell 2 counts its uses of the lock, cell 3 the repairs.
 var rwStormer = task("rw stormer", func(ctx context.Context, j job) error {
 	a, b := j.Cells.Plain(0), j.Cells.Plain(1)
 	for {
@@ -181,7 +181,7 @@ func TestRWLockStorm(t *testing.T) {
 		Kill(t, p)
 	}
 	WantNil(t, "Recover", l.Recover(Within(t), func() error { *c.Plain(1) = *c.Plain(0); return nil }))
-	WantNil(t, "use", rwUse(Within(t), l, true)) // the dead readers are known
+	WantNil(t, "use", rwUse(Within(t), l, true)) // this notices the dead readers
 	wantFree(t, l)
 	if *c.Plain(0) != *c.Plain(1) {
 		t.Errorf("wrote %d and %d", *c.Plain(0), *c.Plain(1))

@@ -22,7 +22,7 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// newRWLocks makes a lock and opens it for n parties of their own.
+// newRWLocks makes a lock and opens it in n other parties.
 func newRWLocks(t testing.TB, seg *shm.Segment, n int, o *psync.Options) []*psync.RWLock {
 	t.Helper()
 	Closing(t, Must(psync.NewRWLock(seg, "rw", o))(t))
@@ -41,7 +41,7 @@ func writes(ctx context.Context, l *psync.RWLock) <-chan error {
 	return Async(func() error { return l.Acquire(ctx) })
 }
 
-// awaitWriter waits until a writer waits for the reader that the caller is.
+// awaitWriter waits until a writer waits for the caller, which is a reader.
 func awaitWriter(t testing.TB, l *psync.RWLock) {
 	t.Helper()
 	Eventually(t, "a writer that waits", func() bool {
@@ -53,7 +53,7 @@ func awaitWriter(t testing.TB, l *psync.RWLock) {
 	})
 }
 
-// wantFree wants the lock to be good for all.
+// wantFree checks that all can use the lock.
 func wantFree(t testing.TB, list ...*psync.RWLock) {
 	t.Helper()
 	for _, l := range list {
@@ -97,7 +97,7 @@ func testRWExcludes(t *testing.T, seg *shm.Segment) {
 	list := newRWLocks(t, seg, 2, nil)
 	a, b := list[0], list[1]
 	for range 3 {
-		for _, other := range list { // of the same party, and of another
+		for _, other := range list { // of the same party, and of another one
 			WantNil(t, "TryRAcquire", a.TryRAcquire())
 			WantNil(t, "TryRAcquire beside a reader", other.TryRAcquire())
 			WantNil(t, "RAcquire beside a reader", other.RAcquire(t.Context()))
@@ -127,7 +127,7 @@ func testRWMisuse(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "RAcquire", a.RAcquire(t.Context()))
 	WantError(t, "RRelease by another party", b.RRelease(), psync.ErrNotHeld)
 	WantError(t, "Release by a reader", a.Release(), psync.ErrNotHeld)
-	// A writer that waits holds nothing yet, and a reader neither.
+	// A waiting writer holds nothing yet, and neither does a waiting reader.
 	writer := writes(Within(t), b)
 	awaitWriter(t, a)
 	WantError(t, "Release by a waiter", b.Release(), psync.ErrNotHeld)
@@ -218,7 +218,7 @@ func testRWCancelled(t *testing.T, seg *shm.Segment) {
 	awaitWriter(t, list[0])
 	reader := reads(Within(t), list[2])
 	AwaitAsleep(t, os.Getpid(), 2)
-	// The readers that wait for the writer come in when it gives up.
+	// The readers that wait for the writer get the lock when the writer gives up.
 	cancel()
 	WantError(t, "cancelled Acquire", Await(t, writer, "cancelled writer"), context.Canceled)
 	WantNil(t, "RAcquire", Await(t, reader, "reader"))
@@ -229,7 +229,7 @@ func testRWCancelled(t *testing.T, seg *shm.Segment) {
 	awaitWriter(t, list[2])
 	WantNil(t, "RRelease", list[2].RRelease())
 	WantNil(t, "Acquire", Await(t, writer, "writer"))
-	// A reader that gives up is not waited for.
+	// A writer does not wait for a reader that gives up.
 	ctx, cancel = context.WithCancel(t.Context())
 	reader = reads(ctx, list[0])
 	AwaitAsleep(t, os.Getpid(), 1)
@@ -240,8 +240,7 @@ func testRWCancelled(t *testing.T, seg *shm.Segment) {
 	wantFree(t, list...)
 }
 
-// Readers of any age may release while writers come and give up, and all are
-// accounted for.
+// Readers may release at any time while writers arrive and give up, and no count is lost.
 func testRWGivesUp(t *testing.T, seg *shm.Segment) {
 	list := newRWLocks(t, seg, 2, nil)
 	seed := rand.Uint64()
@@ -282,8 +281,8 @@ func testRWGivesUp(t *testing.T, seg *shm.Segment) {
 	wantFree(t, list...)
 }
 
-// Readers that waited for a writer that gave up are in, although the next writer
-// stalls those that come after them.
+// Readers that have waited for a writer that gave up get the lock, although the next writer makes
+// later readers wait.
 func testRWInBeforeStall(t *testing.T, seg *shm.Segment) {
 	list := newRWLocks(t, seg, 3, nil)
 	for range 5 {
@@ -304,8 +303,8 @@ func testRWInBeforeStall(t *testing.T, seg *shm.Segment) {
 	wantFree(t, list...)
 }
 
-// Readers that come while a writer waits for those from before the last writer
-// wait for it, too.
+// Readers that arrive while a writer waits for readers from before the last writer wait for the
+// waiting writer, too.
 func testRWStalled(t *testing.T, seg *shm.Segment) {
 	list := newRWLocks(t, seg, 3, nil)
 	for range 3 {
@@ -350,8 +349,8 @@ func testRWStalled(t *testing.T, seg *shm.Segment) {
 	wantFree(t, list...)
 }
 
-// Readers of one process that never all leave don't starve a writer, also after
-// another has given up.
+// A writer does not starve although the readers of one process never leave all at once. The same
+// holds after another writer has given up.
 func testRWChain(t *testing.T, seg *shm.Segment) {
 	list := newRWLocks(t, seg, 2, nil)
 	for range 5 {
@@ -424,11 +423,11 @@ func testRWClosed(t *testing.T, seg *shm.Segment) {
 	WantNil(t, "Release", other.Release())
 	wantFree(t, other)
 	Want(t, "Handle", far.Handle(), shm.Handle{})
-	// A call that works on the memory that replaced the closed segment's does not call repair.
+	// A call that uses the memory that has replaced a closed segment's does not call repair.
 	party = Must(object.Attach(seg))(t)
 	far = Must(psync.OpenRWLock(party, "rw"))(t)
 	WantNil(t, "Close", party.Close())
-	if seg.Handle().FD != 0 { // on the heap it is the others' lock
+	if seg.Handle().FD != 0 { // on the heap the others still use the lock
 		WantError(t, "Acquire", far.Acquire(t.Context()), psync.ErrClosed)
 	}
 	WantError(t, "Recover", far.Recover(t.Context(), func() error {
@@ -439,7 +438,7 @@ func testRWClosed(t *testing.T, seg *shm.Segment) {
 
 func testRWCloseWaiting(t *testing.T, seg *shm.Segment) {
 	list := newRWLocks(t, seg, 2, nil)
-	// Behind a writer, and behind a reader.
+	// The waiters wait for a writer, and then for a reader.
 	for _, f := range []struct{ acquire, release func() error }{
 		{list[0].TryAcquire, list[0].Release},
 		{list[0].TryRAcquire, list[0].RRelease},
@@ -455,7 +454,8 @@ func testRWCloseWaiting(t *testing.T, seg *shm.Segment) {
 		WantError(t, "writer", Await(t, writer, "writer at a closed lock"), psync.ErrClosed)
 		WantError(t, "Recover", Await(t, recoverer, "Recover of a closed lock"), psync.ErrClosed)
 		if err := Await(t, reader, "reader at a closed lock"); err == nil {
-			// The writer gave up before it saw that the lock was closed.
+			// The writer gave up before the reader noticed that the lock was closed, so the reader
+			// got the lock.
 			same := Closing(t, Must(psync.OpenRWLock(seg, "rw"))(t))
 			WantNil(t, "RRelease", same.RRelease())
 		} else {
@@ -505,9 +505,8 @@ func testRWRecoverLiving(t *testing.T, seg *shm.Segment) {
 	wantFree(t, list...)
 }
 
-// rwHammer reads and writes two words, which are equal unless a writer writes,
-// giving up and trying again at random. Now and then it dwells under the lock, so
-// that others come to wait.
+// rwHammer reads and writes two words, which are equal unless a writer writes. It gives up and
+// tries again at random. Sometimes it holds the lock for longer, so that others wait.
 func rwHammer(ctx context.Context, l *psync.RWLock, a, b *uint64, n int, dwell func()) error {
 	for i := 0; i < n; {
 		short, cancel := context.WithTimeout(ctx, time.Duration(rand.IntN(400)-10)*time.Microsecond)
@@ -553,8 +552,7 @@ func rwHammer(ctx context.Context, l *psync.RWLock, a, b *uint64, n int, dwell f
 	return nil
 }
 
-// On the heap the race detector sees whether the releases synchronize before
-// the acquires.
+// On the heap the race detector checks that the releases synchronize before the acquires.
 func testRWHammer(t *testing.T, seg *shm.Segment) {
 	const parties, goroutines, each = 3, 3, 500
 	list := newRWLocks(t, seg, parties, nil)
@@ -581,7 +579,7 @@ func testRWHandle(t *testing.T, seg *shm.Segment) {
 	WantError(t, "lock", Second(psync.OpenLock(seg, "rw")), shm.ErrMismatch)
 }
 
-// Deaths that are simulated: see the race detector's view of them.
+// Deaths are simulated, so that the race detector can observe what follows.
 func TestRWLockDeadParty(t *testing.T) {
 	open := func(t *testing.T, o *psync.Options) (seg, party *shm.Segment, list []*psync.RWLock, far *psync.RWLock) {
 		seg = Heap(t, room)
@@ -598,7 +596,7 @@ func TestRWLockDeadParty(t *testing.T) {
 		Dies(t, seg, party)
 		WantNil(t, "Acquire", Await(t, writer, "writer behind a dead reader"))
 		WantNil(t, "Release", list[0].Release())
-		// The next party gets the dead one's line.
+		// The next party gets the dead party's line.
 		next := Closing(t, Must(psync.OpenRWLock(Attach(t, seg), "rw"))(t))
 		WantError(t, "RRelease by the next party", next.RRelease(), psync.ErrNotHeld)
 		wantFree(t, append(list, next)...)
@@ -621,8 +619,8 @@ func TestRWLockDeadParty(t *testing.T) {
 		reader, writer := reads(Within(t), list[1]), writes(Within(t), list[1])
 		AwaitAsleep(t, os.Getpid(), 3)
 		Dies(t, seg, party)
-		// No ErrOwnerDied: it had not written. The other writer waits now; the
-		// reader has come before it.
+		// There is no ErrOwnerDied, since the dead writer had not begun to write. Now the other
+		// writer waits, and the reader has arrived before it.
 		WantNil(t, "RAcquire", Await(t, reader, "reader behind a dead writer"))
 		WantError(t, "Acquire of the dead", Await(t, dead, "dead writer"), psync.ErrClosed)
 		WantNil(t, "RRelease", list[0].RRelease())
@@ -649,7 +647,7 @@ func TestRWLockDeadParty(t *testing.T) {
 				WantError(t, "Release", l.Release(), psync.ErrNotHeld)
 				WantError(t, "RRelease", l.RRelease(), psync.ErrNotHeld)
 			}
-			// Waiters during the repair learn how that ends.
+			// Goroutines that wait during the repair get its outcome.
 			if err := list[0].Recover(t.Context(), func() error {
 				WantError(t, "TryRAcquire while it is repaired", list[1].TryRAcquire(), psync.ErrHeld)
 				WantError(t, "TryAcquire while it is repaired", list[1].TryAcquire(), psync.ErrHeld)
@@ -696,7 +694,7 @@ var rwHammerTask = task("rw hammer", func(ctx context.Context, j job) error {
 	return rwHammer(ctx, j.RWLock, j.Cells.Plain(2), j.Cells.Plain(3), j.N, runtime.Gosched)
 })
 
-// rwHoldTask acquires, for writing if N is 1, and stays so until the parent tells it to release.
+// rwHoldTask acquires the lock, for writing if N is 1, and holds it until the parent sets the cell.
 var rwHoldTask = task("rw hold", func(ctx context.Context, j job) error {
 	acquire, release := j.RWLock.RAcquire, j.RWLock.RRelease
 	if j.N == 1 {
@@ -785,7 +783,7 @@ func TestRWLockProcesses(t *testing.T) {
 	})
 }
 
-// Whatever stands in the lock's memory, each call ends.
+// Every call ends, whatever the lock's memory contains.
 func TestRWLockHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		l := Closing(t, Must(psync.NewRWLock(seg, "rw", nil))(t))

@@ -34,7 +34,7 @@ var _ marshaler = (*Semaphore)(nil)
 // semaphoreWords is a semaphore in shared memory.
 //
 //	0    count  free permits; all processes write it
-//	128  gate   of the waiters for a permit
+//	128  gate   where waiters for a permit sleep
 //
 // One CAS of count takes or gives a permit, so a death leaves nothing half done. If the process is
 // killed after
@@ -133,7 +133,7 @@ func (s *Semaphore) Acquire(ctx context.Context) error {
 	return s.wait(ctx, c)
 }
 
-// wait is Acquire when no permit is free. It is a function of its own to keep Acquire's frame small.
+// wait is Acquire when no permit is free. It is a separate function to keep Acquire's frame small.
 func (s *Semaphore) wait(ctx context.Context, c *semaphoreCore) error {
 	w := &permitWaiter{permits: c, gate: &c.w.gate, wanted: s.ref.Wanted(c)}
 	return c.Fail("psync: Acquire", c.Done(c.Room().Await(ctx, &c.spin, w)))

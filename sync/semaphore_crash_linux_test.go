@@ -19,8 +19,8 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// usePermitTask takes a permit and gives it back when it is told to, at once
-// without cells.
+// usePermitTask takes a permit and gives it back: when cell 1 is set, or at once if there are no
+// cells.
 var usePermitTask = task("use permit", func(ctx context.Context, p job) error {
 	if err := p.permits().Acquire(ctx); err != nil {
 		return err
@@ -34,20 +34,18 @@ var usePermitTask = task("use permit", func(ctx context.Context, p job) error {
 	return p.permits().Release()
 })
 
-// A deathWalk is a semaphore, the parties that are to survive, and the victim's
-// cells.
+// A deathWalk is a semaphore, the parties that are to survive, and the victim's cells.
 type deathWalk struct {
 	t     *testing.T
 	k     semaphoreKind
 	seg   *shm.Segment
 	s     permits // this process's first party
-	far   permits // its second
+	far   permits // its second party
 	cells *Cells
 }
 
-// survivors starts users of the semaphore: two parties of this process, and
-// another process. They are asleep when it returns, if asleep is true. The
-// function that it returns waits until they have come through.
+// survivors starts users of the semaphore: two parties of this process, and another process. If
+// asleep is true, it waits until they sleep. joinAll waits until all have got through.
 func (w *deathWalk) survivors(asleep bool) (joinAll func()) {
 	errs := make(chan error, 3)
 	for _, s := range []permits{w.s, w.far, w.s} {
@@ -73,8 +71,8 @@ func (w *deathWalk) survivors(asleep bool) (joinAll func()) {
 	}
 }
 
-// TestSemaphoreUserDies kills the user of a semaphore at each step. Three
-// others must come through, and the permits be as documented.
+// TestSemaphoreUserDies kills the user of a semaphore at each step. Three others must get through,
+// and the number of permits must be as documented.
 func TestSemaphoreUserDies(t *testing.T) {
 	NeedCrashPoints(t)
 	waiting := []crash.Point{crash.SemaphoreWaiting, crash.SemaphoreWoken}
@@ -92,10 +90,12 @@ func TestSemaphoreUserDies(t *testing.T) {
 }
 
 func walkSemaphore(t *testing.T, k semaphoreKind, point crash.Point) {
-	const victims = 2 // that die after having taken, the second from the dead
+	// Each victim dies after it has taken a permit. In a bounded semaphore the second one takes the
+	// permit of the first one.
+	const victims = 2
 	permits := 1
 	if point == crash.SemaphoreTaken {
-		permits += victims // those are gone
+		permits += victims // the victims' permits are lost
 	}
 	seg := Blocking(t, room)
 	w := &deathWalk{t: t, k: k, seg: seg, cells: NewCells(t, seg, 2)}
@@ -114,12 +114,12 @@ func walkSemaphore(t *testing.T, k semaphoreKind, point crash.Point) {
 		WantNil(t, "Acquire", w.s.Acquire(t.Context()))
 		Killed(t, StartToDie(t, usePermitTask, user, point, 1))
 		join = w.survivors(true)
-		Killed(t, StartToDie(t, usePermitTask, user, point, 1)) // among others
+		Killed(t, StartToDie(t, usePermitTask, user, point, 1)) // while others wait
 		WantNil(t, "Release", w.s.Release())
 	case crash.SemaphoreWoken:
 		WantNil(t, "Acquire", w.s.Acquire(t.Context()))
 		victim := StartToDie(t, usePermitTask, user, point, 1)
-		AwaitAsleep(t, victim.PID(), 1) // the first in the kernel's queue
+		AwaitAsleep(t, victim.PID(), 1) // the victim is the first in the kernel's queue
 		join = w.survivors(true)
 		WantNil(t, "Release", w.s.Release())
 		Killed(t, victim)
@@ -142,7 +142,7 @@ func walkSemaphore(t *testing.T, k semaphoreKind, point crash.Point) {
 	}
 }
 
-// permitStorm is what the users of a semaphore in a storm write down.
+// permitStorm is what the users of a semaphore in a storm record.
 //
 //	0    killed  for each life, 1 before it is killed
 //	...  state   for each life, changes<<2 | what it does with a permit
@@ -163,7 +163,8 @@ func newPermitStorm(mem []byte) permitStorm {
 	return permitStorm{part(0), part(1), part(2)}
 }
 
-// What a life does with a permit: takes it, has it for sure, gives it back.
+// What a life does with a permit: it has none, it is taking one, it holds one, or it is giving it
+// back.
 const (
 	outside = iota
 	taking
@@ -171,14 +172,14 @@ const (
 	giving
 )
 
-// does notes what a life does now. Only the life itself calls it.
+// does records what a life does now. Only the life itself calls it.
 func (s permitStorm) does(life int, what uint32) {
 	old := s.state[life].Load()
 	s.state[life].Store((old>>2+1)<<2 | what)
 }
 
-// holders counts the lives that hold a permit and have not been killed. It
-// returns -1 if that changed meanwhile.
+// holders counts the lives that hold a permit and have not been killed. It returns -1 if states
+// changed meanwhile.
 func (s permitStorm) holders() int {
 	before, n := uint32(0), 0
 	for i := range s.state {
@@ -203,7 +204,7 @@ type permitStormArgs struct {
 	Life    int
 }
 
-// permitStormer never ends. N is the number of permits.
+// permitStormer never returns. N is the number of permits.
 var permitStormer = proc.Register("permit stormer", func(ctx context.Context, in permitStormArgs) (int, error) {
 	o, err := object.Open(in.Segment, permitStormKind, "storm", 1)
 	if err != nil {
@@ -212,7 +213,7 @@ var permitStormer = proc.Register("permit stormer", func(ctx context.Context, in
 	w, s := newPermitStorm(o.Bytes()), in.Job.permits()
 	for {
 		w.does(in.Life, taking)
-		if rand.IntN(8) == 0 { // now and then with little patience
+		if rand.IntN(8) == 0 { // sometimes with a short deadline
 			short, cancel := context.WithTimeout(ctx, time.Duration(rand.IntN(100))*time.Microsecond)
 			err = s.Acquire(short)
 			cancel()
@@ -240,7 +241,7 @@ var permitStormer = proc.Register("permit stormer", func(ctx context.Context, in
 	}
 })
 
-// idle reports whether no living process has a permit, if none has just got one.
+// idle reports whether no living process has a permit, unless one has just taken one.
 func (s permitStorm) idle() bool {
 	for i := range s.state {
 		if w := s.state[i].Load() & 3; s.killed[i].Load() == 0 && (w == holding || w == giving) {
@@ -250,11 +251,11 @@ func (s permitStorm) idle() bool {
 	return true
 }
 
-// TestSemaphoreStorm kills processes that hammer one semaphore at random
-// moments. There are never more holders than permits, the others go on, and in
-// the end all permits are back: of a plain semaphore all but those that were
-// just being taken or given when their process was killed. The test puts back those
-// that the killed processes held, and when all others are gone, one.
+// TestSemaphoreStorm kills processes that use one semaphore, at random moments. There are never
+// more holders than permits, and the other processes go on. In the end all permits of a bounded
+// semaphore are free. Of a plain semaphore those are missing that a process was taking or giving
+// when it was killed. The test gives back the permits that killed processes held, and one more
+// whenever no permit is left.
 func TestSemaphoreStorm(t *testing.T) {
 	for _, k := range []semaphoreKind{plainSemaphores, boundedSemaphores} {
 		t.Run(k.name, func(t *testing.T) { semaphoreStorm(t, k) })
@@ -293,7 +294,7 @@ func semaphoreStorm(t *testing.T, k semaphoreKind) {
 			return
 		}
 		switch w.state[u.life].Load() & 3 {
-		case holding: // and no process gives it back
+		case holding: // no process gives it back
 			WantNil(t, "Release", s.Release())
 		case taking, giving:
 			uncertain++
@@ -332,7 +333,7 @@ func semaphoreStorm(t *testing.T, k semaphoreKind) {
 	}
 	n := Must(s.Value())(t)
 	for begin := time.Now(); k.name == "bounded" && n < permits && time.Since(begin) < Patience; n = Must(s.Value())(t) {
-		time.Sleep(time.Millisecond) // the last deaths are just being noticed
+		time.Sleep(time.Millisecond) // the last deaths are being noticed
 	}
 	t.Logf("%d rounds, %d processes killed, %d of them taking or giving, %d permits replaced; value %d",
 		total(), life, uncertain, replaced, n)

@@ -25,7 +25,7 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// permits is what both semaphores have.
+// permits are the methods that both kinds of semaphores have.
 type permits interface {
 	TryAcquire() error
 	Acquire(ctx context.Context) error
@@ -44,7 +44,7 @@ func (p job) permits() permits {
 	return p.Semaphore
 }
 
-// with puts a semaphore into p.
+// with returns j with the semaphore in it.
 func (p job) with(s permits) job {
 	switch s := s.(type) {
 	case *psync.Semaphore:
@@ -168,7 +168,7 @@ func testPermitTimeouts(t *testing.T, seg *shm.Segment, k semaphoreKind) {
 
 func testPermitInvalid(t *testing.T, seg *shm.Segment, k semaphoreKind) {
 	for _, n := range []int{-1, math.MinInt, math.MaxInt} {
-		if n == math.MaxInt32 && k.name == "plain" { // 32 bits: as many as there can be
+		if n == math.MaxInt32 && k.name == "plain" { // the maximum
 			continue
 		}
 		WantError(t, fmt.Sprintf("%d permits", n), Second(k.make(seg, "x", n)), psync.ErrInvalid)
@@ -259,7 +259,7 @@ func testPermitSegmentClosed(t *testing.T, seg *shm.Segment, k semaphoreKind) {
 	}
 }
 
-// Several waiters get through one by one; each Release lets one.
+// Several waiters get through one by one: each Release lets one of them go on.
 func testPermitBlocked(t *testing.T, seg *shm.Segment, k semaphoreKind) {
 	const n = 4
 	s := newPermits(t, k, seg, n)
@@ -272,7 +272,7 @@ func testPermitBlocked(t *testing.T, seg *shm.Segment, k semaphoreKind) {
 		WantNil(t, "Acquire", Await(t, errs, fmt.Sprintf("waiter %d", i)))
 	}
 	wantValue(t, s, 0)
-	// All at once: one wake may be on its way for several.
+	// All at once: one wake may have to serve several waiters.
 	errs = asleep(t, n, s.Acquire)
 	for range n {
 		WantNil(t, "Release", s.Release())
@@ -286,8 +286,7 @@ func testPermitBlocked(t *testing.T, seg *shm.Segment, k semaphoreKind) {
 	}
 }
 
-// A waiter whose context ends as it is woken takes the permit or leaves it to
-// the next.
+// A waiter whose context ends as it is woken takes the permit, or leaves it to the next waiter.
 func testPermitPassOn(t *testing.T, seg *shm.Segment, k semaphoreKind) {
 	s := newPermits(t, k, seg, 1)
 	for range 200 {
@@ -311,8 +310,8 @@ func testPermitPassOn(t *testing.T, seg *shm.Segment, k semaphoreKind) {
 	wantValue(t, s, 1)
 }
 
-// usePermits takes and gives back a permit n times, giving up and trying again at
-// random, and counts how many are inside at once.
+// usePermits takes and gives back a permit n times. It gives up and tries again at random, and
+// checks how many goroutines hold permits at once.
 func usePermits(ctx context.Context, s permits, inside *atomic.Uint32, limit uint32, n int) error {
 	for i := 0; i < n; {
 		if err := impatiently(ctx, s.Acquire); err != nil {
@@ -322,7 +321,7 @@ func usePermits(ctx context.Context, s permits, inside *atomic.Uint32, limit uin
 			return fmt.Errorf("%d inside, want %d at most", now, limit)
 		}
 		if i%16 == 0 {
-			runtime.Gosched() // others come to wait
+			runtime.Gosched() // so that others wait
 		}
 		inside.Add(^uint32(0))
 		if err := s.Release(); err != nil {
@@ -333,8 +332,8 @@ func usePermits(ctx context.Context, s permits, inside *atomic.Uint32, limit uin
 	return nil
 }
 
-// Several parties with several goroutines are never more inside than there
-// are permits. With one permit it guards plain memory, for the race detector.
+// Of several goroutines of several parties never more hold permits than there are. One permit
+// guards plain memory, which the race detector checks.
 func testPermitHammer(t *testing.T, seg *shm.Segment, k semaphoreKind) {
 	const parties, goroutines, each = 3, 3, 400
 	for _, limit := range []int{1, 3} {
@@ -450,7 +449,8 @@ func TestSemaphore(t *testing.T) {
 		WantNil(t, "TryAcquire", s.TryAcquire())
 		WantNil(t, "Release", s.Release())
 	})
-	// Permits have no owner: those of a dead process are lost, and others may give new ones.
+	// Permits have no owner: those of a dead process are lost, and other processes may give new
+	// ones.
 	t.Run("dead_party", func(t *testing.T) {
 		seg := Heap(t, room)
 		party := Must(object.Attach(seg))(t)
@@ -467,7 +467,7 @@ func TestSemaphore(t *testing.T) {
 	})
 }
 
-// Whatever stands in the memory of a semaphore, each call ends.
+// Every call ends, whatever the semaphore's memory contains.
 func TestSemaphoreHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		s := Closing(t, Must(psync.NewSemaphore(seg, "s", 1))(t))
@@ -481,8 +481,8 @@ func TestSemaphoreHostileBytes(t *testing.T) {
 	})
 }
 
-// hostile writes nonsense at the given offsets while it calls everything; no
-// call may hang or fail otherwise than with one of the errors.
+// hostile writes random values at the given offsets while it calls all methods. Each call must end,
+// and fail only with one of the known errors.
 func hostile(t *testing.T, o object.Object, offsets []int, values []uint32, s permits, known ...error) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -530,8 +530,8 @@ func hostile(t *testing.T, o object.Object, offsets []int, values []uint32, s pe
 	}
 }
 
-// Tasks of the children. Cell 0 counts those that are ready, or inside; cell 1
-// says go on.
+// The children's tasks. Cell 0 counts the children that are ready, or that hold a permit. Cell 1 is
+// set when they may go on.
 
 var usePermitsTask = task("use permits", func(ctx context.Context, p job) error {
 	errs := make(chan error)
@@ -541,7 +541,7 @@ var usePermitsTask = task("use permits", func(ctx context.Context, p job) error 
 	return errors.Join(<-errs, <-errs)
 })
 
-// holdPermitTask takes N permits and gives them back when it is told to.
+// holdPermitTask takes N permits and gives them back when cell 1 is set.
 var holdPermitTask = task("hold permit", func(ctx context.Context, p job) error {
 	for range p.N {
 		if err := p.permits().Acquire(ctx); err != nil {
@@ -560,15 +560,15 @@ var holdPermitTask = task("hold permit", func(ctx context.Context, p job) error 
 	return nil
 })
 
-// A leaver is what the child is given that leaves semaphores.
+// A leaver is the argument of a child that leaves semaphores behind.
 type leaver struct {
 	Segment *shm.Segment
 	Name    string
 	Cells   *Cells
 }
 
-// leaveSemaphoreTask makes a named semaphore in a segment of its own and in
-// that of its parent, takes a permit of each, and waits to be killed.
+// leaveSemaphoreTask makes a named semaphore in a segment of its own and another one in its
+// parent's segment. It takes a permit of each, and waits until it is killed.
 var leaveSemaphoreTask = task("leave semaphore", func(ctx context.Context, in leaver) error {
 	own, err := shm.Anonymous(1<<16, nil)
 	if err != nil {
@@ -632,13 +632,13 @@ func TestSemaphoreProcesses(t *testing.T) {
 				t.Errorf("/dev/shm/%s is left", f.Name())
 			}
 		}
-		// In a segment that others use it is as the dead left it.
+		// In a segment that others use, the semaphore is as the dead process left it.
 		wantValue(t, Closing(t, Must(psync.OpenSemaphore(seg, name))(t)), 1)
 	})
 }
 
-// A killed process takes permits of a plain semaphore with it; those of a
-// bounded one become free, and waiters get them.
+// The permits that a killed process has taken of a plain semaphore are lost. Those of a bounded one
+// become free, and waiters get them.
 func testPermitHolderKilled(t *testing.T, k semaphoreKind) {
 	var worst time.Duration
 	for range 5 {

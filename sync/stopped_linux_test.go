@@ -18,18 +18,17 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// heldUp is the longest that a process which is stopped may hold others up, on
-// a machine that is busy.
+// heldUp is the longest time by which a stopped process may delay others on a busy machine.
 const heldUp = 10 * time.Second
 
-// A stopJob is what a child waits for.
+// A stopJob is a child's argument: how it waits, and the objects that it uses.
 type stopJob struct {
 	Way  string
 	Uses job
 }
 
-// stopWays are what children wait for. Cell 0 counts who has it; who has it
-// alone looks whether it is.
+// stopWays are the ways in which children wait. Cell 0 counts the waits that have returned. A child
+// that must be alone checks that it is.
 var stopWays = map[string]func(ctx context.Context, j job) error{
 	"Lock": func(ctx context.Context, j job) error {
 		return j.Lock.With(ctx, func() error { return alone(j.Cells) })
@@ -73,13 +72,13 @@ func counted(j job, err error) error {
 	return err
 }
 
-// alone counts, and fails if another does at the same time.
+// alone counts the child in cell 0. It fails if another child is in it at the same time.
 func alone(c *Cells) error {
 	if n := c.At(1).Add(1); n != 1 {
 		return fmt.Errorf("%d hold the lock", n)
 	}
 	c.Add(0)
-	time.Sleep(time.Millisecond) // for the other to come
+	time.Sleep(time.Millisecond) // so that another child can come
 	c.At(1).Add(math.MaxUint32)
 	return nil
 }
@@ -95,7 +94,7 @@ func waitOnce(ctx context.Context, j job) error {
 	return j.Lock.Release()
 }
 
-// lockOnCue holds the lock, says so in cell 1, and releases it when that is 0.
+// lockOnCue acquires the lock, sets cell 1, and releases the lock when cell 1 is 0.
 func lockOnCue(ctx context.Context, j job) error {
 	return j.Lock.With(ctx, func() error {
 		j.Cells.Set(1, 1)
@@ -118,8 +117,7 @@ func takeAndGive(ctx context.Context, j job) error {
 
 var stopTask = task("to be stopped", func(ctx context.Context, j stopJob) error { return stopWays[j.Way](ctx, j.Uses) })
 
-// A stopScene is objects that two children wait for, of which the first is
-// stopped.
+// A stopScene has the objects for which two children wait. The first child is stopped.
 type stopScene struct {
 	*testing.T
 	job
@@ -148,10 +146,10 @@ func (s *stopScene) start(way string) *proc.Call[int] {
 	s.Helper()
 	inCondition, inBarrier := s.Cells.At(2).Load(), s.Barrier.Waiting()
 	p := Start(s, stopTask, stopJob{way, s.job})
-	switch way { // where it matters that the child waits already, and not only that it will
+	switch way { // here the child must wait in the object already
 	case "Condition":
-		s.Cells.Await(s, 2, inCondition+1)                  // it holds the lock
-		WantNil(s, "With", s.Lock.With(Within(s), nothing)) // until it waits
+		s.Cells.Await(s, 2, inCondition+1)                  // the child holds the lock
+		WantNil(s, "With", s.Lock.With(Within(s), nothing)) // the child waits, and has released the lock
 	case "Barrier":
 		Eventually(s, "the child is at the barrier", func() bool { return s.Barrier.Waiting() > inBarrier })
 	}
@@ -159,7 +157,7 @@ func (s *stopScene) start(way string) *proc.Call[int] {
 	return p
 }
 
-// goesOn waits until n have what they wait for.
+// goesOn waits until n waits have returned.
 func (s *stopScene) goesOn(n uint32) {
 	s.Helper()
 	begin := time.Now()
@@ -171,8 +169,7 @@ func (s *stopScene) goesOn(n uint32) {
 	}
 }
 
-// heir waits until a waiter claims to be the heir of the lock at off of an
-// object.
+// heir waits until a waiter claims to be the heir of the lock at offset off of an object.
 func (s *stopScene) heir(kind shm.Kind, name string, print uint64, off int) {
 	s.Helper()
 	o := Must(object.Open(s.seg, kind, name, print))(s)
@@ -182,18 +179,18 @@ func (s *stopScene) heir(kind shm.Kind, name string, print uint64, off int) {
 	o.Close()
 }
 
-// The first of two waiters is stopped asleep, so that it is the one to be woken,
-// or that the lock is handed over to. The other has what it waits for all the
-// same. Then the first goes on, and has it, too.
+// The first of two waiters is stopped asleep, when it is the next one to be woken, or to which the
+// lock will be handed over. The other one gets what it waits for all the same. Then the first one
+// is continued, and gets it, too.
 func TestStoppedWaiter(t *testing.T) {
 	here := new(psync.Holder)
 	inOnce, end := make(chan error, 1), make(chan struct{})
 	for _, test := range []struct {
 		first, other string
-		before       func(*stopScene) error // that they wait
-		claims       func(*stopScene)       // to be the heir
+		before       func(*stopScene) error // makes both wait
+		claims       func(*stopScene)       // waits until the first claims to be the heir
 		give         func(*stopScene) error
-		again        func(*stopScene) error // for the first
+		again        func(*stopScene) error // gives something to the first
 	}{
 		{first: "Lock", before: func(s *stopScene) error { return s.Lock.Acquire(Within(s)) },
 			claims: func(s *stopScene) { s.heir(shm.KindLock, "lock", 1, 0) },
@@ -265,8 +262,7 @@ func TestStoppedWaiter(t *testing.T) {
 	}
 }
 
-// A lock handed over to a process that is stopped is free for one that only
-// tries.
+// A lock that was handed over to a stopped process can be taken by a process that only polls.
 func TestStoppedHeirTryAcquire(t *testing.T) {
 	s := newStopScene(t)
 	WantNil(t, "Acquire", s.Lock.Acquire(Within(t)))
@@ -289,8 +285,8 @@ func TestStoppedHeirTryAcquire(t *testing.T) {
 	Result(t, heir)
 }
 
-// A process stops exactly at a step, holding nothing, while another waits for
-// what is free.
+// A process stops exactly at a step, while it holds nothing. Another one waits for what is free,
+// and gets it.
 func TestStoppedAtStep(t *testing.T) {
 	NeedCrashPoints(t)
 	hold := func(s *stopScene) error { return s.Lock.Acquire(Within(s)) }
@@ -298,10 +294,10 @@ func TestStoppedAtStep(t *testing.T) {
 	give := func(s *stopScene) error { return s.Semaphore.Release() }
 	for _, test := range []struct {
 		point  crash.Point
-		first  string // what it waits for, or gives
+		first  string // how the first waits, or what it gives
 		other  string
 		before func(*stopScene) error
-		give   func(*stopScene) error // nil: the first gives
+		give   func(*stopScene) error // nil if the first gives
 	}{
 		{crash.LockFreed, "Lock", "Lock", nil, nil},
 		{crash.SemaphoreReleased, "GivePermit", "Semaphore", nil, nil},
@@ -327,7 +323,7 @@ func TestStoppedAtStep(t *testing.T) {
 			}
 			first := StartToStop(t, stopTask, stopJob{test.first, s.job}, test.point, 1)
 			woken := test.point == crash.LockWoken || test.point == crash.SemaphoreWoken
-			if woken { // it stops when it has got the wake
+			if woken { // the first stops when it has been woken
 				AwaitAsleep(t, first.PID(), 1)
 			} else {
 				AwaitStopped(t, first)
@@ -354,8 +350,7 @@ func TestStoppedAtStep(t *testing.T) {
 	}
 }
 
-// A process stops when it has given something, before it wakes the other, which
-// sleeps.
+// A process stops after it has given something, before it wakes the other one, which sleeps.
 func TestStoppedBeforeWake(t *testing.T) {
 	NeedCrashPoints(t)
 	for _, test := range []struct {

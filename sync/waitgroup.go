@@ -43,7 +43,7 @@ var _ marshaler = (*WaitGroup)(nil)
 //
 //	0    lock  robust lock: its owner may change what follows
 //	128  total  of all shares
-//	136  gate   of the waiters
+//	136  gate   where waiters sleep
 //	144  top    the highest line that has or had a count
 //	256  log    the change that is being made
 //	320  shares
@@ -227,7 +227,7 @@ func (g *WaitGroup) Go(f func()) error {
 }
 
 // Wait blocks until the count is zero, or was zero since Wait was called. It fails with
-// ErrOwnerDied if a process that had counts died, with ctx's error when ctx is done (it looks once
+// ErrOwnerDied if a process that had counts died, with ctx's error when ctx is done (it tries once
 // even if ctx is done already), or with ErrClosed when this process closes the wait group.
 func (g *WaitGroup) Wait(ctx context.Context) error {
 	c := g.ref.Load()
@@ -354,8 +354,8 @@ func (c *groupCore) claim() error {
 }
 
 // toClaim returns the share from which Claim takes a count, or -1 if there is none. A party that
-// has claimed a count was started to do that work, and may have added the rest for itself: its
-// share comes last.
+// has claimed a count was started to do that work, and may have added its other counts for itself.
+// So its share comes last.
 func (c *groupCore) toClaim() int {
 	last := -1
 	for line := 1; added(line) < c.end(); line++ {
@@ -371,8 +371,8 @@ func (c *groupCore) toClaim() int {
 	return last
 }
 
-// died reports whether dead parties have counts. Without the lock it must look at share 0 last:
-// counts are written there before they leave another share.
+// died reports whether dead parties have counts. A caller may not own the lock, so died reads share
+// 0 last: counts are written there before they leave another share.
 func (c *groupCore) died() bool {
 	for i := c.end() - 1; i >= 0; i-- {
 		if c.ofDead(i) {
@@ -446,8 +446,8 @@ func (c *groupCore) perform() {
 	}
 }
 
-// redo makes the change that a dead owner of the lock has logged. The caller owns the lock.
-// Waiters must look again: the change may have given a count to a dead party.
+// redo makes the change that a dead owner of the lock has logged. The caller owns the lock. redo
+// wakes the waiters, since the change may have given a count to a dead party.
 func (c *groupCore) redo() {
 	if c.words.log.n.Load() != 0 {
 		c.perform()

@@ -24,7 +24,7 @@ const (
 	groupWaits
 )
 
-// groupVictim does what N says when it is told, and dies in it.
+// groupVictim waits until it may go on, calls the method that N selects, and dies in it.
 var groupVictim = task("group victim", func(ctx context.Context, j job) error {
 	j.Cells.Add(0)
 	if err := j.Cells.Until(ctx, 1, 1); err != nil {
@@ -43,11 +43,11 @@ var groupVictim = task("group victim", func(ctx context.Context, j job) error {
 	return j.Group.Wait(ctx)
 })
 
-// groupLost claims a count and ends with it.
+// groupLost claims a count and exits with it.
 var groupLost = task("group lost", func(ctx context.Context, j job) error { return j.Group.Claim() })
 
-// TestWaitGroupUserDies kills a process at each step of each change. The
-// change is made, or not, as the step says, and waiters learn what that means.
+// TestWaitGroupUserDies kills a process at each step of each change. The change is made, or not, as
+// the table says, and waiters notice what follows from it.
 func TestWaitGroupUserDies(t *testing.T) {
 	NeedCrashPoints(t)
 	test := func(does int, point crash.Point, made bool) {
@@ -71,7 +71,7 @@ func TestWaitGroupUserDies(t *testing.T) {
 			}
 			c.Add(1)
 			Killed(t, victim)
-			// What is counted now, and for whom.
+			// The counts now, and to which process they belong.
 			living, want := 1, error(nil)
 			switch {
 			case does == groupAdds && made:
@@ -84,7 +84,7 @@ func TestWaitGroupUserDies(t *testing.T) {
 				living, lost = 0, 0
 			case does == groupRecovers:
 				living = 0
-			default: // as if nothing had been: they wait on
+			default: // nothing has changed: the waiters wait on
 				WantNil(t, "Done", far.Done())
 				living = 0
 			}
@@ -114,8 +114,8 @@ func TestWaitGroupUserDies(t *testing.T) {
 	test(groupWaits, crash.WaitGroupWaiting, false)
 }
 
-// groupStormer claims what its parent has added for it, does some more, and is
-// done. It counts in cell 0, and in cell 1 when it has claimed.
+// groupStormer claims a count that its parent has added for it, adds and takes back more, and calls
+// Done. It counts its rounds in cell 0, and its claims in cell 1.
 var groupStormer = task("group stormer", func(ctx context.Context, j job) error {
 	if err := j.Group.Claim(); err != nil {
 		return err
@@ -129,8 +129,8 @@ var groupStormer = task("group stormer", func(ctx context.Context, j job) error 
 	}
 })
 
-// TestWaitGroupStorm kills processes that count at random moments. Whatever
-// they had is dropped by Recover, and no more.
+// TestWaitGroupStorm kills processes that count, at random moments. Recover drops exactly the
+// counts that they had.
 func TestWaitGroupStorm(t *testing.T) {
 	kills := 50
 	if testing.Short() {
@@ -173,7 +173,7 @@ func TestWaitGroupStorm(t *testing.T) {
 	for _, p := range procs {
 		Kill(t, p)
 	}
-	// Their deaths may become known one by one.
+	// The deaths may be noticed one by one.
 	for err := g.Wait(Within(t)); err != nil; err = g.Wait(Within(t)) {
 		WantError(t, "Wait", err, psync.ErrOwnerDied)
 		n, err := g.Recover()

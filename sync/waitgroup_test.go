@@ -23,7 +23,7 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// newGroups makes a wait group and opens it for n parties of their own.
+// newGroups makes a wait group and opens it in n other parties.
 func newGroups(t testing.TB, seg *shm.Segment, n int) []*psync.WaitGroup {
 	t.Helper()
 	Closing(t, Must(psync.NewWaitGroup(seg, "g"))(t))
@@ -38,7 +38,7 @@ func waitsFor(ctx context.Context, g *psync.WaitGroup) <-chan error {
 	return Async(func() error { return g.Wait(ctx) })
 }
 
-// wantCount wants exactly n counts of the living, and takes them.
+// wantCount checks that living processes have exactly n counts, and takes them back.
 func wantCount(t testing.TB, g *psync.WaitGroup, n int) {
 	t.Helper()
 	for range n {
@@ -84,7 +84,7 @@ func testGroupCounts(t *testing.T, seg *shm.Segment) {
 		WantNil(t, "Add", b.Add(2))
 		WantNil(t, "Add nothing", b.Add(0))
 		WantError(t, "Add less than nothing", b.Add(-1), psync.ErrInvalid)
-		// b's own two, then a's three.
+		// First b's own two counts, then a's three.
 		wantCount(t, b, 5)
 	}
 }
@@ -135,7 +135,7 @@ func testGroupWait(t *testing.T, seg *shm.Segment) {
 	}
 }
 
-// On the heap the race detector sees that Done synchronizes before Wait.
+// On the heap the race detector checks that Done synchronizes before Wait.
 func testGroupGo(t *testing.T, seg *shm.Segment) {
 	list := newGroups(t, seg, 3)
 	const n = 30
@@ -153,7 +153,7 @@ func testGroupGo(t *testing.T, seg *shm.Segment) {
 	wantCount(t, list[1], 0)
 }
 
-// A waiter learns that nothing was counted although there is more since.
+// A waiter notices that the count was zero, although there are counts again.
 func testGroupReused(t *testing.T, seg *shm.Segment) {
 	list := newGroups(t, seg, 2)
 	WantNil(t, "Add", list[0].Add(1))
@@ -218,8 +218,8 @@ func testGroupClosed(t *testing.T, seg *shm.Segment) {
 	WantError(t, "Done", far.Done(), psync.ErrClosed)
 }
 
-// groupHammer does n pieces of work: counted, claimed from others if that is
-// wanted, and taken back.
+// groupHammer does n pieces of work. Each is added, claimed from other parties if claim is set, and
+// done.
 func groupHammer(g *psync.WaitGroup, n int, claim bool) error {
 	for range n {
 		k := 1 + rand.IntN(3)
@@ -284,7 +284,7 @@ func testGroupHandle(t *testing.T, seg *shm.Segment) {
 	WantError(t, "name of nothing", Second(psync.OpenWaitGroup(seg, "x")), fs.ErrNotExist)
 }
 
-// Deaths that are simulated: see the race detector's view of them.
+// Deaths are simulated, so that the race detector can observe what follows.
 func TestWaitGroupDeadParty(t *testing.T) {
 	seg := Heap(t, room)
 	list := newGroups(t, seg, 2)
@@ -321,7 +321,7 @@ func TestWaitGroupDeadParty(t *testing.T) {
 		wantCount(t, b, 0)
 	})
 	t.Run("line_used_again", func(t *testing.T) {
-		// The dead one's counts stay although others get its line.
+		// The dead party's counts stay although another party gets its line.
 		const lives = 4
 		var last *psync.WaitGroup
 		for i := range lives {
@@ -357,7 +357,7 @@ var groupHammerTask = task("group hammer", func(ctx context.Context, j job) erro
 	return j.Group.Done()
 })
 
-// groupClaimTask claims a count, and is done when it is told.
+// groupClaimTask claims a count, and calls Done when it may go on.
 var groupClaimTask = task("group claim", func(ctx context.Context, j job) error {
 	if err := j.Group.Claim(); err != nil {
 		return err
@@ -424,7 +424,7 @@ func TestWaitGroupProcesses(t *testing.T) {
 	})
 }
 
-// Whatever stands in the group's memory, each call ends.
+// Every call ends, whatever the wait group's memory contains.
 func TestWaitGroupHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		g := Closing(t, Must(psync.NewWaitGroup(seg, "g"))(t))
@@ -439,10 +439,10 @@ func TestWaitGroupHostileBytes(t *testing.T) {
 			for range 1000 {
 				w := &words[16+r.IntN(len(words)-16)]
 				if r.IntN(2) == 0 {
-					w = &words[16+r.IntN(30)] // not just lines
+					w = &words[16+r.IntN(30)] // not only the shares
 				}
 				w.Store([]uint64{0, r.Uint64(), w.Load() ^ 1<<r.IntN(64), uint64(r.IntN(16))}[r.IntN(4)])
-				guard.Store([]uint64{0, 1, 3, 1<<31 - 2}[r.IntN(4)]) // none, or a dead party
+				guard.Store([]uint64{0, 1, 3, 1<<31 - 2}[r.IntN(4)]) // no owner, or a dead one
 				for _, f := range []func() error{
 					func() error { return g.Add(r.IntN(3)) }, g.Claim, g.Done,
 					func() error { return Second(g.Recover()) },

@@ -215,7 +215,7 @@ inline quiet() {
 /* Gate.Pass, in one step */
 inline passOn(g) { gateIsAsRead[g] = 0; wakeOne(g) }
 
-/* Gate.Rouse */
+/* Gate.WakeAll */
 inline rouse(g) { gateIsAsRead[g] = 0; wakeAll(g) }
 
 /* futex.WaitAnyFor sleeps while gate and epoch are as they were read. Who is

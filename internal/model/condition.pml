@@ -241,7 +241,7 @@ inline wait() {
 	enqueue();
 	if
 	:: atomic { x == NONE -> over() }               /* ErrWaiters */
-	:: atomic { x != NONE -> owner = 0; r = PENDING };  /* guard.letGo */
+	:: atomic { x != NONE -> owner = 0; r = PENDING };  /* conditionLock.release */
 	   awaitPlace(0);                            /* waiter.sleep */
 	   do
 	   :: atomic { r == CANCELLED && x != NONE && !n[x] -> vacate(x); x = NONE; waiting = waiting & ~BIT(me) }
@@ -250,7 +250,7 @@ inline wait() {
 #else
 	   :: atomic { r == CANCELLED && x != NONE && n[x] -> vacate(x); x = NONE; waiting = waiting & ~BIT(me) }
 #endif
-	   :: atomic { r == CANCELLED && x == NONE && MAYTAKE -> owner = me; over(); break }  /* guard.takeBack */
+	   :: atomic { r == CANCELLED && x == NONE && MAYTAKE -> owner = me; over(); break }  /* conditionLock.reacquire */
 	   :: atomic { r == GOT && MAYTAKE -> owner = me };
 	      atomic {                               /* used up */
 		assert(own[x] == me && n[x] && !(used & BIT(note[x])));

@@ -32,7 +32,7 @@ byte fell;            /* parties that were killed while they held the lock */
 #define SAME (owner == o && granted == g && heir == h)
 #define FREE (o == 0 || (g && DEAD(o)))  /* Mutex.free, but for */
 #if STOPS > 0 && !defined(MUT_NO_TAKE_BACK)
-#define LATE (g && mayBeLate)        /* Mutex.late, which is true at some time */
+#define LATE (g && mayBeLate)        /* Mutex.overdue, which is true at some time */
 #else
 #define LATE false
 #endif
@@ -143,7 +143,7 @@ lookAgain: skip
 	od
 }
 
-/* acquirer.hurry, when the acquirer has waited for long */
+/* acquirer.claim, when the acquirer has waited for long */
 inline hurry() {
 	atomic {
 		if
@@ -197,7 +197,7 @@ inline tryTakeOver() {
 	}
 }
 
-/* Mutex.Abandon, without its Gate.Rouse */
+/* Mutex.Abandon, without its Gate.WakeAll */
 inline abandon(d) {
 	settle(); owner = d; granted = 0; holder = 0; r = 0; d = 0
 }

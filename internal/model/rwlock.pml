@@ -74,7 +74,7 @@ inline free(p) {
 
 /* rwCore.heldBy, in the Try of a rwReader: r is DIED, or stays PENDING and again
  * says that the phase is to be looked at once more. A writer that could write and
- * hesitates may be taken for one that is stopped at any moment: Overdue is not here. */
+ * does not may be found overdue at any moment: wait.Overdue is not here. */
 inline heldBy(p) {
 	o = owner;
 	if
@@ -210,7 +210,7 @@ inline disown() {
 	fi
 }
 
-/* rwCore.own: AcquireWhile, inherit, settle and abandon */
+/* rwCore.own: AcquireWhile, takeOver, endPhase and abandon */
 inline own() {
 	queueing = queueing | BIT(me);
 	do
@@ -234,7 +234,7 @@ inline own() {
 #endif
 	      if
 	      :: atomic { owner != 0 && !granted && DEAD(owner) -> p = owner; owner = PARTY(me); queueing = queueing & ~BIT(me) };
-		 during = phase;                        /* settle */
+		 during = phase;                        /* endPhase */
 		 if
 #ifndef MUT_DIED_TAKEN
 		 :: STATE(during) == WRITING ->

@@ -9,15 +9,15 @@ import (
 // LineSize is the size of a line of the table in bytes.
 const LineSize = 128
 
-// A Line is one party's line of the table. Whoever changes it holds the
-// line's lock: its owner, the parent that claims it for a child about to be
-// started, or who announces its death.
+// A Line is one party's line of the table. A process may change it only while it holds the line's
+// lock: the party itself, the parent that claims the line for a child that it is about to start,
+// or the process that announces the party's death.
 //
 //	0   word   ID<<1 | alive
 //	4   pid    the process in its own PID namespace, 0 while not known
-//	8   ns     its PID namespace
+//	8   ns     the process's PID namespace
 //	16  quiet  1 + the oldest generation of closings that the party has not
-//	           finished, 0 if none: see package shm
+//	           finished, 0 if there is none: see package shm
 //	20  pad    to 128 bytes: lines have different writers
 type Line struct {
 	_     structs.HostLayout

@@ -7,24 +7,22 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
-// Locks are the locks of the lines. Held means alive: a lock is released
-// exactly when its owner can't run any more.
+// Locks are the locks of the lines, as one party sees them. A party is alive while its line's lock
+// is held: the lock is released exactly when the party can't run any more.
 type Locks interface {
-	// TryLock takes the lock of a line, or says that somebody has it.
+	// TryLock takes the lock of a line. It returns false if another party holds it.
 	TryLock(line int) (bool, error)
-	// Unlock releases what TryLock took.
+	// Unlock releases the lock of a line.
 	Unlock(line int) error
-	// HeldByOther reports whether another than this holder has one of the n
-	// locks from line.
+	// HeldByOther reports whether another party holds one of the n locks from line on.
 	HeldByOther(line, n int) (bool, error)
 }
 
-// lockBase is the offset in the file of line 0's byte: beyond any contents.
+// lockBase is the file offset of line 0's byte. It lies beyond the file's contents.
 const lockBase = int64(1) << 62
 
-// FileLocks are record locks of an open file description. The kernel releases
-// them when the last descriptor of it is closed, as a process's end and execve
-// do.
+// FileLocks are record locks of an open file description. The kernel releases them when the last
+// descriptor of that description is closed, as it is when the process ends or calls execve.
 type FileLocks struct{ File *os.File }
 
 // TryLock implements Locks.
@@ -40,8 +38,7 @@ func (l FileLocks) HeldByOther(line, n int) (bool, error) {
 	return sys.LockedByOther(l.File, lockBase+int64(line), int64(n))
 }
 
-// HeapLocks are the locks of a segment on the heap, for one of the parties of
-// this process.
+// HeapLocks are the locks of a heap segment, as one of the parties of this process sees them.
 type HeapLocks struct{ all *heapLocks }
 
 type heapLocks struct {
@@ -49,7 +46,7 @@ type heapLocks struct {
 	owner [MaxLines + 1]*HeapLocks
 }
 
-// NewHeapLocks returns the locks of a new segment for its first party.
+// NewHeapLocks returns the locks of a new heap segment for its first party.
 func NewHeapLocks() *HeapLocks { return &HeapLocks{new(heapLocks)} }
 
 // Other returns the same locks for another party.
@@ -88,7 +85,7 @@ func (l *HeapLocks) HeldByOther(line, n int) (bool, error) {
 	return false, nil
 }
 
-// Release drops every lock of this party, as its death would.
+// Release releases every lock of this party, as its death would.
 func (l *HeapLocks) Release() {
 	l.all.mu.Lock()
 	defer l.all.mu.Unlock()

@@ -1,9 +1,12 @@
-// Package party keeps the table of the processes attached to a segment, its parties, and notices their deaths.
+// Package party keeps the table of a segment's parties, the processes attached to it, and notices
+// their deaths.
 //
-// A party is alive while it holds the lock of its line, which the kernel
-// releases when the process can't run any more. Its death is announced: the
-// line says DEAD, then the segment's epoch moves, then all waiters on
-// the epoch wake. From the first of these steps on Dead is true.
+// A party is alive while it holds the lock of its line. The kernel releases the lock when the
+// process can't run any more. Then another party announces the death:
+//
+//  1. It marks the line dead. From here on Dead returns true.
+//  2. It moves the segment's epoch.
+//  3. It wakes all waiters that sleep on the epoch.
 package party
 
 import (
@@ -20,7 +23,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
-// ErrFull means that every line of the table is taken by a living party.
+// ErrFull means that every line of the table belongs to a living party or is retired.
 var ErrFull = errors.New("party table is full")
 
 // A Table is one party's view of the party table of a segment.
@@ -29,35 +32,35 @@ type Table struct {
 	words *Words
 	epoch *atomic.Uint32 // words.Epoch
 	locks Locks
-	clean func(line int) // clears what is kept by line, not by ID, before the line is used again
+	clean func(line int) // clears data that is kept by line, not by ID, before the line is used again
 
 	me atomic.Uint32 // this party's ID
 
 	mu      sync.Mutex // guards the rest; held for announcements
-	seen    []uint32   // the words of the lines as last looked at
+	seen    []uint32   // the words of the lines when they were last read
 	watched []watched  // by line
 	closed  bool
-	looked  atomic.Uint32 // epoch at the last look
+	looked  atomic.Uint32 // the epoch when the watched parties were last updated
 	started atomic.Bool   // looked is valid
 	scanner *time.Timer
-	armed   atomic.Bool // scanner is going to fire
+	armed   atomic.Bool // scanner is set to fire
 	waiting func() bool
 }
 
-// watched is who is watched on a line, by which pidfd: nil if nobody is.
+// A watched is the party that is watched on a line, and its pidfd, nil if no party is watched.
 type watched struct {
 	id    ID
 	pidfd *os.File
 }
 
-// scanEvery is how often the locks are looked at while somebody waits or tries: for
-// what has no pidfd here, and for a process that called execve.
+// scanEvery is how often the locks are checked while goroutines wait or try. The checks notice the
+// deaths of parties without a pidfd here, and of those that called execve.
 const scanEvery = time.Second
 
-// Words are what the parties of a segment share beside their lines.
+// Words are the words that the parties of a segment share beside their lines.
 //
 //	0   Epoch   moves when a party joins or dies; waiters sleep on it
-//	4   Deaths  counts announced deaths
+//	4   Deaths  number of announced deaths
 //	8   mark    no line above it was ever used
 //	12  pad     to 128 bytes
 type Words struct {
@@ -68,9 +71,8 @@ type Words struct {
 	_      [LineSize - 12]byte
 }
 
-// NewTable returns the view of lines, guarded by locks, of a party that is
-// not attached yet. clean is called before a line is given to a new party;
-// waiting says whether somebody waits.
+// NewTable returns the view of a party that is not attached yet. locks guard lines. The table calls
+// clean before it gives a line to a new party. waiting reports whether a goroutine waits.
 func NewTable(lines []Line, words *Words, locks Locks, clean func(line int), waiting func() bool) *Table {
 	t := &Table{
 		lines: lines, words: words, epoch: &words.Epoch, locks: locks, clean: clean, waiting: waiting,
@@ -85,23 +87,22 @@ func NewTable(lines []Line, words *Words, locks Locks, clean func(line int), wai
 // Me returns this party's ID.
 func (t *Table) Me() ID { return ID(t.me.Load()) }
 
-// Dead reports whether id's death has been announced, or id never was: one
-// load.
+// Dead reports whether id's death has been announced, or no party had that ID. It costs one load.
 func (t *Table) Dead(id ID) bool {
 	n := id.Line()
 	return n == 0 || n >= len(t.lines) || t.lines[n].word.Load() != aliveWord(id)
 }
 
-// Alive reports whether the line is held by a living party.
+// Alive reports whether the line belongs to a living party.
 func (t *Table) Alive(line int) bool {
 	return line > 0 && line < len(t.lines) && t.lines[line].word.Load()&aliveBit != 0
 }
 
-// Epoch returns the word that moves when somebody joins or dies.
+// Epoch returns the word that moves when a party joins or dies.
 func (t *Table) Epoch() *atomic.Uint32 { return t.epoch }
 
-// Attach looks at the whole table, announces the deaths that nobody saw, and
-// claims a line for this process.
+// Attach scans the table for deaths that no party has announced, and claims a line for this
+// process. It returns ErrFull if there is no free line.
 func (t *Table) Attach() error {
 	id, err := t.ClaimScanned(t.locks, os.Getpid())
 	if err != nil {
@@ -111,12 +112,12 @@ func (t *Table) Attach() error {
 	return nil
 }
 
-// fullTries is how often a table is looked at before it is said to be full.
+// fullTries is how often ClaimScanned tries before it returns ErrFull.
 const fullTries = 5
 
-// ClaimScanned is Scan, then Claim. Where the table is full it looks again:
-// some may have died since the first look, and for a moment an announcer may
-// hold the lock of a dead party's line.
+// ClaimScanned calls Scan and then Claim. If the table is full it tries again: a party may have
+// died since the first scan, and an announcer may hold the lock of a dead party's line for a
+// moment.
 func (t *Table) ClaimScanned(locks Locks, pid int) (ID, error) {
 	for try := 1; ; try++ {
 		t.Scan()
@@ -128,7 +129,7 @@ func (t *Table) ClaimScanned(locks Locks, pid int) (ID, error) {
 	}
 }
 
-// Take makes id, claimed for this party by its parent or itself, its own.
+// Take makes id this party's ID. The party or its parent has claimed it.
 func (t *Table) Take(id ID) {
 	t.me.Store(uint32(id))
 	line := &t.lines[id.Line()]
@@ -138,7 +139,7 @@ func (t *Table) Take(id ID) {
 	}
 }
 
-// Claimed returns the ID of the party alive on a line.
+// Claimed returns the ID of a line's party. It returns false if no living party has the line.
 func (t *Table) Claimed(line int) (ID, bool) {
 	if line <= 0 || line >= len(t.lines) {
 		return 0, false
@@ -147,14 +148,14 @@ func (t *Table) Claimed(line int) (ID, bool) {
 	return wordID(w), w&aliveBit != 0
 }
 
-// Claim takes a free line under locks, whose holder will be the party: those
-// of this process, or those of an open file description that a child will
-// inherit. pid is 0 if it is not known yet.
+// Claim takes a free line and returns its new ID, or ErrFull. The party will be the process that
+// holds locks: this process, or a child that inherits their open file description. pid is 0 if it
+// is not known yet.
 func (t *Table) Claim(locks Locks, pid int) (ID, error) {
 	for n := 1; n < len(t.lines); n++ {
 		line := &t.lines[n]
 		if line.word.Load()&aliveBit != 0 {
-			continue // Scan has made sure that the living live
+			continue // Scan has announced the dead
 		}
 		ok, err := locks.TryLock(n)
 		if err != nil {
@@ -164,7 +165,7 @@ func (t *Table) Claim(locks Locks, pid int) (ID, error) {
 			continue
 		}
 		if crash.Enabled {
-			crash.At(crash.AttachLocked) // lock free again, line as it was
+			crash.At(crash.AttachLocked) // the lock is free again, the line is as it was
 		}
 		w := line.word.Load()
 		id := wordID(w)
@@ -185,7 +186,7 @@ func (t *Table) Claim(locks Locks, pid int) (ID, error) {
 		id = newID(n, id.gen()+1)
 		line.word.Store(aliveWord(id))
 		if crash.Enabled {
-			crash.At(crash.AttachWritten) // the line says alive, its lock is free: the next look announces it
+			crash.At(crash.AttachWritten) // marked alive, lock free: the next scan announces the death
 		}
 		t.move()
 		return id, nil
@@ -204,14 +205,14 @@ func (t *Table) setPID(line *Line, pid int) {
 	line.pid.Store(uint32(pid))
 }
 
-// Leave announces that id, whose line's lock is still held by this party or
-// one that it claimed, is no more. The lock is released after it.
+// Leave announces the end of id: this party, or one that it claimed. The caller still holds the
+// lock of the line, and releases it afterwards.
 func (t *Table) Leave(id ID) {
 	t.lines[id.Line()].word.Store(deadWord(id))
 	t.died()
 }
 
-// died counts a death that a line says, and moves the epoch.
+// died counts a death after its line was marked, and moves the epoch.
 func (t *Table) died() {
 	t.words.Deaths.Add(1)
 	t.move()
@@ -221,14 +222,14 @@ func (t *Table) died() {
 func (t *Table) move() {
 	t.epoch.Add(1)
 	if crash.Enabled {
-		crash.At(crash.AnnounceMoved) // others who saw the same announce it again
+		crash.At(crash.AnnounceMoved) // others that saw the same death announce it again
 	}
 	futex.Wake(t.epoch, futex.All)
 }
 
-// Watch brings the list of the watched up to date if the epoch is not the
-// one at the last look. A waiter calls it before it sleeps. A method that never
-// blocks calls it when it finds that another party has to act first.
+// Watch makes sure that the deaths of all parties that had joined by epoch will be noticed. A
+// waiter calls it before it sleeps. A method that never blocks calls it if another party has to act
+// first.
 func (t *Table) Watch(epoch uint32) {
 	if !t.armed.Load() && t.armed.CompareAndSwap(false, true) {
 		t.scanner.Reset(scanEvery)
@@ -239,21 +240,21 @@ func (t *Table) Watch(epoch uint32) {
 	t.look(epoch)
 }
 
-// Scan looks at every line and its lock, whatever the epoch, and tells
-// whether it found somebody dead.
+// Scan checks every line and its lock, whatever the epoch, and announces the deaths that it finds.
+// It reports whether it found any.
 func (t *Table) Scan() (found bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for n := 1; n < len(t.lines) && !t.closed; n++ {
 		w := t.lines[n].word.Load()
 		switch {
-		case w&aliveBit != 0 && n != t.Me().Line(): // whatever else a line may say
+		case w&aliveBit != 0 && n != t.Me().Line():
 			if held, err := t.locks.HeldByOther(n, 1); err == nil && !held {
 				t.announce(n, wordID(w))
 				found = true
 			}
 		case w&aliveBit == 0 && t.seen[n] == w|aliveBit && t.seen[n] != 0:
-			// The announcer that wrote DEAD may have been killed before the rest.
+			// The announcer that marked the line may have been killed before its next step.
 			t.died()
 		}
 		t.seen[n] = t.lines[n].word.Load()
@@ -261,8 +262,7 @@ func (t *Table) Scan() (found bool) {
 	return found
 }
 
-// scheduledScan runs once a second while somebody waits, and a second after
-// somebody tried.
+// scheduledScan runs once a second while goroutines wait, and a second after a try.
 func (t *Table) scheduledScan() {
 	t.armed.Store(false)
 	t.Scan()
@@ -271,7 +271,7 @@ func (t *Table) scheduledScan() {
 	}
 }
 
-// look watches every living party that is not watched yet.
+// look starts to watch every living party that is not watched yet.
 func (t *Table) look(epoch uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -295,9 +295,8 @@ func (t *Table) look(epoch uint32) {
 	t.started.Store(true)
 }
 
-// watch opens a pidfd of the party id on line n, makes sure by the lock that
-// it is that party's, and waits on it in a goroutine. Without a pidfd the
-// scan has to see the death.
+// watch opens a pidfd of the party id on line n, and waits on it in a goroutine. The line's lock
+// shows that the pidfd belongs to that party. Without a pidfd, a scan notices the death.
 func (t *Table) watch(n int, id ID, pid int) {
 	t.unwatch(n)
 	if t.lines[n].ns.Load() != sys.PIDNamespace() {
@@ -305,7 +304,7 @@ func (t *Table) watch(n int, id ID, pid int) {
 	}
 	f, err := sys.PidfdOpen(pid)
 	if held, herr := t.locks.HeldByOther(n, 1); herr == nil && !held {
-		// Dead before the pidfd was open: it may be of another process.
+		// The party has died. If that was before PidfdOpen, the pid may be another process's.
 		if err == nil {
 			f.Close()
 		}
@@ -318,13 +317,13 @@ func (t *Table) watch(n int, id ID, pid int) {
 	t.watched[n] = watched{id, f}
 	go func() {
 		if sys.AwaitExit(f) != nil {
-			return // closed: the line has another party, or the segment is closed
+			return // the pidfd is closed: the line has another party, or the segment is closed
 		}
 		t.exited(n, id, f)
 	}()
 }
 
-// exited announces the party id, whose process has ended.
+// exited announces the death of the party id, whose process has ended.
 func (t *Table) exited(n int, id ID, f *os.File) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -335,7 +334,7 @@ func (t *Table) exited(n int, id ID, f *os.File) {
 	t.announce(n, id)
 }
 
-// unwatch ends the watching of a line.
+// unwatch stops watching a line's party.
 func (t *Table) unwatch(n int) {
 	f := t.watched[n].pidfd
 	t.watched[n] = watched{}
@@ -344,13 +343,12 @@ func (t *Table) unwatch(n int) {
 	}
 }
 
-// announce confirms by the lock that id on line n is dead, and tells everyone.
-// A lock that is held belongs to a copy of the description in a process that
-// is just being started, or to another announcer: the next look, at the latest
-// the scan, sees to it.
+// announce confirms by the lock that id on line n is dead, and announces the death. If the lock is
+// held, it does nothing: a process that is being started has a copy of the open file description,
+// or another party announces the death. The next call of Watch or Scan tries again.
 //
-// Killed between the two steps it leaves a line that says DEAD and waiters that
-// sleep; they are woken by any other who saw the death, or by the scan.
+// If the announcer is killed after it has marked the line, the waiters sleep on. Another party that
+// saw the death wakes them, or a scan.
 func (t *Table) announce(n int, id ID) {
 	ok, err := t.locks.TryLock(n)
 	if err != nil || !ok {
@@ -367,7 +365,8 @@ func (t *Table) announce(n int, id ID) {
 	t.seen[n] = t.lines[n].word.Load()
 }
 
-// Announce is announce for a heap segment, where a test plays the kernel.
+// Announce announces the death of id in a heap segment, where no kernel notices deaths. It is for
+// tests.
 func (t *Table) Announce(id ID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -379,17 +378,16 @@ func (t *Table) Announce(id ID) {
 // end returns the number of the first line that was never used.
 func (t *Table) end() int { return min(int(t.words.mark.Load()), len(t.lines)-1) + 1 }
 
-// SetQuiet publishes the oldest generation of closings that this party has not
-// finished, plus 1, or 0 if there is none.
+// SetQuiet publishes q: the oldest generation of closings that this party has not finished, plus 1,
+// or 0 if there is none.
 func (t *Table) SetQuiet(q uint32) {
 	if w := &t.lines[t.Me().Line()].quiet; w.Load() != q {
 		w.Store(q)
 	}
 }
 
-// Loud returns a living party that has not finished its closings of the
-// generations before g, and its pid, 0 if it is not known; ok is false if all
-// have.
+// Loud returns a living party that has not finished its closings of the generations before g, and
+// its pid, 0 if it is not known. It returns false if there is no such party.
 func (t *Table) Loud(g uint32) (id ID, pid uint32, ok bool) {
 	for n := 1; n < t.end(); n++ {
 		line := &t.lines[n]
@@ -406,7 +404,7 @@ func (t *Table) NobodyElse() (bool, error) {
 	return !held && err == nil, err
 }
 
-// Close ends the watching. It does not announce this party.
+// Close stops watching. It does not announce that this party leaves.
 func (t *Table) Close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -417,5 +415,5 @@ func (t *Table) Close() {
 	}
 }
 
-// Wake makes every waiter of the segment look again.
+// Wake makes every waiter of the segment try again.
 func (t *Table) Wake() { t.move() }

@@ -1,54 +1,56 @@
-// Package robust is the lock of everything: a word that names its owner.
+// Package robust is the lock that all objects use: a word that names its owner.
 //
 //	 63                  33  32 31                  1   0
 //	+----------------------+---+---------------------+---+
 //	| heir: party ID, or 0 | 0 | owner: party ID, or 0 | G |
 //	+----------------------+---+---------------------+---+
 //
-//	G      handed over to the owner, which has not taken note of it yet
-//	heir   party of a waiter that has waited for too long
+//	G      granted: handed over to the owner, which has not acknowledged it yet
+//	heir   the party of a waiter that has waited for too long
 //
-// One CAS takes the lock and names its owner, so that there is no moment at
-// which a killed process holds it unnamed. Since no party ID is used twice, a
-// dead owner in the word is itself the record that the lock's owner died.
+// One CAS takes the lock and names its owner, so a killed process never holds the lock unnamed.
+// Since no party ID is used twice, a dead owner in the word is itself the record that the lock's
+// owner died.
 //
 //	acquire: 1  0 -> owner me                       held
-//	wait:    2  the gate says that somebody sleeps
+//	wait:    2  arm the gate
 //	         3  after a millisecond: heir 0 -> me
 //	release: 4  no heir: owner me -> 0              free
 //	            an heir: owner me, heir h -> owner h G, no heir
-//	         5  wake one who sleeps; with an heir all
+//	         5  wake one sleeper; if there was an heir, all
 //	heir:    6  owner me G -> owner me              held
 //	others:  7  owner h G -> owner me               taken back, after wait.Grace
 //
-// Killed after 1 or 6: the word names the dead, and everybody is told that the
-// owner died. After 2: one wake too many. After 3: an heir that is dead is passed
-// over, and if the lock is handed over to it, it is free: G says that it never
-// held it. Between 4 and 5, or woken and before 1: the death moves the segment's
-// epoch, on which all waiters sleep as well, and they look again.
+// If a process is killed
 //
-// Only the owner changes a word that names it, except for the heir. So with no
-// heir there the owner frees the lock by a plain store, which may undo a claim
-// to be heir that was made just then: the claimant finds that out, or makes it
-// again when it is woken next. That is a store instead of a locked instruction,
-// half of what an uncontended lock costs; see package fence for why no sleeper
-// is missed. Releasing twice is found out, too, but not if two goroutines of one
-// process release the same hold at the same moment.
+//	after 1 or 6         the word names a dead owner: all others get ErrOwnerDied
+//	after 2              there is one wake too many
+//	after 3              a dead heir is ignored; if the lock was handed over to it, the lock
+//	                     is free, since G says that the heir never held it
+//	between 4 and 5,     the death moves the segment's epoch, on which all waiters sleep as
+//	or woken, before 1   well, and they try again
 //
-// A hold that ends with no heir is free for all, also for a process that has
-// not waited: that is what makes locks fast. A waiter that such processes have overtaken for a
-// millisecond becomes the heir, and then the next Release hands the lock over to
-// it, or to another waiter of its process.
+// Only the owner changes a word that names it, except for the heir in it. So if there is no heir,
+// the owner frees the lock by a plain store instead of a locked instruction, which would be half of
+// the cost of an uncontended lock. See package fence for why there is no lost wakeup. The store may
+// undo a claim to be heir that was made just then. The claimant notices that, or claims again after
+// its next wake. A second release of the same hold is noticed too, unless two goroutines of one
+// process release it at the same moment.
 //
-// If that process is stopped (SIGSTOP, a debugger, a frozen cgroup) or starved, it
-// can't take note. As long as G is set, it has never held the lock, and everybody
-// may take the lock in its place by one CAS: its own step 6 then fails, and it
-// waits on. They do so when they have seen the word granted to the same process for
-// as long as wait.Grace: an heir that runs takes note within microseconds. Waiters look
-// twice for that, and so does a process that only tries.
+// If there is no heir, a released lock is free for every process, also for one that has not waited.
+// That is what makes locks fast. A waiter that such processes have overtaken for a millisecond
+// becomes the heir, and then the next Release hands the lock over to it, or to another waiter of
+// its process.
 //
-// Sources: the futex mutex of Drepper's "Futexes Are Tricky"; for handing over,
-// the starvation mode of the Go standard library's Mutex.
+// If that process is stopped (SIGSTOP, a debugger, a frozen cgroup) or starved, it can't
+// acknowledge. As long as G is set, it has never held the lock. So any other process may take the
+// lock in its place by one CAS: then the heir's step 6 fails, and it waits on. A process does so
+// when it has seen the lock granted to the same process for wait.Grace, since an heir that runs
+// acknowledges within microseconds. Waiters try twice for that, and so does a process that only
+// polls.
+//
+// Sources: the futex mutex of Drepper's "Futexes Are Tricky"; for handing over, the starvation mode
+// of the Go standard library's Mutex.
 package robust
 
 import (
@@ -65,7 +67,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/wait"
 )
 
-// ErrHeld means that somebody alive holds the lock.
+// ErrHeld means that a living process holds the lock.
 var ErrHeld = errors.New("it is held: try again later")
 
 // ErrOwnerDied means that the lock's owner died holding it.
@@ -74,13 +76,13 @@ var ErrOwnerDied = errors.New("its owner died holding it: repair what it guards 
 // ErrNotHeld means that the caller's process does not hold the lock.
 var ErrNotHeld = errors.New("the caller does not hold it")
 
-// patience is how long a waiter lets others overtake it.
+// patience is how long a waiter lets others overtake it before it claims to be the heir.
 const patience = time.Millisecond
 
-// Words are a lock in shared memory. All zero: free.
+// Words are a lock in shared memory. If they are all zero, the lock is free.
 //
-//	0   word   see the package
-//	8   gate   of the waiters
+//	0   word   see the package comment
+//	8   gate   where waiters sleep
 type Words struct {
 	_    structs.HostLayout
 	word atomic.Uint64
@@ -94,7 +96,7 @@ type Mutex struct {
 	room  *wait.Room
 	spin  wait.Spinner
 
-	unnoted wait.Overdue // a hand-over that the heir has not taken note of
+	unacknowledged wait.Overdue // a hand-over that the heir has not acknowledged
 }
 
 const (
@@ -115,8 +117,8 @@ func (m *Mutex) Init(w *Words, table *party.Table, room *wait.Room) {
 	m.w, m.table, m.room = w, table, room
 }
 
-// TryAcquire takes the lock if it is free. Otherwise it fails with ErrHeld,
-// or with ErrOwnerDied if its owner is dead.
+// TryAcquire takes the lock if it is free. Otherwise it returns ErrOwnerDied if the owner is dead,
+// and ErrHeld if it is not.
 func (m *Mutex) TryAcquire() error {
 	if m.w.word.CompareAndSwap(0, owned(m.table.Me())) {
 		if crash.Enabled {
@@ -140,32 +142,32 @@ func (m *Mutex) tryAcquireSlow() error {
 		case m.table.Dead(ownerOf(w)):
 			// The word has changed.
 		default:
-			// A process that only polls must learn of the owner's death, too.
+			// A process that only polls must notice the owner's death, too.
 			m.table.Watch(m.table.Epoch().Load())
 			return ErrHeld
 		}
 	}
 }
 
-// free reports whether any caller may take the lock: it has no owner, or was
-// handed over to one that died, or is late, before it took note.
+// free reports whether any process may take the lock: it has no owner, or it was handed over to an
+// heir that died, or is overdue, before it acknowledged.
 func (m *Mutex) free(w uint64) bool {
-	return ownerOf(w) == 0 || w&granted != 0 && (m.table.Dead(ownerOf(w)) || m.late(w&ownerMask))
+	return ownerOf(w) == 0 || w&granted != 0 && (m.table.Dead(ownerOf(w)) || m.overdue(w&ownerMask))
 }
 
-// late reports whether this process has seen the lock handed over, and the owner
-// not taking note, for as long as the grace. Each hand-over is one of the gate's wakes.
-func (m *Mutex) late(handed uint64) bool {
-	return m.unnoted.Since(uint64(m.w.gate.Wakes())<<32 | handed)
+// overdue reports whether this process has seen the same hand-over without an acknowledgement for
+// wait.Grace. The number of the gate's wakes tells hand-overs to the same party apart.
+func (m *Mutex) overdue(handed uint64) bool {
+	return m.unacknowledged.Since(uint64(m.w.gate.Wakes())<<32 | handed)
 }
 
-// Acquire takes the lock, waiting until it is free, its owner is found dead
-// (ErrOwnerDied), ctx ends (its error) or the room is closed. An error means
-// not held.
+// Acquire takes the lock. It blocks until the lock is free. It returns ErrOwnerDied if the owner is
+// dead, ctx's error if ctx ends, and os.ErrClosed if the room is closed. If it returns an error,
+// the caller does not hold the lock.
 func (m *Mutex) Acquire(ctx context.Context) error { return m.AcquireWhile(ctx, nil) }
 
-// AcquireWhile is Acquire that also fails, with os.ErrClosed, when it is woken
-// and wanted has become false.
+// AcquireWhile is like Acquire, but also returns os.ErrClosed if it is woken and wanted returns
+// false. A nil wanted returns true.
 func (m *Mutex) AcquireWhile(ctx context.Context, wanted func() bool) error {
 	err := m.TryAcquire()
 	if err == nil || err == ErrOwnerDied {
@@ -183,7 +185,7 @@ func (m *Mutex) AcquireWhile(ctx context.Context, wanted func() bool) error {
 	return nil
 }
 
-// TakeOver takes the lock when it is free or its owner is dead, waiting as
+// TakeOver takes the lock, from its owner if that is dead. Otherwise it blocks and fails as
 // AcquireWhile does. It returns the dead owner, 0 if there was none.
 func (m *Mutex) TakeOver(ctx context.Context, wanted func() bool) (dead party.ID, err error) {
 	for {
@@ -197,7 +199,8 @@ func (m *Mutex) TakeOver(ctx context.Context, wanted func() bool) (dead party.ID
 	}
 }
 
-// TryTakeOver takes the lock from a dead owner.
+// TryTakeOver takes the lock if its owner is dead. It returns the dead owner, and whether it took
+// the lock.
 func (m *Mutex) TryTakeOver() (dead party.ID, ok bool) {
 	w := m.w.word.Load()
 	ok = m.died(w) && m.w.word.CompareAndSwap(w, heirPart(w)|owned(m.table.Me()))
@@ -207,16 +210,14 @@ func (m *Mutex) TryTakeOver() (dead party.ID, ok bool) {
 // Died reports whether the lock's owner died holding it.
 func (m *Mutex) Died() bool { return m.died(m.w.word.Load()) }
 
-// died reports whether the owner in w died holding the lock: whether it is dead,
-// and w still the word. It may have released the lock since w was read, and died
-// then.
+// died reports whether the owner in w died holding the lock. It reads the word again after it has
+// found the owner dead: the owner may have released the lock since w was read, and died after that.
 func (m *Mutex) died(w uint64) bool {
 	return ownerOf(w) != 0 && w&granted == 0 && m.table.Dead(ownerOf(w)) && m.w.word.Load()&ownerMask == w&ownerMask
 }
 
-// Abandon gives a lock back that TakeOver took from a dead owner, as it was:
-// the owner in the word is dead. It does nothing if this process does not hold
-// the lock any more.
+// Abandon gives a lock that TakeOver took from a dead owner back to that owner, so that others find
+// the owner dead. It does nothing if this process does not hold the lock any more.
 func (m *Mutex) Abandon(dead party.ID) {
 	for {
 		w := m.w.word.Load()
@@ -227,30 +228,30 @@ func (m *Mutex) Abandon(dead party.ID) {
 			break
 		}
 	}
-	m.w.gate.Rouse()
+	m.w.gate.WakeAll()
 }
 
-// Owner returns whom the word names.
+// Owner returns the party that the word names, 0 if there is none.
 func (m *Mutex) Owner() party.ID { return ownerOf(m.w.word.Load()) }
 
 // Held reports whether this process holds the lock.
 func (m *Mutex) Held() bool { return m.w.word.Load()&ownerMask == owned(m.table.Me()) }
 
-// Release frees the lock and wakes a waiter. It fails with ErrNotHeld if
-// this process does not hold it.
+// Release frees the lock and wakes a waiter. It returns ErrNotHeld if this process does not hold
+// the lock.
 func (m *Mutex) Release() error {
 	if m.w.word.Load() != owned(m.table.Me()) {
 		return m.releaseSlow()
 	}
 	fence.Publish64(&m.w.word, 0)
 	if crash.Enabled {
-		crash.At(crash.LockFreed) // free; the death wakes the sleepers
+		crash.At(crash.LockFreed) // the lock is free; the death wakes the sleepers
 	}
 	m.w.gate.Notify()
 	return nil
 }
 
-// releaseSlow hands the lock over to the heir, if that is alive.
+// releaseSlow hands the lock over to the heir if the heir is alive, and otherwise frees it.
 func (m *Mutex) releaseSlow() error {
 	for {
 		w := m.w.word.Load()
@@ -263,25 +264,24 @@ func (m *Mutex) releaseSlow() error {
 		}
 		if m.w.word.CompareAndSwap(w, next) {
 			if crash.Enabled {
-				crash.At(crash.LockHanded) // the heir's; nobody woken
+				crash.At(crash.LockHanded) // the lock is the heir's; no sleeper is woken
 			}
-			m.w.gate.Rouse()
+			m.w.gate.WakeAll()
 			return nil
 		}
 	}
 }
 
-// An acquirer waits for the lock.
+// An acquirer is the wait.Waiter of a goroutine that waits for the lock.
 type acquirer struct {
 	m       *Mutex
 	wanted  func() bool // nil: always
-	begin   time.Time   // of the first sleep
+	begin   time.Time   // when it first armed, or began to spin for long
 	tries   uint
-	claimed bool // may be the heir
+	claimed bool // this process may be the heir by a claim of this waiter
 }
 
-// spinTries is how often a waiter that does not sleep tries between two looks
-// at the clock.
+// spinTries is how often a waiter that does not sleep tries between two readings of the clock.
 const spinTries = 1 << 12
 
 func (a *acquirer) Try() (bool, error) {
@@ -290,7 +290,7 @@ func (a *acquirer) Try() (bool, error) {
 		return false, os.ErrClosed
 	}
 	if a.tries++; a.tries%spinTries == 0 {
-		a.hurry()
+		a.claim()
 	}
 	for {
 		w := m.w.word.Load()
@@ -305,11 +305,11 @@ func (a *acquirer) Try() (bool, error) {
 			return false, nil
 		}
 		if crash.Enabled && !a.begin.IsZero() {
-			crash.At(crash.LockWoken) // free or handed over, and we alone may have been woken
+			crash.At(crash.LockWoken) // free or handed over, and only this waiter may have been woken
 		}
 		next := heirPart(w) | owned(me)
 		if a.claimed && heirOf(w) == me {
-			next = owned(me) // what this one claimed it has
+			next = owned(me) // the waiter has what it claimed
 		}
 		if m.w.word.CompareAndSwap(w, next) {
 			if crash.Enabled {
@@ -325,15 +325,16 @@ func (a *acquirer) Arm() (wait.Armed, bool) {
 	if crash.Enabled {
 		crash.At(crash.LockWaiting)
 	}
-	a.hurry()
+	a.claim()
 	if a.m.w.word.Load()&granted != 0 {
-		word.AtMost = wait.Grace // see late; whoever hands over after this load moves the gate
+		word.AtMost = wait.Grace // see overdue; a hand-over after this load moves the gate
 	}
 	return word, true
 }
 
-// hurry claims to be the heir after some time.
-func (a *acquirer) hurry() {
+// claim makes this process the heir if the waiter has waited for patience, the lock is held, and
+// there is no living heir.
+func (a *acquirer) claim() {
 	now := time.Now()
 	if a.begin.IsZero() {
 		a.begin = now
@@ -358,8 +359,8 @@ func (a *acquirer) hurry() {
 	}
 }
 
-// renounce ends a wait that failed: its process is not the heir any more. It
-// reports whether the lock was handed over before, and is held now.
+// renounce ends a wait that failed after a claim: its process is not the heir any more. If the lock
+// has already been handed over to the process, renounce acknowledges that and returns true.
 func (a *acquirer) renounce() bool {
 	m := a.m
 	me := m.table.Me()
@@ -379,13 +380,14 @@ func (a *acquirer) renounce() bool {
 	}
 }
 
-// Pass hands a wake on, but not while the lock is handed over to another: that
-// has woken everybody later, and late looks at the gate's wakes.
+// Pass passes a wake on, but not while the lock is granted to an heir. The hand-over has woken all
+// sleepers since, and overdue relies on the number of the gate's wakes.
 func (a *acquirer) Pass(woken, done bool) {
 	if woken && !done && a.m.w.word.Load()&granted == 0 {
 		a.m.w.gate.Pass()
 	}
 }
 
-// Alike implements wait.Alike: the lock is handed over to a party.
+// Alike implements wait.Alike. All waiters of one party are interchangeable, since the lock is
+// handed over to a party.
 func (a *acquirer) Alike() any { return a.m.table }

@@ -10,7 +10,7 @@ import (
 	"unsafe"
 )
 
-// slowTaker takes its token only when it may.
+// A slowTaker finds its token, but takes it only when may is closed.
 type slowTaker struct {
 	taker
 	may, found chan struct{}
@@ -24,8 +24,8 @@ func (s *slowTaker) Try() (bool, error) {
 	return s.taker.Try()
 }
 
-// The hub must not look at the epoch of a segment in which nobody of its
-// places waits any more: it may be unmapped.
+// A hub must not read the epoch of a segment once no goroutine waits in the segment: the segment
+// may be unmapped.
 func TestHubLetsEpochGo(t *testing.T) {
 	page, err := syscall.Mmap(-1, 0, 4096, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED|syscall.MAP_ANON)
 	if err != nil {
@@ -33,9 +33,9 @@ func TestHubLetsEpochGo(t *testing.T) {
 	}
 	epochA := (*atomic.Uint32)(unsafe.Pointer(&page[0]))
 	epochB := new(atomic.Uint32)
-	c := newCrowd(0)
+	l := newParkingLot(0)
 	room := func(e *atomic.Uint32) *Room {
-		r := &Room{Epoch: e, Watch: func(uint32) {}, crowd: c}
+		r := &Room{Epoch: e, Watch: func(uint32) {}, lot: l}
 		r.SetPolicy(Block)
 		return r
 	}
@@ -45,22 +45,22 @@ func TestHubLetsEpochGo(t *testing.T) {
 	go func() { doneB <- room(epochB).take(context.Background(), taker{b}) }()
 	go func() { doneA <- room(epochA).take(context.Background(), s) }()
 	inHub := func(n int) func() bool {
-		return func() bool { in, _ := c.waiting(); return in == n }
+		return func() bool { in, _ := l.waiting(); return in == n }
 	}
 	eventually(t, "both wait", inHub(2))
 	a.put(1)
 	await(t, s.found, "A sees its token")
-	// The hub sleeps again, with the epoch of A, whose queue is empty.
+	// The hub sleeps again. It still has the word queue of A, which is empty, and A's epoch.
 	eventually(t, "hub sleeps", func() bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return len(c.hubs) == 1 && c.hubs[0].asleep
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.hubs) == 1 && l.hubs[0].asleep
 	})
 	close(s.may)
 	if err := await(t, doneA, "A"); err != nil {
 		t.Fatal(err)
 	}
-	// A's segment is closed, nobody refers to it: it is unmapped.
+	// A's segment is closed and unmapped.
 	if err := syscall.Munmap(page); err != nil {
 		t.Fatal(err)
 	}

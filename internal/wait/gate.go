@@ -9,142 +9,148 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/fence"
 )
 
-// A Gate is a word of shared memory at which those who wait for a change of
-// something else sleep, and a count beside it.
+// A Gate is a word of shared memory at which goroutines sleep until something else in shared
+// memory changes, and a count beside it. The zero Gate is ready to use.
 //
 //	 31                              3   2   1   0
 //	+----------------------------------+---+---+---+
-//	| wakes so far, modulo 2^29        | D | F | S |   S: somebody may sleep
+//	| wakes so far, modulo 2^29        | D | F | S |
 //	+----------------------------------+---+---+---+
 //
-// A publisher makes its change visible first and then calls Notify. A waiter
-// goes through Room.Await. Wakes are handed on one by one: Notify clears S and
-// wakes one sleeper, and that one sets S again before it looks, so that a later
-// Notify finds the next. The zero Gate is ready.
+//	S  sleepers        a waiter may be asleep
+//	F  fenceRequested  publishers make a fence of their own before they load S
+//	D  fenceDone       a waiter has called fence.Heavy since F was set
 //
-// Between the publication and the load of S there has to be a fence: see
-// package fence. While no waiter sleeps, publishers do without, and the first waiter that
-// goes to sleep pays for both sides with fence.Heavy. From then on
+// A publisher makes its change visible and then calls Notify. A waiter calls Room.Await, which
+// arms the gate and then tries. Each wake goes to one sleeper: Notify clears S and wakes one
+// sleeper, and that sleeper sets S again before it tries, so that the next Notify finds the next
+// sleeper.
 //
-//   - F ("fence requested") asks publishers for a fence of their own, until a number of them in a row have found no
-//     sleeper;
-//   - D ("fence done") tells waiters that they need not call Heavy again.
+// There has to be a fence between the publication and the load of S: see package fence. While no
+// waiter sleeps, publishers make none. The first waiter that goes to sleep calls fence.Heavy, which
+// serves both sides, and sets F and D. From then on publishers make the fence, and waiters need
+// not call Heavy, until quietLimit publishers in a row have found no sleeper and the last of them
+// clears F and D.
 //
-// D is set only by a waiter that has called Heavy while F was set, and it is cleared with F. So a publisher that
-// has seen no F has published before that Heavy, and a waiter that finds D sees what it published. A
-// publisher that has seen F has a fence before its load of S. This holds only for publishers that load
-// this very gate after the publication: a condition that is waited for here must not be changed by one that notifies
-// another gate.
+// Only a waiter that has called Heavy while F was set sets D, and D is cleared together with F.
+// So a waiter that finds D set misses no publication:
+//
+//   - A publisher that loaded F before it was set had published before that call of Heavy. The
+//     waiter sees what it published.
+//   - A publisher that loaded F while it was set has a fence before its load of S. It sees S, or
+//     the waiter sees what it published.
+//
+// This holds only for publishers that load this gate after the publication: a publisher must
+// notify the very gate at which waiters wait for its change.
 type Gate struct {
 	_     structs.HostLayout
 	word  atomic.Uint32
-	quiet atomic.Uint32 // publishers with a fence since somebody slept
+	quiet atomic.Uint32 // fenced publications since the last one that found a sleeper
 }
 
+// The bits of a gate's word, and what one wake adds to it.
 const (
-	sleepersBit = 1 << 0
-	fenceBit    = 1 << 1
-	doneBit     = 1 << 2
-	oneWake     = 1 << 3
+	sleepers       = 1 << 0 // S
+	fenceRequested = 1 << 1 // F
+	fenceDone      = 1 << 2 // D
+	oneWake        = 1 << 3
 )
 
-// quietRow is how many publishers find nobody asleep before they do without a
-// fence again: together they have then paid about what a sleeper pays.
-const quietRow = 64
+// quietLimit is how many publishers in a row find no sleeper before publishers do without a fence
+// again. Together they have then paid about what a sleeper pays for fence.Heavy.
+const quietLimit = 64
 
 // Notify wakes one sleeper, if there may be one.
 func (g *Gate) Notify() {
-	if g.word.Load()&(sleepersBit|fenceBit) != 0 { // [GATE] after the publication
+	if g.word.Load()&(sleepers|fenceRequested) != 0 { // [GATE] after the publication
 		g.notify(1)
 	}
 }
 
 // NotifyAll wakes every sleeper.
 func (g *Gate) NotifyAll() {
-	if g.word.Load()&(sleepersBit|fenceBit) != 0 { // [GATE]
+	if g.word.Load()&(sleepers|fenceRequested) != 0 { // [GATE]
 		g.notify(futex.All)
 	}
 }
 
-// notify moves the word, so that a waiter that is about to sleep does not, then wakes.
-// Killed between the two it leaves sleepers without a wake; its death wakes
-// them.
+// notify moves the word, so that a waiter that is about to sleep does not, and then wakes n
+// sleepers. If the publisher is killed between the two steps, its death wakes the sleepers.
 func (g *Gate) notify(n int) {
-	quiet := g.quiet.Add(1) // the fence: the publication comes before the look
+	quiet := g.quiet.Add(1) // the fence: the publication comes before the load of S
 	for {
 		w := g.word.Load()
 		switch {
-		case w&sleepersBit != 0: // [GATE]
-			if g.word.CompareAndSwap(w, (w+oneWake)&^sleepersBit) {
+		case w&sleepers != 0: // [GATE]
+			if g.word.CompareAndSwap(w, (w+oneWake)&^sleepers) {
 				g.quiet.Store(0)
 				futex.Wake(&g.word, n)
 				return
 			}
-		case w&fenceBit != 0 && quiet >= quietRow:
-			if g.word.CompareAndSwap(w, (w+oneWake)&^(fenceBit|doneBit)) {
+		case w&fenceRequested != 0 && quiet >= quietLimit:
+			if g.word.CompareAndSwap(w, (w+oneWake)&^(fenceRequested|fenceDone)) {
 				g.quiet.Store(0)
 				return
 			}
 		default:
-			return // or another waker has taken it on
+			return // no waiter sleeps, or another publisher wakes the sleeper
 		}
 	}
 }
 
-// Pass wakes one sleeper whatever the bit says: for a waiter that was woken
-// and leaves something for another, or leaves without having looked. Like every
-// wake it moves the word, so that a waiter that is slow to fall asleep sees it.
+// Pass wakes one sleeper even if S is not set. A woken waiter calls it if it leaves something for
+// another waiter, or if it leaves without having tried. Like every wake it moves the word, so that
+// a waiter that is slow to fall asleep notices it.
 func (g *Gate) Pass() {
 	g.word.Add(oneWake)
 	futex.Wake(&g.word, 1)
 }
 
-// Rouse wakes every sleeper whatever the bit says: for news that concern one
-// of them, not whoever comes first.
-func (g *Gate) Rouse() {
+// WakeAll wakes every sleeper even if S is not set. It is for a change that concerns one particular
+// sleeper, not whichever is woken first.
+func (g *Gate) WakeAll() {
 	g.word.Add(oneWake)
 	futex.Wake(&g.word, futex.All)
 }
 
-// Wakes returns how often the gate's sleepers were woken, modulo 2^29.
+// Wakes returns how often sleepers of the gate were woken, modulo 2^29.
 func (g *Gate) Wakes() uint32 { return g.word.Load() / oneWake }
 
-// Arm sets the sleepers' bit and returns the word to sleep on.
+// Arm sets S and returns the word to sleep on.
 func (g *Gate) Arm() Armed {
 	for {
 		w := g.word.Load()
-		if w&toSleep == toSleep || g.word.CompareAndSwap(w, w|toSleep) { // [GATE] before the look
-			return Armed{Word: futex.Word{Addr: &g.word, Val: w | toSleep}, gate: g}
+		if w&toArm == toArm || g.word.CompareAndSwap(w, w|toArm) { // [GATE] before the try
+			return Armed{Word: futex.Word{Addr: &g.word, Val: w | toArm}, gate: g}
 		}
 	}
 }
 
-// toSleep is what a sleeper sets: F only where there are publishers without a
-// fence.
-const toSleep = sleepersBit | fenceBit*fence.Needed
+// toArm are the bits that Arm sets: F only on systems whose publishers have no fence of their own.
+const toArm = sleepers | fenceRequested*fence.Needed
 
-// An Armed is a word to sleep on, as a waiter has armed it.
+// An Armed is a word to sleep on, with the value that it had when a waiter armed it.
 type Armed struct {
 	futex.Word
-	// AtMost is how long the waiter may sleep before it looks again, although
-	// nothing has moved. 0: as long as any.
+	// AtMost is the longest time for which the waiter may sleep before it tries again, although the
+	// word has not moved. 0 means no limit.
 	AtMost time.Duration
 
-	gate *Gate // nil: it is not that of a gate
+	gate *Gate // nil if the word is not a gate's
 }
 
-// fence puts a fence between what publishers have published and their looks at
-// the word, as it was armed, unless they do so themselves. It reports whether it
-// could: see fence.Heavy.
+// fence orders each publication before its publisher's load of the armed word, unless the
+// publishers do that themselves. It returns false if the kernel offers no such fence: see
+// fence.Heavy.
 func (a *Armed) fence() bool {
-	if a.gate != nil && a.Val&doneBit != 0 {
+	if a.gate != nil && a.Val&fenceDone != 0 {
 		return true
 	}
 	if !fence.Heavy() {
 		return false
 	}
-	if a.gate != nil && a.Val&fenceBit != 0 && a.gate.word.CompareAndSwap(a.Val, a.Val|doneBit) {
-		a.Val |= doneBit
+	if a.gate != nil && a.Val&fenceRequested != 0 && a.gate.word.CompareAndSwap(a.Val, a.Val|fenceDone) {
+		a.Val |= fenceDone
 	}
 	return true
 }

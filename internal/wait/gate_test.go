@@ -7,11 +7,11 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/fence"
 )
 
-// bits are those of a gate that a test looks at.
-func bits(g *Gate) uint32 { return g.word.Load() & (sleepersBit | fenceBit | doneBit) }
+// bits returns the bits S, F and D of a gate.
+func bits(g *Gate) uint32 { return g.word.Load() & (sleepers | fenceRequested | fenceDone) }
 
-// The first sleeper pays for a fence, the next ones don't, until a row of
-// publishers has found nobody asleep.
+// The first sleeper pays for a fence. The next ones do not, until quietLimit publishers in a row
+// have found no sleeper.
 func TestGateFence(t *testing.T) {
 	if fence.Needed == 0 {
 		t.Skip("publishers have fences of their own here")
@@ -39,70 +39,70 @@ func TestGateFence(t *testing.T) {
 	}
 	for round := range 3 {
 		want("at first", 0)
-		for range quietRow {
+		for range quietLimit {
 			g.Notify()
 		}
 		want("nobody has slept", 0)
 		g.Arm()
-		want("armed", sleepersBit|fenceBit)
+		want("armed", sleepers|fenceRequested)
 		sleep()
-		want("asleep", sleepersBit|fenceBit|doneBit)
+		want("asleep", sleepers|fenceRequested|fenceDone)
 		for range 3 {
 			word := sleep().Val
 			if sleep().Val != word {
-				t.Fatal("who comes later moves the word")
+				t.Fatal("a later waiter moves the word")
 			}
 			if round%2 == 0 {
 				g.Notify()
 			} else {
 				g.NotifyAll()
 			}
-			want("woken", fenceBit|doneBit)
+			want("woken", fenceRequested|fenceDone)
 			if g.word.Load()>>3 == word>>3 {
 				t.Fatal("a wake does not move the word")
 			}
-			for range quietRow - 1 {
+			for range quietLimit - 1 {
 				g.Notify()
 			}
-			want("a short row", fenceBit|doneBit)
+			want("a short row", fenceRequested|fenceDone)
 			sleep()
-			want("asleep again", sleepersBit|fenceBit|doneBit)
+			want("asleep again", sleepers|fenceRequested|fenceDone)
 			g.Pass()
-			g.Rouse()
-			want("passed on", sleepersBit|fenceBit|doneBit)
+			g.WakeAll()
+			want("passed on", sleepers|fenceRequested|fenceDone)
 		}
 		g.Notify()
-		for range quietRow {
+		for range quietLimit {
 			g.Notify()
 		}
 	}
 }
 
-// D says that a fence came after F: who called Heavy does not set it once the
-// word has moved.
+// D says that a fence came after F was set: a waiter that has called Heavy does not set D if the
+// word has moved since it was armed.
 func TestGateFenceOfBefore(t *testing.T) {
 	if fence.Needed == 0 {
 		t.Skip("publishers have fences of their own here")
 	}
 	g := new(Gate)
 	before := g.Arm()
-	for range quietRow + 1 {
+	for range quietLimit + 1 {
 		g.Notify()
 	}
 	g.Arm()
 	before.fence()
-	if got := bits(g); got != sleepersBit|fenceBit {
-		t.Fatalf("bits %03b: a fence from before F was set again counts", got)
+	if got := bits(g); got != sleepers|fenceRequested {
+		t.Fatalf("bits %03b: a fence from before F was set again has set D", got)
 	}
 	if g.word.CompareAndSwap(before.Val, 0) {
 		t.Fatal("the word has not moved")
 	}
-	// Another word than that of a gate is never D.
+	// fence does not set D in a word that is not a gate's.
 	word := new(Gate)
-	word.word.Store(doneBit | fenceBit)
-	other := Armed{Word: futex.Word{Addr: &word.word, Val: doneBit | fenceBit}}
+	word.word.Store(fenceDone | fenceRequested)
+	other := Armed{Word: futex.Word{Addr: &word.word, Val: fenceDone | fenceRequested}}
 	other.fence()
-	if got := word.word.Load(); got != doneBit|fenceBit {
-		t.Fatalf("the word of another is %b", got)
+	if got := word.word.Load(); got != fenceDone|fenceRequested {
+		t.Fatalf("the other word is %b", got)
 	}
 }

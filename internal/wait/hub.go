@@ -10,32 +10,36 @@ import (
 	"github.com/seed-2e7ecdea/mp/futex"
 )
 
-// A hub is a goroutine, with its thread, that sleeps for the waiters of many
-// places. It ends when it has no place left.
+// A hub is a goroutine whose one thread sleeps in the kernel for the sleepers of many word queues.
+// It ends when it has no queue left.
 //
-// It sleeps on its control word, by which it is called back when there is a
-// new word to sleep on, or a place is gone, whose memory it must let go; on the
-// words of all places where somebody waits; and on the epochs of these.
+// It sleeps on these words:
+//
+//   - its control word, which moves if there is another word to sleep on, or if a queue is removed,
+//     whose memory the hub must not use any more;
+//   - the words of all queues with queued sleepers;
+//   - the epochs of these queues.
+//
+// The parking lot's mutex guards its fields, except for words.
 type hub struct {
-	crowd   *crowd
-	control atomic.Uint32
-	places  []*place
-	epochs  []*epoch
-	let     bool      // it has let somebody look
-	relook  time.Time // when the waiters look again in any case, see lastSlice
+	lot       *parkingLot
+	control   atomic.Uint32
+	queues    []*wordQueue
+	epochs    []*epoch
+	woke      bool      // it has woken a sleeper since its last sleep
+	recheckAt time.Time // when sleepers try again in any case: see lastSlice
 
-	asleep bool // or about to be
-	kicked bool // control has been moved since
-	listed []*place
-	words  []futex.Word // used by the hub's goroutine only
+	asleep      bool // or about to sleep
+	interrupted bool // control has moved since then
+	listed      []*wordQueue
+	words       []futex.Word // used by the hub's goroutine only
 }
 
-func newHub(c *crowd) *hub { return &hub{crowd: c, relook: time.Now().Add(lastSlice)} }
+func newHub(l *parkingLot) *hub { return &hub{lot: l, recheckAt: time.Now().Add(lastSlice)} }
 
-// sizeWith returns how many words the hub has with a place more, of that
-// epoch.
+// sizeWith returns how many words the hub would have with one more queue of that epoch.
 func (h *hub) sizeWith(word *atomic.Uint32) int {
-	n := 1 + len(h.epochs) + len(h.places) + 1
+	n := 1 + len(h.epochs) + len(h.queues) + 1
 	if h.epoch(word) == nil {
 		n++
 	}
@@ -51,31 +55,31 @@ func (h *hub) epoch(word *atomic.Uint32) *epoch {
 	return nil
 }
 
-func (h *hub) newPlace(word *atomic.Uint32, at futex.Word) *place {
+func (h *hub) newQueue(word *atomic.Uint32, at futex.Word) *wordQueue {
 	e := h.epoch(at.Addr)
 	if e == nil {
 		e = &epoch{word: at.Addr, val: at.Val}
 		h.epochs = append(h.epochs, e)
 	}
-	e.places++
-	p := &place{hub: h, epoch: e, word: word, alike: true}
-	h.places = append(h.places, p)
-	return p
+	e.queues++
+	q := &wordQueue{hub: h, epoch: e, word: word, alike: true}
+	h.queues = append(h.queues, q)
+	return q
 }
 
-func (h *hub) remove(p *place) {
-	h.places = drop(h.places, p)
-	if p.epoch.places--; p.epoch.places == 0 {
-		h.epochs = drop(h.epochs, p.epoch)
+func (h *hub) remove(q *wordQueue) {
+	h.queues = drop(h.queues, q)
+	if q.epoch.queues--; q.epoch.queues == 0 {
+		h.epochs = drop(h.epochs, q.epoch)
 	}
-	delete(h.crowd.places, p.word)
-	h.crowd.used.Add(-1)
-	if p.listed || len(h.places) == 0 {
-		h.kick()
+	delete(h.lot.queues, q.word)
+	h.lot.inUse.Add(-1)
+	if q.listed || len(h.queues) == 0 {
+		h.interrupt()
 	}
 }
 
-// drop removes x from s, whose order does not matter.
+// drop removes x from s. It does not keep the order of s.
 func drop[T comparable](s []T, x T) []T {
 	i, last := slices.Index(s, x), len(s)-1
 	s[i] = s[last]
@@ -84,127 +88,107 @@ func drop[T comparable](s []T, x T) []T {
 	return s[:last]
 }
 
-// kick calls the hub back if it sleeps.
-func (h *hub) kick() {
-	if h.asleep && !h.kicked {
-		h.kicked = true
+// interrupt ends the hub's sleep, if it sleeps or is about to.
+func (h *hub) interrupt() {
+	if h.asleep && !h.interrupted {
+		h.interrupted = true
 		h.control.Store(1)
 		futex.Wake(&h.control, 1)
 	}
 }
 
 func (h *hub) run() {
-	for h.prepare() {
-		_, err := h.crowd.waitAny(context.Background(), max(time.Until(h.relook), time.Microsecond), h.words...)
-		h.back(err)
+	for h.beforeSleep() {
+		_, err := h.lot.waitAny(context.Background(), max(time.Until(h.recheckAt), time.Microsecond), h.words...)
+		h.afterSleep(err)
 	}
 }
 
-// prepare lists the words to sleep on. It returns false when the hub ends.
-func (h *hub) prepare() bool {
-	c := h.crowd
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(h.places) == 0 {
-		c.hubs = drop(c.hubs, h)
+// beforeSleep lists the words to sleep on. It returns false if the hub ends.
+func (h *hub) beforeSleep() bool {
+	l := h.lot
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(h.queues) == 0 {
+		l.hubs = drop(l.hubs, h)
 		return false
 	}
 	h.control.Store(0)
-	h.kicked, h.asleep = false, true
+	h.interrupted, h.asleep = false, true
 	h.words = append(h.words[:0], futex.Word{Addr: &h.control})
 	for _, e := range h.epochs {
 		e.listed = false
 	}
-	for _, p := range h.places {
-		if p.queue.Len() > 0 {
-			if e := p.epoch; !e.listed { // in the memory that the waiters of p keep
-				e.listed = true
-				h.words = append(h.words, futex.Word{Addr: e.word, Val: e.val})
-			}
-			p.listed, p.slept = true, p.val
-			if p.out > 0 && p.alike { // those in the queue will be told
-				p.slept = p.word.Load()
-			}
-			h.listed = append(h.listed, p)
-			h.words = append(h.words, futex.Word{Addr: p.word, Val: p.slept})
+	for _, q := range h.queues {
+		if q.queued.Len() == 0 {
+			continue // no waiter keeps the memory of its words alive
 		}
+		if e := q.epoch; !e.listed {
+			e.listed = true
+			h.words = append(h.words, futex.Word{Addr: e.word, Val: e.val})
+		}
+		h.listed = append(h.listed, q)
+		h.words = append(h.words, q.list())
 	}
 	return true
 }
 
-// back lets the waiters look that have to after a sleep, and gives them the CPU, so
-// that those that wait again find the hub awake.
-func (h *hub) back(err error) {
-	h.crowd.mu.Lock()
-	h.asleep, h.let = false, false
+// afterSleep wakes the sleepers that must try. Then it yields the CPU to them, so that those that
+// wait again find the hub awake.
+func (h *hub) afterSleep(err error) {
+	h.lot.mu.Lock()
+	h.asleep, h.woke = false, false
 	if err != nil {
 		h.fail(err)
 	}
-	for _, p := range h.listed {
-		p.listed = false
-		if p.word.Load() == p.slept {
-			continue
-		}
-		// The wake may have been meant for another process's sleeper.
-		if p.queue.Len() == 0 {
-			futex.Wake(p.word, 1)
-		} else if !p.alike {
-			p.release(nil)
-		}
+	for _, q := range h.listed {
+		q.unlist()
 	}
 	clear(h.listed)
 	h.listed = h.listed[:0]
 	clear(h.words)
-	h.look()
-	let := h.let
-	h.crowd.mu.Unlock()
-	if let {
+	h.recheck()
+	woke := h.woke
+	h.lot.mu.Unlock()
+	if woke {
 		runtime.Gosched()
 	}
 }
 
-// look lets those look whose words have moved, and once a second one of each
-// place whose waiters are alike, and all of the others.
-func (h *hub) look() {
+// recheck looks at all words, and at the clock.
+func (h *hub) recheck() {
 	now := time.Now()
-	again := !now.Before(h.relook)
-	if again {
-		h.relook = now.Add(lastSlice)
+	secondPassed := !now.Before(h.recheckAt)
+	if secondPassed {
+		h.recheckAt = now.Add(lastSlice)
 	}
 	for _, e := range h.epochs {
 		now := e.word.Load()
 		e.moved = now != e.val
 		e.val = now
 	}
-	for _, p := range h.places {
-		switch {
-		case p.epoch.moved, again && !p.alike:
-			p.release(nil)
-		case again && p.out == 0 && p.queue.Len() > 0:
-			p.letFirst(nil)
-		default:
-			p.look()
-		}
+	for _, q := range h.queues {
+		q.recheck(secondPassed)
 	}
 }
 
-// fail gives the error of a sleep to the waiters at the words that are to blame
-// for it, to all if none is, and lets the others look again.
+// fail wakes all sleepers. If words can be found that are to blame for the error of a sleep, the
+// sleepers at these words get their errors, and the others try again. Otherwise all get err.
 func (h *hub) fail(err error) {
 	bad := make(map[*atomic.Uint32]error)
 	for _, w := range h.words[1:] {
-		if _, err := h.crowd.waitAny(context.Background(), time.Nanosecond, w); err != nil {
+		if _, err := h.lot.waitAny(context.Background(), time.Nanosecond, w); err != nil {
 			bad[w.Addr] = err
 		}
 	}
-	for _, p := range h.places {
+	for _, q := range h.queues {
 		switch {
 		case len(bad) == 0:
-			p.release(err)
-		case bad[p.word] != nil:
-			p.release(bad[p.word])
+			q.wakeAll(err)
+		case bad[q.word] != nil:
+			q.wakeAll(bad[q.word])
 		default:
-			p.release(bad[p.epoch.word])
+			q.wakeAll(bad[q.epoch.word])
 		}
 	}
 }

@@ -21,29 +21,29 @@ const patience = 30 * time.Second
 
 func TestMain(m *testing.M) { os.Exit(leak.Check(m)) }
 
-// newRoom returns a room of a segment with that epoch in a process of its own,
-// of which few goroutines sleep themselves. Its hubs end with the test.
-func newRoom(t testing.TB, epoch *atomic.Uint32, few int32) *Room {
-	c := newCrowd(few)
-	r := &Room{Epoch: epoch, Watch: func(uint32) {}, crowd: c}
+// newRoom returns the room of a segment with that epoch, as in a process of its own that has at
+// most maxDirect direct sleepers. Its hubs must end with the test.
+func newRoom(t testing.TB, epoch *atomic.Uint32, maxDirect int32) *Room {
+	l := newParkingLot(maxDirect)
+	r := &Room{Epoch: epoch, Watch: func(uint32) {}, lot: l}
 	r.SetPolicy(Block)
 	t.Cleanup(func() {
 		eventually(t, "end of the hubs", func() bool {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			return len(c.hubs) == 0 && len(c.places) == 0 && c.used.Load() == 0 && c.direct.Load() == 0
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return len(l.hubs) == 0 && len(l.queues) == 0 && l.inUse.Load() == 0 && l.direct.Load() == 0
 		})
 	})
 	return r
 }
 
-// wakeAll is what a death does.
+// wakeAll does what the announcement of a death does.
 func wakeAll(epoch *atomic.Uint32) {
 	epoch.Add(1)
 	futex.Wake(epoch, futex.All)
 }
 
-// eventually waits for something that nobody tells of.
+// eventually polls until ok returns true.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !ok(); time.Sleep(100 * time.Microsecond) {
@@ -69,12 +69,12 @@ func await[T any](t testing.TB, c <-chan T, what string) (v T) {
 	return v
 }
 
-// A basket holds tokens; who wants one waits at its gate.
+// A basket holds tokens. Takers wait at its gate.
 type basket struct {
 	gate   Gate
 	tokens atomic.Int32
 	closed atomic.Bool
-	looks  atomic.Int32
+	tries  atomic.Int32
 }
 
 func (b *basket) put(n int32) {
@@ -82,7 +82,7 @@ func (b *basket) put(n int32) {
 	b.gate.Notify()
 }
 
-// shut ends the waits of all.
+// shut fails all takers with errShut.
 func (b *basket) shut() {
 	b.closed.Store(true)
 	b.gate.NotifyAll()
@@ -93,7 +93,7 @@ var errShut = errors.New("basket is shut")
 type taker struct{ b *basket }
 
 func (k taker) Try() (bool, error) {
-	k.b.looks.Add(1)
+	k.b.tries.Add(1)
 	if k.b.closed.Load() {
 		return false, errShut
 	}
@@ -113,12 +113,12 @@ func (k taker) Pass(woken, done bool) {
 	}
 }
 
-// alikeTaker is a taker that says what it is.
+// An alikeTaker is interchangeable with the others of its basket.
 type alikeTaker struct{ taker }
 
 func (a alikeTaker) Alike() any { return a.b }
 
-// kinds of takers
+// kinds are the kinds of takers: interchangeable ones, and others.
 var kinds = []struct {
 	name  string
 	taker func(*basket) Waiter
@@ -129,27 +129,27 @@ var kinds = []struct {
 
 func (r *Room) take(ctx context.Context, w Waiter) error { return r.Await(ctx, new(Spinner), w) }
 
-// waiting is how many wait in hubs, and how many sleep themselves.
-func (c *crowd) waiting() (inHubs, direct int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, p := range c.places {
-		inHubs += p.queue.Len()
+// waiting returns how many goroutines are queued in hubs, and how many are direct sleepers.
+func (l *parkingLot) waiting() (inHubs, direct int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, q := range l.queues {
+		inHubs += q.queued.Len()
 	}
-	return inHubs, int(c.direct.Load())
+	return inHubs, int(l.direct.Load())
 }
 
-// asleep waits until n wait in hubs that sleep.
-func (c *crowd) asleep(t testing.TB, n int) {
+// asleep waits until n goroutines are queued in hubs and all hubs sleep.
+func (l *parkingLot) asleep(t testing.TB, n int) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%d waiters in hubs", n), func() bool {
-		if got, _ := c.waiting(); got != n {
+		if got, _ := l.waiting(); got != n {
 			return false
 		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		for _, h := range c.hubs {
-			if !h.asleep || h.kicked {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, h := range l.hubs {
+			if !h.asleep || h.interrupted {
 				return false
 			}
 		}
@@ -157,39 +157,39 @@ func (c *crowd) asleep(t testing.TB, n int) {
 	})
 }
 
-// The few sleep themselves, and no hub is there.
-func TestFewSleepAlone(t *testing.T) {
-	const few = 5
-	r, b := newRoom(t, new(atomic.Uint32), few), new(basket)
-	done := make(chan error, few+1)
+// Up to the limit, goroutines are direct sleepers and there is no hub.
+func TestDirectSleepers(t *testing.T) {
+	const maxDirect = 5
+	r, b := newRoom(t, new(atomic.Uint32), maxDirect), new(basket)
+	done := make(chan error, maxDirect+1)
 	take := func() { done <- r.take(context.Background(), alikeTaker{taker{b}}) }
-	for range few {
+	for range maxDirect {
 		go take()
 	}
-	eventually(t, "direct sleepers", func() bool { return r.crowd.direct.Load() == few })
-	if in, _ := r.crowd.waiting(); in != 0 || len(r.crowd.hubs) != 0 {
-		t.Errorf("%d of %d wait in %d hubs", in, few, len(r.crowd.hubs))
+	eventually(t, "direct sleepers", func() bool { return r.lot.direct.Load() == maxDirect })
+	if in, _ := r.lot.waiting(); in != 0 || len(r.lot.hubs) != 0 {
+		t.Errorf("%d of %d wait in %d hubs", in, maxDirect, len(r.lot.hubs))
 	}
 	go take()
-	r.crowd.asleep(t, 1)
-	for range few + 1 {
+	r.lot.asleep(t, 1)
+	for range maxDirect + 1 {
 		b.put(1)
 	}
-	for range few + 1 {
+	for range maxDirect + 1 {
 		if err := await(t, done, "taker"); err != nil {
 			t.Error(err)
 		}
 	}
 }
 
-// More words than the hubs like, and more than they can sleep on: each wake
-// finds its own.
+// With more words than hubs prefer, and with more than preferredHubs hubs can have, each wake
+// reaches the waiter at its word.
 func TestManyWords(t *testing.T) {
 	for _, tt := range []struct{ words, hubs int }{
-		{fewWords - 2, 1},
-		{fewWords - 1, 2},
-		{fewHubs * (futex.MaxWords - 2), fewHubs},
-		{fewHubs*(futex.MaxWords-2) + 1, fewHubs + 1},
+		{preferredWords - 2, 1},
+		{preferredWords - 1, 2},
+		{preferredHubs * (futex.MaxWords - 2), preferredHubs},
+		{preferredHubs*(futex.MaxWords-2) + 1, preferredHubs + 1},
 	} {
 		t.Run(fmt.Sprint(tt.words), func(t *testing.T) { tryWords(t, tt.words, tt.hubs) })
 	}
@@ -202,16 +202,16 @@ func tryWords(t *testing.T, n, wantHubs int) {
 		done[i] = make(chan error, 1)
 		go func() { done[i] <- r.take(context.Background(), taker{&baskets[i]}) }()
 	}
-	r.crowd.asleep(t, n)
-	r.crowd.mu.Lock()
-	hubs := len(r.crowd.hubs)
-	r.crowd.mu.Unlock()
+	r.lot.asleep(t, n)
+	r.lot.mu.Lock()
+	hubs := len(r.lot.hubs)
+	r.lot.mu.Unlock()
 	if hubs != wantHubs {
 		t.Errorf("%d words are in %d hubs, not %d", n, hubs, wantHubs)
 	}
 	before := 0
 	for i := range baskets {
-		before += int(baskets[i].looks.Load())
+		before += int(baskets[i].tries.Load())
 	}
 	for i := range baskets {
 		baskets[i].put(1)
@@ -221,14 +221,14 @@ func tryWords(t *testing.T, n, wantHubs int) {
 	}
 	after := 0
 	for i := range baskets {
-		after += int(baskets[i].looks.Load())
+		after += int(baskets[i].tries.Load())
 	}
 	if after-before != n {
-		t.Errorf("%d looks after %d wakes", after-before, n)
+		t.Errorf("%d tries after %d wakes", after-before, n)
 	}
 }
 
-// A crowd at one word: those who are alike look one by one.
+// Of many interchangeable waiters at one word, one tries after each wake.
 func TestOneWord(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
@@ -238,25 +238,25 @@ func TestOneWord(t *testing.T) {
 			for range n {
 				go func() { done <- r.take(context.Background(), kind.taker(b)) }()
 			}
-			r.crowd.asleep(t, n)
-			before := b.looks.Load()
+			r.lot.asleep(t, n)
+			before := b.tries.Load()
 			for i := range n {
 				b.put(1)
 				if err := await(t, done, "one taker"); err != nil {
 					t.Error(err)
 				}
-				r.crowd.asleep(t, n-1-i)
+				r.lot.asleep(t, n-1-i)
 			}
-			looks := b.looks.Load() - before
-			t.Logf("%d looks for %d tokens", looks, n)
-			if kind.name == "alike" && looks != n {
-				t.Errorf("%d looks for %d tokens", looks, n)
+			tries := b.tries.Load() - before
+			t.Logf("%d tries for %d tokens", tries, n)
+			if kind.name == "alike" && tries != n {
+				t.Errorf("%d tries for %d tokens", tries, n)
 			}
 		})
 	}
 }
 
-// All wakes that come while a hub is out count.
+// No wake is lost that comes while the hub is awake.
 func TestManyTokensAtOnce(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
@@ -266,14 +266,14 @@ func TestManyTokensAtOnce(t *testing.T) {
 			for range n {
 				go func() { done <- r.take(context.Background(), kind.taker(b)) }()
 			}
-			r.crowd.asleep(t, n)
+			r.lot.asleep(t, n)
 			b.put(n / 2)
 			for range n / 2 {
 				if err := await(t, done, "taker of one of many"); err != nil {
 					t.Error(err)
 				}
 			}
-			r.crowd.asleep(t, n/2)
+			r.lot.asleep(t, n/2)
 			b.shut()
 			for range n / 2 {
 				if err := await(t, done, "taker at a basket that is shut"); !errors.Is(err, errShut) {
@@ -284,7 +284,7 @@ func TestManyTokensAtOnce(t *testing.T) {
 	}
 }
 
-// The epoch and Close reach everyone, whatever they wait for.
+// A move of the epoch and Close reach all waiters.
 func TestEpochReachesAll(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
@@ -296,21 +296,21 @@ func TestEpochReachesAll(t *testing.T) {
 			for i := range n {
 				go func() { done <- r.take(context.Background(), kind.taker(&baskets[i%len(baskets)])) }()
 			}
-			r.crowd.asleep(t, n)
+			r.lot.asleep(t, n)
 			var before [len(baskets)]int32
 			for i := range baskets {
-				before[i] = baskets[i].looks.Load()
+				before[i] = baskets[i].tries.Load()
 			}
 			wakeAll(epoch)
-			eventually(t, "looks of all", func() bool {
+			eventually(t, "a try of each", func() bool {
 				for i := range baskets {
-					if baskets[i].looks.Load() < before[i]+n/int32(len(baskets)) {
+					if baskets[i].tries.Load() < before[i]+n/int32(len(baskets)) {
 						return false
 					}
 				}
 				return true
 			})
-			r.crowd.asleep(t, n)
+			r.lot.asleep(t, n)
 			r.Close()
 			wakeAll(epoch)
 			for range n {
@@ -322,7 +322,8 @@ func TestEpochReachesAll(t *testing.T) {
 	}
 }
 
-// A generations waits for the next of a number that only the epoch tells of.
+// A generations waits until the number now differs from after. Only the epoch moves with it, not
+// the gate.
 type generations struct {
 	gate  *Gate
 	now   *atomic.Uint32
@@ -373,7 +374,7 @@ func TestEpochIsNeverMissed(t *testing.T) {
 	}
 }
 
-// Whose word has moved before it comes to the hub does not stay there.
+// A waiter is not queued in a hub if one of its words has moved before.
 func TestMovedBeforeHub(t *testing.T) {
 	epoch := new(atomic.Uint32)
 	r, b := newRoom(t, epoch, 0), new(basket)
@@ -381,33 +382,33 @@ func TestMovedBeforeHub(t *testing.T) {
 	word, _ := w.Arm()
 	at := futex.Word{Addr: epoch, Val: epoch.Load()}
 	b.put(1)
-	if r.crowd.enter(new(visit), w, word.Word, at) {
+	if r.lot.enqueue(new(sleeper), w, word.Word, at) {
 		t.Error("a waiter is in the hub whose gate has moved")
 	}
 	word, _ = w.Arm()
 	epoch.Add(1)
-	if r.crowd.enter(new(visit), w, word.Word, at) {
+	if r.lot.enqueue(new(sleeper), w, word.Word, at) {
 		t.Error("a waiter is in the hub whose epoch has moved")
 	}
 }
 
-// A hub sleeps on what its waiters saw, not on what is there when it goes to
-// sleep.
+// A hub sleeps on the values that its waiters have seen, not on the values of the moment at which
+// it goes to sleep.
 func TestHubSleepsOnWhatWaitersSaw(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
-			c, epoch, b := newCrowd(0), new(atomic.Uint32), new(basket)
-			h := newHub(c) // it does not run
-			c.hubs = append(c.hubs, h)
+			l, epoch, b := newParkingLot(0), new(atomic.Uint32), new(basket)
+			h := newHub(l) // it does not run
+			l.hubs = append(l.hubs, h)
 			w := kind.taker(b)
 			word, _ := w.Arm()
 			at := futex.Word{Addr: epoch, Val: epoch.Load()}
-			if !c.enter(new(visit), w, word.Word, at) {
+			if !l.enqueue(new(sleeper), w, word.Word, at) {
 				t.Fatal("the waiter is not in the hub")
 			}
 			b.put(1)
 			wakeAll(epoch)
-			h.prepare()
+			h.beforeSleep()
 			if len(h.words) != 3 || h.words[1] != at || h.words[2] != word.Word {
 				t.Errorf("the hub sleeps on %v, want its own, %v and %v", h.words, at, word)
 			}
@@ -415,7 +416,7 @@ func TestHubSleepsOnWhatWaitersSaw(t *testing.T) {
 	}
 }
 
-// A context ends one wait, lets nobody else look, and eats no wake.
+// A context ends one wait. No other waiter tries because of it, and it costs no wake.
 func TestLeaveHub(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) {
@@ -429,16 +430,16 @@ func TestLeaveHub(t *testing.T) {
 				done[i] = make(chan error, 1)
 				go func() { done[i] <- r.take(ctx, kind.taker(b)) }()
 			}
-			r.crowd.asleep(t, n)
-			before := b.looks.Load()
+			r.lot.asleep(t, n)
+			before := b.tries.Load()
 			for i := range n - 1 {
 				cancels[i]()
 				if err := await(t, done[i], "cancelled taker"); !errors.Is(err, context.Canceled) {
 					t.Error(err)
 				}
 			}
-			if looks := b.looks.Load() - before; looks != n-1 {
-				t.Errorf("%d looks when %d were cancelled", looks, n-1)
+			if tries := b.tries.Load() - before; tries != n-1 {
+				t.Errorf("%d tries when %d were cancelled", tries, n-1)
 			}
 			b.put(1)
 			if err := await(t, done[n-1], "the last taker"); err != nil {
@@ -449,14 +450,14 @@ func TestLeaveHub(t *testing.T) {
 	}
 }
 
-// A wake that reaches a hub whose last waiter at the word has just left is
-// sent on to another process's sleeper.
+// A hub whose last waiter at a word has left sends a wake of the word on to a sleeper of another
+// process.
 func TestWakeIsSentOn(t *testing.T) {
 	epoch := new(atomic.Uint32)
 	r, other := newRoom(t, epoch, 0), newRoom(t, epoch, 1)
 	b := new(basket)
 	asleep, wake := make(chan struct{}), make(chan struct{})
-	r.crowd.waitAny = func(context.Context, time.Duration, ...futex.Word) (int, error) {
+	r.lot.waitAny = func(context.Context, time.Duration, ...futex.Word) (int, error) {
 		asleep <- struct{}{}
 		<-wake
 		return -1, nil
@@ -464,16 +465,16 @@ func TestWakeIsSentOn(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	left, took := make(chan error, 1), make(chan error, 1)
 	go func() { took <- other.take(context.Background(), taker{b}) }()
-	eventually(t, "the other's sleeper", func() bool { return other.crowd.direct.Load() == 1 })
+	eventually(t, "the other's sleeper", func() bool { return other.lot.direct.Load() == 1 })
 	go func() { left <- r.take(ctx, taker{b}) }()
-	// A hub that started before there was a word sleeps once more.
+	// A hub that has started to sleep before it got the word sleeps again.
 	for in := 0; in == 0; {
 		await(t, asleep, "the hub's sleep")
-		r.crowd.mu.Lock()
-		for _, h := range r.crowd.hubs {
+		r.lot.mu.Lock()
+		for _, h := range r.lot.hubs {
 			in = len(h.listed)
 		}
-		r.crowd.mu.Unlock()
+		r.lot.mu.Unlock()
 		if in == 0 {
 			wake <- struct{}{}
 		}
@@ -482,12 +483,12 @@ func TestWakeIsSentOn(t *testing.T) {
 	if err := await(t, left, "the hub's waiter"); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	// The basket's wake, as if it had reached the hub's thread.
+	// The basket's wake, as if the kernel had given it to the hub's thread.
 	b.tokens.Add(1)
-	b.gate.word.Add(2 - sleepersBit)
+	b.gate.word.Add(2 - sleepers)
 	select {
 	case <-took:
-		t.Fatal("nobody has woken it")
+		t.Fatal("a sleeper is awake before the hub has sent the wake on")
 	case <-time.After(time.Millisecond):
 	}
 	wake <- struct{}{}
@@ -496,11 +497,11 @@ func TestWakeIsSentOn(t *testing.T) {
 	}
 }
 
-// One word that the kernel does not take fails its own waiters only.
+// A word that the kernel refuses fails only its own waiters.
 func TestBadWord(t *testing.T) {
 	r := newRoom(t, new(atomic.Uint32), 0)
 	var good, bad basket
-	r.crowd.waitAny = func(ctx context.Context, d time.Duration, words ...futex.Word) (int, error) {
+	r.lot.waitAny = func(ctx context.Context, d time.Duration, words ...futex.Word) (int, error) {
 		for _, w := range words {
 			if w.Addr == &bad.gate.word {
 				return -1, os.NewSyscallError("futex_waitv", syscall.EFAULT)
@@ -519,7 +520,7 @@ func TestBadWord(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	r.crowd.asleep(t, n)
+	r.lot.asleep(t, n)
 	for range n {
 		good.put(1)
 	}
@@ -530,10 +531,10 @@ func TestBadWord(t *testing.T) {
 	}
 }
 
-// An error that no word is to blame for fails all.
+// If no word is to blame for an error of the hub's sleep, all its waiters fail.
 func TestHubFails(t *testing.T) {
 	r := newRoom(t, new(atomic.Uint32), 0)
-	r.crowd.waitAny = func(ctx context.Context, d time.Duration, words ...futex.Word) (int, error) {
+	r.lot.waitAny = func(ctx context.Context, d time.Duration, words ...futex.Word) (int, error) {
 		if d == time.Nanosecond { // which word is to blame?
 			return -1, nil
 		}
@@ -544,33 +545,32 @@ func TestHubFails(t *testing.T) {
 	}
 }
 
-// TestTokensNeverStop: in several processes many goroutines pass tokens around
-// between many gates, while some of them lose patience again and again. Then all
-// are patient: a token that lies in a basket now, though nobody comes for it, is a
-// lost wake.
+// In several processes many goroutines move tokens between many baskets. In the first half some of
+// their waits time out again and again, and the epoch moves. In the second half nothing but the
+// tokens' own wakes keeps the tokens moving: if they stop, a wake was lost.
 func TestTokensNeverStop(t *testing.T) {
 	hops := 20_000
 	if testing.Short() {
 		hops = 4_000
 	}
 	for _, kind := range kinds {
-		for _, few := range [][]int32{{0}, {0, 0}, {0, 3, 1000}, {6, 6}} {
-			t.Run(fmt.Sprintf("%s/few=%v", kind.name, few), func(t *testing.T) {
-				hammerTokens(t, kind.taker, few, hops)
+		for _, maxDirect := range [][]int32{{0}, {0, 0}, {0, 3, 1000}, {6, 6}} {
+			t.Run(fmt.Sprintf("%s/maxDirect=%v", kind.name, maxDirect), func(t *testing.T) {
+				hammerTokens(t, kind.taker, maxDirect, hops)
 			})
 		}
 	}
 }
 
-func hammerTokens(t *testing.T, kind func(*basket) Waiter, few []int32, want int) {
+func hammerTokens(t *testing.T, kind func(*basket) Waiter, maxDirect []int32, want int) {
 	const baskets, perRoom, tokens = 12, 60, 5
 	epoch := new(atomic.Uint32)
 	var all [baskets]basket
 	var hops atomic.Int64
-	done := make(chan error, len(few)*perRoom)
-	impatient := int64(want / 2) // so long do some give up now and then
-	for _, f := range few {
-		r := newRoom(t, epoch, f)
+	done := make(chan error, len(maxDirect)*perRoom)
+	impatient := int64(want / 2) // until then some waits time out
+	for _, n := range maxDirect {
+		r := newRoom(t, epoch, n)
 		for i := range perRoom {
 			go func() {
 				b := &all[i%baskets]
@@ -603,19 +603,19 @@ func hammerTokens(t *testing.T, kind func(*basket) Waiter, few []int32, want int
 		time.Sleep(time.Millisecond)
 		now := hops.Load()
 		if now < impatient && rand.IntN(20) == 0 {
-			wakeAll(epoch) // later that would save the lost
+			wakeAll(epoch) // in the second half this would hide a lost wake
 		}
 		if now != last {
 			last, since = now, time.Now()
 		} else if time.Since(since) > patience {
-			stuck(t, fmt.Sprintf("the tokens, after %d hops", now))
+			stuck(t, fmt.Sprintf("the tokens stopped after %d hops", now))
 		}
 	}
 	for i := range all {
 		all[i].shut()
 	}
 	for range cap(done) {
-		if err := await(t, done, "passer of tokens"); err != nil {
+		if err := await(t, done, "taker"); err != nil {
 			t.Error(err)
 		}
 	}

@@ -5,26 +5,25 @@ import (
 	"time"
 )
 
-// Grace is how long a party may take for a step that one which runs takes within
-// microseconds, before others conclude that it is stopped and go on without it.
+// Grace is the time that a party has for a step that a running party takes within microseconds.
+// After it the others conclude that the party is stopped, and go on without it.
 //
-// On a busy machine it may have to wait for a CPU for some scheduler ticks: with 5 ms
-// here the longest waits of TestLockFairness of package sync were several times as
-// long.
+// On a busy machine a party may have to wait for a CPU for several scheduler ticks. With 5 ms here
+// the longest waits of TestLockFairness of package sync were several times as long.
 const Grace = 50 * time.Millisecond
 
-// An Overdue is how long a process has seen something stand still. The zero Overdue
-// has seen nothing. Goroutines may share it; what they lose by a race is some of the
-// other's time.
+// An Overdue measures for how long this process has seen a state of shared memory unchanged. The
+// zero Overdue has seen nothing. Goroutines may share it. If they race, one of them may lose a part
+// of the time that another one has measured.
 type Overdue struct {
-	state atomic.Uint64 // 0: nothing
-	since atomic.Int64  // when it was seen first, in nanoseconds after start
+	state atomic.Uint64 // 0 if nothing was seen
+	since atomic.Int64  // when state was first seen, in nanoseconds after start
 }
 
 var start = time.Now()
 
-// Since reports whether this process has seen the state, which is not 0, and no
-// other for as long as Grace.
+// Since reports whether this process has seen the state, which is not 0, and no other one for at
+// least Grace.
 func (o *Overdue) Since(state uint64) bool {
 	now := int64(time.Since(start))
 	if o.state.Load() != state {
@@ -35,7 +34,7 @@ func (o *Overdue) Since(state uint64) bool {
 	return now-o.since.Load() >= int64(Grace)
 }
 
-// Clear says that nothing stands still.
+// Clear forgets the state.
 func (o *Overdue) Clear() {
 	if o.state.Load() != 0 {
 		o.state.Store(0)

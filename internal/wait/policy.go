@@ -1,11 +1,11 @@
 package wait
 
-// A Policy says how a blocked operation passes the time.
+// A Policy selects how a blocked operation waits.
 type Policy uint32
 
 const (
-	// Adaptive spins for as long as answers have lately come while it spun,
-	// at most some 50 µs, then sleeps in the kernel. It is the default.
+	// Adaptive spins for about as long as it has lately paid to spin, at most some 50 µs, and then
+	// sleeps in the kernel. It is the default.
 	Adaptive Policy = iota
 	// Spin never sleeps. It has the shortest latency and uses a whole CPU.
 	Spin

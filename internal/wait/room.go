@@ -1,186 +1,66 @@
-// Package wait is the one place where mp blocks: spin a little, then sleep
-// in the kernel until what is waited for changes, a process dies, or the
-// context ends.
+// Package wait is the only place where mp blocks. A waiter spins for a short time and then sleeps
+// in the kernel until what it waits for changes, a process dies, or its context ends.
 package wait
 
-import (
-	"cmp"
-	"context"
-	"os"
-	"sync/atomic"
-	"time"
+import "sync/atomic"
 
-	"github.com/seed-2e7ecdea/mp/futex"
-)
-
-// A Room is where the waiters of one attached segment wait.
+// A Room is the wait domain of one attached segment: all waiters of this process that wait for
+// something in the segment.
 type Room struct {
 	// Epoch is the segment's word that moves when a process joins or dies.
 	Epoch *atomic.Uint32
-	// Watch is called by each waiter that is about to sleep with the epoch as
-	// it read it. It makes sure that the death of every party that has joined up
-	// to then will be noticed as long as there is a waiter.
+	// Watch is called by each waiter that is about to sleep, with the epoch as the waiter read it.
+	// While there is a waiter, Watch makes sure that the death of every party that had joined by
+	// then will be noticed.
 	Watch func(epoch uint32)
 
 	closed  atomic.Bool
 	waiting atomic.Int32
 	policy  atomic.Uint32
-	crowd   *crowd // nil: that of the process
+	lot     *parkingLot // nil: the process's
 }
 
-// Close makes every wait fail with os.ErrClosed, once its waiter looks again,
-// and reports whether it is the first.
+// Close makes every wait fail with os.ErrClosed the next time that its waiter tries, and reports
+// whether it is the first call.
 func (r *Room) Close() bool { return r.closed.CompareAndSwap(false, true) }
 
-// Closed reports whether Close was called. A method that has changed shared memory asks
-// it afterwards: the change may have gone nowhere.
+// Closed reports whether Close was called. A method calls it after it has changed shared memory: if
+// the room is closed, the segment may not have the change.
 func (r *Room) Closed() bool { return r.closed.Load() }
 
-// Waiting reports whether somebody waits in the room.
+// Waiting reports whether any goroutine waits in the room.
 func (r *Room) Waiting() bool { return r.waiting.Load() != 0 }
 
-// SetPolicy sets how this process's waiters of the segment pass the time.
+// SetPolicy sets how this process's waiters of the segment wait.
 func (r *Room) SetPolicy(p Policy) { r.policy.Store(uint32(p)) }
 
-// Policy returns what SetPolicy set, Adaptive at first.
+// Policy returns the policy that SetPolicy set, Adaptive at first.
 func (r *Room) Policy() Policy { return Policy(r.policy.Load()) }
 
-// A Waiter knows how to wait for one thing.
+// A Waiter is an operation that can wait for one thing.
 type Waiter interface {
-	// Try does what is waited for, if it can be done now. A non-nil error
-	// ends the wait, as done does.
+	// Try performs the operation if that is possible now. done or a non-nil error ends the wait.
 	Try() (done bool, err error)
-	// Arm says in shared memory that somebody is about to sleep, and returns
-	// the word that will move. ok false means that it has moved already. A wake
-	// counts only if the word, or the epoch, is then not as it was armed: see
-	// crowd.
+	// Arm announces in shared memory that a goroutine is about to sleep, and returns the word that
+	// a wake will move. It returns false if the word has moved already. A wake counts only if it
+	// leaves the word, or the epoch, different from its armed value: see parkingLot.
 	Arm() (word Armed, ok bool)
-	// Pass hands on a wake that this waiter may have eaten: woken says that
-	// it may have been woken since it last went to sleep, done that its Try
-	// succeeded.
+	// Pass passes a wake on to another sleeper if this waiter may have consumed one that it does
+	// not need. woken reports whether it may have been woken since it last went to sleep, done
+	// whether its Try succeeded.
 	Pass(woken, done bool)
 }
 
-// noFenceSlice bounds a sleep where the kernel gives no fence: far longer
-// than a store stays in a store buffer.
-const noFenceSlice = 10 * time.Millisecond
-
-// No sleep is longer than lastSlice, whatever it waits for; then the waiter
-// looks again. For a wake may be lost to a process that is stopped (SIGSTOP, a
-// debugger, a frozen cgroup) or starved:
+// Alike is implemented by interchangeable waiters: waiters that want the same thing at the same
+// word. If the Try of one of them fails after it has armed, the Try of each other one would fail
+// too, unless the epoch has moved. So it is enough to wake one of them. It wakes the next one by
+// Pass if it leaves something for another waiter, or if it leaves without having tried.
 //
-//   - stopped asleep, or woken and not yet looking: it has eaten a wake that
-//     another sleeper could use, and does not set the gate's S again;
-//   - stopped between its publication and its look at S: nobody is woken.
-//
-// So such a process holds nobody up for longer than one slice. The slices of one
-// wait double, since what others wait for next to a wait that is short is
-// urgent, and a wait that is long must cost nothing.
-const (
-	firstSlice = 50 * time.Millisecond
-	lastSlice  = time.Second
-)
-
-// Await blocks until w's Try is done or fails, or ctx ends. It tries at least
-// once even if ctx has ended. It returns Try's error, ctx's, or os.ErrClosed.
-//
-// A sleeper reads the epoch first, then arms, then tries, then sleeps on both
-// words as it read them: a death before the first of these steps is seen by the
-// Try, one after it moves the epoch. It does all that again at least once a
-// second: see lastSlice.
-func (r *Room) Await(ctx context.Context, s *Spinner, w Waiter) error {
-	var err error
-	look := func() bool {
-		if r.closed.Load() {
-			err = os.ErrClosed
-			return true
-		}
-		var done bool
-		done, err = w.Try()
-		return done || err != nil
-	}
-	if cerr := ctx.Err(); cerr != nil { // one try, and no wait
-		if !look() {
-			return cerr
-		}
-		return err
-	}
-	r.waiting.Add(1)
-	defer r.waiting.Add(-1)
-	policy := r.Policy()
-	if policy == Spin {
-		return r.awaitSpinning(ctx, look, &err)
-	}
-	var begin time.Time
-	tried := policy == Adaptive && s.skip.Load() == 0
-	if tried {
-		begin = time.Now()
-	}
-	if policy == Adaptive && s.spin(look) {
-		return err
-	}
-	crowd, v := cmp.Or(r.crowd, process), new(visit)
-	defer crowd.end(v)
-	for slice := firstSlice; ; slice = min(2*slice, lastSlice) {
-		epoch := r.Epoch.Load()
-		r.Watch(epoch)
-		word, ok := w.Arm()
-		if !ok {
-			if look() {
-				break
-			}
-			if ctx.Err() != nil {
-				w.Pass(v.woken, false)
-				return ctx.Err()
-			}
-			continue
-		}
-		fenced := word.fence()
-		if look() {
-			v.found, v.armed = err == nil, word.Val
-			break
-		}
-		limit := word.AtMost
-		if !fenced {
-			limit = noFenceSlice
-		}
-		serr := crowd.sleep(ctx, slice, limit, v, w, word.Word, futex.Word{Addr: r.Epoch, Val: epoch})
-		if serr == nil {
-			serr = ctx.Err() // also if the words never rest
-		}
-		if serr != nil {
-			// The wake that this waiter was counted for may be lost with it:
-			// look once more, else pass it on. It arms again, as after each
-			// sleep: who was woken cleared the bit of those who still sleep.
-			if last, ok := w.Arm(); ok {
-				last.fence()
-			}
-			if look() {
-				break
-			}
-			w.Pass(v.woken, false)
-			return serr
-		}
-	}
-	w.Pass(v.woken, err == nil)
-	if tried {
-		s.missed(time.Since(begin))
-	}
-	return err
-}
-
-func (r *Room) awaitSpinning(ctx context.Context, look func() bool, err *error) error {
-	seen := r.Epoch.Load()
-	r.Watch(seen)
-	stop := func() bool {
-		if e := r.Epoch.Load(); e != seen {
-			r.Watch(e)
-			seen = e
-		}
-		return ctx.Err() != nil
-	}
-	if !look() && (stop() || !spinOn(look, stop)) && !look() {
-		*err = ctx.Err()
-	}
-	return *err
+// A hub wakes interchangeable waiters at one word one after the other, until one finds nothing. It
+// wakes all waiters of other kinds at once.
+type Alike interface {
+	Waiter
+	// Alike returns a comparable value that is equal for those waiters at one word that are
+	// interchangeable.
+	Alike() any
 }

@@ -14,10 +14,10 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
-// holdUp is the longest that one lost wake may cost on a machine that is busy.
+// holdUp is the longest delay by one lost wake, on a busy machine.
 const holdUp = 5 * lastSlice
 
-// soon waits for something that a process that is stopped must not hold up.
+// soon receives from c. It fails the test if that takes longer than holdUp.
 func soon[T any](t *testing.T, c <-chan T, what string) (v T) {
 	t.Helper()
 	begin := time.Now()
@@ -28,11 +28,11 @@ func soon[T any](t *testing.T, c <-chan T, what string) (v T) {
 	return v
 }
 
-// stopping makes the room's sleeps end only when cont is closed, as in a process
-// that is stopped while it sleeps: the kernel counts it among those woken.
+// stopping makes the room's sleeps end only when cont is closed, as in a process that is stopped
+// while it sleeps. The kernel still counts its sleeper as woken.
 func stopping(r *Room) (cont chan struct{}) {
 	cont = make(chan struct{})
-	r.crowd.waitAny = func(ctx context.Context, d time.Duration, words ...futex.Word) (int, error) {
+	r.lot.waitAny = func(ctx context.Context, d time.Duration, words ...futex.Word) (int, error) {
 		i, err := futex.WaitAnyFor(ctx, time.Hour, words...)
 		<-cont
 		return i, err
@@ -40,14 +40,14 @@ func stopping(r *Room) (cont chan struct{}) {
 	return cont
 }
 
-// A wake that a stopped process has eaten costs the others one slice, whether
-// they sleep themselves or in a hub.
-func TestEatenWake(t *testing.T) {
+// A wake that a stopped process has consumed delays the others by one slice, whether they are
+// direct sleepers or in a hub.
+func TestConsumedWake(t *testing.T) {
 	for _, kind := range kinds {
-		for _, few := range []int32{0, 1} {
-			t.Run(fmt.Sprintf("%s/few=%d", kind.name, few), func(t *testing.T) {
+		for _, maxDirect := range []int32{0, 1} {
+			t.Run(fmt.Sprintf("%s/maxDirect=%d", kind.name, maxDirect), func(t *testing.T) {
 				epoch, b := new(atomic.Uint32), new(basket)
-				stopped, other := newRoom(t, epoch, 1), newRoom(t, epoch, few)
+				stopped, other := newRoom(t, epoch, 1), newRoom(t, epoch, maxDirect)
 				cont := stopping(stopped)
 				first, second := make(chan error, 1), make(chan error, 1)
 				go func() { first <- stopped.take(context.Background(), kind.taker(b)) }()
@@ -55,12 +55,12 @@ func TestEatenWake(t *testing.T) {
 				go func() { second <- other.take(context.Background(), kind.taker(b)) }()
 				inKernel(t, 2) // a sleeper, or its hub
 				b.put(1)
-				if err := soon(t, second, "token that a stopped process was woken for"); err != nil {
+				if err := soon(t, second, "the token for which a stopped process was woken"); err != nil {
 					t.Error(err)
 				}
 				close(cont)
 				b.put(1)
-				if err := await(t, first, "taker that goes on"); err != nil {
+				if err := await(t, first, "the taker of the continued process"); err != nil {
 					t.Error(err)
 				}
 			})
@@ -72,7 +72,7 @@ func TestEatenWake(t *testing.T) {
 func inKernel(t *testing.T, n int) {
 	t.Helper()
 	if !sys.HasFutexWaitv() {
-		t.Skip("who sleeps can't be seen without futex_waitv")
+		t.Skip("sleepers can't be recognized without futex_waitv")
 	}
 	eventually(t, fmt.Sprintf("%d threads asleep", n), func() bool {
 		asleep := 0
@@ -86,21 +86,20 @@ func inKernel(t *testing.T, n int) {
 	})
 }
 
-// A publisher that is stopped before it looks whether somebody sleeps costs
-// one slice, too.
+// A publisher that is stopped before it loads S delays the others by one slice, too.
 func TestSilentPublisher(t *testing.T) {
 	for _, kind := range kinds {
-		for _, few := range []int32{0, 1} {
-			t.Run(fmt.Sprintf("%s/few=%d", kind.name, few), func(t *testing.T) {
-				r, b := newRoom(t, new(atomic.Uint32), few), new(basket)
+		for _, maxDirect := range []int32{0, 1} {
+			t.Run(fmt.Sprintf("%s/maxDirect=%d", kind.name, maxDirect), func(t *testing.T) {
+				r, b := newRoom(t, new(atomic.Uint32), maxDirect), new(basket)
 				done := make(chan error, 3)
 				for range cap(done) {
 					go func() { done <- r.take(context.Background(), kind.taker(b)) }()
 				}
-				r.crowd.asleep(t, cap(done)-int(few))
+				r.lot.asleep(t, cap(done)-int(maxDirect))
 				b.tokens.Add(3)
 				for range cap(done) {
-					if err := soon(t, done, "token that nobody tells of"); err != nil {
+					if err := soon(t, done, "a token without a wake"); err != nil {
 						t.Error(err)
 					}
 				}
@@ -109,14 +108,14 @@ func TestSilentPublisher(t *testing.T) {
 	}
 }
 
-// A waiter that asks for it looks again in that time, also in a hub.
+// A waiter with AtMost tries again after that time, also in a hub.
 func TestAtMost(t *testing.T) {
-	for _, few := range []int32{0, 1} {
-		t.Run(fmt.Sprintf("few=%d", few), func(t *testing.T) {
-			r, b := newRoom(t, new(atomic.Uint32), few), new(basket)
+	for _, maxDirect := range []int32{0, 1} {
+		t.Run(fmt.Sprintf("maxDirect=%d", maxDirect), func(t *testing.T) {
+			r, b := newRoom(t, new(atomic.Uint32), maxDirect), new(basket)
 			done := make(chan error, 1)
 			go func() { done <- r.take(context.Background(), hasty{alikeTaker{taker{b}}}) }()
-			eventually(t, "many looks", func() bool { return b.looks.Load() > 20 })
+			eventually(t, "many tries", func() bool { return b.tries.Load() > 20 })
 			b.put(1)
 			if err := await(t, done, "hasty taker"); err != nil {
 				t.Error(err)
