@@ -17,7 +17,8 @@ import (
 func TestEveryInstruction(t *testing.T) { steps.Run(t) }
 
 var steps = step.NewTable("sync", slices.Concat(
-	lockSteps, rlockSteps, rwlockSteps, semaphoreSteps, boundedSteps)...)
+	lockSteps, rlockSteps, rwlockSteps, semaphoreSteps, boundedSteps, conditionSteps,
+	eventSteps, barrierSteps, groupSteps, onceSteps)...)
 
 type (
 	stepRow   = step.Row[job]

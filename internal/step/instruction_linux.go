@@ -26,6 +26,7 @@ func (p point) String() string {
 
 // An instruction is what the tracer knows of an instruction of the test program, which the child runs, too.
 type instruction struct {
+	harness bool // it is one of this package: the operation has not begun, or has returned
 	own     bool // it counts as one of the operation's
 	mayWait bool // it is a system call
 }
@@ -51,7 +52,8 @@ func look(thread *sys.Tracee, pc uintptr) (instruction, error) {
 	}
 	switch {
 	case strings.HasPrefix(name, module):
-		i.own = !strings.HasPrefix(name, module+"internal/step.")
+		i.harness = strings.HasPrefix(name, module+"internal/step.")
+		i.own = !i.harness
 	case strings.HasPrefix(name, "runtime.memmove"), strings.HasPrefix(name, "runtime.memclr"),
 		strings.HasPrefix(name, "internal/runtime/syscall."), strings.HasPrefix(name, "syscall."),
 		strings.Contains(name, "/atomic."):

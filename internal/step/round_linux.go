@@ -167,24 +167,28 @@ func (r *round[J]) secondThread() int {
 
 // stepTo lets the thread execute the operation up to the point, or to its end.
 func (r *round[J]) stepTo(p *point) {
+	begun := false // the thread is in traced, and waits there or performs the operation
 	for r.cells.At(cellReturned).Load() == 0 {
 		var err error
 		r.pc, err = r.thread.PC()
 		testkit.WantNil(r, "registers", err)
 		next, err := look(r.thread, r.pc)
 		testkit.WantNil(r, "instruction", err)
-		r.visits[r.pc]++
-		now := point{r.pc, r.visits[r.pc], false}
-		if p != nil && now == *p {
-			return
+		var now point
+		if begun = begun || next.harness; begun {
+			r.visits[r.pc]++
+			now = point{r.pc, r.visits[r.pc], false}
+			if p != nil && now == *p {
+				return
+			}
+			r.walked(now, next)
 		}
-		r.walked(now, next)
 		testkit.WantNil(r, "step", r.thread.Step())
 		if !next.mayWait {
 			r.awaitStop(r.thread)
 			continue
 		}
-		now.asleep = true
+		now.asleep = begun
 		for first := true; !r.awaitStep(); first = false {
 			if p != nil && now == *p {
 				return

@@ -18,7 +18,7 @@ import (
 
 var (
 	all     = flag.Bool("step.all", false, "stop and kill at every instruction, not only at some")
-	some    = flag.Int("step.points", 6, "without -step.all: at how many instructions of each row, in each mode")
+	some    = flag.Int("step.points", 6, "without -step.all: at how many instructions of each row, in each mode; half as many if it has more than 1000")
 	offset  = flag.Int("step.offset", -1, "without -step.all: begin with this one instead of a random one")
 	repeats = flag.Int("step.repeats", 2, "how often to stop or kill at an instruction that is executed several times, such as in a loop")
 	at      = flag.String("step.at", "", "try only the point of this name, which a failure prints")
@@ -94,7 +94,11 @@ func (tb *Table[J]) try(t *testing.T, row *Row[J]) line {
 func (tb *Table[J]) rounds(t *testing.T, row *Row[J], mode Mode, points []point) (n int) {
 	first, stride := 0, 1
 	if !*all && *at == "" {
-		stride = max(1, len(points) / *some)
+		n := *some
+		if len(points) > 1000 { // each round takes long
+			n = (n + 1) / 2
+		}
+		stride = max(1, len(points)/n)
 		first = rand.IntN(stride)
 		if *offset >= 0 {
 			first = *offset

@@ -1,0 +1,129 @@
+package sync_test
+
+import (
+	"context"
+	"errors"
+
+	"github.com/seed-2e7ecdea/mp/internal/step"
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
+	psync "github.com/seed-2e7ecdea/mp/sync"
+)
+
+// stepCondition makes a condition. Cell 1 says how far the row's Asleep is.
+func stepCondition(s *stepScene) job {
+	l := stepLock(s)
+	return job{Lock: l, Cond: Closing(s, Must(psync.NewCondition(s.Seg, "", l, nil))(s)), Cells: NewCells(s, s.Seg, 2)}
+}
+
+func waitCondition(ctx context.Context, j job) error { return j.Cond.Wait(ctx) }
+
+// waitLocked acquires the lock, waits, and releases it.
+func waitLocked(j job) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := j.Lock.Acquire(ctx); err != nil {
+			return err
+		}
+		if err := j.Cond.Wait(ctx); err != nil {
+			return err
+		}
+		return j.Lock.Release()
+	}
+}
+
+// acquireAndWaitVainly leaves the child with the lock, after a wait that was cancelled.
+func acquireAndWaitVainly(ctx context.Context, j job) error {
+	if err := j.Lock.Acquire(ctx); err != nil {
+		return err
+	}
+	return vainly(ctx, j.Cond.Wait)
+}
+
+// notifyOnce notifies n waiters, the first time that it can get the lock.
+func notifyOnce(s *stepScene, n int) {
+	if s.Job.Cells.At(1).Load() == 2 {
+		return
+	}
+	switch err := s.Job.Lock.TryAcquire(); {
+	case err == nil:
+		s.Job.Cells.At(1).Store(2)
+		WantNil(s, "Notify", s.Job.Cond.Notify(n))
+		WantNil(s, "Release", s.Job.Lock.Release())
+	default:
+		unlessOneOf(s, "TryAcquire", err, psync.ErrHeld)
+	}
+}
+
+var conditionSteps = []stepRow{
+	{
+		Name:    "Condition.Wait",
+		Promise: "A waiter that dies leaves the lock free, or with a dead owner, and takes no notification with it.",
+		Set:     sets(stepCondition),
+		Before:  acquireAndWaitVainly,
+		Do:      does(waitCondition),
+		Asleep:  func(s *stepScene) { notifyOnce(s, 1) },
+		Other: func(s *stepScene) (uint64, error) {
+			notifyOnce(s, 1)
+			return 0, nil
+		},
+		Check: func(s *stepScene, o step.Outcome) { checkCondition(s) },
+	}, {
+		Name:    "Condition.Wait beside another waiter",
+		Promise: "The notification of a waiter that dies goes to the other that waited.",
+		Set:     sets(stepCondition),
+		Before:  acquireAndWaitVainly,
+		Do:      does(waitCondition),
+		Asleep: func(s *stepScene) {
+			if s.Job.Cells.At(1).CompareAndSwap(0, 1) {
+				s.Begin(1, waitLocked(s.Job))
+			}
+			notifyOnce(s, 1)
+		},
+		Check: func(s *stepScene, o step.Outcome) {
+			if o.OK() {
+				// It used the notification, and died as the lock's owner.
+				checkCondition(s)
+				return
+			}
+			if s.Job.Cells.At(1).Load() == 2 {
+				for _, err := range s.Results() {
+					unlessOneOf(s, "the other waiter", err, psync.ErrOwnerDied)
+				}
+			}
+			checkCondition(s)
+		},
+	}, {
+		Name:    "Condition.Notify",
+		Promise: "The waiter is notified, or the lock has a dead owner whose repair notifies it.",
+		Set:     sets(stepCondition),
+		Before: func(ctx context.Context, j job) error {
+			j.Cells.Set(0, 1)
+			return errors.Join(j.Cells.Until(ctx, 0, 2), j.Lock.Acquire(ctx))
+		},
+		Ready: func(s *stepScene) { waitForChild(s, waitLocked(s.Job)) },
+		Do:    does(func(_ context.Context, j job) error { return j.Cond.Notify(1) }),
+		Check: func(s *stepScene, o step.Outcome) { checkCondition(s) },
+	},
+}
+
+// checkCondition repairs the lock, ends all waits that the test's process has begun, and checks that
+// the condition can be used.
+func checkCondition(s *stepScene) {
+	s.Helper()
+	j := s.Job
+	err := j.Lock.Acquire(Within(s))
+	if errors.Is(err, psync.ErrOwnerDied) {
+		WantNil(s, "Recover", j.Lock.Recover(Within(s), j.Cond.NotifyAll))
+	} else {
+		WantNil(s, "Acquire", err)
+		WantNil(s, "NotifyAll", j.Cond.NotifyAll())
+		WantNil(s, "Release", j.Lock.Release())
+	}
+	for _, err := range s.Results() {
+		unlessOneOf(s, "the waiter", err, psync.ErrOwnerDied)
+	}
+	s.Begin(1, waitLocked(j))
+	WantNil(s, "Acquire", j.Lock.Acquire(Within(s)))
+	WantNil(s, "Notify", j.Cond.Notify(1))
+	WantNil(s, "Release", j.Lock.Release())
+	WantNil(s, "a waiter that was notified", s.Results()[0])
+}
