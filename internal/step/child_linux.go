@@ -40,15 +40,13 @@ func (tb *Table[J]) perform(ctx context.Context, a assignment[J]) (string, error
 			return "", err
 		}
 	}
-	if row.Before != nil {
-		if err := row.Before(ctx, a.Job); err != nil {
-			return "", fmt.Errorf("before the operation: %w", err)
-		}
-	}
 	failed := make(chan error)
 	go onOtherThread(func() { failed <- row.traced(ctx, a) })
 	text := ""
 	if err := <-failed; err != nil {
+		if a.Cells.At(cellReturned).Load() == 0 {
+			return "", err
+		}
 		text = err.Error()
 	}
 	return text, a.Cells.Until(ctx, cellLeave, 1)
@@ -71,7 +69,13 @@ func onOtherThread(f func()) {
 	<-done
 }
 
+// traced performs a row's operation, in the goroutine that performs its Before: pipes tell goroutines apart.
 func (r *Row[J]) traced(ctx context.Context, a assignment[J]) error {
+	if r.Before != nil {
+		if err := r.Before(ctx, a.Job); err != nil {
+			return fmt.Errorf("before the operation: %w", err)
+		}
+	}
 	// Pointers to the cells, so that only the operation is between begin and returned.
 	begin, returned, value := a.Cells.At(cellBegin), a.Cells.At(cellReturned), a.Cells.Wide(cellValue)
 	growStack(64)
