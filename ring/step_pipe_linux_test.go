@@ -45,6 +45,7 @@ func stepPipe(n uint64, used int, second bool) func(*stepScene) {
 	return func(s *stepScene) {
 		a, b := newPipe(s, s.Seg, 4096)
 		pipe = ends{a, b}
+		s.Cleanup(func() { pipe = ends{} })
 		s.Job = stepJob{Conn: b, Cells: NewCells(s, s.Seg, 2)}
 		ctx := Within(s)
 		if used > 0 || second {

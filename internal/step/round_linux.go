@@ -25,6 +25,7 @@ const size = 8 << 20
 type round[J any] struct {
 	*scope
 	row    *Row[J]
+	cpu    sys.ThreadCPUs
 	mode   Mode
 	scene  *Scene[J]
 	cells  *testkit.Cells
@@ -56,7 +57,7 @@ func (s *scope) close() {
 
 // begin makes the objects of a round and starts its child, which gets ready for the operation.
 func (tb *Table[J]) begin(t testing.TB, row *Row[J], mode Mode) *round[J] {
-	r := &round[J]{scope: &scope{TB: t}, row: row, mode: mode, o: Outcome{Mode: mode}, visits: make(map[uintptr]int)}
+	r := &round[J]{scope: &scope{TB: t}, row: row, cpu: tb.cpu, mode: mode, o: Outcome{Mode: mode}, visits: make(map[uintptr]int)}
 	ok := false
 	defer func() {
 		if !ok {
@@ -104,7 +105,9 @@ func (r *round[J]) kill() {
 // point is nil, it lets the child perform the whole operation.
 func (r *round[J]) run(p *point) {
 	r.cells.Await(r, cellThread, 1)
-	r.thread = r.trace(int(r.cells.At(cellThread).Load()))
+	tid := int(r.cells.At(cellThread).Load())
+	r.thread = r.trace(tid)
+	testkit.WantNil(r, "bind to a CPU", r.cpu.Bind(tid))
 	r.sysmon = r.trace(r.secondThread())
 	r.cells.At(cellBegin).Store(1)
 

@@ -43,3 +43,26 @@ func CPUTime() (int64, error) {
 	}
 	return ts.Nano(), nil
 }
+
+// A ThreadCPUs is the set of CPUs on which a thread may run.
+type ThreadCPUs struct{ set unix.CPUSet }
+
+// BindThread binds the calling thread to one of the CPUs on which it may run. It returns that CPU, and those
+// on which the thread might run before.
+func BindThread() (one, before ThreadCPUs, err error) {
+	if err := unix.SchedGetaffinity(0, &before.set); err != nil {
+		return one, before, os.NewSyscallError("sched_getaffinity", err)
+	}
+	for cpu := range len(before.set) * 64 {
+		if before.set.IsSet(cpu) {
+			one.set.Set(cpu)
+			return one, before, one.Bind(0)
+		}
+	}
+	return one, before, unix.EINVAL
+}
+
+// Bind makes a thread, 0 for the calling one, run on these CPUs only.
+func (c *ThreadCPUs) Bind(tid int) error {
+	return os.NewSyscallError("sched_setaffinity", unix.SchedSetaffinity(tid, &c.set))
+}
