@@ -210,6 +210,14 @@ var sendSteps = []stepRow{
 		Other:  otherSendsToo,
 		Check:  func(s *stepScene, o step.Outcome) { checkSent(s, o, tags(1, 1)) },
 	}, {
+		Name:    "Conn.Send beside a second sender",
+		Promise: "The same if another process begins to send by the same end.",
+		Set:     stepPipe(0, 0, false),
+		Before:  sendBefore(1, 0),
+		Do:      does(sendChildTag),
+		Other:   otherSendsToo,
+		Check:   func(s *stepScene, o step.Outcome) { checkSent(s, o, tags(1, 1)) },
+	}, {
 		Name:    "Conn.Send by a later turn of a second sender",
 		Promise: "The same once both take turns by a lock.",
 		Set: func(s *stepScene) {
@@ -374,6 +382,14 @@ var receiveSteps = []stepRow{
 		Do:    receiveTag,
 		Other: otherReceivesToo,
 		Check: func(s *stepScene, o step.Outcome) { checkReceived(s, o, tags(2, 3)) },
+	}, {
+		Name:    "Conn.Receive beside a second receiver",
+		Promise: "The same if another process begins to receive from the same end.",
+		Set:     stepPipe(4, 0, false),
+		Before:  func(ctx context.Context, j stepJob) error { return Second(j.Conn.Receive(ctx)) },
+		Do:      receiveTag,
+		Other:   otherReceivesToo,
+		Check:   func(s *stepScene, o step.Outcome) { checkReceived(s, o, tags(2, 4)) },
 	}, {
 		Name:    "Conn.Receive empty",
 		Promise: "A receiver that dies waiting loses at most one message, and no wake is lost with it.",

@@ -186,6 +186,9 @@ func giveRW(s *stepScene) {
 func checkReader(s *stepScene, o step.Outcome) {
 	s.Helper()
 	WantNil(s, "the other's operation", o.OtherErr)
+	if o.OK() && o.OtherValue == 1 && !o.Slept {
+		s.Error("a reader and a writer held the lock")
+	}
 	giveRW(s)
 	leaveRW(s, s.Job.RWLock.Acquire(Within(s)))
 }
@@ -194,6 +197,9 @@ func checkReader(s *stepScene, o step.Outcome) {
 func checkWriter(s *stepScene, o step.Outcome) {
 	s.Helper()
 	WantNil(s, "the other's operation", o.OtherErr)
+	if o.OK() && o.OtherValue == 1 && !o.Slept {
+		s.Error("a reader and a writer held the lock")
+	}
 	giveRW(s)
 	err := s.Job.RWLock.Acquire(Within(s))
 	if o.OK() && !errors.Is(err, psync.ErrOwnerDied) {
