@@ -162,6 +162,26 @@ var queueSteps = []stepRow{
 		Other:   otherGets,
 		Check:   func(s *stepScene, o step.Outcome) { checkQueue(s, o, []uint64{2, 3}, false) },
 	}, {
+		Name:    "Queue.Get of the only value",
+		Promise: "One of two getters gets it.",
+		Set:     stepQueue(1),
+		Do:      get,
+		Asleep:  putOnce,
+		Other:   otherGets,
+		Check: func(s *stepScene, o step.Outcome) {
+			// If the other got it, the child has waited for another one.
+			want := []uint64{1}
+			if s.Job.Cells.At(1).Load() == 1 {
+				want = append(want, 1)
+			}
+			left := drainWide(s)
+			if o.OtherValue == 1 {
+				left = append(left, 1)
+				o.OtherValue = 0
+			}
+			checkTags(s, o, left, want, false)
+		},
+	}, {
 		Name:    "Queue.Get beside a putter",
 		Promise: "The putter's value is there, once.",
 		Set:     stepQueue(4),

@@ -30,11 +30,11 @@ var faults = []fault{
 	{
 		"a putter claims without an owner", "ring/queue_core.go",
 		"uint64(ownedAt(pos.lap(), writing, k.me))) {\n\t\tvar err error", "uint64(ownedAt(pos.lap(), writing, 0))) {\n\t\tvar err error",
-		"ring", "Queue.Put", "kill",
+		"ring", "Queue.Put beside a getter", "stop",
 	}, {
 		"a getter claims without an owner", "ring/queue_core.go",
 		"uint64(ownedAt(pos.lap(), reading, k.me))) {\n\t\tif word,", "uint64(ownedAt(pos.lap(), reading, 0))) {\n\t\tif word,",
-		"ring", "Queue.Get", "kill",
+		"ring", "Queue.Get of the only value", "stop",
 	}, {
 		"a value is published before it is copied", "ring/queue.go",
 		"\t\t*k.slots.message(word) = v\n\t\terr = k.publish(word, pos)", "\t\terr = k.publish(word, pos)\n\t\t*k.slots.message(word) = v",
