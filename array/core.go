@@ -81,7 +81,7 @@ func (c *core[T]) Use(o object.Object) error {
 	mem := o.Bytes()
 	h := view.At[header](mem, 0)
 	if f := h.format.Load(); f != format {
-		return fmt.Errorf("%w: the array has format %d, this program knows %d", shm.ErrVersion, f, format)
+		return fmt.Errorf("%w: the array has format %d, this program knows %d: open it with the version that made it, or make it anew", shm.ErrVersion, f, format)
 	}
 	n := h.length.Load() // only once: a faulty process may write to it at any time
 	if size := h.size.Load(); size != uint64(l.Size) || n > uint64((len(mem)-dataOffset)/l.Size) {

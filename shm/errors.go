@@ -19,6 +19,8 @@ var (
 	ErrName = errors.New("invalid name")
 	// ErrSize means that a size, a count or an offset is out of range.
 	ErrSize = errors.New("invalid size")
+	// ErrPolicy means that a WaitPolicy is none of the constants.
+	ErrPolicy = errors.New("unknown wait policy")
 	// ErrNoSpace means that there is no space in the segment, no entry in its directory, no memory
 	// in the system, or no address space in this process. If the system has no memory, the error is
 	// also syscall.ENOSPC.

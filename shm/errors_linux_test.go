@@ -123,12 +123,21 @@ func closedSegmentErrors(t *testing.T) []Failure {
 	WantNil(t, "Close", gone.Close())
 	of := quoted("segment", gone.Name())
 	var zero shm.Segment
+	open := Anonymous(t, 1024)
 	return []Failure{
+		Fails("SetWait", "anonymous segment", shm.ErrPolicy, func() error { return open.SetWait(99) }),
+		Fails("make", "anonymous segment", shm.ErrPolicy, func() error {
+			return Second(shm.Anonymous(1024, &shm.Options{Wait: 99}))
+		}),
+		Fails("read", "wait policy", shm.ErrPolicy, func() error {
+			return new(shm.WaitPolicy).UnmarshalText([]byte("patient"))
+		}),
 		Fails("ID", of, shm.ErrClosed, func() error { return Second(gone.ID()) }),
 		Fails("ID", "anonymous segment", shm.ErrClosed, func() error { return Second(zero.ID()) }),
 		Fails("Size", of, shm.ErrClosed, func() error { return Second(gone.Size()) }),
 		Fails("Parties", of, shm.ErrClosed, func() error { return Second(gone.Parties()) }),
 		Fails("SetWait", of, shm.ErrClosed, func() error { return gone.SetWait(shm.WaitSpin) }),
+		Fails("MarshalText", of, shm.ErrClosed, func() error { return Second(gone.MarshalText()) }),
 		Fails("Remove", quoted("object", "x"), shm.ErrClosed, func() error { return gone.Remove("x") }),
 		Fails("attach", of, shm.ErrClosed, func() error { return Second(object.Attach(gone)) }),
 		Fails("child", of, shm.ErrClosed, func() error { return Second(object.NewGrant(gone)) }),

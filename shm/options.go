@@ -1,6 +1,8 @@
 package shm
 
 import (
+	"fmt"
+
 	"github.com/seed-2e7ecdea/mp/internal/party"
 	"github.com/seed-2e7ecdea/mp/internal/wait"
 )
@@ -28,8 +30,22 @@ func (p WaitPolicy) String() string { return wait.Policy(p).String() }
 // MarshalText implements encoding.TextMarshaler.
 func (p WaitPolicy) MarshalText() ([]byte, error) { return wait.Policy(p).MarshalText() }
 
-// UnmarshalText implements encoding.TextUnmarshaler. It fails if text is not the name of a policy.
-func (p *WaitPolicy) UnmarshalText(text []byte) error { return (*wait.Policy)(p).UnmarshalText(text) }
+// UnmarshalText implements encoding.TextUnmarshaler. It fails with ErrPolicy on text that is not
+// the name of a policy.
+func (p *WaitPolicy) UnmarshalText(text []byte) error {
+	if (*wait.Policy)(p).UnmarshalText(text) != nil {
+		return fmt.Errorf("shm: read wait policy: %w %.100q: there are adaptive, spin and block", ErrPolicy, text)
+	}
+	return nil
+}
+
+// check returns ErrPolicy if p is none of the constants.
+func (p WaitPolicy) check() error {
+	if p > WaitBlock {
+		return fmt.Errorf("%w %d: there are WaitAdaptive, WaitSpin and WaitBlock", ErrPolicy, uint32(p))
+	}
+	return nil
+}
 
 // Options are the options for making or opening a segment. A nil *Options, and each zero field,
 // means the default.

@@ -130,6 +130,9 @@ func newShape(size int, o *Options) (shape, error) {
 	if size <= 0 || size > maxSize-pageUnit {
 		return shape{}, fmt.Errorf("%w: %d bytes, want 1 to %d", ErrSize, size, maxSize-pageUnit)
 	}
+	if err := o.wait().check(); err != nil {
+		return shape{}, err
+	}
 	return shapeOf(o.parties(), o.objects(size), roundUp(size, lineSize)), nil
 }
 
@@ -369,8 +372,12 @@ func (s *Segment) Parties() (int, error) {
 	return n, nil
 }
 
-// SetWait sets how this process's operations on the segment wait. It fails with ErrClosed.
+// SetWait sets how this process's operations on the segment wait. It fails with ErrPolicy or
+// ErrClosed.
 func (s *Segment) SetWait(p WaitPolicy) error {
+	if err := p.check(); err != nil {
+		return s.fail("SetWait", err)
+	}
 	a, err := s.attached()
 	if err != nil {
 		return s.fail("SetWait", err)
@@ -431,8 +438,15 @@ func (s *Segment) Handle() Handle {
 	return a.handle(KindSegment)
 }
 
-// MarshalText implements encoding.TextMarshaler. It encodes the segment's handle.
-func (s *Segment) MarshalText() ([]byte, error) { return s.Handle().MarshalText() }
+// MarshalText implements encoding.TextMarshaler. It encodes the segment's handle. It fails with
+// ErrClosed.
+func (s *Segment) MarshalText() ([]byte, error) {
+	a, err := s.attached()
+	if err != nil {
+		return nil, s.fail("MarshalText", err)
+	}
+	return a.handle(KindSegment).MarshalText()
+}
 
 // UnmarshalText implements encoding.TextUnmarshaler. It attaches this process to the segment whose
 // handle text is. All Segments that a process decodes from one handle share one attachment, which

@@ -102,7 +102,7 @@ func (c *core[T]) Use(o object.Object) error {
 	mem := o.Bytes()
 	h := view.At[header](mem, 0)
 	if f := h.format.Load(); f != format {
-		return fmt.Errorf("%w: the value has format %d, this program knows %d", shm.ErrVersion, f, format)
+		return fmt.Errorf("%w: the value has format %d, this program knows %d: open it with the version that made it, or make it anew", shm.ErrVersion, f, format)
 	}
 	stride, total, err := sizes(l)
 	if err != nil {
