@@ -24,7 +24,7 @@ func path(name string) (string, error) {
 	case len(name) > maxName:
 		return "", fmt.Errorf("%w: it has %d bytes, want 1 to %d", ErrName, len(name), maxName)
 	case name == "." || name == ".." || strings.ContainsAny(name, "/\x00"):
-		return "", fmt.Errorf("%w: want neither / nor NUL in it, and neither . nor ..", ErrName)
+		return "", fmt.Errorf("%w: want neither . nor .., and neither / nor NUL in it", ErrName)
 	}
 	return filepath.Join(dir, name), nil
 }

@@ -85,6 +85,7 @@ type job struct {
 	Int   *value.Int64
 	Float *value.Float64
 	Word  *value.Value[pair]
+	Wide  *value.Value[wide]
 	Big   *value.Value[big]
 	Lock  *psync.Lock
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -156,11 +157,21 @@ func (r *round[J]) secondThread() int {
 	pid := r.child.PID()
 	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	testkit.WantNil(r, "threads", err)
-	second := 1 << 31
+	// A younger thread has a larger ID, until the kernel begins again with small ones.
+	const none = math.MaxInt32
+	larger, smaller := none, none
 	for _, e := range threads {
-		if tid, err := strconv.Atoi(e.Name()); err == nil && tid > pid {
-			second = min(second, tid)
+		switch tid, err := strconv.Atoi(e.Name()); {
+		case err != nil || tid == pid:
+		case tid > pid:
+			larger = min(larger, tid)
+		default:
+			smaller = min(smaller, tid)
 		}
+	}
+	second := larger
+	if larger == none {
+		second = smaller
 	}
 	if second == int(r.cells.At(cellThread).Load()) {
 		r.Fatalf("of the threads %v none is Go's sysmon", threads)
