@@ -289,7 +289,7 @@ func blockErrors(t *testing.T) []Failure {
 	}
 	var system syscall.Statfs_t
 	WantNil(t, "statfs", syscall.Statfs("/dev/shm", &system))
-	if limit := int64(system.Blocks) * system.Bsize; limit > 0 && limit < 1<<40 && uint64(^uint(0)) > 1<<60 {
+	if limit := int64(system.Blocks) * int64(system.Bsize); limit > 0 && limit < 1<<40 && uint64(^uint(0)) > 1<<60 {
 		size := int(limit) * 2
 		all = append(all,
 			Fails("create", quoted("block", free), shm.ErrNoSpace, func() error { return Second(shm.CreateBlock(free, size)) }),
