@@ -23,6 +23,7 @@ type op struct {
 
 	addr, data string // registers on which the address and the written value depend
 
+	fence   bool // the operation is there only as a fence
 	relaxed bool // the operation without its ordering: see weaken
 }
 
@@ -67,6 +68,7 @@ func opWrite(loc string, v int) op      { return op{kind: write, loc: loc, val: 
 func opLoad(loc, reg string) op         { return op{kind: load, loc: loc, reg: reg} }
 func opStore(loc string, v int) op      { return op{kind: store, loc: loc, val: v} }
 func opAdd(loc string, v int) op        { return op{kind: add, loc: loc, val: v} }
+func opFenceAdd(loc string, v int) op   { return op{kind: add, loc: loc, val: v, fence: true} }
 func opSwap(loc string, v int) op       { return op{kind: swap, loc: loc, val: v} }
 func opCAS(loc string, old, v int) op   { return op{kind: cas, loc: loc, old: old, val: v} }
 func opClaim(loc string, old, v int) op { return op{kind: claim, loc: loc, old: old, val: v} }

@@ -66,6 +66,10 @@ func (m *machine) traces(ops []op, values map[string][]int) []trace {
 			return
 		}
 		o, rest := ops[0], ops[1:]
+		if o.fence && o.relaxed {
+			run(rest, events, regs, ctrl)
+			return
+		}
 		if o.kind == is {
 			r, ok := regs[o.reg]
 			if !ok {
@@ -144,13 +148,15 @@ func (m *machine) traces(ops []op, values map[string][]int) []trace {
 // unroll returns all runs of each thread. A read gets any value that is ever written to its location.
 func (m *machine) unroll(p program) [][]trace {
 	values := make(map[string][]int)
-	steps := 1
+	steps := 2
 	for _, ops := range p.threads {
 		for _, o := range ops {
 			if o.loc != "" {
 				values[o.loc] = []int{0}
 			}
-			steps++
+			if o.kind.updates() {
+				steps++
+			}
 		}
 	}
 	for {
@@ -167,7 +173,7 @@ func (m *machine) unroll(p program) [][]trace {
 				}
 			}
 		}
-		// A chain of additions is no longer than the program. Values from longer ones have no writer.
+		// Longer chains of additions than the program has would give values that nobody writes.
 		if steps--; !grown || steps == 0 {
 			return all
 		}
