@@ -125,7 +125,7 @@ var handshakes = []handshake{
 	// The queue. The states of a slot follow each other: writing, ready, reading, free.
 	{
 		"queue: a message", "MP", sidesOf(
-			of("ring/queue.go:Queue.Put", "ring/queue_core.go:queueCore.publish").does(
+			of("ring/queue_core.go:queueCore.begin", "ring/queue.go:Queue.Put", "ring/queue_core.go:queueCore.publish").does(
 				opClaim("slot", 0, 1), opWrite("data", 1), opWrite("data2", 1), opPut("slot", 2)),
 			of("ring/queue_core.go:queueCore.take", "ring/queue_core.go:queueCore.get").does(
 				opClaim("slot", 2, 3), opRead("data", "a"), opRead("data2", "b")),
@@ -156,7 +156,7 @@ var handshakes = []handshake{
 	},
 	{
 		"queue: a dead putter", "Z6", sidesOf(
-			of("ring/queue.go:Queue.Put").does(
+			of("ring/queue_core.go:queueCore.begin", "ring/queue.go:Queue.Put").does(
 				opClaim("slot", 0, 1), opWrite("data", 1), kernelEnds()),
 			of("internal/party/table.go:Table.announce", "ring/queue_core.go:queueCore.repair").does(then(
 				kernelReports("x"), opClaim("slot", 1, 2))...),
@@ -243,18 +243,18 @@ var handshakes = []handshake{
 			of("ring/sender_unsafe.go:Sender.Commit", "ring/conn_core.go:connCore.done").does(
 				opPut("header", 1), opLoad("epoch", "a")),
 			of("ring/conn_core.go:connCore.closeOnce").does(
-				opAdd("epoch", 1), opHeavy(), opClaim("dropped", 0, 1)),
+				opAdd("epoch", 1), opHeavy(), opAnd("hold")),
 			of("ring/conn_core.go:connCore.atEnd").does(
-				opLoad("dropped", "b"), opIs("b", 1), opLoad("header", "c")),
+				opLoad("hold", "b"), opIs("b", 1), opLoad("header", "c")),
 		),
 		never("a=0 b=1 c=0"), "Commit returns nil, and the other end returns io.EOF without the message.",
 	},
 	{
 		"pipe: an end changes hands", "a scan", sidesOf(
 			of("shm/attachment.go:attachment.take", "internal/party/table.go:Table.move").does(
-				opClaim("new", 0, 1), opAdd("epoch", 1), opRelease("told", 1)),
+				opOr("new"), opAdd("epoch", 1), opRelease("told", 1)),
 			of("ring/conn_core.go:connCore.closeOnce").does(
-				opAcquire("told", "x"), opIs("x", 1), opClaim("old", 0, 1)),
+				opAcquire("told", "x"), opIs("x", 1), opAnd("old")),
 			of("ring/conn_core.go:connCore.peer").does(
 				opLoad("epoch", "e"), opLoad("new", "n"), opLoad("old", "o"), opLoad("epoch", "f")),
 		),
@@ -320,7 +320,7 @@ var handshakes = []handshake{
 	// The lock's family.
 	{
 		"rwlock: a reader and a writer", "SB", sidesOf(
-			of("sync/rwlock_core.go:rwCore.join").does(
+			of("sync/rwlock_core.go:rwCore.add", "sync/rwlock_core.go:rwCore.join").does(
 				opClaim("in", 0, 1), opLoad("phase", "a")),
 			of("sync/rwlock_core.go:rwCore.write", "sync/rwlock_core.go:rwCore.any").does(
 				opClaim("phase", 0, 1), opLoad("in", "b")),
@@ -340,7 +340,7 @@ var handshakes = []handshake{
 		"rwlock: what a writer wrote", "MP", sidesOf(
 			of("sync/rwlock_core.go:rwCore.free").does(
 				opWrite("data", 1), opClaim("phase", 0, 1)),
-			of("sync/rwlock_core.go:rwCore.tryRead", "sync/rwlock_core.go:rwCore.join").does(
+			of("sync/rwlock_core.go:rwCore.tryRead", "sync/rwlock_core.go:rwCore.add", "sync/rwlock_core.go:rwCore.join").does(
 				opLoad("phase", "p"), opIs("p", 1), opClaim("in", 0, 1), opLoad("phase", "q"), opIs("q", 1), opRead("data", "a")),
 		),
 		never("a=0"), "A reader reads what was there before.",
@@ -391,13 +391,23 @@ var handshakes = []handshake{
 		never("a=0"), "Do returns before what the function did is there.",
 	},
 	{
-		"event, semaphore: what came before", "MP", sidesOf(
-			of("sync/event.go:Event.Set", "sync/semaphore.go:semaphoreCore.give").does(
-				opWrite("data", 1), opAdd("count", 1)),
-			of("sync/event.go:eventWaiter.Try", "sync/semaphore.go:semaphoreCore.take").does(
+		"event: what came before", "MP", sidesOf(
+			of("sync/event.go:Event.Set").does(
+				opWrite("data", 1), opOr("count")),
+			of("sync/event.go:eventWaiter.Try").does(
 				opLoad("count", "c"), opIs("c", 1), opRead("data", "a")),
 		),
 		never("a=0"), "A waiter goes on and reads what was there before.",
+	},
+
+	{
+		"semaphore: what came before", "MP", sidesOf(
+			of("sync/semaphore.go:semaphoreCore.give").does(
+				opWrite("data", 1), opClaim("count", 0, 1)),
+			of("sync/semaphore.go:semaphoreCore.take").does(
+				opClaim("count", 1, 2), opRead("data", "a")),
+		),
+		never("a=0"), "A permit comes before what its giver wrote.",
 	},
 
 	// The segment.
@@ -413,19 +423,28 @@ var handshakes = []handshake{
 	{
 		"memory: an object that a method still uses", "MP", sidesOf(
 			of("internal/party/table.go:Table.SetQuiet", "shm/entry_unsafe.go:entry.drop").does(
-				opStore("quiet", 1), opClaim("dropped", 0, 1)),
+				opStore("quiet", 1), opAnd("hold")),
 			of("shm/entry_unsafe.go:entry.held", "internal/party/table.go:Table.Loud").does(
-				opLoad("dropped", "d"), opIs("d", 1), opLoad("quiet", "q")),
+				opLoad("hold", "d"), opIs("d", 1), opLoad("quiet", "q")),
 		),
 		never("q=0"), "The memory is used again, and a method of the closed object is still in it.",
 	},
 	{
 		"close: a word", "MP", sidesOf(
-			of("internal/wait/room.go:Room.Close").does(
-				opClaim("closed", 0, 1), opFull(), opWrite("page", 1)),
+			of("shm/attachment.go:attachment.end").does(
+				opStore("closed", 1), opFull(), opWrite("page", 1)),
 			of("value/number.go:Integer.Load").does(
 				opLoad("page", "p"), opIs("p", 1), opLoad("closed", "c")),
 		),
 		never("c=0"), "Load returns the 0 that Close left, and not ErrClosed.",
+	},
+	{
+		"close: a message", "MP", sidesOf(
+			of("internal/wait/room.go:Room.Close").does(
+				opClaim("closed", 0, 1), opFull(), opWrite("page", 1)),
+			of("ring/queue_core.go:queueCore.free", "ring/queue_core.go:queueCore.unlessClosed").does(
+				opRead("page", "p"), opPut("slot", 1), opLoad("closed", "c")),
+		),
+		never("p=1 c=0"), "Get returns the bytes that Close left, and not ErrClosed.",
 	},
 }

@@ -113,10 +113,10 @@ var verdicts = []verdict{
 		thread(opWrite("y", 1), opAcquire("y", "d"), opRead("x", "b"))), "c=1 d=1 a=0 b=0", "xalr"},
 	{"SB+amo-rfi-acqs", prog(
 		thread(opAMO("x", 1), opAcquire("x", "c"), opRead("y", "a")),
-		thread(opAMO("y", 1), opAcquire("y", "d"), opRead("x", "b"))), "c=1 d=1 a=0 b=0", ""},
+		thread(opAMO("y", 1), opAcquire("y", "d"), opRead("x", "b"))), "c=1 d=1 a=0 b=0", "al"},
 	{"SB+add-pos", prog( // the addition does not come before the read as a whole
 		thread(opAdd("x", 1), opRead("y", "a")),
-		thread(opAdd("y", 1), opRead("x", "b"))), "a=0 b=0", "al"},
+		thread(opAdd("y", 1), opRead("x", "b"))), "a=0 b=0", "a"},
 	{"SB+po-add-pos", prog( // an addition as a fence
 		thread(opWrite("x", 1), opAdd("z", 1), opRead("y", "a")),
 		thread(opWrite("y", 1), opAdd("u", 1), opRead("x", "b"))), "a=0 b=0", "a"},

@@ -13,9 +13,9 @@ func (o op) ordered() bool {
 }
 
 // allows reports whether the machine allows one of the handshake's outcomes in p.
-func (h *handshake) allows(m *machine, p program, deps bool) bool {
+func (h *handshake) allows(m *machine, p program, doubtful bool) bool {
 	return slices.ContainsFunc(h.forbidden, func(o string) bool {
-		allowed, _ := m.allows(p, parseOutcome(o), deps)
+		allowed, _ := m.allows(p, parseOutcome(o), doubtful)
 		return allowed
 	})
 }
@@ -32,8 +32,8 @@ func (h *handshake) relaxed() program {
 }
 
 // needs returns the operations whose ordering the handshake needs on the machine: without that of one
-// of them an outcome is allowed that must not happen. It counts dependencies, which order accesses
-// too, so that the orderings that it returns are really needed.
+// of them an outcome is allowed that must not happen. Doubtful orders count, so that
+// the orderings that it returns are really needed.
 func (h *handshake) needs(m *machine) (ops []op) {
 	p := h.program()
 	for i := range p.threads {
@@ -47,8 +47,7 @@ func (h *handshake) needs(m *machine) (ops []op) {
 }
 
 // TestHandshakes shows for each handshake and processor that no execution has an outcome that must not
-// happen, even if dependencies between accesses count for nothing: Go's compiler does not promise to
-// keep them. And it shows that the test would find a mistake: an ordering without which the outcome is
+// happen, even if doubtful orders count for nothing. And it shows that the test would find a mistake: an ordering without which the outcome is
 // allowed. Only amd64 may need none, since it reorders nothing but a store and a later load.
 func TestHandshakes(t *testing.T) {
 	for _, h := range handshakes {
@@ -100,6 +99,11 @@ func (o op) String() string {
 		return fmt.Sprintf("%s.Store(%d)", o.loc, o.val)
 	case add:
 		return fmt.Sprintf("%s.Add(%d)", o.loc, o.val)
+	case set:
+		if o.clears {
+			return fmt.Sprintf("%s.And(^bit)", o.loc)
+		}
+		return fmt.Sprintf("%s.Or(bit)", o.loc)
 	case swap:
 		return fmt.Sprintf("%s.Swap(%d)", o.loc, o.val)
 	case cas, claim:

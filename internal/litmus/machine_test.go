@@ -52,7 +52,7 @@ func compileAMD64(o op) code {
 	switch o.kind {
 	case store:
 		c.write.lock = !o.relaxed
-	case add, swap, cas, claim, amo:
+	case add, swap, set, cas, claim, amo:
 		c.read.lock, c.write.lock = true, true
 		c.read.single, c.write.single = true, true
 	case full, heavy:
@@ -79,7 +79,7 @@ func compileARM64(o op) code {
 		c.read.pc = true
 	case store, copyIn, put, release:
 		c.write.rel = !o.relaxed
-	case add, swap, cas, claim:
+	case add, swap, set, cas, claim:
 		c.read.acq, c.write.rel = !o.relaxed, !o.relaxed
 	case heavy:
 		return code{}
@@ -103,8 +103,8 @@ func compileARM64LSE(o op) code {
 }
 
 // compileRISCV64: loads are LR.aq, stores AMOSWAP.aqrl without a result, additions and swaps AMO.aqrl,
-// CompareAndSwap is LR.aq and SC.rl. The acquire of a store counts for nothing here: the manual does
-// not say what it means for an AMO whose result is dropped.
+// CompareAndSwap is LR.aq and SC.rl. That a store acquires, too, is doubtful, since its AMO returns
+// nothing.
 func compileRISCV64(o op) code {
 	c := shape(o)
 	switch o.kind {
@@ -114,7 +114,8 @@ func compileRISCV64(o op) code {
 		c.after = []event{fence(reads, everything)}
 	case store, copyIn, put, release:
 		c.write.rel = !o.relaxed
-	case add, swap, amo:
+		c.write.drops = !o.relaxed && o.kind != release
+	case add, swap, set, amo:
 		c.read.single, c.write.single = true, true
 		if !o.relaxed && o.kind != amo {
 			c.read.acq, c.write.acq = true, true

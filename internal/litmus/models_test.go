@@ -69,7 +69,7 @@ func (x *execution) between(a, b int, f func(e *event) bool) bool {
 
 // depends reports whether l depends on e, by the set of one kind of dependency of l.
 func (x *execution) depends(e *event, set uint64) bool {
-	return x.deps && e.is(reads) && set&(1<<e.at) != 0
+	return x.doubtful && e.is(reads) && set&(1<<e.at) != 0
 }
 
 // internal reports whether read b has its value from write a of its own thread.
@@ -106,10 +106,11 @@ func orderTSO(x *execution) *graph {
 	return g
 }
 
-// orderARMv8 is "ordered before" of the Armv8 model. The names are those of the paper.
+// orderARMv8 is "ordered before" of the Armv8 model. The names are those of the paper. Where later
+// versions of the model order less, so does this: a load-acquire comes after the load-exclusive of the
+// pair from which it gets its value, not after the store-exclusive.
 func orderARMv8(x *execution) *graph {
 	g := communication(x) // obs
-	// A read that gets its value from a write of its own thread comes after what that write depends on.
 	coi := func(a, b int) bool {
 		return x.events[a].is(writes) && x.events[b].is(writes) && x.events[a].loc == x.events[b].loc && x.co[a] < x.co[b]
 	}
@@ -141,7 +142,7 @@ func orderARMv8(x *execution) *graph {
 			g.edge(a, b)
 			each(b, func(c int) {
 				if f := &x.events[c]; x.internal(b, c) && (f.acq || f.pc) {
-					g.edge(b, c)
+					g.edge(a, c)
 				}
 			})
 		}
@@ -160,7 +161,11 @@ func orderARMv8(x *execution) *graph {
 				}
 			})
 		}
-		// An instruction that both acquires and releases is a fence for what is around it.
+		// An instruction that both acquires and releases is a fence for what is around it. Of late it comes
+		// before later accesses as a whole.
+		if x.doubtful && e.single && e.rel {
+			g.edge(a, b)
+		}
 		if l.is(reads) && l.acq && l.single && l.pair == b+1 && x.events[b+1].rel {
 			each(b+1, func(c int) { g.edge(a, c) })
 		}
@@ -180,15 +185,15 @@ func orderRVWMO(x *execution) *graph {
 		case same && l.is(writes), // 1
 			same && e.is(reads) && l.is(reads) && x.rf[a] != x.rf[b] && // 2
 				!x.between(a, b, func(m *event) bool { return m.is(writes) && m.loc == e.loc }),
-			x.internal(a, b) && e.pair >= 0, // 3
-			fenced(e, l),                    // 4
-			e.is(everything) && e.acq,       // 5
-			l.is(everything) && l.rel,       // 6
-			sc(e) && sc(l),                  // 7
-			e.pair == b,                     // 8
-			addr,                            // 9
-			data && l.is(writes),            // 10
-			ctrl && l.is(writes):            // 11
+			x.internal(a, b) && e.pair >= 0,                  // 3
+			fenced(e, l),                                     // 4
+			e.is(everything) && e.acq, x.doubtful && e.drops, // 5
+			l.is(everything) && l.rel, // 6
+			sc(e) && sc(l),            // 7
+			e.pair == b,               // 8
+			addr,                      // 9
+			data && l.is(writes),      // 10
+			ctrl && l.is(writes):      // 11
 			g.edge(a, b)
 		}
 		for c := a + 1; c < b; c++ {

@@ -23,6 +23,7 @@ type op struct {
 
 	addr, data string // registers on which the address and the written value depend
 
+	clears  bool // of set: it is And
 	fence   bool // the operation is there only as a fence
 	relaxed bool // the operation without its ordering: see weaken
 }
@@ -37,6 +38,7 @@ const (
 	store             // atomic Store
 	add               // atomic Add
 	swap              // atomic Swap
+	set               // atomic Or or And: one bit gets its other value; here it becomes val
 	cas               // atomic CompareAndSwap; the thread goes on if it fails
 	claim             // atomic CompareAndSwap; the thread ends if it fails
 
@@ -69,6 +71,8 @@ func opLoad(loc, reg string) op         { return op{kind: load, loc: loc, reg: r
 func opStore(loc string, v int) op      { return op{kind: store, loc: loc, val: v} }
 func opAdd(loc string, v int) op        { return op{kind: add, loc: loc, val: v} }
 func opFenceAdd(loc string, v int) op   { return op{kind: add, loc: loc, val: v, fence: true} }
+func opOr(loc string) op                { return op{kind: set, loc: loc, val: 1} }
+func opAnd(loc string) op               { return op{kind: set, loc: loc, val: 1, clears: true} }
 func opSwap(loc string, v int) op       { return op{kind: swap, loc: loc, val: v} }
 func opCAS(loc string, old, v int) op   { return op{kind: cas, loc: loc, old: old, val: v} }
 func opClaim(loc string, old, v int) op { return op{kind: claim, loc: loc, old: old, val: v} }

@@ -7,11 +7,11 @@ import (
 // An execution is a candidate: a run of each thread, from where each read has its value, and the
 // order of the writes to each location. The events of the initial values come first.
 type execution struct {
-	events []event
-	first  []int // of each thread: the number of its first event
-	rf     []int // of each read: the number of the write
-	co     []int // of each write: its position among the writes to its location
-	deps   bool  // dependencies between accesses of a thread count
+	events   []event
+	first    []int // of each thread: the number of its first event
+	rf       []int // of each read: the number of the write
+	co       []int // of each write: its position among the writes to its location
+	doubtful bool  // doubtful orders count
 
 	barriers []barrier
 }
@@ -51,27 +51,29 @@ func (g *graph) cyclic() bool {
 	return false
 }
 
-// A search goes through the executions of a program.
+// A search goes through the executions of a program. Doubtful orders are those on which mp must not
+// rely: dependencies between the accesses of a thread, which the compiler may drop, and what the
+// sources say differently of two instructions: see orderARMv8 and compileRISCV64.
 type search struct {
-	m      *machine
-	p      program
-	deps   bool
-	want   outcome // nil: any
-	tried  int     // candidates that are coherent and atomic
-	result map[string]bool
+	m        *machine
+	p        program
+	doubtful bool
+	want     outcome // nil: any
+	tried    int     // candidates that are coherent and atomic
+	result   map[string]bool
 }
 
-// allows reports whether the machine has an execution of p with the outcome want. Dependencies between
-// accesses count if deps is set. It also returns the number of candidates that were looked at.
-func (m *machine) allows(p program, want outcome, deps bool) (allowed bool, tried int) {
-	s := &search{m: m, p: p, deps: deps, want: want}
+// allows reports whether the machine has an execution of p with the outcome want. It also returns
+// the number of candidates that were looked at.
+func (m *machine) allows(p program, want outcome, doubtful bool) (allowed bool, tried int) {
+	s := &search{m: m, p: p, doubtful: doubtful, want: want}
 	allowed = s.run()
 	return allowed, s.tried
 }
 
 // outcomes returns all outcomes of p.
 func (m *machine) outcomes(p program) map[string]bool {
-	s := &search{m: m, p: p, deps: true, result: make(map[string]bool)}
+	s := &search{m: m, p: p, result: make(map[string]bool)}
 	s.run()
 	return s.result
 }
@@ -154,7 +156,7 @@ func (s *search) fits(regs map[string]int, ops []op) bool {
 
 // execute tries all executions with these runs of the threads.
 func (s *search) execute(threads []trace) bool {
-	x := &execution{deps: s.deps}
+	x := &execution{doubtful: s.doubtful}
 	locs := make(map[string]int)
 	var names []string
 	for _, t := range threads {

@@ -11,10 +11,11 @@ type event struct {
 	loc  string
 	val  int
 
-	acq  bool // later accesses come after it: LDAR, LDAXR, .aq
-	pc   bool // the same, but it is not ordered with earlier releases: LDAPR
-	rel  bool // earlier accesses come before it: STLR, STLXR, .rl
-	lock bool // a locked instruction of x86
+	acq   bool // later accesses come after it: LDAR, LDAXR, .aq
+	pc    bool // the same, but it is not ordered with earlier releases: LDAPR
+	rel   bool // earlier accesses come before it: STLR, STLXR, .rl
+	drops bool // an AMO.aq whose result is dropped
+	lock  bool // a locked instruction of x86
 
 	pair   int  // position of the other half of a read-modify-write, -1 if there is none
 	single bool // the two halves are one instruction: LDADDAL, AMOADD
