@@ -72,6 +72,7 @@ var layers = []layer{
 	{"internal/lint", nil},
 	{"internal/history", nil},
 	{"internal/model", nil},
+	{"internal/litmus", nil},
 }
 
 // helpers are packages that every test may import. No other file may import them unless its layer lists them.

@@ -14,9 +14,10 @@ import (
 type Base struct {
 	// Closed is set when the segment is closed, before its memory is replaced. A method loads
 	// Closed after its last access to the memory. If it is not set, everything that the method read
-	// came from the object, and everything that it wrote went there. Because Closed lies in the
-	// core, that load also keeps the core, and with it the object's memory, from the garbage
-	// collector until then.
+	// came from the object, and everything that it wrote went there. On processors that reorder
+	// loads that is so only if the last access is atomic: see docs/design/memory.md. Because Closed
+	// lies in the core, that load also keeps the core, and with it the object's memory, from the
+	// garbage collector until then.
 	Closed atomic.Bool
 	o      Object
 	linked Object // nil: none
