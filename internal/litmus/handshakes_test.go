@@ -65,7 +65,7 @@ var handshakes = []handshake{
 		"epoch: a death is seen", "MP", sidesOf(
 			of("internal/party/table.go:Table.announce", "internal/party/table.go:Table.move").does(
 				opStore("line", 1), opAdd("epoch", 1)),
-			of("internal/wait/room.go:Room.Await", "internal/party/table.go:Table.Dead").does(
+			of("internal/wait/await.go:attempt.sleepOnce", "internal/party/table.go:Table.Dead").does(
 				opLoad("epoch", "a"), opIs("a", 1), opLoad("line", "b")),
 		),
 		never("b=0"), "A waiter has the new epoch to sleep on, and takes the dead party for alive.",
@@ -125,18 +125,18 @@ var handshakes = []handshake{
 	// The queue. The states of a slot follow each other: writing, ready, reading, free.
 	{
 		"queue: a message", "MP", sidesOf(
-			of("ring/queue_core.go:queueCore.begin", "ring/queue.go:Queue.Put", "ring/queue_core.go:queueCore.publish").does(
+			of("ring/queue_core.go:queueCore.claimFree", "ring/queue.go:Queue.Put", "ring/queue_core.go:queueCore.publish").does(
 				opClaim("slot", 0, 1), opWrite("data", 1), opWrite("data2", 1), opPut("slot", 2)),
-			of("ring/queue_core.go:queueCore.take", "ring/queue_core.go:queueCore.get").does(
+			of("ring/queue_core.go:queueCore.claimReady", "ring/queue_core.go:queueCore.get").does(
 				opClaim("slot", 2, 3), opRead("data", "a"), opRead("data2", "b")),
 		),
 		never("a=0", "b=0"), "A getter reads bytes from before the message.",
 	},
 	{
 		"queue: a slot is used again", "LB", sidesOf(
-			of("ring/queue_core.go:queueCore.get", "ring/queue_core.go:queueCore.free").does(
+			of("ring/queue_core.go:queueCore.get", "ring/queue_core.go:queueCore.release").does(
 				opRead("data", "a"), opPut("slot", 1)),
-			of("ring/queue_core.go:queueCore.begin", "ring/queue.go:Queue.Put").does(
+			of("ring/queue_core.go:queueCore.claimFree", "ring/queue.go:Queue.Put").does(
 				opClaim("slot", 1, 2), opWrite("data", 1)),
 		),
 		never("a=1"), "A getter reads bytes of the next message.",
@@ -145,24 +145,24 @@ var handshakes = []handshake{
 		"queue: two laps", "ISA2", sidesOf(
 			of("ring/queue.go:Queue.Put", "ring/queue_core.go:queueCore.publish").does(
 				opWrite("data", 1), opPut("slot", 1)),
-			of("ring/queue_core.go:queueCore.take", "ring/queue_core.go:queueCore.free").does(
+			of("ring/queue_core.go:queueCore.claimReady", "ring/queue_core.go:queueCore.release").does(
 				opClaim("slot", 1, 2), opRead("data", "a"), opPut("slot", 3)),
-			of("ring/queue_core.go:queueCore.begin", "ring/queue_core.go:queueCore.publish").does(
+			of("ring/queue_core.go:queueCore.claimFree", "ring/queue_core.go:queueCore.publish").does(
 				opClaim("slot", 3, 4), opWrite("data", 2), opPut("slot", 5)),
-			of("ring/queue_core.go:queueCore.take").does(
+			of("ring/queue_core.go:queueCore.claimReady").does(
 				opClaim("slot", 5, 6), opRead("data", "b")),
 		),
 		never("a=0", "a=2", "b=0", "b=1"), "One of two getters has the message of the other lap, or none.",
 	},
 	{
 		"queue: a dead putter", "Z6", sidesOf(
-			of("ring/queue_core.go:queueCore.begin", "ring/queue.go:Queue.Put").does(
+			of("ring/queue_core.go:queueCore.claimFree", "ring/queue.go:Queue.Put").does(
 				opClaim("slot", 0, 1), opWrite("data", 1), kernelEnds()),
 			of("internal/party/table.go:Table.announce", "ring/queue_core.go:queueCore.repair").does(then(
 				kernelReports("x"), opClaim("slot", 1, 2))...),
-			of("ring/queue_core.go:queueCore.begin", "ring/queue_core.go:queueCore.publish").does(
+			of("ring/queue_core.go:queueCore.claimFree", "ring/queue_core.go:queueCore.publish").does(
 				opClaim("slot", 2, 3), opWrite("data", 2), opPut("slot", 4)),
-			of("ring/queue_core.go:queueCore.take").does(
+			of("ring/queue_core.go:queueCore.claimReady").does(
 				opClaim("slot", 4, 5), opRead("data", "b")),
 		),
 		never("b=1", "b=0", "data=1 b=2"), "Bytes of the dead putter come after those of the next one.",
@@ -171,7 +171,7 @@ var handshakes = []handshake{
 		"queue: a dead getter", "ISA2", sidesOf(
 			of("ring/queue.go:Queue.Put", "ring/queue_core.go:queueCore.publish").does(
 				opWrite("data", 1), opPut("slot", 1)),
-			of("ring/queue_core.go:queueCore.take").does(
+			of("ring/queue_core.go:queueCore.claimReady").does(
 				opClaim("slot", 1, 2), kernelEnds()),
 			of("ring/queue_core.go:queueCore.adopt").does(then(
 				kernelReports("x"), opClaim("slot", 2, 3), opRead("data", "a"))...),
@@ -180,7 +180,7 @@ var handshakes = []handshake{
 	},
 	{
 		"queue: shutdown and put", "SB", sidesOf(
-			of("ring/queue_core.go:queueCore.begin").does(
+			of("ring/queue_core.go:queueCore.claimFree").does(
 				opClaim("slot", 0, 1), opLoad("shut", "a")),
 			of("ring/queue.go:Queue.Shutdown", "ring/queue_core.go:queueCore.drained").does(
 				opStore("shut", 1), opLoad("slot", "b")),
@@ -189,11 +189,11 @@ var handshakes = []handshake{
 	},
 	{
 		"queue: the last message", "RWC", sidesOf(
-			of("ring/queue_core.go:queueCore.free").does(
+			of("ring/queue_core.go:queueCore.release").does(
 				opPut("slot", 1), opLoad("shut", "a")),
 			of("ring/queue.go:Queue.Shutdown").does(
 				opStore("shut", 1)),
-			of("ring/queue_core.go:queueCore.nothing").does(
+			of("ring/queue_core.go:queueCore.adoptOrFail").does(
 				opLoad("shut", "b"), opIs("b", 1), opHeavy(), opLoad("slot", "c")),
 		),
 		never("a=0 b=1 c=0"), "A getter that frees the last slot wakes nobody, and another one waits for it.",
@@ -202,49 +202,49 @@ var handshakes = []handshake{
 	// The pipe.
 	{
 		"pipe: a record", "MP", sidesOf(
-			of("ring/stream_unsafe.go:stream.send", "ring/sender_unsafe.go:Sender.Next").does(
+			of("ring/stream_unsafe.go:stream.sendInline", "ring/sender_unsafe.go:Sender.Next").does(
 				opPut("next", 1), opWrite("data", 1), opWrite("data2", 1), opPut("header", 1)),
-			of("ring/stream_unsafe.go:stream.receive", "ring/receiver_unsafe.go:Receiver.Receive").does(
+			of("ring/stream_unsafe.go:stream.receiveInline", "ring/receiver_unsafe.go:Receiver.Receive").does(
 				opLoad("header", "h"), opIs("h", 1), opRead("data", "a"), opRead("data2", "b"), opLoad("next", "c")),
 		),
 		never("a=0", "b=0", "c=0"), "A receiver reads bytes, or takes a next header, from before the record.",
 	},
 	{
 		"pipe: space is used again", "LB", sidesOf(
-			of("ring/stream_unsafe.go:stream.receive", "ring/receiver_unsafe.go:Receiver.release").does(
+			of("ring/stream_unsafe.go:stream.receiveInline", "ring/receiver_unsafe.go:Receiver.release").does(
 				opRead("data", "a"), opPut("head", 1)),
-			of("ring/stream_unsafe.go:stream.room", "ring/stream_unsafe.go:stream.reserve").does(
+			of("ring/stream_unsafe.go:stream.checkSpace", "ring/stream_unsafe.go:stream.reserve").does(
 				opLoad("head", "h"), opIs("h", 1), opWrite("data", 1)),
 		),
 		never("a=1"), "A receiver reads bytes of a later record.",
 	},
 	{
 		"pipe: space, as another sender saw it", "LB, three threads", sidesOf(
-			of("ring/stream_unsafe.go:stream.receive", "ring/receiver_unsafe.go:Receiver.release").does(
+			of("ring/stream_unsafe.go:stream.receiveInline", "ring/receiver_unsafe.go:Receiver.release").does(
 				opRead("data", "a"), opPut("head", 1)),
-			of("ring/stream_unsafe.go:stream.room").does(
+			of("ring/stream_unsafe.go:stream.checkSpace").does(
 				opLoad("head", "h"), opIs("h", 1), opPut("seen", 1)),
-			of("ring/stream_unsafe.go:stream.send").does(
+			of("ring/stream_unsafe.go:stream.sendInline").does(
 				opLoad("seen", "s"), opIs("s", 1), opWrite("data", 1)),
 		),
 		never("a=1"), "The same.",
 	},
 	{
 		"pipe: a dead sender", "MP", sidesOf(
-			of("ring/stream_unsafe.go:stream.send").does(
+			of("ring/stream_unsafe.go:stream.sendInline").does(
 				opWrite("data", 1), opPut("header", 1), kernelEnds()),
-			of("internal/party/table.go:Table.announce", "ring/stream_unsafe.go:stream.walk").does(then(
+			of("internal/party/table.go:Table.announce", "ring/stream_unsafe.go:stream.repairTail").does(then(
 				kernelReports("x"), opLoad("header", "h"))...),
 		),
 		never("h=0"), "The next sender writes over a record that was sent.",
 	},
 	{
 		"pipe: the end of messages", "RWC", sidesOf(
-			of("ring/sender_unsafe.go:Sender.Commit", "ring/conn_core.go:connCore.done").does(
+			of("ring/sender_unsafe.go:Sender.Commit", "ring/conn_core.go:connCore.checkOpen").does(
 				opPut("header", 1), opLoad("epoch", "a")),
 			of("ring/conn_core.go:connCore.closeOnce").does(
 				opAdd("epoch", 1), opHeavy(), opAnd("hold")),
-			of("ring/conn_core.go:connCore.atEnd").does(
+			of("ring/conn_core.go:connCore.orEOF").does(
 				opLoad("hold", "b"), opIs("b", 1), opLoad("header", "c")),
 		),
 		never("a=0 b=1 c=0"), "Commit returns nil, and the other end returns io.EOF without the message.",
@@ -255,34 +255,34 @@ var handshakes = []handshake{
 				opOr("new"), opAdd("epoch", 1), opRelease("told", 1)),
 			of("ring/conn_core.go:connCore.closeOnce").does(
 				opAcquire("told", "x"), opIs("x", 1), opAnd("old")),
-			of("ring/conn_core.go:connCore.peer").does(
+			of("ring/conn_core.go:connCore.checkPeer").does(
 				opLoad("epoch", "e"), opLoad("new", "n"), opLoad("old", "o"), opLoad("epoch", "f")),
 		),
 		never("e=0 n=0 o=1 f=0"), "A scan sees neither the new holder nor the old one, and no move of the epoch.",
 	},
 	{
 		"bias: enter and revoke", "SB", sidesOf(
-			of("ring/seat.go:seat.enter", "ring/seat.go:seat.leave", "ring/stream_unsafe.go:stream.begin").does(
+			of("ring/biased_lock.go:biasedLock.acquireBiased", "ring/biased_lock.go:biasedLock.releaseBiased", "ring/stream_unsafe.go:stream.reserveInline").does(
 				opPut("inside", 1), opLoad("bias", "a")),
-			of("ring/seat.go:seat.enterSlow", "ring/seat.go:vacancy.Try").does(
+			of("ring/biased_lock.go:biasedLock.acquire", "ring/biased_lock.go:biasedLock.acquireLocked", "ring/biased_lock.go:ownerWaiter.Try").does(
 				opClaim("bias", 0, 1), opHeavy(), opLoad("inside", "b")),
 		),
 		never("a=0 b=0"), "Two users are inside; or the first leaves and wakes nobody, and the second waits for it.",
 	},
 	{
 		"bias: what the first user did", "MP", sidesOf(
-			of("ring/stream_unsafe.go:stream.end", "ring/seat.go:seat.leave").does(
+			of("ring/stream_unsafe.go:stream.commitInline", "ring/biased_lock.go:biasedLock.releaseBiased").does(
 				opWrite("data", 1), opPut("tail", 1), opPut("inside", 1)),
-			of("ring/seat.go:vacancy.Try").does(
+			of("ring/biased_lock.go:ownerWaiter.Try").does(
 				opLoad("inside", "i"), opIs("i", 1), opRead("data", "a"), opLoad("tail", "b")),
 		),
 		never("a=0", "b=0"), "The next user sees a ring from before.",
 	},
 	{
 		"bias: what the first user read", "LB", sidesOf(
-			of("ring/stream_unsafe.go:stream.done", "ring/seat.go:seat.leave").does(
+			of("ring/stream_unsafe.go:stream.releaseInline", "ring/biased_lock.go:biasedLock.releaseBiased").does(
 				opRead("data", "a"), opPut("inside", 1)),
-			of("ring/seat.go:vacancy.Try").does(
+			of("ring/biased_lock.go:ownerWaiter.Try").does(
 				opLoad("inside", "i"), opIs("i", 1), opWrite("data", 1)),
 		),
 		never("a=1"), "The first user reads what the next one writes.",
@@ -442,7 +442,7 @@ var handshakes = []handshake{
 		"close: a message", "MP", sidesOf(
 			of("internal/wait/room.go:Room.Close").does(
 				opClaim("closed", 0, 1), opFull(), opWrite("page", 1)),
-			of("ring/queue_core.go:queueCore.free", "ring/queue_core.go:queueCore.unlessClosed").does(
+			of("ring/queue_core.go:queueCore.release", "ring/queue_core.go:queueCore.unlessClosed").does(
 				opRead("page", "p"), opPut("slot", 1), opLoad("closed", "c")),
 		),
 		never("p=1 c=0"), "Get returns the bytes that Close left, and not ErrClosed.",
