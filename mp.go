@@ -64,7 +64,7 @@
 //
 // What Python's multiprocessing has, and what it is called here:
 //
-//	Process(target=f, args=(x,)); p.start()   f.Start(ctx, x, nil), where f is a Task
+//	Process(target=f, args=(x,)); p.start()   p, err := f.Start(ctx, x, nil), where f is a Task
 //	p.join(timeout); p.exitcode               p.Join(ctx), p.Result(ctx); p.ExitCode()
 //	p.terminate(), p.kill()                   p.Terminate(), p.Kill()
 //	active_children(), current_process()      Children(), Self()
@@ -81,7 +81,29 @@
 //	shared_memory.SharedMemory(name)          shm.CreateBlock, shm.OpenBlock
 //
 // TryX never blocks; X(ctx) blocks until ctx is done, and then returns its error. An error
-// means that nothing was taken, put or acquired.
+// means that nothing was taken, put or acquired. Several goroutines may call the methods of one
+// object at once.
+//
+// # Signatures
+//
+// All objects also have Close() error.
+//
+//	Task[In, Out]  Start(ctx, In, *ProcessOptions) (*Call[Out], error); nil means no options
+//	               With(In) Job
+//	Group          Go(Job); Wait() error; Context() context.Context, done when a job fails
+//	Call[Out]      Result(ctx) (Out, error); Join(ctx) error; Kill() error; Done() <-chan struct{}
+//	Queue[T]       Put(ctx, T) error; Get(ctx) (T, error); TryPut(T) error; TryGet() (T, error)
+//	               Shutdown() error; All(ctx) iter.Seq2[T, error]; Len() int
+//	Conn           Send(ctx, []byte) error; Receive(ctx) ([]byte, error)
+//	Lock           Acquire(ctx) error; TryAcquire() error; Release() error
+//	               With(ctx, func() error) error; Recover(ctx, func() error) error
+//	Semaphore      Acquire(ctx) error; TryAcquire() error; Release() error
+//	Condition      Wait(ctx) error; WaitFor(ctx, func() bool) error; Notify(n int) error
+//	Event          Set() error; Clear() error; IsSet() bool; Wait(ctx) error
+//	Barrier        Wait(ctx) (int, error)
+//	Value[T]       Load() T; Store(T); Swap(T) T; Update(ctx, func(*T)) error
+//	Int64          Load() int64; Store(int64); Add(int64) int64
+//	Array[T]       Len() int; At(i int) T; Set(i int, x T); Slice() []T
 //
 // # When a process dies
 //
@@ -90,8 +112,9 @@
 //
 //   - Join and Result return a *RemoteError if the task returned an error, a *PanicError with
 //     the stack if it panicked, and an *ExitError with the exit code or the signal otherwise.
-//   - Acquire of a Lock whose owner died returns ErrOwnerDied, to every caller, until one of them
-//     has repaired in Recover what the lock guards.
+//   - If the owner of a Lock dies, Acquire returns ErrOwnerDied to every caller, without the lock.
+//     Recover(ctx, repair) calls repair while it holds the lock, and then frees the lock. If
+//     several processes call Recover, one of them calls its repair.
 //   - A Value is the old one or the new one, never half of each.
 //   - A value of a Queue whose Put returned is delivered once; only a process that is killed inside Get
 //     may take one along.

@@ -325,19 +325,19 @@ func letter(o op, arch string) byte {
 // expression over classes. Q is a fence.Publish: fence.Put if that is possible, else an atomic store. W
 // and R are a copy on amd64, and atomic stores and loads elsewhere.
 var orders = map[string]string{
-	"ring.stream.reserveInline":             `PL+P`,        // inside; the next header
-	"ring.stream.commitInline":               `^PL*PPL`,     // header; tail, inside; the bias
-	"ring.stream.sendInline":              `PL+PmL*PPPL`, // inside; the next header; the copy; header, tail, inside; the bias
-	"ring.stream.receiveInline":           `PL+mPPL`,     // inside; the copy; head, inside; the bias
+	"ring.stream.reserveInline":     `PL+P`,        // inside; the next header
+	"ring.stream.commitInline":      `^PL*PPL`,     // header; tail, inside; the bias
+	"ring.stream.sendInline":        `PL+PmL*PPPL`, // inside; the next header; the copy; header, tail, inside; the bias
+	"ring.stream.receiveInline":     `PL+mPPL`,     // inside; the copy; head, inside; the bias
 	"ring.Sender.Next":              `^PPL`,        // header, tail; the gate
 	"ring.Receiver.Receive":         `^LPLL`,       // the epoch; head; the gate, the header
 	"ring.Queue.Put":                `mp`,
 	"ring.queueCore.put":            `mp`,
-	"ring.queueCore.claimFree":          `CL`,    // the slot; shut
+	"ring.queueCore.claimFree":      `CL`,    // the slot; shut
 	"ring.queueCore.publish":        `^QQL`,  // the slot; a hint; the gate
-	"ring.queueCore.release":           `^QL`,   // the slot; the gate
-	"ring.biasedLock.acquireBiased":               `LQL`,   // inside; the bias
-	"ring.biasedLock.releaseBiased":               `^QL`,   // inside; the bias
+	"ring.queueCore.release":        `^QL`,   // the slot; the gate
+	"ring.biasedLock.acquireBiased": `LQL`,   // inside; the bias
+	"ring.biasedLock.releaseBiased": `^QL`,   // inside; the bias
 	"internal/robust.Mutex.Release": `^L+QL`, // the word; the gate
 	"internal/wait.Gate.notify":     `^AL+C`, // quiet; the gate
 	"value.core.publish":            `^mS$`,  // the copy; the number
