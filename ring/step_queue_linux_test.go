@@ -94,6 +94,29 @@ var queueSteps = []stepRow{
 		Other:   otherGets,
 		Check:   func(s *stepScene, o step.Outcome) { checkQueue(s, o, nil, true) },
 	}, {
+		Name:    "Queue.Put beside putters that fill the queue",
+		Promise: "A slot that is being written is not used by another.",
+		Set:     stepQueue(0),
+		Before:  putAndGet,
+		Do:      does(put),
+		Asleep:  func(s *stepScene) { getFirst(s) },
+		Other: func(s *stepScene) (uint64, error) {
+			for n := uint64(0); ; n++ {
+				if err := s.Job.Queue.TryPut(wideOf(n + 1)); err != nil {
+					unlessOneOf(s, "TryPut", err, ring.ErrFull, ring.ErrBusy)
+					return n, nil
+				}
+			}
+		},
+		Check: func(s *stepScene, o step.Outcome) {
+			want := tags(1, o.OtherValue)
+			if s.Job.Cells.At(1).Load() == 1 {
+				want = want[1:] // got, for the child to have space
+			}
+			o.OtherValue = 0
+			checkTags(s, o, drainWide(s), want, true)
+		},
+	}, {
 		Name:    "Queue.Put to a waiting getter",
 		Promise: "The getter gets the value if it was put, and the next one if not.",
 		Set:     stepQueue(0),

@@ -30,7 +30,7 @@ var faults = []fault{
 	{
 		"a putter claims without an owner", "ring/queue_core.go",
 		"uint64(ownedAt(pos.lap(), writing, k.me))) {\n\t\tvar err error", "uint64(ownedAt(pos.lap(), writing, 0))) {\n\t\tvar err error",
-		"ring", "Queue.Put beside a getter", "stop",
+		"ring", "Queue.Put beside putters that fill the queue", "stop",
 	}, {
 		"a getter claims without an owner", "ring/queue_core.go",
 		"uint64(ownedAt(pos.lap(), reading, k.me))) {\n\t\tif word,", "uint64(ownedAt(pos.lap(), reading, 0))) {\n\t\tif word,",
