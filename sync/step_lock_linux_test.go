@@ -189,6 +189,9 @@ func waitForChild(s *stepScene, wait func(context.Context) error) {
 func checkLock(s *stepScene, o step.Outcome) {
 	s.Helper()
 	WantNil(s, "the other's operation", o.OtherErr)
+	if o.OK() && o.OtherValue == 1 && !o.Slept {
+		s.Error("the child acquired the lock that the other kept")
+	}
 	if err := s.Job.Lock.Release(); err == nil && o.OK() {
 		s.Error("two processes held the lock")
 	}

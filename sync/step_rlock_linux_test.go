@@ -100,6 +100,9 @@ func tryRLock(s *stepScene) (uint64, error) {
 func checkRLock(s *stepScene, o step.Outcome) {
 	s.Helper()
 	WantNil(s, "the other's operation", o.OtherErr)
+	if o.OK() && o.OtherValue == 1 && !o.Slept {
+		s.Error("the child acquired the lock that the other kept")
+	}
 	if err := s.Job.RLock.Release(&testHolder); err == nil && o.OK() {
 		s.Error("two processes held the lock")
 	}

@@ -151,7 +151,12 @@ var boundedSteps = []stepRow{
 			returnBounded(s)
 			return tryBounded(s)
 		},
-		Check: checkBounded(1),
+		Check: func(s *stepScene, o step.Outcome) {
+			if o.OK() && o.OtherValue == 1 && !o.Slept {
+				s.Error("the child took the permit that the other kept")
+			}
+			checkBounded(1)(s, o)
+		},
 	}, {
 		Name:    "BoundedSemaphore.Release",
 		Promise: "A permit is given back once, by its holder or by its death.",
