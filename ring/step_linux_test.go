@@ -38,7 +38,8 @@ func (v wide) tag() (uint64, error) {
 	return v[0], nil
 }
 
-// The tags of the values and messages that the child and Other put and send. Those of Set are 1, 2, ...
+// The tags of the values and messages that the child and Other put and send. Those of Set are 1, 2,
+// ...
 const (
 	childTag = 7777
 	otherTag = 5555
@@ -61,8 +62,8 @@ func does(f func(ctx context.Context, j stepJob) error) func(context.Context, st
 	return func(ctx context.Context, j stepJob) (uint64, error) { return 0, f(ctx, j) }
 }
 
-// vainly calls wait, which has to sleep, with a context that ends soon, so that the next wait is not the first of
-// the process.
+// vainly calls wait, which has to sleep, with a context that ends soon, so that the next wait is
+// not the first of the process.
 func vainly(ctx context.Context, wait func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
 	defer cancel()
@@ -72,7 +73,8 @@ func vainly(ctx context.Context, wait func(context.Context) error) error {
 	return nil
 }
 
-// tellReady tells the test's process that the child is ready, and waits until it lets it go on: see waitForChild.
+// tellReady tells the test's process that the child is ready, and waits until it lets it go on: see
+// waitForChild.
 func tellReady(ctx context.Context, j stepJob) error {
 	j.Cells.Set(0, 1)
 	return j.Cells.Until(ctx, 0, 2)
@@ -85,9 +87,9 @@ func waitForChild(s *stepScene, wait func(context.Context) error) {
 	s.Job.Cells.Set(0, 2)
 }
 
-// checkTags checks the tags that are left after a round, against those that are left if the child has done nothing.
-// If it puts, childTag may be there once more, and must be if Do has returned. If it gets, one may be
-// missing; if Do has returned, the one that it returned.
+// checkTags checks the tags that are left after a round, against those that are left if the child
+// has done nothing. If it puts, childTag may be there once more, and must be if Do has returned. If
+// it gets, one may be missing; if Do has returned, the one that it returned.
 func checkTags(s *stepScene, o step.Outcome, left, want []uint64, puts bool) {
 	s.Helper()
 	WantNil(s, "the other's operation", o.OtherErr)

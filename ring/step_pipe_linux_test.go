@@ -13,7 +13,8 @@ import (
 	"github.com/seed-2e7ecdea/mp/ring"
 )
 
-// messageSize is the length of the messages of these rows in bytes. With its head, it takes a 16th of the ring.
+// messageSize is the length of the messages of these rows in bytes. With its head, it takes a 16th
+// of the ring.
 const messageSize = 248
 
 // tagged returns a message that consists of the tag.
@@ -33,14 +34,15 @@ func tagOf(msg []byte) (uint64, error) {
 	return tag, nil
 }
 
-// ends are the two ends of a scene's pipe: ours is the test's, and given the one that the child gets.
+// ends are the two ends of a scene's pipe: ours is the test's, and given the one that the child
+// gets.
 type ends struct{ ours, given *ring.Conn }
 
 var pipe ends // of the present round
 
-// stepPipe returns a Set that makes a pipe of the smallest capacity, of whose rings the first used bytes are used up, with the
-// messages 1 to n on the way to the child's end. If second, the test's process has sent and received by that end, so that
-// the child is the second.
+// stepPipe returns a Set that makes a pipe of the smallest capacity, of whose rings the first used
+// bytes are used up, with the messages 1 to n on the way to the child's end. If second, the test's
+// process has sent and received by that end, so that the child is the second.
 func stepPipe(n uint64, used int, second bool) func(*stepScene) {
 	return func(s *stepScene) {
 		a, b := newPipe(s, s.Seg, 4096)
@@ -73,7 +75,8 @@ func receiveTag(ctx context.Context, j stepJob) (uint64, error) {
 	return tagOf(msg)
 }
 
-// sendBefore returns a Before that sends the messages 1 to n after having used up a part of the ring.
+// sendBefore returns a Before that sends the messages 1 to n after having used up a part of the
+// ring.
 func sendBefore(n uint64, used int) func(context.Context, stepJob) error {
 	return func(ctx context.Context, j stepJob) error {
 		if used > 0 {
@@ -326,7 +329,8 @@ func receiveFirst(s *stepScene) {
 	}
 }
 
-// checkSent checks what the child has sent. want are the tags of the other messages that are on the way.
+// checkSent checks what the child has sent. want are the tags of the other messages that are on the
+// way.
 func checkSent(s *stepScene, o step.Outcome, want []uint64) {
 	s.Helper()
 	WantNil(s, "Close", pipe.given.Close())

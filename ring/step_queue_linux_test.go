@@ -20,7 +20,8 @@ func stepQueue(n uint64) func(*stepScene) {
 	}
 }
 
-// lastLapQueue makes a queue of which the last slot of the last lap is next, and puts n values before it.
+// lastLapQueue makes a queue of which the last slot of the last lap is next, and puts n values
+// before it.
 func lastLapQueue(full bool) func(*stepScene) {
 	return func(s *stepScene) {
 		q := Closing(s, Must(ring.NewQueueAt[wide](s.Seg, "", 4, 1<<31-1))(s))
@@ -250,7 +251,8 @@ var queueSteps = []stepRow{
 		Do:    get,
 		Other: func(s *stepScene) (uint64, error) { return 0, nil },
 		Check: func(s *stepScene, o step.Outcome) {
-			// A value that a getter claimed and left behind is got when all others have been, and takes its slot till then.
+			// A value that a getter claimed and left behind is got when all others have been, and
+			// takes its slot till then.
 			var left []uint64
 			putter := Async(func() []error { return s.Results() })
 			Eventually(s, "the putter has put", func() bool {
@@ -322,8 +324,8 @@ func drainWide(s *stepScene) (tags []uint64) {
 	}
 }
 
-// checkQueue checks what is left in the queue. want are the tags that are left if neither the child nor Other has done
-// anything.
+// checkQueue checks what is left in the queue. want are the tags that are left if neither the child
+// nor Other has done anything.
 func checkQueue(s *stepScene, o step.Outcome, want []uint64, puts bool) {
 	s.Helper()
 	checkTags(s, o, drainWide(s), afterOther(o, want), puts)

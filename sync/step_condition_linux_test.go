@@ -105,8 +105,8 @@ var conditionSteps = []stepRow{
 	},
 }
 
-// checkCondition repairs the lock, ends all waits that the test's process has begun, and checks that
-// the condition can be used.
+// checkCondition repairs the lock, ends all waits that the test's process has begun, and checks
+// that the condition can be used.
 func checkCondition(s *stepScene) {
 	s.Helper()
 	j := s.Job

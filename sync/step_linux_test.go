@@ -35,8 +35,8 @@ func does(f func(ctx context.Context, j job) error) func(context.Context, job) (
 	return func(ctx context.Context, j job) (uint64, error) { return 0, f(ctx, j) }
 }
 
-// vainly calls wait, which has to sleep, with a context that ends soon, so that the next wait is not the first of
-// the process.
+// vainly calls wait, which has to sleep, with a context that ends soon, so that the next wait is
+// not the first of the process.
 func vainly(ctx context.Context, wait func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
 	defer cancel()

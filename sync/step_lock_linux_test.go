@@ -168,7 +168,8 @@ func tryLock(s *stepScene) (uint64, error) {
 	return 0, err
 }
 
-// prodHeir wakes the waiters of the lock until one has claimed to be the heir. It reports whether one has.
+// prodHeir wakes the waiters of the lock until one has claimed to be the heir. It reports whether
+// one has.
 func prodHeir(s *stepScene) bool {
 	memory := Must(object.Open(s.Seg, shm.KindLock, "lock", 1))(s)
 	defer memory.Close()
@@ -216,7 +217,8 @@ func checkReleased(s *stepScene, o step.Outcome) {
 	leaveLock(s, err)
 }
 
-// leaveLock checks that the lock can be used, after an Acquire that failed with err, and leaves it free.
+// leaveLock checks that the lock can be used, after an Acquire that failed with err, and leaves it
+// free.
 func leaveLock(s *stepScene, err error) {
 	s.Helper()
 	l := s.Job.Lock

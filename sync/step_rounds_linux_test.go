@@ -9,7 +9,8 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// tellReady tells the test's process that the child is ready, and waits until it lets it go on: see waitForChild.
+// tellReady tells the test's process that the child is ready, and waits until it lets it go on: see
+// waitForChild.
 func tellReady(ctx context.Context, j job) error {
 	j.Cells.Set(0, 1)
 	return j.Cells.Until(ctx, 0, 2)
@@ -210,7 +211,8 @@ var groupSteps = []stepRow{
 		Set:     sets(groupOfOne),
 		Do:      does(func(_ context.Context, j job) error { return j.Group.Claim() }),
 		Check: func(s *stepScene, o step.Outcome) {
-			// As long as the child's death is not known, Done takes back the count that the child has.
+			// As long as the child's death is not known, Done takes back the count that the child
+			// has.
 			unlessOneOf(s, "Done", s.Job.Group.Done(), psync.ErrOwnerDied)
 			checkGroup(s)
 		},

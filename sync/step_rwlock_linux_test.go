@@ -220,7 +220,8 @@ func checkWritten(s *stepScene, o step.Outcome) {
 	leaveRW(s, err)
 }
 
-// leaveRW checks that the lock can be used, after an Acquire that failed with err, and leaves it free.
+// leaveRW checks that the lock can be used, after an Acquire that failed with err, and leaves it
+// free.
 func leaveRW(s *stepScene, err error) {
 	s.Helper()
 	l := s.Job.RWLock

@@ -75,7 +75,8 @@ var semaphoreSteps = []stepRow{
 		Other: func(s *stepScene) (uint64, error) { return 0, nil },
 		Check: func(s *stepScene, o step.Outcome) {
 			if !o.OK() {
-				// The child may have died before it gave the permit: then the waiter takes this one.
+				// The child may have died before it gave the permit: then the waiter takes this
+				// one.
 				WantNil(s, "Release", s.Job.Semaphore.Release())
 			}
 			WantNil(s, "the waiter", s.Results()[0])
@@ -88,8 +89,8 @@ var semaphoreSteps = []stepRow{
 	},
 }
 
-// checkPermits checks that the semaphore has n permits, or n+change if the child's operation has taken effect, which it has
-// if it has returned.
+// checkPermits checks that the semaphore has n permits, or n+change if the child's operation has
+// taken effect, which it has if it has returned.
 func checkPermits(s *stepScene, o step.Outcome, n, change int) {
 	s.Helper()
 	WantNil(s, "the other's operation", o.OtherErr)

@@ -29,7 +29,8 @@ type assignment[J any] struct {
 	Cells *testkit.Cells
 }
 
-// perform performs the operation of an assignment in a child. It returns the text of the error of Do.
+// perform performs the operation of an assignment in a child. It returns the text of the error of
+// Do.
 func (tb *Table[J]) perform(ctx context.Context, a assignment[J]) (string, error) {
 	row := tb.find(a.Row)
 	if row == nil {
@@ -69,7 +70,8 @@ func onOtherThread(f func()) {
 	<-done
 }
 
-// traced performs a row's operation, in the goroutine that performs its Before: pipes tell goroutines apart.
+// traced performs a row's operation, in the goroutine that performs its Before: pipes tell
+// goroutines apart.
 func (r *Row[J]) traced(ctx context.Context, a assignment[J]) error {
 	if r.Before != nil {
 		if err := r.Before(ctx, a.Job); err != nil {
@@ -93,7 +95,8 @@ func (r *Row[J]) traced(ctx context.Context, a assignment[J]) error {
 	return err
 }
 
-// growStack makes the goroutine's stack so large that the operation does not make Go's runtime copy it.
+// growStack makes the goroutine's stack so large that the operation does not make Go's runtime copy
+// it.
 //
 //go:noinline
 func growStack(kib int) (sum byte) {

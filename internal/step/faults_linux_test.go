@@ -82,7 +82,8 @@ var faults = []fault{
 	},
 }
 
-// TestFaults shows that the tables find faults. By default it only checks that the code that each fault changes is still there.
+// TestFaults shows that the tables find faults. By default it only checks that the code that each
+// fault changes is still there.
 func TestFaults(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	if err != nil {

@@ -8,8 +8,9 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
-// A point is a moment of an operation: before an instruction is executed for the nth time, or while the
-// thread sleeps in it, which is a system call. The zero point is the moment after the operation.
+// A point is a moment of an operation: before an instruction is executed for the nth time, or while
+// the thread sleeps in it, which is a system call. The zero point is the moment after the
+// operation.
 type point struct {
 	pc     uintptr
 	nth    int
@@ -24,7 +25,8 @@ func (p point) String() string {
 	return s
 }
 
-// An instruction is what the tracer knows of an instruction of the test program, which the child runs, too.
+// An instruction is what the tracer knows of an instruction of the test program, which the child
+// runs, too.
 type instruction struct {
 	harness bool // it is one of this package: the operation has not begun, or has returned
 	own     bool // it counts as one of the operation's
@@ -38,9 +40,9 @@ var instructions = make(map[uintptr]instruction)
 
 // look looks at the instruction that a stopped thread executes next.
 //
-// The instructions of mp count, and atomic operations, copying, clearing and system calls for it. Those of Go's
-// allocator, scheduler, contexts and timers do not: they do not touch shared memory, and how many there are changes from
-// round to round.
+// The instructions of mp count, and atomic operations, copying, clearing and system calls for it.
+// Those of Go's allocator, scheduler, contexts and timers do not: they do not touch shared memory,
+// and how many there are changes from round to round.
 func look(thread *sys.Tracee, pc uintptr) (instruction, error) {
 	i, known := instructions[pc]
 	if known {

@@ -102,8 +102,8 @@ func (r *round[J]) kill() {
 	testkit.Killed(r, r.child)
 }
 
-// run lets the child perform the operation up to a point, does there what the mode says, and checks the row's promise. If the
-// point is nil, it lets the child perform the whole operation.
+// run lets the child perform the operation up to a point, does there what the mode says, and checks
+// the row's promise. If the point is nil, it lets the child perform the whole operation.
 func (r *round[J]) run(p *point) {
 	r.cells.Await(r, cellThread, 1)
 	tid := int(r.cells.At(cellThread).Load())
@@ -150,9 +150,9 @@ func (r *round[J]) trace(tid int) *sys.Tracee {
 	return t
 }
 
-// secondThread returns the ID of the thread that the child's process started first, on which Go's runtime
-// runs sysmon. If it ran, it would ask the goroutine, which takes long under the tracer, to yield again and again,
-// and the scheduler's instructions would be most of the walk.
+// secondThread returns the ID of the thread that the child's process started first, on which Go's
+// runtime runs sysmon. If it ran, it would ask the goroutine, which takes long under the tracer, to
+// yield again and again, and the scheduler's instructions would be most of the walk.
 func (r *round[J]) secondThread() int {
 	pid := r.child.PID()
 	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
@@ -265,8 +265,8 @@ func (r *round[J]) wake() {
 	r.row.Asleep(r.scene)
 }
 
-// awaitStep waits until the thread has executed a system call, and returns true, or until it sleeps in one of mp,
-// and returns false.
+// awaitStep waits until the thread has executed a system call, and returns true, or until it sleeps
+// in one of mp, and returns false.
 func (r *round[J]) awaitStep() bool {
 	for begin := time.Now(); ; {
 		for range 100 {
@@ -293,8 +293,8 @@ func (r *round[J]) awaitStop(t *sys.Tracee) {
 	}
 }
 
-// stopped reports whether a thread has stopped, by one of its methods. If it has stopped for a signal of Go's scheduler,
-// it goes on.
+// stopped reports whether a thread has stopped, by one of its methods. If it has stopped for a
+// signal of Go's scheduler, it goes on.
 func (r *round[J]) stopped(t *sys.Tracee, how func() (syscall.Signal, bool, error)) bool {
 	sig, stopped, err := how()
 	if err != nil {

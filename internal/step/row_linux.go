@@ -20,8 +20,8 @@ type Row[J any] struct {
 	Spins bool
 	// Set makes the objects of a round and sets s.Job. It runs in the test's process.
 	Set func(s *Scene[J])
-	// Before, if not nil, runs in the child before the operation, for example to perform it once, so that
-	// the one that is traced is not the first of its process.
+	// Before, if not nil, runs in the child before the operation, for example to perform it once,
+	// so that the one that is traced is not the first of its process.
 	Before func(ctx context.Context, j J) error
 	// Ready, if not nil, runs in the test's process while the child runs Before.
 	Ready func(s *Scene[J])
@@ -38,7 +38,8 @@ type Row[J any] struct {
 	Check func(s *Scene[J], o Outcome)
 }
 
-// A Scene is what the test's process has of a round. What it closes by Cleanup is closed after the round.
+// A Scene is what the test's process has of a round. What it closes by Cleanup is closed after the
+// round.
 type Scene[J any] struct {
 	testing.TB
 	Seg   *shm.Segment
@@ -46,8 +47,8 @@ type Scene[J any] struct {
 	begun []<-chan error
 }
 
-// Begin calls f in a goroutine. The test's process must have n goroutines asleep in mp then. Results returns
-// f's error.
+// Begin calls f in a goroutine. The test's process must have n goroutines asleep in mp then.
+// Results returns f's error.
 func (s *Scene[J]) Begin(n int, f func(ctx context.Context) error) {
 	s.Helper()
 	ctx := testkit.Within(s)

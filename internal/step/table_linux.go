@@ -25,7 +25,8 @@ var (
 	at      = flag.String("step.at", "", "try only the point of this name, which a failure prints")
 )
 
-// NeedEnv names the variable that, if set, makes tests fail where ptrace is forbidden, instead of skipping them.
+// NeedEnv names the variable that, if set, makes tests fail where ptrace is forbidden, instead of
+// skipping them.
 const NeedEnv = "MP_NEED_PTRACE"
 
 // A Table is the operations of a package.
@@ -36,7 +37,8 @@ type Table[J any] struct {
 	cpu  sys.ThreadCPUs // on which the threads of the test and of the child run while they take turns
 }
 
-// NewTable returns the table of a package's rows. It must be called during the initialization of the test program.
+// NewTable returns the table of a package's rows. It must be called during the initialization of
+// the test program.
 func NewTable[J any](name string, rows ...Row[J]) *Table[J] {
 	tb := &Table[J]{name: name, rows: rows}
 	tb.task = testkit.Task("step "+name, tb.perform)
@@ -100,7 +102,8 @@ func (tb *Table[J]) try(t *testing.T, row *Row[J]) line {
 	return l
 }
 
-// rounds tries a row in one mode at its points, or at some of them. It returns the number of rounds.
+// rounds tries a row in one mode at its points, or at some of them. It returns the number of
+// rounds.
 func (tb *Table[J]) rounds(t *testing.T, row *Row[J], mode Mode, points []point) (n int) {
 	first, stride := 0, 1
 	if !*all && *at == "" {
@@ -176,7 +179,8 @@ func (tb *Table[J]) walk(t *testing.T, row *Row[J]) *walk {
 	return w
 }
 
-// functions returns the names of mp's functions in which the instructions of the walk were, inlined ones too.
+// functions returns the names of mp's functions in which the instructions of the walk were, inlined
+// ones too.
 func (w *walk) functions() []string {
 	names := make(map[string]bool)
 	for _, p := range w.points {
@@ -202,6 +206,9 @@ func NeedPtrace(t testing.TB) {
 	default:
 		// An exclusive store fails after each stop: a loop of LDAXR and STLXR would not end.
 		why = "single steps do not get through load-linked and store-conditional"
+	}
+	if !sys.HasFutexWaitv() {
+		why = "without futex_waitv it can't be seen that a thread waits"
 	}
 	if why == "" {
 		return

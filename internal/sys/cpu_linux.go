@@ -47,8 +47,8 @@ func CPUTime() (int64, error) {
 // A ThreadCPUs is the set of CPUs on which a thread may run.
 type ThreadCPUs struct{ set unix.CPUSet }
 
-// BindThread binds the calling thread to one of the CPUs on which it may run. It returns that CPU, and those
-// on which the thread might run before.
+// BindThread binds the calling thread to one of the CPUs on which it may run. It returns that CPU,
+// and those on which the thread might run before.
 func BindThread() (one, before ThreadCPUs, err error) {
 	if err := unix.SchedGetaffinity(0, &before.set); err != nil {
 		return one, before, os.NewSyscallError("sched_getaffinity", err)

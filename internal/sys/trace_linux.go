@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Tracee is a thread of another process that the calling thread traces by ptrace. The tracee is either stopped, or it
-// runs. All functions about it must be called by the OS thread that called Trace. If that thread ends, the kernel detaches
-// the tracee, which goes on.
+// A Tracee is a thread of another process that the calling thread traces by ptrace. The tracee is
+// either stopped, or it runs. All functions about it must be called by the OS thread that called
+// Trace. If that thread ends, the kernel detaches the tracee, which goes on.
 type Tracee struct{ tid int }
 
 // Trace attaches to thread tid of another process and stops it. The process's other threads go on.
@@ -22,13 +22,14 @@ func Trace(tid int) (*Tracee, error) {
 	return t, t.Interrupt()
 }
 
-// Interrupt asks the tracee to stop, also in a system call, which it begins again afterwards. Stopped tells when it
-// has stopped.
+// Interrupt asks the tracee to stop, also in a system call, which it begins again afterwards.
+// Stopped tells when it has stopped.
 func (t *Tracee) Interrupt() error {
 	return os.NewSyscallError("ptrace(PTRACE_INTERRUPT)", unix.PtraceInterrupt(t.tid))
 }
 
-// Step lets the stopped tracee execute one instruction, or one system call. Stopped tells when it has.
+// Step lets the stopped tracee execute one instruction, or one system call. Stopped tells when it
+// has.
 func (t *Tracee) Step() error {
 	return os.NewSyscallError("ptrace(PTRACE_SINGLESTEP)", unix.PtraceSingleStep(t.tid))
 }
@@ -43,8 +44,9 @@ func (t *Tracee) Detach() error {
 	return os.NewSyscallError("ptrace(PTRACE_DETACH)", unix.PtraceDetach(t.tid))
 }
 
-// Stopped reports whether the tracee has stopped since it was made to run. It does not block. sig is the
-// signal for which it stopped: SIGTRAP after Step and Interrupt. Stopped returns syscall.ESRCH if the tracee has ended.
+// Stopped reports whether the tracee has stopped since it was made to run. It does not block. sig
+// is the signal for which it stopped: SIGTRAP after Step and Interrupt. Stopped returns
+// syscall.ESRCH if the tracee has ended.
 func (t *Tracee) Stopped() (sig syscall.Signal, stopped bool, err error) {
 	return t.wait(unix.WNOHANG)
 }
@@ -52,7 +54,8 @@ func (t *Tracee) Stopped() (sig syscall.Signal, stopped bool, err error) {
 // AwaitStop blocks until the tracee has stopped. It returns what Stopped returns.
 func (t *Tracee) AwaitStop() (sig syscall.Signal, stopped bool, err error) { return t.wait(0) }
 
-// AwaitEnd blocks until the tracee, whose process was killed, has ended. Only then can the process's parent see its end.
+// AwaitEnd blocks until the tracee, whose process was killed, has ended. Only then can the
+// process's parent see its end.
 func (t *Tracee) AwaitEnd() error {
 	for {
 		if _, _, err := t.wait(0); err == syscall.ESRCH {
@@ -88,8 +91,8 @@ func (t *Tracee) PC() (uintptr, error) {
 	return uintptr(regs.PC()), nil
 }
 
-// AtSystemCall reports whether the instruction at pc in the stopped tracee is a system call. It knows
-// those of amd64 and 386.
+// AtSystemCall reports whether the instruction at pc in the stopped tracee is a system call. It
+// knows those of amd64 and 386.
 func (t *Tracee) AtSystemCall(pc uintptr) (bool, error) {
 	var code [2]byte
 	if _, err := unix.PtracePeekText(t.tid, pc, code[:]); err != nil {

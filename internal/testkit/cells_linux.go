@@ -12,8 +12,8 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// Cells are words in shared memory by which a test and its children talk. A job of a child can contain a *Cells: it then
-// refers to the same words in the child.
+// Cells are words in shared memory by which a test and its children talk. A job of a child can
+// contain a *Cells: it then refers to the same words in the child.
 type Cells struct{ object object.Object }
 
 const (
@@ -71,7 +71,8 @@ func (c *Cells) Set(i int, v uint32) {
 	futex.Wake(c.At(i), futex.All)
 }
 
-// Until waits until cell i is at least v. If ctx ends first, Until returns an error that wraps ctx's.
+// Until waits until cell i is at least v. If ctx ends first, Until returns an error that wraps
+// ctx's.
 func (c *Cells) Until(ctx context.Context, i int, v uint32) error {
 	for {
 		now := c.At(i).Load()

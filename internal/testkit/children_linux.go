@@ -21,9 +21,10 @@ import (
 
 var nothing = proc.Register("nothing", func(context.Context, proc.None) (proc.None, error) { return proc.None{}, nil })
 
-// Main runs the tests of m and returns the exit code for TestMain. It is not 0 if a test failed or if the tests left something
-// behind: see package leak. Before the tests, Main makes what a program that uses mp keeps until it exits, so that it does not
-// count as left behind: what it needs to start children, and its own segment.
+// Main runs the tests of m and returns the exit code for TestMain. It is not 0 if a test failed or
+// if the tests left something behind: see package leak. Before the tests, Main makes what a program
+// that uses mp keeps until it exits, so that it does not count as left behind: what it needs to
+// start children, and its own segment.
 func Main(m *testing.M) int {
 	g := proc.NewGroup(context.Background())
 	g.Go(nothing.With(proc.None{}))
@@ -40,19 +41,22 @@ func Anonymous(t testing.TB, size int) *shm.Segment {
 	return Closing(t, Must(shm.Anonymous(size, nil))(t))
 }
 
-// OnBoth runs f as two subtests: on a mapped segment, and on one in the Go heap, whose accesses the race detector sees.
+// OnBoth runs f as two subtests: on a mapped segment, and on one in the Go heap, whose accesses the
+// race detector sees.
 func OnBoth(t *testing.T, size int, f func(t *testing.T, seg *shm.Segment)) {
 	t.Run("mapped", func(t *testing.T) { f(t, Anonymous(t, size)) })
 	t.Run("heap", func(t *testing.T) { f(t, Heap(t, size)) })
 }
 
-// Blocking returns a mapped segment of size bytes whose waiters sleep at once. It is closed after the test.
+// Blocking returns a mapped segment of size bytes whose waiters sleep at once. It is closed after
+// the test.
 func Blocking(t testing.TB, size int) *shm.Segment {
 	t.Helper()
 	return Closing(t, Must(shm.Anonymous(size, &shm.Options{Wait: shm.WaitBlock}))(t))
 }
 
-// Task registers f as a task of children. The context that f gets ends after Patience, so that no child waits longer.
+// Task registers f as a task of children. The context that f gets ends after Patience, so that no
+// child waits longer.
 func Task[Job, Out any](name string, f func(ctx context.Context, j Job) (Out, error)) *proc.Task[Job, Out] {
 	return proc.Register(name, func(ctx context.Context, j Job) (Out, error) {
 		ctx, cancel := context.WithTimeout(ctx, Patience)
@@ -67,7 +71,8 @@ func Start[Job, Out any](t testing.TB, task *proc.Task[Job, Out], j Job) *proc.C
 	return StartWith(t, task, j, nil)
 }
 
-// StartToDie starts a child that kills itself when it passes p for the nth time. The binary must have crash points.
+// StartToDie starts a child that kills itself when it passes p for the nth time. The binary must
+// have crash points.
 func StartToDie[Job, Out any](t testing.TB, task *proc.Task[Job, Out], j Job, p crash.Point, n int) *proc.Call[Out] {
 	t.Helper()
 	return StartWith(t, task, j, &proc.Options{Env: []string{fmt.Sprintf("%s=%v:%d", crash.Env, p, n)}})
@@ -133,7 +138,8 @@ func Continue[Out any](t testing.TB, p *proc.Call[Out]) {
 	WantNil(t, "SIGCONT", syscall.Kill(p.PID(), syscall.SIGCONT))
 }
 
-// Result waits until the child has ended, and returns its result. It fails the test if the child failed.
+// Result waits until the child has ended, and returns its result. It fails the test if the child
+// failed.
 func Result[Out any](t testing.TB, p *proc.Call[Out]) Out {
 	t.Helper()
 	out, err := p.Result(Within(t))
@@ -161,8 +167,9 @@ func NeedCrashPoints(t testing.TB) {
 	}
 }
 
-// AwaitAsleep waits until at least n goroutines of a process sleep in mp. It recognizes them by
-// the system call futex_waitv, which Go's runtime does not use. On a system without this call, it only gives them time.
+// AwaitAsleep waits until at least n goroutines of a process sleep in mp. It recognizes them by the
+// system call futex_waitv, which Go's runtime does not use. On a system without this call, it only
+// gives them time.
 func AwaitAsleep(t testing.TB, pid, n int) {
 	t.Helper()
 	if !sys.HasFutexWaitv() {

@@ -6,8 +6,9 @@ import (
 	"testing"
 )
 
-// WantFailure prints a line of a table of errors: the operation, and the error that it returned. It fails the
-// test if the error does not name the operation and the object, or does not wrap the sentinel is.
+// WantFailure prints a line of a table of errors: the operation, and the error that it returned. It
+// fails the test if the error does not name the operation and the object, or does not wrap the
+// sentinel is.
 func WantFailure(t *testing.T, op, object string, err, is error) {
 	t.Helper()
 	if err == nil {

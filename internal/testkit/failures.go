@@ -14,8 +14,8 @@ type Failure struct {
 	do         func() error
 }
 
-// Fails returns the Failure of do. Its error names the operation op and the object as given, such as
-// "value: Update" and value "best", and wraps the sentinel is.
+// Fails returns the Failure of do. Its error names the operation op and the object as given, such
+// as "value: Update" and value "best", and wraps the sentinel is.
 func Fails(op, object string, is error, do func() error) Failure { return Failure{op, object, is, do} }
 
 // Panics returns the operation that returns the error with which f panics.

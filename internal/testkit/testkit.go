@@ -44,7 +44,8 @@ func Stuck(t testing.TB, what string) {
 	t.Fatalf("stuck: %s\n%s", what, buf[:runtime.Stack(buf, true)])
 }
 
-// Await waits until c delivers a value or is closed. It fails the test if that takes longer than Patience.
+// Await waits until c delivers a value or is closed. It fails the test if that takes longer than
+// Patience.
 func Await[T any](t testing.TB, c <-chan T, what string) (v T) {
 	t.Helper()
 	select {
@@ -55,8 +56,8 @@ func Await[T any](t testing.TB, c <-chan T, what string) (v T) {
 	return v
 }
 
-// Eventually polls f until it returns true. It is for conditions without an event that a test could wait for. It fails
-// the test if that takes longer than Patience.
+// Eventually polls f until it returns true. It is for conditions without an event that a test could
+// wait for. It fails the test if that takes longer than Patience.
 func Eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(Patience); !f(); time.Sleep(100 * time.Microsecond) {
@@ -73,8 +74,8 @@ func Async[T any](f func() T) <-chan T {
 	return c
 }
 
-// All runs f(0) to f(n-1) concurrently and waits until all have returned. The test fails if one returns an error, or if they
-// take longer than Patience.
+// All runs f(0) to f(n-1) concurrently and waits until all have returned. The test fails if one
+// returns an error, or if they take longer than Patience.
 func All(t testing.TB, what string, n int, f func(i int) error) {
 	t.Helper()
 	done := make(chan error, n)
@@ -143,13 +144,15 @@ func Closing[T io.Closer](t testing.TB, c T) T {
 	return c
 }
 
-// Heap returns a segment of size bytes in the Go heap, whose accesses the race detector sees. It is closed after the test.
+// Heap returns a segment of size bytes in the Go heap, whose accesses the race detector sees. It is
+// closed after the test.
 func Heap(t testing.TB, size int) *shm.Segment {
 	t.Helper()
 	return Closing(t, Must(shm.Heap(size))(t))
 }
 
-// Attach attaches another party to the segment, as another process would be. It is closed after the test.
+// Attach attaches another party to the segment, as another process would be. It is closed after the
+// test.
 func Attach(t testing.TB, seg *shm.Segment) *shm.Segment {
 	t.Helper()
 	return Closing(t, Must(object.Attach(seg))(t))
@@ -161,10 +164,11 @@ func Dies(t testing.TB, seg, party *shm.Segment) {
 	WantNil(t, "Announce", object.Announce(seg, Must(object.Drop(party))(t)))
 }
 
-// CloseWhileBusy closes the segment while each of the operations is called again and again, each in a goroutine of its own. It
-// closes the segment at a random moment after each operation has returned once. An operation may succeed or
-// return one of the errors in fine, until it returns ErrClosed or panics with it. The test fails if an operation
-// fails otherwise, or if it does not report ErrClosed in the end.
+// CloseWhileBusy closes the segment while each of the operations is called again and again, each in
+// a goroutine of its own. It closes the segment at a random moment after each operation has
+// returned once. An operation may succeed or return one of the errors in fine, until it returns
+// ErrClosed or panics with it. The test fails if an operation fails otherwise, or if it does not
+// report ErrClosed in the end.
 func CloseWhileBusy(t testing.TB, seg *shm.Segment, fine []error, ops ...func() error) {
 	t.Helper()
 	var busy sync.WaitGroup
