@@ -60,9 +60,10 @@ var faults = []fault{
 		"\tif m.w.word.Load() == 0 {\n\t\tm.w.word.Store(owned(m.table.Me()))",
 		"sync", "Lock.Acquire", "stop",
 	}, {
-		"the lock of a dead owner is free", "internal/robust/mutex.go",
-		"return ownerOf(w) == 0 || w&granted", "return ownerOf(w) == 0 || m.table.Dead(ownerOf(w)) || w&granted",
-		"sync", "Lock.Acquire", "kill",
+		"a large value is published before it is written", "value/copies.go",
+		"\ts.put(x)\n\tif crash.Enabled {\n\t\tcrash.At(crash.ValueCopied)\n\t}\n\tc.word.Store(n) //",
+		"\tc.word.Store(n)\n\ts.put(x)\n\t//",
+		"value", "Value.Store", "kill",
 	}, {
 		"a permit is taken by load and store", "sync/semaphore.go",
 		"\t\tif c.w.count.CompareAndSwap(n, n-1) {", "\t\tif c.w.count.Store(n - 1); true {",
@@ -79,6 +80,10 @@ var faults = []fault{
 		"the notification of a dead waiter is not taken over", "sync/condition_core.go",
 		"\tif w.takeOver() {\n", "\tif w.wanted == nil && w.takeOver() {\n",
 		"sync", "Condition.Wait beside another waiter", "kill",
+	}, {
+		"an object is opened without a second look at its state", "shm/object.go",
+		"\tif !e.ready(serial) {\n\t\to.Close()", "\tif false {\n\t\to.Close()",
+		"shm", "Open object", "stop",
 	},
 }
 
