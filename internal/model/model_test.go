@@ -258,6 +258,32 @@ var models = []struct {
 			{name: "RENEW_STALE", defs: "WAITERS=14 NOTIFIERS=16 THREADS=4 WAITS=3 NOTIFIES=2 DEATHS=0 CANCELS=0 FAILS=1 BLOCK", reason: violated, large: true},
 		},
 	},
+	{
+		name: "barrier",
+		searches: []search{
+			{defs: "THREADS=2 ROUNDS=2 DEATHS=1 CANCELS=1"},
+			{defs: "THREADS=3 ROUNDS=1 DEATHS=0 CANCELS=0"},
+			{defs: "THREADS=2 ROUNDS=2 DEATHS=0 CANCELS=1 ACTION FAILS=1"},
+			{defs: "THREADS=3 ROUNDS=1 DEATHS=0 CANCELS=0 MEDDLER RESETS=1 ABORTS=1"},
+			{defs: "THREADS=3 ROUNDS=1 DEATHS=0 CANCELS=1", large: true},
+			{defs: "THREADS=3 PARTIES=3 ROUNDS=1 DEATHS=0 CANCELS=1", large: true},
+			{defs: "THREADS=3 PARTIES=3 ROUNDS=1 DEATHS=1 CANCELS=0", large: true},
+		},
+		mutations: []mutation{
+			{name: "NO_RECHECK", defs: "THREADS=2 ROUNDS=2 DEATHS=1 CANCELS=1", reason: violated},
+			{name: "EPOCH_LATE", defs: "THREADS=2 ROUNDS=2 DEATHS=1 CANCELS=1", reason: violated},
+			{name: "ANNOUNCE_SILENT", defs: "THREADS=2 ROUNDS=2 DEATHS=1 CANCELS=1", reason: violated},
+			{name: "DEAD_UNSEEN", defs: "THREADS=2 ROUNDS=2 DEATHS=1 CANCELS=1", reason: violated},
+			{name: "CANCEL_KEEPS", defs: "THREADS=2 ROUNDS=2 DEATHS=0 CANCELS=1", reason: violated},
+			{name: "PASS_SILENT", defs: "THREADS=2 ROUNDS=2 DEATHS=0 CANCELS=0", reason: violated},
+			{name: "BREAK_SILENT", defs: "THREADS=3 PARTIES=3 ROUNDS=1 DEATHS=0 CANCELS=1", reason: violated},
+			{name: "LEAVE_FIRST", defs: "THREADS=3 ROUNDS=1 DEATHS=0 CANCELS=1", reason: violated},
+			{name: "SEAT_LATE", defs: "THREADS=3 ROUNDS=1 DEATHS=0 CANCELS=1", reason: violated},
+			{name: "LEFT_SILENT", defs: "THREADS=3 ROUNDS=1 DEATHS=0 CANCELS=1", reason: violated},
+			{name: "RESET_PASSES", defs: "THREADS=3 ROUNDS=1 DEATHS=0 CANCELS=0 MEDDLER RESETS=1", reason: violated},
+			{name: "RESET_SILENT", defs: "THREADS=3 ROUNDS=1 DEATHS=0 CANCELS=0 MEDDLER RESETS=1", reason: violated},
+		},
+	},
 }
 
 // TestModels checks each model completely. Spin must find no error.
