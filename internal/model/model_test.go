@@ -284,6 +284,23 @@ var models = []struct {
 			{name: "RESET_SILENT", defs: "THREADS=3 ROUNDS=1 DEATHS=0 CANCELS=0 MEDDLER RESETS=1", reason: violated},
 		},
 	},
+	{
+		name: "once",
+		searches: []search{
+			{defs: "THREADS=2 DEATHS=1 CANCELS=1 FAILS=1"},
+			{defs: "THREADS=3 DEATHS=0 CANCELS=0 STOPS=1"},
+			{defs: "THREADS=3 DEATHS=1 CANCELS=0", large: true},
+			{defs: "THREADS=3 DEATHS=0 CANCELS=1 FAILS=1", large: true},
+		},
+		mutations: []mutation{
+			{name: "BLIND", defs: "THREADS=2 DEATHS=0 CANCELS=0", reason: violated},
+			{name: "DONE_LATE", defs: "THREADS=2 DEATHS=0 CANCELS=0", reason: violated},
+			{name: "DONE_UNSEEN", defs: "THREADS=3 DEATHS=0 CANCELS=0 STOPS=1", reason: stuck},
+			{name: "NO_RELOOK", defs: "THREADS=3 DEATHS=0 CANCELS=0 STOPS=1", reason: stuck},
+			{name: "NO_PASS", defs: "THREADS=3 DEATHS=0 CANCELS=0", reason: stuck},
+			{name: "NO_FENCE", defs: "THREADS=2 DEATHS=0 CANCELS=0 FAILS=1", reason: stuck},
+		},
+	},
 }
 
 // TestModels checks each model completely. Spin must find no error.
