@@ -301,6 +301,29 @@ var models = []struct {
 			{name: "NO_FENCE", defs: "THREADS=2 DEATHS=0 CANCELS=0 FAILS=1", reason: stuck},
 		},
 	},
+	{
+		name: "waitgroup",
+		searches: []search{
+			{defs: "THREADS=3 DEATHS=1 CANCELS=1"},
+			{defs: "THREADS=3 DEATHS=1 CANCELS=0 REUSE"},
+			{defs: "THREADS=3 DEATHS=2 CANCELS=0"},
+			{defs: "THREADS=3 DEATHS=0 CANCELS=1 AGAIN"},
+			{defs: "THREADS=3 DEATHS=2 CANCELS=0 REUSE", large: true},
+			{defs: "THREADS=4 DEATHS=1 CANCELS=0", large: true},
+		},
+		mutations: []mutation{
+			{name: "STALE_SHARE", defs: "THREADS=3 DEATHS=1 CANCELS=0", reason: violated},
+			{name: "CHANGED_SKIPPED", defs: "THREADS=3 DEATHS=1 CANCELS=0", reason: stuck},
+			{name: "NO_REDO", defs: "THREADS=3 DEATHS=1 CANCELS=0", reason: stuck},
+			{name: "REDO_SILENT", defs: "THREADS=3 DEATHS=1 CANCELS=0", reason: stuck},
+			{name: "LOCK_LEFT", defs: "THREADS=3 DEATHS=1 CANCELS=0", reason: stuck},
+			{name: "NO_ZEROS", defs: "THREADS=3 DEATHS=0 CANCELS=0 AGAIN", reason: stuck},
+			{name: "DEAD_UNSEEN", defs: "THREADS=3 DEATHS=1 CANCELS=0", reason: stuck},
+			{name: "SHARE_FIRST", defs: "THREADS=3 DEATHS=1 CANCELS=0 REUSE", reason: stuck},
+			{name: "EPOCH_LATE", defs: "THREADS=3 DEATHS=1 CANCELS=0", reason: stuck},
+			{name: "NO_RECHECK", defs: "THREADS=3 DEATHS=1 CANCELS=0", reason: stuck},
+		},
+	},
 }
 
 // TestModels checks each model completely. Spin must find no error.
