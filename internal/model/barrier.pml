@@ -273,7 +273,7 @@ left:	   atomic {
 	fi
 }
 
-proctype Thread(byte me) STOPPABLE {
+proctype Thread(byte me) {
 	byte i, k, n, seat, mine, wRound, wState, wPassed, who, in;
 	bit woken, missed, isDead;
 	mtype r = PENDING, stage = FIRST;
@@ -290,7 +290,7 @@ proctype Thread(byte me) STOPPABLE {
 
 #ifdef MEDDLER
 /* Barrier.Abort and Reset */
-proctype Meddler(byte me) STOPPABLE {
+proctype Meddler(byte me) {
 	{
 		do
 		:: atomic { aborts > 0 -> aborts--; };
