@@ -366,6 +366,29 @@ var models = []struct {
 			{name: "NO_PASS", defs: "THREADS=3 SENDERS=1 DEATHS=0 CANCELS=1 MESSAGES=2 TAKES=1 STRONG", reason: stuck},
 		},
 	},
+	{
+		name: "attach",
+		searches: []search{
+			{defs: "DEATHS=0 OPS=4"},
+			{defs: "DEATHS=1 OPS=2"},
+			{defs: "DEATHS=1 OPS=3", large: true},
+			{defs: "DEATHS=2 OPS=2", large: true},
+		},
+		mutations: []mutation{
+			{name: "OPEN_BLIND", defs: "DEATHS=0 OPS=3", reason: violated},
+			{name: "HELD_FIRST", defs: "DEATHS=0 OPS=3", reason: violated},
+			{name: "ONE_LOOK", defs: "DEATHS=0 OPS=3", reason: violated},
+			{name: "REAP_OWN", defs: "DEATHS=0 OPS=3", reason: violated},
+			{name: "HELD_ONCE", defs: "DEATHS=1 OPS=3", reason: violated},
+			{name: "NO_CLEAN", defs: "DEATHS=1 OPS=2", reason: violated},
+			{name: "CLEAN_LATE", defs: "DEATHS=1 OPS=2", reason: violated},
+			{name: "CLAIM_LIVING", defs: "DEATHS=1 OPS=2", reason: violated},
+			{name: "ID_AGAIN", defs: "DEATHS=1 OPS=2", reason: violated},
+			{name: "MAKING_STAYS", defs: "DEATHS=1 OPS=2", reason: violated},
+			{name: "SWEPT_LATE", defs: "DEATHS=1 OPS=2", reason: violated},
+			{name: "NOT_AGAIN", defs: "DEATHS=2 OPS=2", reason: violated},
+		},
+	},
 }
 
 // TestModels checks each model completely. Spin must find no error.
