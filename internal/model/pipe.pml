@@ -303,9 +303,17 @@ inline enterSlow() {
 
 /* seat.leaveAs: seat.leave, or Mutex.Release, whose wake is not here. The store before it is of a cursor,
  * at which no other thread looks until the side is left. */
+#define SENDEROF(n) (((n) - 1) / MESSAGES + 1)
 inline putCursor(w) {
 	if
-	:: w != 0 -> PUT(w, place + 1, 0)
+	:: w != 0 ->
+		PUT(w, place + 1, 0);
+		if
+		:: w == HEAD ->                      /* it is received, also if the thread is killed from here on */
+			got = got | BIT(header[place]);
+			last[SENDEROF(header[place])] = header[place]
+		:: else
+		fi
 	:: else
 	fi;
 #if !RX && !defined(FULL)
@@ -387,11 +395,7 @@ inline tryReceive() {
 	:: atomic { r != CANCELLED && header[head] != 0 -> place = head; m = header[place] };
 	   atomic {
 		assert(data[place] == m && !(got & BIT(m)));
-#ifndef CLOSER
-		assert(m > last[(m - 1) / MESSAGES + 1]);
-		last[(m - 1) / MESSAGES + 1] = m;
-#endif
-		got = got | BIT(m);
+		assert(m > last[SENDEROF(m)]);
 		m = 0
 	   };
 	   leaveAs(HEAD);
@@ -660,7 +664,7 @@ end:	do
 #define PIDOF(t) ((t) + 2)
 #ifndef MAYDIE
 #ifndef FULL
-#define MAYDIE(p) (TX -> (p) < 3 : 1)   /* no thread waits for the only receiver */
+#define MAYDIE(p) (TX -> (p) < 3 : (RX -> (p) > 1 : 1))  /* where a side is contested, only of that */
 #endif
 #endif
 #include "deaths.pml"
