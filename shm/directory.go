@@ -159,15 +159,16 @@ func (a *attachment) unwanted(e *entry) bool {
 	return s == stateRemoved || s == stateReady && e.nameLen.Load() == 0
 }
 
-// reap frees the object in entry i, if it has that serial number, is unwanted, and no living party
-// holds it.
-func (a *attachment) reap(i int, serial uint32) {
+// reap frees the object in entry i if it is unwanted and no living party holds it. The caller has
+// dropped a hold on the entry. Its hold may have been for a former object, and the reason why another
+// party did not free the present one.
+func (a *attachment) reap(i int) {
 	e := &a.entries[i]
-	if !a.unwanted(e) || e.serial.Load() != serial || a.lockDirectory() != nil {
+	if !a.unwanted(e) || a.lockDirectory() != nil {
 		return
 	}
 	defer a.unlockDirectory()
-	if a.unwanted(e) && e.serial.Load() == serial {
+	if a.unwanted(e) {
 		a.freeUnheld(i)
 	}
 }

@@ -101,11 +101,14 @@ func (e *entry) drop(role, line int) {
 	}
 }
 
-// held reports whether a living party holds role.
+// held reports whether a living party holds role. It reads a bit again after it has found the party
+// alive: the bit may have been that of a dead party, whose line a new one has cleaned and taken since.
 func (e *entry) held(role int, alive func(line int) bool) bool {
 	for i := range e.holds[role] {
-		for w := e.holds[role][i].Load(); w != 0; w &= w - 1 {
-			if alive(i*32 + bits.TrailingZeros32(w)) {
+		word := &e.holds[role][i]
+		for w := word.Load(); w != 0; w &= w - 1 {
+			bit := bits.TrailingZeros32(w)
+			if alive(i*32+bit) && word.Load()&(1<<bit) != 0 {
 				return true
 			}
 		}

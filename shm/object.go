@@ -213,7 +213,7 @@ func (u *use) close() {
 	last := a.giveLocked(u.hold)
 	a.mu.Unlock()
 	if last {
-		a.reap(u.hold.entry, u.serial)
+		a.reap(u.hold.entry)
 	}
 }
 
@@ -235,7 +235,7 @@ func (u *use) collected() {
 		return
 	}
 	go func() { // reap may block on the directory's lock
-		a.reap(u.hold.entry, u.serial)
+		a.reap(u.hold.entry)
 		tellReleased()
 	}()
 }

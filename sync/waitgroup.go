@@ -382,9 +382,18 @@ func (c *groupCore) died() bool {
 	return false
 }
 
+// ofDead reports whether share i belongs to a dead party that has counts. It reads the share again
+// after it has found the party dead: the party may have taken its counts back since the share was
+// read, and died after that.
 func (c *groupCore) ofDead(i int) bool {
-	s := c.share(i)
-	return s.count() > 0 && c.Table().Dead(s.party())
+	for s := c.share(i); s.count() > 0 && c.Table().Dead(s.party()); {
+		again := c.share(i)
+		if again == s {
+			return true
+		}
+		s = again
+	}
+	return false
 }
 
 func (c *groupCore) drop() (dropped int) {

@@ -10,9 +10,12 @@
 #endif
 #define FENCES
 #define FENCE() fence()
+#ifndef WANTED                       /* what AcquireWhile asks for */
+#define WANTED true
+#endif
 /* There is something that a look would find. */
 #ifndef MUT_NO_TAKE_BACK
-#define USEFUL (owner == 0 || granted || DEAD(owner))
+#define USEFUL (owner == 0 || granted || DEAD(owner) || !WANTED)
 #else
 #define USEFUL (owner == 0 || (granted && (owner == PARTY(me) || DEAD(owner))) || DEAD(owner))
 #endif
@@ -36,7 +39,9 @@ byte fell;            /* parties that were killed while they held the lock */
 #else
 #define LATE false
 #endif
+#ifndef HOLDSNOT
 #define HOLDSNOT(p) (holder == 0 || PARTY(holder) != (p))
+#endif
 #ifdef MUT_HEIR_DIED_OWNER
 #undef FREE
 #define FREE (o == 0)
@@ -93,6 +98,12 @@ inline enter() { assert(holder == 0 && !dirty); holder = me }
 inline load() { atomic { o = owner; g = granted; h = heir } }
 inline unload() { o = 0; g = 0; h = 0 }
 inline attempt() {
+#ifdef ONCE                          /* acquirer.Try, but not TryAcquire */
+	if
+	:: atomic { stage != FIRST && !WANTED -> r = SHUT; goto looked }
+	:: stage == FIRST || WANTED
+	fi;
+#endif
 	do
 	:: load();
 	   atomic {
@@ -246,9 +257,10 @@ inline releaseSlow() {
 #endif
 }
 
+inline over() { woken = 0; claimed = 0; stage = FIRST }
+#ifndef ONCE                         /* the rest is not for once.pml */
 /* Lock.Acquire and Release. A thread that finds the owner dead gives up, or takes the
  * lock over as Lock.Recover does. */
-inline over() { woken = 0; claimed = 0; stage = FIRST }
 proctype Thread(byte me) STOPPABLE {
 	byte i, o, h, d;
 	bit g, woken, claimed;
@@ -306,3 +318,4 @@ init {
 #endif
 	}
 }
+#endif

@@ -207,6 +207,9 @@ inline disown() {
 	:: atomic { owner = 0 }
 	:: atomic { queueing & BIT(THREADS) && me != THREADS -> owner = PARTY(THREADS); granted = 1 }
 	:: atomic { queueing & BIT(THREADS - 1) && me != THREADS - 1 -> owner = PARTY(THREADS - 1); granted = 1 }
+#if THREADS - READERS > 2
+	:: atomic { queueing & BIT(THREADS - 2) && me != THREADS - 2 -> owner = PARTY(THREADS - 2); granted = 1 }
+#endif
 	fi
 }
 
@@ -299,7 +302,12 @@ proctype Writer(byte me) STOPPABLE {
 #define PIDOF(t) ((t) + 2)
 #include "deaths.pml"
 
-#if READERS == 1
+#if READERS == 0
+#define FIRST_ Writer
+#else
+#define FIRST_ Reader
+#endif
+#if READERS <= 1
 #define SECOND Writer
 #else
 #define SECOND Reader
@@ -312,7 +320,7 @@ proctype Writer(byte me) STOPPABLE {
 init {
 	atomic {
 		run Killer(); run Announcer();
-		run Reader(1); run SECOND(2);
+		run FIRST_(1); run SECOND(2);
 #if THREADS > 2
 		run THIRD(3);
 #endif

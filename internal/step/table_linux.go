@@ -123,15 +123,24 @@ func (tb *Table[J]) rounds(t *testing.T, row *Row[J], mode Mode, points []point)
 		if *at != "" && *at != p.String() {
 			continue
 		}
-		r := tb.begin(t, row, mode)
-		r.run(&p)
-		r.end()
-		n++
-		if t.Failed() {
-			t.Fatalf("%s at %s: again by -step.at=%s", mode, where(p.pc), p)
+		tb.round(t, row, mode, p)
+		if n++; t.Failed() {
+			t.FailNow()
 		}
 	}
 	return n
+}
+
+// round tries a row in one mode at one point.
+func (tb *Table[J]) round(t *testing.T, row *Row[J], mode Mode, p point) {
+	defer func() {
+		if t.Failed() {
+			t.Logf("%s at %s: again by -step.at=%s", mode, where(p.pc), p)
+		}
+	}()
+	r := tb.begin(t, row, mode)
+	defer r.end()
+	r.run(&p)
 }
 
 func (tb *Table[J]) report(lines []line) string {
