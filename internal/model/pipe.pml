@@ -1,4 +1,4 @@
-/* One direction of a pipe: ring/seat.go, stream_unsafe.go, conn_core.go. Threads 1 to SENDERS
+/* One direction of a pipe: ring/biased_lock.go, stream_unsafe.go, conn_core.go. Threads 1 to SENDERS
  * hold the sending end, each in a process of its own, and send MESSAGES messages each; then they
  * close it. The others hold the receiving end, and receive until the end of file. If a side has
  * several threads, its ownership is contested: the first thread has it for itself until another
@@ -87,14 +87,14 @@
 #endif
 #endif
 
-/* The seat of the side that is contested. */
-byte bias;                           /* seatWords.bias: a party, */
+/* The biased lock of the side that is contested. */
+byte bias;                           /* biasedLockWords.bias: a party, */
 bit revoked;                         /* and R */
-bit inside;                          /* seatWords.inside */
-byte owner;                          /* of seatWords.lock */
-byte fenced;                         /* by party: seat.fenced */
+bit inside;                          /* biasedLockWords.inside */
+byte owner;                          /* of biasedLockWords.lock */
+byte fenced;                         /* by party: biasedLock.fenced */
 
-/* The stream. A place is a number of records from the beginning. */
+/* The stream. A cursor is a number of records from the beginning. */
 #define GARBAGE 15
 byte header[MOST + 2];               /* 0: nothing yet; otherwise the message's number */
 byte data[MOST + 2];
@@ -244,16 +244,16 @@ inline armVacant() { atomic { armFence() } }
 
 inline begins() { assert(working == 0); working = me }
 
-/* seat.enterSlow, with enter as its first step. how is LOCKED or SEATED at the end, or r is
+/* biasedLock.acquire, with acquireBiased as its first step. how is LOCKED or SEATED at the end, or r is
  * CANCELLED. */
 mtype = { OUT, SEATED, LOCKED };
 inline enterSlow() {
 	do
-	:: atomic { its -> PUT(INSIDE, 0, 1) };      /* seat.enter */
+	:: atomic { its -> PUT(INSIDE, 0, 1) };      /* acquireBiased */
 	   if
 	   :: atomic { bias == ME && !revoked -> how = SEATED; begins() };
 	      break
-	   :: atomic { revoked -> settle(); inside = 0; its = 0 };  /* seat.ousted */
+	   :: atomic { revoked -> settle(); inside = 0; its = 0 };  /* biasedLock.backOut */
 #ifndef MUT_OUSTED_SILENT
 	      wakeAll(VACANT)
 #endif
@@ -301,7 +301,7 @@ inline enterSlow() {
 	od
 }
 
-/* seat.leaveAs: seat.leave, or Mutex.Release, whose wake is not here. The store before it is of a cursor,
+/* biasedLock.release: releaseBiased, or Mutex.Release, whose wake is not here. The store before it is of a cursor,
  * at which no other thread looks until the side is left. */
 #define SENDEROF(n) (((n) - 1) / MESSAGES + 1)
 inline putCursor(w) {
@@ -329,7 +329,7 @@ inline leaveAs(w) {
 	:: atomic { how == SEATED -> assert(working == me); working = 0; putCursor(w); PUT(INSIDE, 0, 0) };
 	   if
 	   :: atomic { bias == ME && !revoked -> how = OUT }
-	   :: atomic { revoked -> how = OUT; its = 0 };  /* seat.vacated */
+	   :: atomic { revoked -> how = OUT; its = 0 };  /* biasedLock.wakeRevoker */
 #ifndef MUT_VACATED_SILENT
 	      atomic { settle(); up = up | queued[VACANT]; queued[VACANT] = 0 }
 #endif
@@ -339,7 +339,7 @@ inline leaveAs(w) {
 	fi
 }
 
-/* stream.walk */
+/* stream.repairTail */
 inline walk() {
 	atomic { place = tail };
 #ifndef MUT_NO_WALK
@@ -384,7 +384,7 @@ inline endOfFile() {
 	r = SHUT
 }
 
-/* connWaiter.Try of a receiver: connCore.receive, then atEnd */
+/* connWaiter.Try of a receiver: connCore.receive, then orEOF */
 inline tryReceive() {
 	if
 	:: RX -> enterSlow()
@@ -413,7 +413,7 @@ inline tryReceive() {
 	if
 	:: gone ->
 	   atomic { gone = 0; place = head };
-	   if                                        /* stream.empty */
+	   if                                        /* stream.isEmpty */
 	   :: atomic { header[place] == 0 -> place = 0; endOfFile() }
 	   :: atomic { header[place] != 0 -> place = 0 }
 	   fi
@@ -435,7 +435,7 @@ inline tryReceive() {
 #define ARM(g) ARMED_(g)
 #include "await.pml"
 
-/* stream.some */
+/* stream.hasMessage */
 #define SOME (RX && revoked -> tail != head : header[head] != 0)
 
 proctype Receiver(byte me) STOPPABLE {
@@ -515,7 +515,7 @@ inline send(n) {
 	   PUBLISHED();
 	   notify(READABLE);
 #ifdef CLOSER
-	   isClosed = closed;                        /* connCore.done */
+	   isClosed = closed;                        /* connCore.checkOpen */
 #endif
 	   atomic { settle(); r = GOT }
 	fi

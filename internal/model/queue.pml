@@ -285,7 +285,7 @@ proctype Putter(byte me) {
 	atomic { i = 0; p = 0; s = 0; hint = 0; shared = 0; r = 0; over(); ended() }
 }
 
-/* queueCore.more: k becomes 1 if there may be another message */
+/* queueCore.mayHaveMore: k becomes 1 if there may be another message */
 inline more() {
 	do
 	:: atomic { HERE && IS(READY) -> k = 1; break }
