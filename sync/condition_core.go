@@ -193,7 +193,7 @@ func (c *conditionCore) left(w uint32) bool {
 }
 
 // wait waits for a notification. held reports whether the caller holds the lock afterwards: it does
-// if the error is nil, ctx's error or ErrWaiters.
+// if the error is nil, ctx's error or ErrTooManyWaiters.
 func (c *conditionCore) wait(ctx context.Context, g conditionLock, wanted func() bool) (held bool, err error) {
 	held, err = c.waitWith(ctx, &waiter{c: c, g: g, wanted: wanted, mine: uint32(c.Me()) << 1})
 	if closed := c.Done(nil); closed != nil {
@@ -273,7 +273,7 @@ func (w *waiter) enqueue() error {
 		}
 	}
 	if len(used) == len(c.slots) {
-		return fmt.Errorf("%w: it has room for %d: make it with more ConditionOptions.Waiters", ErrWaiters, len(c.slots))
+		return fmt.Errorf("%w: it has room for %d: make it with more ConditionOptions.Waiters", ErrTooManyWaiters, len(c.slots))
 	}
 	c.words.used.Store(uint32(len(used) + 1))
 	p := &c.slots[len(used)]

@@ -741,8 +741,8 @@ func TestConditionPlaces(t *testing.T) {
 			party := Must(object.Attach(seg))(t)
 			a, b, c := s.wait(party), s.wait(seg), s.wait(party)
 			s.hold()
-			WantError(t, "Wait without a slot", m.Wait(Within(t)), psync.ErrWaiters)
-			WantError(t, "WaitFor without a slot", m.WaitFor(Within(t), func() bool { return false }), psync.ErrWaiters)
+			WantError(t, "Wait without a slot", m.Wait(Within(t)), psync.ErrTooManyWaiters)
+			WantError(t, "WaitFor without a slot", m.WaitFor(Within(t), func() bool { return false }), psync.ErrTooManyWaiters)
 			WantNil(t, "Notify of a waiter that leaves it behind", m.Notify(1))
 			Dies(t, seg, party)
 			// The parties are dead before the lock is free, so they can't acquire it.
@@ -808,7 +808,7 @@ func TestConditionHostileBytes(t *testing.T) {
 				mem[head/4+r.IntN(len(mem)-head/4)].Store(r.Uint32() >> r.IntN(33))
 			}
 		}
-		known := []error{nil, psync.ErrWaiters, shm.ErrCorrupt, context.DeadlineExceeded}
+		known := []error{nil, psync.ErrTooManyWaiters, shm.ErrCorrupt, context.DeadlineExceeded}
 		done := Async(func() error {
 			for range 1000 {
 				if err := m.Acquire(context.Background()); err != nil {

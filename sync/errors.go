@@ -30,17 +30,17 @@ var (
 	ErrBroken = errors.New("the round is broken, by a party that gave up or died, by Abort or by Reset: start anew with Reset")
 	// ErrInvalid means that an argument is out of range.
 	ErrInvalid = errors.New("argument is out of range")
-	// ErrWaiters means that the condition has as many waiters as it has room for.
-	ErrWaiters = errors.New("too many waiters")
-	// ErrTooMany means that a counter would exceed its maximum. Nothing has changed.
-	ErrTooMany = errors.New("too many to count")
+	// ErrTooManyWaiters means that the condition has as many waiters as it has room for.
+	ErrTooManyWaiters = errors.New("too many waiters")
+	// ErrOverflow means that a counter would exceed its maximum. Nothing has changed.
+	ErrOverflow = errors.New("a count would overflow")
 	// ErrClosed means that this process has closed the object or its segment. It is os.ErrClosed.
 	ErrClosed = shm.ErrClosed
 )
 
 func init() {
 	known.Register(
-		ErrHeld, ErrNotHeld, ErrOwnerDied, ErrOverRelease, ErrNoPermit, ErrBroken, ErrInvalid, ErrWaiters, ErrTooMany,
+		ErrHeld, ErrNotHeld, ErrOwnerDied, ErrOverRelease, ErrNoPermit, ErrBroken, ErrInvalid, ErrTooManyWaiters, ErrOverflow,
 	)
 }
 

@@ -136,8 +136,8 @@ func rwlockErrors(t errorTable) {
 	for ; err == nil; reads++ {
 		err = l.TryRAcquire()
 	}
-	t.fails("TryRAcquire", name, err, psync.ErrTooMany)
-	t.fails("RAcquire", name, l.RAcquire(ctx), psync.ErrTooMany)
+	t.fails("TryRAcquire", name, err, psync.ErrOverflow)
+	t.fails("RAcquire", name, l.RAcquire(ctx), psync.ErrOverflow)
 	t.fails("Acquire", name, l.Acquire(Expired), context.Canceled)
 	for range reads - 1 {
 		WantNil(t, "RRelease", l.RRelease())
@@ -253,7 +253,7 @@ func conditionErrors(t errorTable) {
 		return c.Wait(ctx)
 	})
 	WantNil(t, "Acquire", l.Acquire(ctx))
-	t.fails("Wait", name, c.Wait(ctx), psync.ErrWaiters)
+	t.fails("Wait", name, c.Wait(ctx), psync.ErrTooManyWaiters)
 	WantNil(t, "Release", l.Release())
 	WantNil(t, "Acquire", Must(psync.OpenLock(t.dead, "accounts"))(t).Acquire(ctx))
 	t.dies()
@@ -323,8 +323,8 @@ func waitGroupErrors(t errorTable) {
 	t.fails("Done", name, g.Done(), psync.ErrOverRelease)
 	t.fails("Claim", name, g.Claim(), psync.ErrOverRelease)
 	WantNil(t, "Add", g.Add(1<<31-1))
-	t.fails("Add", name, g.Add(1), psync.ErrTooMany)
-	t.fails("Go", name, g.Go(func() {}), psync.ErrTooMany)
+	t.fails("Add", name, g.Add(1), psync.ErrOverflow)
+	t.fails("Go", name, g.Go(func() {}), psync.ErrOverflow)
 	t.fails("Wait", name, g.Wait(Expired), context.Canceled)
 	lost := Must(psync.NewWaitGroup(t.seg, "lost"))(t)
 	WantNil(t, "Add", Must(psync.OpenWaitGroup(t.dead, "lost"))(t).Add(1))

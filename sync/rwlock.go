@@ -151,7 +151,7 @@ func (p rwPhase) next() rwPhase { return rwPhase(p.number()+1)<<2 | rwWanted }
 func readers(word uint64) uint64   { return word & math.MaxUint32 }
 func partyOf(word uint64) party.ID { return party.ID(word >> 32) }
 
-var errTooManyReaders = fmt.Errorf("%w: this process holds it for reading %d times", ErrTooMany, maxReads)
+var errTooManyReaders = fmt.Errorf("%w: this process holds it for reading %d times", ErrOverflow, maxReads)
 
 type rwCore struct {
 	object.Base
@@ -208,7 +208,7 @@ func (c *rwCore) Use(o object.Object) error {
 }
 
 // TryRAcquire takes the lock for reading unless a writer holds it, waits for it or tries to take
-// it. It never blocks. It fails with ErrHeld, ErrOwnerDied, ErrTooMany if this process has 65,535
+// it. It never blocks. It fails with ErrHeld, ErrOwnerDied, ErrOverflow if this process has 65,535
 // holds for reading already, or ErrClosed. If it fails, the caller does not hold the lock.
 func (l *RWLock) TryRAcquire() error {
 	c := l.ref.Load()
@@ -220,7 +220,7 @@ func (l *RWLock) TryRAcquire() error {
 
 // RAcquire takes the lock for reading. It blocks until no writer holds the lock or waits for it. It
 // does not wait for writers that arrive later, unless this process is so slow that a writer passes
-// it over. It fails with ErrOwnerDied if a writer died holding the lock, with ErrTooMany if this
+// it over. It fails with ErrOwnerDied if a writer died holding the lock, with ErrOverflow if this
 // process has 65,535 holds for reading already, with ctx's error when ctx is done (it tries once
 // even if ctx is done already), or with ErrClosed when this process closes the lock. If it fails,
 // the caller does not hold the lock.

@@ -382,8 +382,8 @@ func testRWTooMany(t *testing.T, seg *shm.Segment) {
 	for range most {
 		WantNil(t, "RAcquire", list[0].RAcquire(t.Context()))
 	}
-	WantError(t, "TryRAcquire", list[0].TryRAcquire(), psync.ErrTooMany)
-	WantError(t, "RAcquire", list[0].RAcquire(t.Context()), psync.ErrTooMany)
+	WantError(t, "TryRAcquire", list[0].TryRAcquire(), psync.ErrOverflow)
+	WantError(t, "RAcquire", list[0].RAcquire(t.Context()), psync.ErrOverflow)
 	WantNil(t, "RAcquire by another party", list[1].RAcquire(t.Context()))
 	WantNil(t, "RRelease by another party", list[1].RRelease())
 	for range most {
@@ -811,7 +811,7 @@ func TestRWLockHostileBytes(t *testing.T) {
 					err := f()
 					known := err == nil
 					for _, e := range []error{
-						psync.ErrHeld, psync.ErrNotHeld, psync.ErrOwnerDied, psync.ErrTooMany, context.DeadlineExceeded, shm.ErrCorrupt,
+						psync.ErrHeld, psync.ErrNotHeld, psync.ErrOwnerDied, psync.ErrOverflow, context.DeadlineExceeded, shm.ErrCorrupt,
 					} {
 						known = known || errors.Is(err, e)
 					}

@@ -96,7 +96,7 @@ var (
 	errCountsOfDead = &reworded{"a process died that had counts: drop them with Recover", ErrOwnerDied}
 	errNoCount      = fmt.Errorf("%w: no process has a count: call Add first", ErrOverRelease)
 	errNoClaim      = fmt.Errorf("%w: no living process has a count that is not claimed", ErrOverRelease)
-	errMaxCount     = fmt.Errorf("%w: there would be more than %d counts", ErrTooMany, maxCount)
+	errMaxCount     = fmt.Errorf("%w: there would be more than %d counts", ErrOverflow, maxCount)
 )
 
 // A groupTotal is the number of counts, and how often it has become 0. The latter tells a waiter
@@ -180,7 +180,7 @@ func (c *groupCore) Use(o object.Object) error {
 }
 
 // Add adds n counts, which belong to this process. It fails with ErrInvalid if n is negative, with
-// ErrTooMany if there would be more than 2^31-1 counts, or with ErrClosed.
+// ErrOverflow if there would be more than 2^31-1 counts, or with ErrClosed.
 func (g *WaitGroup) Add(n int) error {
 	return g.change("Add", func(c *groupCore) error { return c.add(n) })
 }

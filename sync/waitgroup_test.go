@@ -171,9 +171,9 @@ func testGroupLimits(t *testing.T, seg *shm.Segment) {
 	list := newGroups(t, seg, 2)
 	WantNil(t, "Add", list[0].Add(math.MaxInt32))
 	for _, g := range list {
-		WantError(t, "Add", g.Add(1), psync.ErrTooMany)
-		WantError(t, "Add", g.Add(math.MaxInt32), psync.ErrTooMany)
-		WantError(t, "Go", g.Go(func() { t.Error("it was called") }), psync.ErrTooMany)
+		WantError(t, "Add", g.Add(1), psync.ErrOverflow)
+		WantError(t, "Add", g.Add(math.MaxInt32), psync.ErrOverflow)
+		WantError(t, "Go", g.Go(func() { t.Error("it was called") }), psync.ErrOverflow)
 	}
 	WantNil(t, "Claim", list[1].Claim())
 	WantNil(t, "Done", list[1].Done())
@@ -454,7 +454,7 @@ func TestWaitGroupHostileBytes(t *testing.T) {
 				} {
 					err := f()
 					known := err == nil
-					for _, e := range []error{psync.ErrOwnerDied, psync.ErrOverRelease, psync.ErrTooMany, context.DeadlineExceeded} {
+					for _, e := range []error{psync.ErrOwnerDied, psync.ErrOverRelease, psync.ErrOverflow, context.DeadlineExceeded} {
 						known = known || errors.Is(err, e)
 					}
 					if !known {
