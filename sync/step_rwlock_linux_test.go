@@ -61,7 +61,7 @@ var rwlockSteps = []stepRow{
 		Before:  readLock,
 		Do:      does(readUnlock),
 		Other:   tryWrite,
-		Check:   checkReader,
+		Check:   checkReadReleased,
 	}, {
 		Name:    "RWLock.RRelease to a writer",
 		Promise: "The writer that waits gets the lock.",
@@ -77,7 +77,7 @@ var rwlockSteps = []stepRow{
 		Check: func(s *stepScene, o step.Outcome) {
 			WantNil(s, "the writer", s.Results()[0])
 			WantNil(s, "Release by the writer", s.Job.RWLock.Release())
-			checkReader(s, o)
+			checkReadReleased(s, o)
 		},
 	}, {
 		Name:    "RWLock.Acquire",
@@ -182,13 +182,19 @@ func giveRW(s *stepScene) {
 	}
 }
 
-// checkReader checks the lock after the child has died, or ended, as a reader.
+// checkReader checks the lock after the child has died, or ended, in or after RAcquire.
 func checkReader(s *stepScene, o step.Outcome) {
 	s.Helper()
-	WantNil(s, "the other's operation", o.OtherErr)
 	if o.OK() && o.OtherValue == 1 && !o.Slept {
 		s.Error("a reader and a writer held the lock")
 	}
+	checkReadReleased(s, o)
+}
+
+// checkReadReleased checks that no hold of the child is left.
+func checkReadReleased(s *stepScene, o step.Outcome) {
+	s.Helper()
+	WantNil(s, "the other's operation", o.OtherErr)
 	giveRW(s)
 	leaveRW(s, s.Job.RWLock.Acquire(Within(s)))
 }
