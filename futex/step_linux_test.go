@@ -2,11 +2,8 @@ package futex_test
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/step"
@@ -30,7 +27,6 @@ type (
 const (
 	cellWord  = iota
 	cellOther // another word
-	cellTurn  // 1: the child is ready for a waiter of the test's process, 2: the waiter sleeps
 	cellBegun // 1: another waiter has begun
 	stepCells
 )
@@ -41,14 +37,7 @@ func (j stepJob) other() *atomic.Uint32 { return j.Cells.At(cellOther) }
 func setWords(s *stepScene) { s.Job = stepJob{testkit.NewCells(s, s.Seg, stepCells)} }
 
 // vainly waits with a context that ends soon, so that the next wait is not the first of the process.
-func vainly(ctx context.Context, j stepJob) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
-	defer cancel()
-	if err := waitUntil(ctx, j.word(), 1); !errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("a wait that must be in vain: %w", err)
-	}
-	return nil
-}
+func vainly(ctx context.Context, j stepJob) error { return step.Vainly(ctx, waitWord(j)) }
 
 // waitWord returns when the word is 1.
 func waitWord(j stepJob) func(context.Context) error {
@@ -65,20 +54,12 @@ func waitAnyWord(ctx context.Context, j stepJob) (uint64, error) {
 	}
 }
 
-// awaitTurn is the Before of a row whose Ready begins waiters.
-func awaitTurn(ctx context.Context, j stepJob) error {
-	j.Cells.Set(cellTurn, 1)
-	return j.Cells.Until(ctx, cellTurn, 2)
-}
-
-// waitersForChild returns a Ready that begins n waiters.
-func waitersForChild(n int) func(*stepScene) {
+// beginWaiters returns a Ready that begins n waiters.
+func beginWaiters(n int) func(*stepScene) {
 	return func(s *stepScene) {
-		s.Job.Cells.Await(s, cellTurn, 1)
 		for i := range n {
 			s.Begin(i+1, waitWord(s.Job))
 		}
-		s.Job.Cells.Set(cellTurn, 2)
 	}
 }
 

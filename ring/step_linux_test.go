@@ -1,12 +1,9 @@
 package ring_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/step"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
@@ -57,36 +54,6 @@ type (
 	stepScene = step.Scene[stepJob]
 )
 
-// does returns a Do that calls f.
-func does(f func(ctx context.Context, j stepJob) error) func(context.Context, stepJob) (uint64, error) {
-	return func(ctx context.Context, j stepJob) (uint64, error) { return 0, f(ctx, j) }
-}
-
-// vainly calls wait, which has to sleep, with a context that ends soon, so that the next wait is
-// not the first of the process.
-func vainly(ctx context.Context, wait func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
-	defer cancel()
-	if err := wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("a wait that must be in vain: %w", err)
-	}
-	return nil
-}
-
-// tellReady tells the test's process that the child is ready, and waits until it lets it go on: see
-// waitForChild.
-func tellReady(ctx context.Context, j stepJob) error {
-	j.Cells.Set(0, 1)
-	return j.Cells.Until(ctx, 0, 2)
-}
-
-// waitForChild begins wait when the child is ready, and lets the child go on when it sleeps.
-func waitForChild(s *stepScene, wait func(context.Context) error) {
-	s.Job.Cells.Await(s, 0, 1)
-	s.Begin(1, wait)
-	s.Job.Cells.Set(0, 2)
-}
-
 // checkTags checks the tags that are left after a round, against those that are left if the child
 // has done nothing. If it puts, childTag may be there once more, and must be if Do has returned. If
 // it gets, one may be missing; if Do has returned, the one that it returned.
@@ -122,14 +89,6 @@ func afterOther(o step.Outcome, tags []uint64) []uint64 {
 		return append(slices.Clone(tags), otherTag)
 	}
 	return without(tags, o.OtherValue)
-}
-
-// unlessOneOf fails the test if err is neither nil nor one of others.
-func unlessOneOf(t testing.TB, what string, err error, others ...error) {
-	t.Helper()
-	if err != nil && !slices.ContainsFunc(others, func(o error) bool { return errors.Is(err, o) }) {
-		t.Errorf("%s: %v", what, err)
-	}
 }
 
 // without returns tags without tag.

@@ -56,7 +56,7 @@ func otherPuts(s *stepScene) (uint64, error) {
 	if err == nil {
 		return otherTag, nil
 	}
-	unlessOneOf(s, "TryPut", err, ring.ErrFull, ring.ErrBusy)
+	WantNilOr(s, "TryPut", err, ring.ErrFull, ring.ErrBusy)
 	return 0, nil
 }
 
@@ -66,7 +66,7 @@ func otherGets(s *stepScene) (uint64, error) {
 	if err == nil {
 		return v.tag()
 	}
-	unlessOneOf(s, "TryGet", err, ring.ErrEmpty, ring.ErrBusy)
+	WantNilOr(s, "TryGet", err, ring.ErrEmpty, ring.ErrBusy)
 	return 0, nil
 }
 
@@ -75,7 +75,7 @@ var queueSteps = []stepRow{
 		Name:    "Queue.Put first",
 		Promise: "A value is put once, whole, or not at all.",
 		Set:     stepQueue(1),
-		Do:      does(put),
+		Do:      step.Does(put),
 		Other:   otherPuts,
 		Check:   func(s *stepScene, o step.Outcome) { checkQueue(s, o, []uint64{1}, true) },
 	}, {
@@ -83,7 +83,7 @@ var queueSteps = []stepRow{
 		Promise: "The same for a process that has put before.",
 		Set:     stepQueue(0),
 		Before:  putAndGet,
-		Do:      does(put),
+		Do:      step.Does(put),
 		Other:   otherPuts,
 		Check:   func(s *stepScene, o step.Outcome) { checkQueue(s, o, nil, true) },
 	}, {
@@ -91,7 +91,7 @@ var queueSteps = []stepRow{
 		Promise: "The getter gets the value once, whole, or does not.",
 		Set:     stepQueue(0),
 		Before:  putAndGet,
-		Do:      does(put),
+		Do:      step.Does(put),
 		Other:   otherGets,
 		Check:   func(s *stepScene, o step.Outcome) { checkQueue(s, o, nil, true) },
 	}, {
@@ -99,12 +99,12 @@ var queueSteps = []stepRow{
 		Promise: "A slot that is being written is not used by another.",
 		Set:     stepQueue(0),
 		Before:  putAndGet,
-		Do:      does(put),
+		Do:      step.Does(put),
 		Asleep:  func(s *stepScene) { getFirst(s) },
 		Other: func(s *stepScene) (uint64, error) {
 			for n := uint64(0); ; n++ {
 				if err := s.Job.Queue.TryPut(wideOf(n + 1)); err != nil {
-					unlessOneOf(s, "TryPut", err, ring.ErrFull, ring.ErrBusy)
+					WantNilOr(s, "TryPut", err, ring.ErrFull, ring.ErrBusy)
 					return n, nil
 				}
 			}
@@ -121,18 +121,16 @@ var queueSteps = []stepRow{
 		Name:    "Queue.Put to a waiting getter",
 		Promise: "The getter gets the value if it was put, and the next one if not.",
 		Set:     stepQueue(0),
-		Before: func(ctx context.Context, j stepJob) error {
-			return errors.Join(putAndGet(ctx, j), tellReady(ctx, j))
-		},
+		Before:  putAndGet,
 		Ready: func(s *stepScene) {
-			waitForChild(s, func(ctx context.Context) error {
+			s.Begin(1, func(ctx context.Context) error {
 				v, err := s.Job.Queue.Get(ctx)
 				tag, torn := v.tag()
 				s.Job.Cells.At(1).Store(uint32(tag))
 				return errors.Join(err, torn)
 			})
 		},
-		Do:    does(put),
+		Do:    step.Does(put),
 		Other: otherPuts,
 		Check: func(s *stepScene, o step.Outcome) {
 			want := afterOther(o, []uint64{1})
@@ -151,9 +149,9 @@ var queueSteps = []stepRow{
 		Promise: "A putter that dies waiting has put nothing, or its value, and no wake is lost with it.",
 		Set:     stepQueue(4),
 		Before: func(ctx context.Context, j stepJob) error {
-			return vainly(ctx, func(ctx context.Context) error { return put(ctx, j) })
+			return step.Vainly(ctx, func(ctx context.Context) error { return put(ctx, j) })
 		},
-		Do:     does(put),
+		Do:     step.Does(put),
 		Asleep: func(s *stepScene) { getFirst(s) },
 		Other: func(s *stepScene) (uint64, error) {
 			getFirst(s)
@@ -167,7 +165,7 @@ var queueSteps = []stepRow{
 		Name:    "Queue.Put in the last slot of the last lap",
 		Promise: "The same when the count of laps wraps around.",
 		Set:     lastLapQueue(true),
-		Do:      does(put),
+		Do:      step.Does(put),
 		Other:   otherGets,
 		Check:   func(s *stepScene, o step.Outcome) { checkQueue(s, o, []uint64{1, 2, 3}, true) },
 	}, {
@@ -228,7 +226,7 @@ var queueSteps = []stepRow{
 		Promise: "A getter that dies waiting loses at most one value, and no wake is lost with it.",
 		Set:     stepQueue(0),
 		Before: func(ctx context.Context, j stepJob) error {
-			return vainly(ctx, func(ctx context.Context) error { return Second(j.Queue.Get(ctx)) })
+			return step.Vainly(ctx, func(ctx context.Context) error { return Second(j.Queue.Get(ctx)) })
 		},
 		Do:     get,
 		Asleep: putOnce,
@@ -244,12 +242,11 @@ var queueSteps = []stepRow{
 		Name:    "Queue.Get to a waiting putter",
 		Promise: "The putter that waits puts its value as other getters go on.",
 		Set:     stepQueue(4),
-		Before:  tellReady,
 		Ready: func(s *stepScene) {
-			waitForChild(s, func(ctx context.Context) error { return s.Job.Queue.Put(ctx, wideOf(5)) })
+			s.Begin(1, func(ctx context.Context) error { return s.Job.Queue.Put(ctx, wideOf(5)) })
 		},
 		Do:    get,
-		Other: func(s *stepScene) (uint64, error) { return 0, nil },
+		Other: step.Nothing[stepJob],
 		Check: func(s *stepScene, o step.Outcome) {
 			// A value that a getter claimed and left behind is got when all others have been, and
 			// takes its slot till then.
@@ -264,7 +261,7 @@ var queueSteps = []stepRow{
 					WantNil(s, "Get", torn)
 					left = append(left, tag)
 				} else {
-					unlessOneOf(s, "TryGet", err, ring.ErrEmpty, ring.ErrBusy)
+					WantNilOr(s, "TryGet", err, ring.ErrEmpty, ring.ErrBusy)
 				}
 				return false
 			})
@@ -275,12 +272,11 @@ var queueSteps = []stepRow{
 		Name:    "Queue.Shutdown",
 		Promise: "The getter that waits is told, by this Shutdown or the next one, and what was put is got.",
 		Set:     stepQueue(0),
-		Before:  tellReady,
 		Ready: func(s *stepScene) {
-			waitForChild(s, func(ctx context.Context) error { return Second(s.Job.Queue.Get(ctx)) })
+			s.Begin(1, func(ctx context.Context) error { return Second(s.Job.Queue.Get(ctx)) })
 		},
-		Do:    does(func(_ context.Context, j stepJob) error { return j.Queue.Shutdown() }),
-		Other: func(s *stepScene) (uint64, error) { return 0, nil },
+		Do:    step.Does(func(_ context.Context, j stepJob) error { return j.Queue.Shutdown() }),
+		Other: step.Nothing[stepJob],
 		Check: func(s *stepScene, o step.Outcome) {
 			if !o.OK() {
 				WantNil(s, "Shutdown", s.Job.Queue.Shutdown())

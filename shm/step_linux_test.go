@@ -23,9 +23,6 @@ type (
 	stepScene = step.Scene[job]
 )
 
-// cellTurn is 1 when the child is ready for something that the test's process does before the operation, and 2 when that is done.
-const cellTurn = cellFree
-
 // What a child keeps until it ends.
 var (
 	childSegment *shm.Segment
@@ -36,21 +33,6 @@ var (
 // does returns a Do that calls f.
 func does(f func(j job) error) func(context.Context, job) (uint64, error) {
 	return func(_ context.Context, j job) (uint64, error) { return 0, f(j) }
-}
-
-// awaitTurn is the end of the Before of a row whose Ready is a turn.
-func awaitTurn(ctx context.Context, j job) error {
-	j.Cells.Set(cellTurn, 1)
-	return j.Cells.Until(ctx, cellTurn, 2)
-}
-
-// turn returns a Ready that calls f when the child waits for its turn.
-func turn(f func(s *stepScene)) func(*stepScene) {
-	return func(s *stepScene) {
-		s.Job.Cells.Await(s, cellTurn, 1)
-		f(s)
-		s.Job.Cells.Set(cellTurn, 2)
-	}
 }
 
 // found returns 1 if err is nil, and 0 if it is fs.ErrNotExist.

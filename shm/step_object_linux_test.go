@@ -238,13 +238,11 @@ var objectSteps = []stepRow{
 		Name:    "Object.Close of a removed object",
 		Promise: "The space of the object becomes free.",
 		Set:     setObject,
-		Before: func(ctx context.Context, j job) error {
-			return errors.Join(openObject(ctx, j), awaitTurn(ctx, j))
-		},
-		Ready: turn(func(s *stepScene) {
+		Before:  openObject,
+		Ready: func(s *stepScene) {
 			WantNil(s, "Remove", s.Job.Seg.Remove("x"))
 			letGo()
-		}),
+		},
 		Do:    does(func(job) error { return childObject.Close() }),
 		Check: func(s *stepScene, o step.Outcome) { checkSpace(s, s.Job.Seg) },
 	}, {

@@ -35,7 +35,7 @@ func acquireAndWaitVainly(ctx context.Context, j job) error {
 	if err := j.Lock.Acquire(ctx); err != nil {
 		return err
 	}
-	return vainly(ctx, j.Cond.Wait)
+	return step.Vainly(ctx, j.Cond.Wait)
 }
 
 // notifyOnce notifies n waiters, the first time that it can get the lock.
@@ -49,7 +49,7 @@ func notifyOnce(s *stepScene, n int) {
 		WantNil(s, "Notify", s.Job.Cond.Notify(n))
 		WantNil(s, "Release", s.Job.Lock.Release())
 	default:
-		unlessOneOf(s, "TryAcquire", err, psync.ErrHeld)
+		WantNilOr(s, "TryAcquire", err, psync.ErrHeld)
 	}
 }
 
@@ -57,9 +57,9 @@ var conditionSteps = []stepRow{
 	{
 		Name:    "Condition.Wait",
 		Promise: "A waiter that dies leaves the lock free, or with a dead owner, and takes no notification with it.",
-		Set:     sets(stepCondition),
+		Set:     step.Sets(stepCondition),
 		Before:  acquireAndWaitVainly,
-		Do:      does(waitCondition),
+		Do:      step.Does(waitCondition),
 		Asleep:  func(s *stepScene) { notifyOnce(s, 1) },
 		Other: func(s *stepScene) (uint64, error) {
 			notifyOnce(s, 1)
@@ -69,9 +69,9 @@ var conditionSteps = []stepRow{
 	}, {
 		Name:    "Condition.Wait beside another waiter",
 		Promise: "The notification of a waiter that dies goes to the other that waited.",
-		Set:     sets(stepCondition),
+		Set:     step.Sets(stepCondition),
 		Before:  acquireAndWaitVainly,
-		Do:      does(waitCondition),
+		Do:      step.Does(waitCondition),
 		Asleep: func(s *stepScene) {
 			if s.Job.Cells.At(1).CompareAndSwap(0, 1) {
 				s.Begin(1, waitLocked(s.Job))
@@ -86,7 +86,7 @@ var conditionSteps = []stepRow{
 			}
 			if s.Job.Cells.At(1).Load() == 2 {
 				for _, err := range s.Results() {
-					unlessOneOf(s, "the other waiter", err, psync.ErrOwnerDied)
+					WantNilOr(s, "the other waiter", err, psync.ErrOwnerDied)
 				}
 			}
 			checkCondition(s)
@@ -94,14 +94,13 @@ var conditionSteps = []stepRow{
 	}, {
 		Name:    "Condition.Notify",
 		Promise: "The waiter is notified, or the lock has a dead owner whose repair notifies it.",
-		Set:     sets(stepCondition),
-		Before: func(ctx context.Context, j job) error {
-			j.Cells.Set(0, 1)
-			return errors.Join(j.Cells.Until(ctx, 0, 2), j.Lock.Acquire(ctx))
+		Set: func(s *stepScene) {
+			s.Job = stepCondition(s)
+			s.Begin(1, waitLocked(s.Job))
 		},
-		Ready: func(s *stepScene) { waitForChild(s, waitLocked(s.Job)) },
-		Do:    does(func(_ context.Context, j job) error { return j.Cond.Notify(1) }),
-		Check: func(s *stepScene, o step.Outcome) { checkCondition(s) },
+		Before: acquireLock,
+		Do:     step.Does(func(_ context.Context, j job) error { return j.Cond.Notify(1) }),
+		Check:  func(s *stepScene, o step.Outcome) { checkCondition(s) },
 	},
 }
 
@@ -119,7 +118,7 @@ func checkCondition(s *stepScene) {
 		WantNil(s, "Release", j.Lock.Release())
 	}
 	for _, err := range s.Results() {
-		unlessOneOf(s, "the waiter", err, psync.ErrOwnerDied)
+		WantNilOr(s, "the waiter", err, psync.ErrOwnerDied)
 	}
 	s.Begin(1, waitLocked(j))
 	WantNil(s, "Acquire", j.Lock.Acquire(Within(s)))

@@ -33,28 +33,28 @@ var lockSteps = []stepRow{
 	{
 		Name:    "Lock.Acquire",
 		Promise: "At most one process holds the lock. If it dies, the lock has a dead owner.",
-		Set:     sets(func(s *stepScene) job { return job{Lock: stepLock(s)} }),
-		Do:      does(acquireLock),
+		Set:     step.Sets(func(s *stepScene) job { return job{Lock: stepLock(s)} }),
+		Do:      step.Does(acquireLock),
 		Asleep:  giveLock,
 		Other:   tryLock,
 		Check:   checkLock,
 	}, {
 		Name:    "Lock.Acquire again",
 		Promise: "The same for a process that has used the lock before.",
-		Set:     sets(func(s *stepScene) job { return job{Lock: stepLock(s)} }),
+		Set:     step.Sets(func(s *stepScene) job { return job{Lock: stepLock(s)} }),
 		Before: func(ctx context.Context, j job) error {
 			return errors.Join(j.Lock.Acquire(ctx), j.Lock.Release(), j.Lock.Acquire(ctx), j.Lock.Release())
 		},
-		Do:     does(acquireLock),
+		Do:     step.Does(acquireLock),
 		Asleep: giveLock,
 		Other:  tryLock,
 		Check:  checkLock,
 	}, {
 		Name:    "Lock.Acquire held",
 		Promise: "A waiter that dies leaves nothing behind, and no wake is lost with it.",
-		Set:     sets(func(s *stepScene) job { return job{Lock: heldStepLock(s)} }),
-		Before:  func(ctx context.Context, j job) error { return vainly(ctx, j.Lock.Acquire) },
-		Do:      does(acquireLock),
+		Set:     step.Sets(func(s *stepScene) job { return job{Lock: heldStepLock(s)} }),
+		Before:  func(ctx context.Context, j job) error { return step.Vainly(ctx, j.Lock.Acquire) },
+		Do:      step.Does(acquireLock),
 		Asleep:  giveLock,
 		Other: func(s *stepScene) (uint64, error) {
 			giveLock(s)
@@ -64,9 +64,9 @@ var lockSteps = []stepRow{
 	}, {
 		Name:    "Lock.Acquire handed over",
 		Promise: "An heir that dies does not own the lock, unless it had acquired it.",
-		Set:     sets(func(s *stepScene) job { return job{Lock: heldStepLock(s)} }),
-		Before:  func(ctx context.Context, j job) error { return vainly(ctx, j.Lock.Acquire) },
-		Do:      does(acquireLock),
+		Set:     step.Sets(func(s *stepScene) job { return job{Lock: heldStepLock(s)} }),
+		Before:  func(ctx context.Context, j job) error { return step.Vainly(ctx, j.Lock.Acquire) },
+		Do:      step.Does(acquireLock),
 		Asleep: func(s *stepScene) {
 			if prodHeir(s) {
 				giveLock(s)
@@ -80,26 +80,19 @@ var lockSteps = []stepRow{
 	}, {
 		Name:    "Lock.Release",
 		Promise: "The lock is free, or it has a dead owner.",
-		Set:     sets(func(s *stepScene) job { return job{Lock: stepLock(s)} }),
+		Set:     step.Sets(func(s *stepScene) job { return job{Lock: stepLock(s)} }),
 		Before:  acquireLock,
-		Do:      does(releaseLock),
+		Do:      step.Does(releaseLock),
 		Other:   tryLock,
 		Check:   checkReleased,
 	}, {
 		Name:    "Lock.Release to a waiter",
 		Promise: "The waiter gets the lock, or is told that its owner died.",
-		Set: sets(func(s *stepScene) job {
-			j := job{Lock: stepLock(s), Cells: NewCells(s, s.Seg, 1)}
-			return j
-		}),
-		Before: func(ctx context.Context, j job) error {
-			err := j.Lock.Acquire(ctx)
-			j.Cells.Set(0, 1)
-			return errors.Join(err, j.Cells.Until(ctx, 0, 2))
-		},
-		Do:    does(releaseLock),
-		Ready: func(s *stepScene) { waitForChild(s, s.Job.Lock.Acquire) },
-		Other: func(s *stepScene) (uint64, error) { return 0, nil },
+		Set:     step.Sets(func(s *stepScene) job { return job{Lock: stepLock(s)} }),
+		Before:  acquireLock,
+		Do:      step.Does(releaseLock),
+		Ready:   func(s *stepScene) { s.Begin(1, s.Job.Lock.Acquire) },
+		Other:   step.Nothing[job],
 		Check: func(s *stepScene, o step.Outcome) {
 			switch err := s.Results()[0]; {
 			case err == nil:
@@ -114,14 +107,14 @@ var lockSteps = []stepRow{
 	}, {
 		Name:    "Lock.Recover",
 		Promise: "The lock is not acquired before a repair has succeeded.",
-		Set: sets(func(s *stepScene) job {
+		Set: step.Sets(func(s *stepScene) job {
 			l := stepLock(s)
 			other := attachOther(s)
 			WantNil(s, "Acquire", Must(psync.OpenLock(other, "lock"))(s).Acquire(Within(s)))
 			Dies(s, s.Seg, other)
 			return job{Lock: l, Cells: NewCells(s, s.Seg, 1)}
 		}),
-		Do: does(func(ctx context.Context, j job) error {
+		Do: step.Does(func(ctx context.Context, j job) error {
 			return j.Lock.Recover(ctx, func() error { j.Cells.At(0).Store(1); return nil })
 		}),
 		Other: func(s *stepScene) (uint64, error) {
@@ -129,7 +122,7 @@ var lockSteps = []stepRow{
 			if err == nil {
 				return 1, s.Job.Lock.Release()
 			}
-			unlessOneOf(s, "TryAcquire", err, psync.ErrHeld, psync.ErrOwnerDied)
+			WantNilOr(s, "TryAcquire", err, psync.ErrHeld, psync.ErrOwnerDied)
 			return 0, nil
 		},
 		Check: func(s *stepScene, o step.Outcome) {
@@ -157,16 +150,7 @@ func giveLock(s *stepScene) {
 }
 
 // tryLock returns 1 if the test's process has got the lock, which it keeps.
-func tryLock(s *stepScene) (uint64, error) {
-	err := s.Job.Lock.TryAcquire()
-	switch {
-	case err == nil:
-		return 1, nil
-	case errors.Is(err, psync.ErrHeld):
-		return 0, nil
-	}
-	return 0, err
-}
+func tryLock(s *stepScene) (uint64, error) { return try(s.Job.Lock.TryAcquire, psync.ErrHeld) }
 
 // prodHeir wakes the waiters of the lock until one has claimed to be the heir. It reports whether
 // one has.
@@ -177,13 +161,6 @@ func prodHeir(s *stepScene) bool {
 	word, gate := view.At[atomic.Uint64](memory.Bytes(), 0), view.At[atomic.Uint32](memory.Bytes(), 8)
 	futex.Wake(gate, futex.All)
 	return word.Load()>>33 != 0
-}
-
-// waitForChild begins wait when the child is ready, and lets the child go on when it sleeps.
-func waitForChild(s *stepScene, wait func(context.Context) error) {
-	s.Job.Cells.Await(s, 0, 1)
-	s.Begin(1, wait)
-	s.Job.Cells.Set(0, 2)
 }
 
 // checkLock checks the lock after the child has died, or ended, in or after Acquire.

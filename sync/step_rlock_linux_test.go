@@ -24,31 +24,31 @@ var rlockSteps = []stepRow{
 	{
 		Name:    "RLock.Acquire",
 		Promise: "At most one Holder holds the lock. If its process dies, the lock has a dead owner.",
-		Set:     sets(stepRLock),
-		Do:      does(acquireRLock),
+		Set:     step.Sets(stepRLock),
+		Do:      step.Does(acquireRLock),
 		Asleep:  giveRLock,
 		Other:   tryRLock,
 		Check:   checkRLock,
 	}, {
 		Name:    "RLock.Acquire by its owner",
 		Promise: "However often it was acquired, the lock has a dead owner.",
-		Set:     sets(stepRLock),
+		Set:     step.Sets(stepRLock),
 		Before:  acquireRLock,
-		Do:      does(acquireRLock),
+		Do:      step.Does(acquireRLock),
 		Other:   tryRLock,
 		Check:   checkRLock,
 	}, {
 		Name:    "RLock.Acquire held",
 		Promise: "A waiter that dies leaves nothing behind, and no wake is lost with it.",
-		Set: sets(func(s *stepScene) job {
+		Set: step.Sets(func(s *stepScene) job {
 			j := stepRLock(s)
 			WantNil(s, "Acquire", j.RLock.Acquire(Within(s), &testHolder))
 			return j
 		}),
 		Before: func(ctx context.Context, j job) error {
-			return vainly(ctx, func(ctx context.Context) error { return acquireRLock(ctx, j) })
+			return step.Vainly(ctx, func(ctx context.Context) error { return acquireRLock(ctx, j) })
 		},
-		Do:     does(acquireRLock),
+		Do:     step.Does(acquireRLock),
 		Asleep: giveRLock,
 		Other: func(s *stepScene) (uint64, error) {
 			giveRLock(s)
@@ -58,11 +58,11 @@ var rlockSteps = []stepRow{
 	}, {
 		Name:    "RLock.Release of one of two",
 		Promise: "The lock is held, or has a dead owner.",
-		Set:     sets(stepRLock),
+		Set:     step.Sets(stepRLock),
 		Before: func(ctx context.Context, j job) error {
 			return errors.Join(acquireRLock(ctx, j), acquireRLock(ctx, j))
 		},
-		Do:    does(releaseRLock),
+		Do:    step.Does(releaseRLock),
 		Other: tryRLock,
 		Check: func(s *stepScene, o step.Outcome) {
 			Want(s, "the other acquired", o.OtherValue, 0)
@@ -71,9 +71,9 @@ var rlockSteps = []stepRow{
 	}, {
 		Name:    "RLock.Release",
 		Promise: "The lock is free, or it has a dead owner.",
-		Set:     sets(stepRLock),
+		Set:     step.Sets(stepRLock),
 		Before:  acquireRLock,
-		Do:      does(releaseRLock),
+		Do:      step.Does(releaseRLock),
 		Other:   tryRLock,
 		Check: func(s *stepScene, o step.Outcome) {
 			WantNil(s, "the other's operation", o.OtherErr)

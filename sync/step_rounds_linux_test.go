@@ -9,15 +9,6 @@ import (
 	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
-// tellReady tells the test's process that the child is ready, and waits until it lets it go on: see
-// waitForChild.
-func tellReady(ctx context.Context, j job) error {
-	j.Cells.Set(0, 1)
-	return j.Cells.Until(ctx, 0, 2)
-}
-
-func nothingElse(*stepScene) (uint64, error) { return 0, nil }
-
 func stepEvent(s *stepScene) job {
 	return job{Event: Closing(s, Must(psync.NewEvent(s.Seg, ""))(s)), Cells: NewCells(s, s.Seg, 2)}
 }
@@ -28,10 +19,9 @@ var eventSteps = []stepRow{
 	{
 		Name:    "Event.Set",
 		Promise: "The waiter is woken by the Set, or by the next one.",
-		Set:     sets(stepEvent),
-		Before:  tellReady,
-		Ready:   func(s *stepScene) { waitForChild(s, s.Job.Event.Wait) },
-		Do:      does(func(_ context.Context, j job) error { return j.Event.Set() }),
+		Set:     step.Sets(stepEvent),
+		Ready:   func(s *stepScene) { s.Begin(1, s.Job.Event.Wait) },
+		Do:      step.Does(func(_ context.Context, j job) error { return j.Event.Set() }),
 		Other:   func(s *stepScene) (uint64, error) { s.Job.Event.IsSet(); return 0, nil },
 		Check: func(s *stepScene, o step.Outcome) {
 			if !o.OK() {
@@ -43,9 +33,9 @@ var eventSteps = []stepRow{
 	}, {
 		Name:    "Event.Wait",
 		Promise: "A waiter that dies changes nothing.",
-		Set:     sets(stepEvent),
-		Before:  func(ctx context.Context, j job) error { return vainly(ctx, j.Event.Wait) },
-		Do:      does(func(ctx context.Context, j job) error { return j.Event.Wait(ctx) }),
+		Set:     step.Sets(stepEvent),
+		Before:  func(ctx context.Context, j job) error { return step.Vainly(ctx, j.Event.Wait) },
+		Do:      step.Does(func(ctx context.Context, j job) error { return j.Event.Wait(ctx) }),
 		Asleep:  setEvent,
 		Other:   func(s *stepScene) (uint64, error) { return 0, s.Job.Event.Set() },
 		Check: func(s *stepScene, o step.Outcome) {
@@ -60,12 +50,12 @@ var eventSteps = []stepRow{
 	}, {
 		Name:    "Event.Clear",
 		Promise: "The flag is as it was, or clear.",
-		Set: sets(func(s *stepScene) job {
+		Set: step.Sets(func(s *stepScene) job {
 			j := stepEvent(s)
 			WantNil(s, "Set", j.Event.Set())
 			return j
 		}),
-		Do:    does(func(_ context.Context, j job) error { return j.Event.Clear() }),
+		Do:    step.Does(func(_ context.Context, j job) error { return j.Event.Clear() }),
 		Other: func(s *stepScene) (uint64, error) { return 0, s.Job.Event.Set() },
 		Check: func(s *stepScene, o step.Outcome) {
 			if o.OK() && !o.Between {
@@ -90,21 +80,20 @@ var barrierSteps = []stepRow{
 	{
 		Name:    "Barrier.Wait last",
 		Promise: "The round passes, or it breaks: nobody is left waiting.",
-		Set:     sets(stepBarrier),
-		Before:  tellReady,
-		Ready:   func(s *stepScene) { waitForChild(s, waitBarrier(s.Job)) },
-		Do:      does(func(ctx context.Context, j job) error { return Second(j.Barrier.Wait(ctx)) }),
-		Other:   nothingElse,
+		Set:     step.Sets(stepBarrier),
+		Ready:   func(s *stepScene) { s.Begin(1, waitBarrier(s.Job)) },
+		Do:      step.Does(func(ctx context.Context, j job) error { return Second(j.Barrier.Wait(ctx)) }),
+		Other:   step.Nothing[job],
 		Check:   checkBarrier,
 	}, {
 		Name:    "Barrier.Wait first",
 		Promise: "The round of a party that dies waiting breaks, unless it has passed.",
-		Set:     sets(stepBarrier),
+		Set:     step.Sets(stepBarrier),
 		Before: func(ctx context.Context, j job) error {
-			err := vainly(ctx, func(ctx context.Context) error { return Second(j.Barrier.Wait(ctx)) })
+			err := step.Vainly(ctx, func(ctx context.Context) error { return Second(j.Barrier.Wait(ctx)) })
 			return errors.Join(err, j.Barrier.Reset())
 		},
-		Do: does(func(ctx context.Context, j job) error { return Second(j.Barrier.Wait(ctx)) }),
+		Do: step.Does(func(ctx context.Context, j job) error { return Second(j.Barrier.Wait(ctx)) }),
 		Asleep: func(s *stepScene) {
 			if s.Job.Cells.At(1).CompareAndSwap(0, 1) {
 				_, err := s.Job.Barrier.Wait(Within(s))
@@ -119,21 +108,20 @@ var barrierSteps = []stepRow{
 	}, {
 		Name:    "Barrier.Abort",
 		Promise: "The barrier breaks, or is as it was.",
-		Set:     sets(stepBarrier),
-		Before:  tellReady,
-		Ready:   func(s *stepScene) { waitForChild(s, waitBarrier(s.Job)) },
-		Do:      does(func(_ context.Context, j job) error { return j.Barrier.Abort() }),
-		Other:   nothingElse,
+		Set:     step.Sets(stepBarrier),
+		Ready:   func(s *stepScene) { s.Begin(1, waitBarrier(s.Job)) },
+		Do:      step.Does(func(_ context.Context, j job) error { return j.Barrier.Abort() }),
+		Other:   step.Nothing[job],
 		Check:   checkBarrier,
 	}, {
 		Name:    "Barrier.Reset",
 		Promise: "The barrier is broken, or works again.",
-		Set: sets(func(s *stepScene) job {
+		Set: step.Sets(func(s *stepScene) job {
 			j := stepBarrier(s)
 			WantNil(s, "Abort", j.Barrier.Abort())
 			return j
 		}),
-		Do:    does(func(_ context.Context, j job) error { return j.Barrier.Reset() }),
+		Do:    step.Does(func(_ context.Context, j job) error { return j.Barrier.Reset() }),
 		Other: func(s *stepScene) (uint64, error) { return 0, s.Job.Barrier.Abort() },
 		Check: func(s *stepScene, o step.Outcome) {
 			if o.OK() && !o.Between {
@@ -152,7 +140,7 @@ func checkBarrier(s *stepScene, o step.Outcome) {
 		WantNil(s, "Abort", s.Job.Barrier.Abort())
 	}
 	for _, err := range s.Results() {
-		unlessOneOf(s, "the other party", err, psync.ErrBroken)
+		WantNilOr(s, "the other party", err, psync.ErrBroken)
 	}
 	WantNil(s, "Reset", s.Job.Barrier.Reset())
 	s.Begin(1, waitBarrier(s.Job))
@@ -178,50 +166,48 @@ var groupSteps = []stepRow{
 	{
 		Name:    "WaitGroup.Add",
 		Promise: "A count of a process that dies is reported by Wait, and dropped by Recover.",
-		Set:     sets(stepGroup),
-		Do:      does(addOne),
+		Set:     step.Sets(stepGroup),
+		Do:      step.Does(addOne),
 		Check: func(s *stepScene, o step.Outcome) {
 			err := s.Job.Group.Wait(Within(s))
 			if o.OK() {
 				WantError(s, "Wait", err, psync.ErrOwnerDied)
 			}
-			unlessOneOf(s, "Wait", err, psync.ErrOwnerDied)
+			WantNilOr(s, "Wait", err, psync.ErrOwnerDied)
 			checkGroup(s)
 		},
 	}, {
 		Name:    "WaitGroup.Done",
 		Promise: "The waiter returns, at the latest by the death of the process that had the count.",
-		Set:     sets(stepGroup),
-		Before: func(ctx context.Context, j job) error {
-			return errors.Join(addOne(ctx, j), tellReady(ctx, j))
-		},
-		Ready: func(s *stepScene) { waitForChild(s, s.Job.Group.Wait) },
-		Do:    does(func(_ context.Context, j job) error { return j.Group.Done() }),
+		Set:     step.Sets(stepGroup),
+		Before:  addOne,
+		Ready:   func(s *stepScene) { s.Begin(1, s.Job.Group.Wait) },
+		Do:      step.Does(func(_ context.Context, j job) error { return j.Group.Done() }),
 		Check: func(s *stepScene, o step.Outcome) {
 			err := s.Results()[0]
 			if o.OK() {
 				WantNil(s, "the waiter", err)
 			}
-			unlessOneOf(s, "the waiter", err, psync.ErrOwnerDied)
+			WantNilOr(s, "the waiter", err, psync.ErrOwnerDied)
 			checkGroup(s)
 		},
 	}, {
 		Name:    "WaitGroup.Claim",
 		Promise: "The count belongs to one of two processes.",
-		Set:     sets(groupOfOne),
-		Do:      does(func(_ context.Context, j job) error { return j.Group.Claim() }),
+		Set:     step.Sets(groupOfOne),
+		Do:      step.Does(func(_ context.Context, j job) error { return j.Group.Claim() }),
 		Check: func(s *stepScene, o step.Outcome) {
 			// As long as the child's death is not known, Done takes back the count that the child
 			// has.
-			unlessOneOf(s, "Done", s.Job.Group.Done(), psync.ErrOwnerDied)
+			WantNilOr(s, "Done", s.Job.Group.Done(), psync.ErrOwnerDied)
 			checkGroup(s)
 		},
 	}, {
 		Name:    "WaitGroup.Wait",
 		Promise: "A waiter that dies changes nothing.",
-		Set:     sets(groupOfOne),
-		Before:  func(ctx context.Context, j job) error { return vainly(ctx, j.Group.Wait) },
-		Do:      does(func(ctx context.Context, j job) error { return j.Group.Wait(ctx) }),
+		Set:     step.Sets(groupOfOne),
+		Before:  func(ctx context.Context, j job) error { return step.Vainly(ctx, j.Group.Wait) },
+		Do:      step.Does(func(ctx context.Context, j job) error { return j.Group.Wait(ctx) }),
 		Asleep:  doneOnce,
 		Other: func(s *stepScene) (uint64, error) {
 			doneOnce(s)
@@ -235,14 +221,14 @@ var groupSteps = []stepRow{
 	}, {
 		Name:    "WaitGroup.Recover",
 		Promise: "The counts of the dead are dropped, by this call or the next one.",
-		Set: sets(func(s *stepScene) job {
+		Set: step.Sets(func(s *stepScene) job {
 			j := stepGroup(s)
 			other := attachOther(s)
 			WantNil(s, "Add", Must(psync.OpenWaitGroup(other, "group"))(s).Add(3))
 			Dies(s, s.Seg, other)
 			return j
 		}),
-		Do:    does(func(_ context.Context, j job) error { return Second(j.Group.Recover()) }),
+		Do:    step.Does(func(_ context.Context, j job) error { return Second(j.Group.Recover()) }),
 		Check: func(s *stepScene, o step.Outcome) { checkGroup(s) },
 	},
 }
@@ -280,8 +266,8 @@ var onceSteps = []stepRow{
 	{
 		Name:    "Once.Do",
 		Promise: "The function has succeeded when Done is true. If its process dies in it, the next Do calls its own.",
-		Set:     sets(stepOnce),
-		Do:      does(doOnce),
+		Set:     step.Sets(stepOnce),
+		Do:      step.Does(doOnce),
 		Other: func(s *stepScene) (uint64, error) {
 			if s.Job.Once.Done() {
 				return 1, nil
@@ -301,7 +287,7 @@ var onceSteps = []stepRow{
 	}, {
 		Name:    "Once.Do beside another",
 		Promise: "A waiter that dies changes nothing.",
-		Set: sets(func(s *stepScene) job {
+		Set: step.Sets(func(s *stepScene) job {
 			j := stepOnce(s)
 			ctx := Within(s)
 			s.Begin(1, func(context.Context) error {
@@ -310,9 +296,9 @@ var onceSteps = []stepRow{
 			return j
 		}),
 		Before: func(ctx context.Context, j job) error {
-			return vainly(ctx, func(ctx context.Context) error { return doOnce(ctx, j) })
+			return step.Vainly(ctx, func(ctx context.Context) error { return doOnce(ctx, j) })
 		},
-		Do:     does(doOnce),
+		Do:     step.Does(doOnce),
 		Asleep: func(s *stepScene) { s.Job.Cells.Set(1, 1) },
 		Other: func(s *stepScene) (uint64, error) {
 			s.Job.Cells.Set(1, 1)

@@ -29,8 +29,8 @@ func readLock(ctx context.Context, j job) error     { return j.RWLock.RAcquire(c
 func readUnlock(_ context.Context, j job) error     { return j.RWLock.RRelease() }
 func writeLock(ctx context.Context, j job) error    { return j.RWLock.Acquire(ctx) }
 func writeUnlock(_ context.Context, j job) error    { return j.RWLock.Release() }
-func readVainly(ctx context.Context, j job) error   { return vainly(ctx, j.RWLock.RAcquire) }
-func writeVainly(ctx context.Context, j job) error  { return vainly(ctx, j.RWLock.Acquire) }
+func readVainly(ctx context.Context, j job) error   { return step.Vainly(ctx, j.RWLock.RAcquire) }
+func writeVainly(ctx context.Context, j job) error  { return step.Vainly(ctx, j.RWLock.Acquire) }
 func tryWrite(s *stepScene) (uint64, error)         { return try(s.Job.RWLock.TryAcquire, psync.ErrHeld) }
 func tryRead(s *stepScene) (uint64, error)          { return try(s.Job.RWLock.TryRAcquire, psync.ErrHeld) }
 func giveAndWrite(s *stepScene) (uint64, error)     { giveRW(s); return tryWrite(s) }
@@ -40,40 +40,36 @@ var rwlockSteps = []stepRow{
 	{
 		Name:    "RWLock.RAcquire",
 		Promise: "A writer and a reader never hold the lock at once. The hold of a reader ends with it.",
-		Set:     sets(stepRWLock),
-		Do:      does(readLock),
+		Set:     step.Sets(stepRWLock),
+		Do:      step.Does(readLock),
 		Asleep:  giveRW,
 		Other:   tryWrite,
 		Check:   checkReader,
 	}, {
 		Name:    "RWLock.RAcquire beside a writer",
 		Promise: "A reader that waits and dies leaves nothing behind, and no wake is lost with it.",
-		Set:     sets(writeHeld),
+		Set:     step.Sets(writeHeld),
 		Before:  readVainly,
-		Do:      does(readLock),
+		Do:      step.Does(readLock),
 		Asleep:  giveRW,
 		Other:   giveAndWrite,
 		Check:   checkReader,
 	}, {
 		Name:    "RWLock.RRelease",
 		Promise: "The hold of a reader that dies ends, whether it was released or not.",
-		Set:     sets(stepRWLock),
+		Set:     step.Sets(stepRWLock),
 		Before:  readLock,
-		Do:      does(readUnlock),
+		Do:      step.Does(readUnlock),
 		Other:   tryWrite,
 		Check:   checkReadReleased,
 	}, {
 		Name:    "RWLock.RRelease to a writer",
 		Promise: "The writer that waits gets the lock.",
-		Set:     sets(stepRWLock),
-		Before: func(ctx context.Context, j job) error {
-			err := readLock(ctx, j)
-			j.Cells.Set(0, 1)
-			return errors.Join(err, j.Cells.Until(ctx, 0, 2))
-		},
-		Ready: func(s *stepScene) { waitForChild(s, s.Job.RWLock.Acquire) },
-		Do:    does(readUnlock),
-		Other: func(s *stepScene) (uint64, error) { return 0, nil },
+		Set:     step.Sets(stepRWLock),
+		Before:  readLock,
+		Ready:   func(s *stepScene) { s.Begin(1, s.Job.RWLock.Acquire) },
+		Do:      step.Does(readUnlock),
+		Other:   step.Nothing[job],
 		Check: func(s *stepScene, o step.Outcome) {
 			WantNil(s, "the writer", s.Results()[0])
 			WantNil(s, "Release by the writer", s.Job.RWLock.Release())
@@ -82,49 +78,45 @@ var rwlockSteps = []stepRow{
 	}, {
 		Name:    "RWLock.Acquire",
 		Promise: "A writer holds the lock alone. If it dies, the lock has a dead owner.",
-		Set:     sets(stepRWLock),
-		Do:      does(writeLock),
+		Set:     step.Sets(stepRWLock),
+		Do:      step.Does(writeLock),
 		Asleep:  giveRW,
 		Other:   tryRead,
 		Check:   checkWriter,
 	}, {
 		Name:    "RWLock.Acquire beside a reader",
 		Promise: "A writer that waits and dies does not keep readers out.",
-		Set:     sets(readHeld),
+		Set:     step.Sets(readHeld),
 		Before:  writeVainly,
-		Do:      does(writeLock),
+		Do:      step.Does(writeLock),
 		Asleep:  giveRW,
 		Other:   giveAndReadAgain,
 		Check:   checkWriter,
 	}, {
 		Name:    "RWLock.Acquire beside a writer",
 		Promise: "A writer that waits and dies leaves nothing behind, and no wake is lost with it.",
-		Set:     sets(writeHeld),
+		Set:     step.Sets(writeHeld),
 		Before:  writeVainly,
-		Do:      does(writeLock),
+		Do:      step.Does(writeLock),
 		Asleep:  giveRW,
 		Other:   giveAndWrite,
 		Check:   checkWriter,
 	}, {
 		Name:    "RWLock.Release",
 		Promise: "The lock is free, or it has a dead owner.",
-		Set:     sets(stepRWLock),
+		Set:     step.Sets(stepRWLock),
 		Before:  writeLock,
-		Do:      does(writeUnlock),
+		Do:      step.Does(writeUnlock),
 		Other:   tryRead,
 		Check:   checkWritten,
 	}, {
 		Name:    "RWLock.Release to a reader",
 		Promise: "The reader that waits gets the lock, or is told that its owner died.",
-		Set:     sets(stepRWLock),
-		Before: func(ctx context.Context, j job) error {
-			err := writeLock(ctx, j)
-			j.Cells.Set(0, 1)
-			return errors.Join(err, j.Cells.Until(ctx, 0, 2))
-		},
-		Ready: func(s *stepScene) { waitForChild(s, s.Job.RWLock.RAcquire) },
-		Do:    does(writeUnlock),
-		Other: func(s *stepScene) (uint64, error) { return 0, nil },
+		Set:     step.Sets(stepRWLock),
+		Before:  writeLock,
+		Ready:   func(s *stepScene) { s.Begin(1, s.Job.RWLock.RAcquire) },
+		Do:      step.Does(writeUnlock),
+		Other:   step.Nothing[job],
 		Check: func(s *stepScene, o step.Outcome) {
 			err := s.Results()[0]
 			switch {
@@ -140,14 +132,14 @@ var rwlockSteps = []stepRow{
 	}, {
 		Name:    "RWLock.Recover",
 		Promise: "The lock is not acquired before a repair has succeeded.",
-		Set: sets(func(s *stepScene) job {
+		Set: step.Sets(func(s *stepScene) job {
 			j := stepRWLock(s)
 			other := attachOther(s)
 			WantNil(s, "Acquire", Must(psync.OpenRWLock(other, "rw"))(s).Acquire(Within(s)))
 			Dies(s, s.Seg, other)
 			return j
 		}),
-		Do: does(func(ctx context.Context, j job) error {
+		Do: step.Does(func(ctx context.Context, j job) error {
 			return j.RWLock.Recover(ctx, func() error { j.Cells.At(0).Store(1); return nil })
 		}),
 		Other: func(s *stepScene) (uint64, error) {
@@ -155,7 +147,7 @@ var rwlockSteps = []stepRow{
 			if err == nil {
 				return 1, s.Job.RWLock.RRelease()
 			}
-			unlessOneOf(s, "TryRAcquire", err, psync.ErrHeld, psync.ErrOwnerDied)
+			WantNilOr(s, "TryRAcquire", err, psync.ErrHeld, psync.ErrOwnerDied)
 			return 0, nil
 		},
 		Check: func(s *stepScene, o step.Outcome) {
@@ -178,7 +170,7 @@ var rwlockSteps = []stepRow{
 // giveRW ends what the test's process holds of the lock.
 func giveRW(s *stepScene) {
 	for _, release := range []func() error{s.Job.RWLock.Release, s.Job.RWLock.RRelease} {
-		unlessOneOf(s, "release", release(), psync.ErrNotHeld)
+		WantNilOr(s, "release", release(), psync.ErrNotHeld)
 	}
 }
 

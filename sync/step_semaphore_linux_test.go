@@ -2,7 +2,6 @@ package sync_test
 
 import (
 	"context"
-	"errors"
 
 	"github.com/seed-2e7ecdea/mp/internal/step"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
@@ -29,15 +28,15 @@ var semaphoreSteps = []stepRow{
 	{
 		Name:    "Semaphore.Acquire",
 		Promise: "A permit is taken once, or not at all.",
-		Set:     sets(stepSemaphore(2)),
-		Do:      does(takePermit),
+		Set:     step.Sets(stepSemaphore(2)),
+		Do:      step.Does(takePermit),
 		Other:   func(s *stepScene) (uint64, error) { return try(s.Job.Semaphore.TryAcquire, psync.ErrNoPermit) },
 		Check:   func(s *stepScene, o step.Outcome) { checkPermits(s, o, 2-int(o.OtherValue), -1) },
 	}, {
 		Name:    "Semaphore.Acquire the last",
 		Promise: "One of two gets the last permit.",
-		Set:     sets(stepSemaphore(1)),
-		Do:      does(takePermit),
+		Set:     step.Sets(stepSemaphore(1)),
+		Do:      step.Does(takePermit),
 		Asleep:  given,
 		Other:   func(s *stepScene) (uint64, error) { return try(s.Job.Semaphore.TryAcquire, psync.ErrNoPermit) },
 		Check: func(s *stepScene, o step.Outcome) {
@@ -46,9 +45,9 @@ var semaphoreSteps = []stepRow{
 	}, {
 		Name:    "Semaphore.Acquire none",
 		Promise: "A waiter that dies takes at most one permit, and no wake is lost with it.",
-		Set:     sets(stepSemaphore(0)),
-		Before:  func(ctx context.Context, j job) error { return vainly(ctx, j.Semaphore.Acquire) },
-		Do:      does(takePermit),
+		Set:     step.Sets(stepSemaphore(0)),
+		Before:  func(ctx context.Context, j job) error { return step.Vainly(ctx, j.Semaphore.Acquire) },
+		Do:      step.Does(takePermit),
 		Asleep:  given,
 		Other: func(s *stepScene) (uint64, error) {
 			given(s)
@@ -58,21 +57,17 @@ var semaphoreSteps = []stepRow{
 	}, {
 		Name:    "Semaphore.Release",
 		Promise: "A permit is given once, or not at all.",
-		Set:     sets(stepSemaphore(0)),
-		Do:      does(givePermit),
+		Set:     step.Sets(stepSemaphore(0)),
+		Do:      step.Does(givePermit),
 		Other:   func(s *stepScene) (uint64, error) { return try(s.Job.Semaphore.TryAcquire, psync.ErrNoPermit) },
 		Check:   func(s *stepScene, o step.Outcome) { checkPermits(s, o, -int(o.OtherValue), 1) },
 	}, {
 		Name:    "Semaphore.Release to a waiter",
 		Promise: "The waiter gets the permit that was given.",
-		Set:     sets(stepSemaphore(0)),
-		Before: func(ctx context.Context, j job) error {
-			j.Cells.Set(0, 1)
-			return j.Cells.Until(ctx, 0, 2)
-		},
-		Ready: func(s *stepScene) { waitForChild(s, s.Job.Semaphore.Acquire) },
-		Do:    does(givePermit),
-		Other: func(s *stepScene) (uint64, error) { return 0, nil },
+		Set:     step.Sets(stepSemaphore(0)),
+		Ready:   func(s *stepScene) { s.Begin(1, s.Job.Semaphore.Acquire) },
+		Do:      step.Does(givePermit),
+		Other:   step.Nothing[job],
 		Check: func(s *stepScene, o step.Outcome) {
 			if !o.OK() {
 				// The child may have died before it gave the permit: then the waiter takes this
@@ -109,7 +104,7 @@ func checkPermits(s *stepScene, o step.Outcome, n, change int) {
 
 func stepBounded(n int) func(*stepScene) job {
 	return func(s *stepScene) job {
-		return job{Bounded: Closing(s, Must(psync.NewBoundedSemaphore(s.Seg, "", n))(s)), Cells: NewCells(s, s.Seg, 1)}
+		return job{Bounded: Closing(s, Must(psync.NewBoundedSemaphore(s.Seg, "", n))(s))}
 	}
 }
 
@@ -123,7 +118,7 @@ func tryBounded(s *stepScene) (uint64, error) {
 func returnBounded(s *stepScene) {
 	for {
 		if err := s.Job.Bounded.Release(); err != nil {
-			unlessOneOf(s, "Release", err, psync.ErrNotHeld, psync.ErrOverRelease)
+			WantNilOr(s, "Release", err, psync.ErrNotHeld, psync.ErrOverRelease)
 			return
 		}
 	}
@@ -133,20 +128,20 @@ var boundedSteps = []stepRow{
 	{
 		Name:    "BoundedSemaphore.Acquire",
 		Promise: "The permits of a process that dies become free.",
-		Set:     sets(stepBounded(2)),
-		Do:      does(takeBounded),
+		Set:     step.Sets(stepBounded(2)),
+		Do:      step.Does(takeBounded),
 		Other:   tryBounded,
 		Check:   checkBounded(2),
 	}, {
 		Name:    "BoundedSemaphore.Acquire none",
 		Promise: "A waiter that dies leaves nothing behind, and no wake is lost with it.",
-		Set: sets(func(s *stepScene) job {
+		Set: step.Sets(func(s *stepScene) job {
 			j := stepBounded(1)(s)
 			WantNil(s, "Acquire", j.Bounded.Acquire(Within(s)))
 			return j
 		}),
-		Before: func(ctx context.Context, j job) error { return vainly(ctx, j.Bounded.Acquire) },
-		Do:     does(takeBounded),
+		Before: func(ctx context.Context, j job) error { return step.Vainly(ctx, j.Bounded.Acquire) },
+		Do:     step.Does(takeBounded),
 		Asleep: returnBounded,
 		Other: func(s *stepScene) (uint64, error) {
 			returnBounded(s)
@@ -161,23 +156,19 @@ var boundedSteps = []stepRow{
 	}, {
 		Name:    "BoundedSemaphore.Release",
 		Promise: "A permit is given back once, by its holder or by its death.",
-		Set:     sets(stepBounded(1)),
+		Set:     step.Sets(stepBounded(1)),
 		Before:  takeBounded,
-		Do:      does(giveBounded),
+		Do:      step.Does(giveBounded),
 		Other:   tryBounded,
 		Check:   checkBounded(1),
 	}, {
 		Name:    "BoundedSemaphore.Release to a waiter",
 		Promise: "The waiter gets the permit.",
-		Set:     sets(stepBounded(1)),
-		Before: func(ctx context.Context, j job) error {
-			err := takeBounded(ctx, j)
-			j.Cells.Set(0, 1)
-			return errors.Join(err, j.Cells.Until(ctx, 0, 2))
-		},
-		Ready: func(s *stepScene) { waitForChild(s, s.Job.Bounded.Acquire) },
-		Do:    does(giveBounded),
-		Other: func(s *stepScene) (uint64, error) { return 0, nil },
+		Set:     step.Sets(stepBounded(1)),
+		Before:  takeBounded,
+		Ready:   func(s *stepScene) { s.Begin(1, s.Job.Bounded.Acquire) },
+		Do:      step.Does(giveBounded),
+		Other:   step.Nothing[job],
 		Check: func(s *stepScene, o step.Outcome) {
 			WantNil(s, "the waiter", s.Results()[0])
 			checkBounded(1)(s, o)

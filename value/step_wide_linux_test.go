@@ -64,20 +64,19 @@ var wideSteps = []stepRow{
 	{
 		Name:    "Value.Store",
 		Promise: "A writer that is stopped or dies leaves the old value or the new one, as a whole, and blocks no reader.",
-		Set:     sets(stepWide),
+		Set:     step.Sets(stepWide),
 		Before:  storeAgain,
-		Do:      does(storeWide),
+		Do:      step.Does(storeWide),
 		Other:   otherLoadsWide,
 		Check:   checkWide,
 	}, {
 		Name:    "Value.Store to a watcher",
 		Promise: "The watcher sees the new value also if its writer died before it woke the watcher.",
-		Set:     sets(stepWide),
-		Before:  awaitTurn,
+		Set:     step.Sets(stepWide),
 		Ready: func(s *stepScene) {
-			waitForChild(s, func(ctx context.Context) error { return watchWide(ctx, s.Job) })
+			s.Begin(1, func(ctx context.Context) error { return watchWide(ctx, s.Job) })
 		},
-		Do:    does(storeWide),
+		Do:    step.Does(storeWide),
 		Other: otherLoadsWide,
 		Check: func(s *stepScene, o step.Outcome) {
 			if n, err := otherLoadsWide(s); err == nil && n == before && !o.OK() {
@@ -89,12 +88,12 @@ var wideSteps = []stepRow{
 	}, {
 		Name:    "Value.Store beside another writer",
 		Promise: "A writer that waits for another and dies leaves nothing behind.",
-		Set: sets(func(s *stepScene) job {
+		Set: step.Sets(func(s *stepScene) job {
 			j := namedWide(s)
 			holdWriters(s, s.Seg)
 			return j
 		}),
-		Do:     does(storeWide),
+		Do:     step.Does(storeWide),
 		Asleep: func(s *stepScene) { once(s, func() { WantNil(s, "Release", writers.Release()) }) },
 		Other:  otherLoadsWide,
 		Check: func(s *stepScene, o step.Outcome) {
@@ -104,20 +103,20 @@ var wideSteps = []stepRow{
 	}, {
 		Name:    "Value.Store after a dead writer",
 		Promise: "The lock of a writer that died is taken over by one of the next writers.",
-		Set: sets(func(s *stepScene) job {
+		Set: step.Sets(func(s *stepScene) job {
 			j := namedWide(s)
 			other := Attach(s, s.Seg)
 			holdWriters(s, other)
 			Dies(s, s.Seg, other)
 			return j
 		}),
-		Do:    does(storeWide),
+		Do:    step.Does(storeWide),
 		Other: otherLoadsWide,
 		Check: checkWide,
 	}, {
 		Name:    "Value.Swap",
 		Promise: "A writer that is stopped or dies leaves the old value or the new one, as a whole, and blocks no reader.",
-		Set:     sets(stepWide),
+		Set:     step.Sets(stepWide),
 		Before:  storeAgain,
 		Do: func(_ context.Context, j job) (uint64, error) {
 			return j.Wide.Swap(newWide(after)).number()
@@ -132,7 +131,7 @@ var wideSteps = []stepRow{
 	}, {
 		Name:    "CompareAndSwap",
 		Promise: "A writer that is stopped or dies leaves the old value or the new one, as a whole, and blocks no reader.",
-		Set:     sets(stepWide),
+		Set:     step.Sets(stepWide),
 		Before:  storeAgain,
 		Do: func(_ context.Context, j job) (uint64, error) {
 			return word(value.CompareAndSwap(j.Wide, newWide(before), newWide(after))), nil
@@ -147,7 +146,7 @@ var wideSteps = []stepRow{
 	}, {
 		Name:    "CompareAndSwap of another value",
 		Promise: "It changes nothing, and leaves the writers' lock free, or with a dead owner.",
-		Set:     sets(stepWide),
+		Set:     step.Sets(stepWide),
 		Before:  storeAgain,
 		Do: func(_ context.Context, j job) (uint64, error) {
 			return word(value.CompareAndSwap(j.Wide, newWide(after), newWide(between))), nil
@@ -163,17 +162,17 @@ var wideSteps = []stepRow{
 	}, {
 		Name:    "Value.Update",
 		Promise: "An Update that is stopped or dies leaves the old value or the new one, as a whole. It blocks no reader and, when it is dead, no writer.",
-		Set:     sets(stepWide),
+		Set:     step.Sets(stepWide),
 		Before:  func(ctx context.Context, j job) error { return j.Wide.Update(ctx, func(*wide) {}) },
-		Do:      does(updateWide),
+		Do:      step.Does(updateWide),
 		Other:   otherLoadsWide,
 		Check:   checkWide,
 	}, {
 		Name:    "Value.Update beside a Store",
 		Promise: "No concurrent change is lost.",
-		Set:     sets(stepWide),
+		Set:     step.Sets(stepWide),
 		Before:  storeAgain,
-		Do: does(func(ctx context.Context, j job) error {
+		Do: step.Does(func(ctx context.Context, j job) error {
 			stored := false
 			return j.Wide.Update(ctx, func(x *wide) {
 				if !stored {
@@ -194,12 +193,12 @@ var wideSteps = []stepRow{
 	}, {
 		Name:    "Value.Update with a shared lock",
 		Promise: "The lock has a dead owner, if its owner died in Update. Its repair makes Update usable again.",
-		Set: sets(func(s *stepScene) job {
+		Set: step.Sets(func(s *stepScene) job {
 			l := Closing(s, Must(psync.NewLock(s.Seg, "", nil))(s))
 			return job{Wide: Closing(s, Must(value.New(s.Seg, "", newWide(before), &value.Options{Lock: l}))(s)), Lock: l}
 		}),
 		Before: func(ctx context.Context, j job) error { return j.Wide.Update(ctx, func(*wide) {}) },
-		Do:     does(updateWide),
+		Do:     step.Does(updateWide),
 		Other:  otherLoadsWide,
 		Check: func(s *stepScene, o step.Outcome) {
 			err := s.Job.Wide.Update(Within(s), func(*wide) {})
@@ -215,7 +214,7 @@ var wideSteps = []stepRow{
 	}, {
 		Name:    "Value.Load",
 		Promise: "A reader gets one value as a whole, however often it is replaced meanwhile.",
-		Set:     sets(stepWide),
+		Set:     step.Sets(stepWide),
 		Before:  func(_ context.Context, j job) error { j.Wide.Load(); return nil },
 		Do:      func(_ context.Context, j job) (uint64, error) { return j.Wide.Load().number() },
 		Other: func(s *stepScene) (uint64, error) {
@@ -234,7 +233,7 @@ var wideSteps = []stepRow{
 	}, {
 		Name:    "Value.Load beside one Store",
 		Promise: "A reader gets the old value or the new one.",
-		Set:     sets(stepWide),
+		Set:     step.Sets(stepWide),
 		Before:  func(_ context.Context, j job) error { j.Wide.Load(); return nil },
 		Do:      func(_ context.Context, j job) (uint64, error) { return j.Wide.Load().number() },
 		Other:   func(s *stepScene) (uint64, error) { return 0, storeWide(Within(s), s.Job) },
@@ -248,11 +247,11 @@ var wideSteps = []stepRow{
 	}, {
 		Name:    "Value.Watch",
 		Promise: "A change wakes the watcher at whatever moment it happens. A watcher that dies leaves nothing behind.",
-		Set:     sets(stepWide),
+		Set:     step.Sets(stepWide),
 		Before: func(ctx context.Context, j job) error {
-			return vainly(ctx, func(ctx context.Context) error { return watchWide(ctx, j) })
+			return step.Vainly(ctx, func(ctx context.Context) error { return watchWide(ctx, j) })
 		},
-		Do:     does(watchWide),
+		Do:     step.Does(watchWide),
 		Asleep: func(s *stepScene) { once(s, func() { s.Job.Wide.Store(newWide(after)) }) },
 		Other: func(s *stepScene) (uint64, error) {
 			once(s, func() { s.Job.Wide.Store(newWide(after)) })

@@ -51,9 +51,9 @@ var wordSteps = []stepRow{
 	{
 		Name:    "Int64.Store",
 		Promise: "A writer that dies leaves the old value or the new one.",
-		Set:     sets(stepWord),
+		Set:     step.Sets(stepWord),
 		Before:  func(_ context.Context, j job) error { j.Int.Store(before); return nil },
-		Do:      does(storeWord),
+		Do:      step.Does(storeWord),
 		Other:   otherLoads,
 		Check: func(s *stepScene, o step.Outcome) {
 			checkWritten(s, o, func() uint64 { return loadWord(s) })
@@ -62,12 +62,11 @@ var wordSteps = []stepRow{
 	}, {
 		Name:    "Int64.Store to a watcher",
 		Promise: "The watcher sees the new value also if its writer died before it woke the watcher.",
-		Set:     sets(stepWord),
-		Before:  awaitTurn,
+		Set:     step.Sets(stepWord),
 		Ready: func(s *stepScene) {
-			waitForChild(s, func(ctx context.Context) error { return watchWord(ctx, s.Job) })
+			s.Begin(1, func(ctx context.Context) error { return watchWord(ctx, s.Job) })
 		},
-		Do:    does(storeWord),
+		Do:    step.Does(storeWord),
 		Other: otherLoads,
 		Check: func(s *stepScene, o step.Outcome) {
 			checkWritten(s, o, func() uint64 { return loadWord(s) })
@@ -80,7 +79,7 @@ var wordSteps = []stepRow{
 	}, {
 		Name:    "Int64.Swap",
 		Promise: "Each value is swapped out once.",
-		Set:     sets(stepWord),
+		Set:     step.Sets(stepWord),
 		Before:  func(_ context.Context, j job) error { j.Int.Swap(before); return nil },
 		Do:      func(_ context.Context, j job) (uint64, error) { return uint64(j.Int.Swap(after)), nil },
 		Other:   func(s *stepScene) (uint64, error) { return uint64(s.Job.Int.Swap(between)), nil },
@@ -107,7 +106,7 @@ var wordSteps = []stepRow{
 	}, {
 		Name:    "CompareAndSwap of a word",
 		Promise: "One of two that replace the same value succeeds.",
-		Set:     sets(stepWord),
+		Set:     step.Sets(stepWord),
 		Before:  func(_ context.Context, j job) error { j.Int.CompareAndSwap(before, before); return nil },
 		Do:      func(_ context.Context, j job) (uint64, error) { return word(j.Int.CompareAndSwap(before, after)), nil },
 		Other: func(s *stepScene) (uint64, error) {
@@ -132,7 +131,7 @@ var wordSteps = []stepRow{
 	}, {
 		Name:    "Int64.Add",
 		Promise: "A number is added once, or not at all.",
-		Set:     sets(stepWord),
+		Set:     step.Sets(stepWord),
 		Before:  func(_ context.Context, j job) error { j.Int.Add(0); return nil },
 		Do:      func(_ context.Context, j job) (uint64, error) { return uint64(j.Int.Add(1)), nil },
 		Other:   otherAdds,
@@ -140,7 +139,7 @@ var wordSteps = []stepRow{
 	}, {
 		Name:    "Float64.Add",
 		Promise: "A number is added once, or not at all.",
-		Set: sets(func(s *stepScene) job {
+		Set: step.Sets(func(s *stepScene) job {
 			return job{Float: Closing(s, Must(value.NewFloat64(s.Seg, "", before, nil))(s))}
 		}),
 		Before: func(_ context.Context, j job) error { j.Float.Add(0); return nil },
@@ -154,23 +153,23 @@ var wordSteps = []stepRow{
 	}, {
 		Name:    "Int64.Update",
 		Promise: "No concurrent change is lost. An owner of the value's lock that dies blocks nobody.",
-		Set:     sets(stepWord),
+		Set:     step.Sets(stepWord),
 		Before:  updateNothing,
-		Do:      does(updateWord),
+		Do:      step.Does(updateWord),
 		Other:   otherAdds,
 		Check:   checkAdded,
 	}, {
 		Name:    "Int64.Update beside another",
 		Promise: "An Update that waits for the value's lock and dies leaves nothing behind.",
-		Set: sets(func(s *stepScene) job {
+		Set: step.Sets(func(s *stepScene) job {
 			j := stepWord(s)
 			WantNil(s, "Acquire", j.Int.Lock().Acquire(Within(s)))
 			return j
 		}),
 		Before: func(ctx context.Context, j job) error {
-			return vainly(ctx, func(ctx context.Context) error { return updateWord(ctx, j) })
+			return step.Vainly(ctx, func(ctx context.Context) error { return updateWord(ctx, j) })
 		},
-		Do:     does(updateWord),
+		Do:     step.Does(updateWord),
 		Asleep: giveWord,
 		Other: func(s *stepScene) (uint64, error) {
 			giveWord(s)
@@ -183,9 +182,9 @@ var wordSteps = []stepRow{
 	}, {
 		Name:    "Int64.Update with a shared lock",
 		Promise: "The lock has a dead owner, if its owner died in Update. Its repair makes Update usable again.",
-		Set:     sets(stepSharedWord),
+		Set:     step.Sets(stepSharedWord),
 		Before:  updateNothing,
-		Do:      does(updateWord),
+		Do:      step.Does(updateWord),
 		Other:   otherAdds,
 		Check: func(s *stepScene, o step.Outcome) {
 			checkSum(s, o, loadWord(s))
@@ -202,11 +201,11 @@ var wordSteps = []stepRow{
 	}, {
 		Name:    "Int64.Watch",
 		Promise: "A change wakes the watcher at whatever moment it happens. A watcher that dies leaves nothing behind.",
-		Set:     sets(stepWord),
+		Set:     step.Sets(stepWord),
 		Before: func(ctx context.Context, j job) error {
-			return vainly(ctx, func(ctx context.Context) error { return watchWord(ctx, j) })
+			return step.Vainly(ctx, func(ctx context.Context) error { return watchWord(ctx, j) })
 		},
-		Do:     does(watchWord),
+		Do:     step.Does(watchWord),
 		Asleep: func(s *stepScene) { once(s, func() { s.Job.Int.Store(after) }) },
 		Other: func(s *stepScene) (uint64, error) {
 			once(s, func() { s.Job.Int.Store(after) })

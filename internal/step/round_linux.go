@@ -1,14 +1,12 @@
 package step
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math"
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -75,9 +73,6 @@ func (tb *Table[J]) begin(t testing.TB, row *Row[J], mode Mode) *round[J] {
 	r.cells = testkit.NewCells(r, seg, cells)
 	r.child = testkit.StartWith(r, tb.task, assignment[J]{row.Name, seg, r.scene.Job, r.cells},
 		&proc.Options{Env: []string{"GODEBUG=asyncpreemptoff=1", "GOGC=off", "GOMAXPROCS=4"}})
-	if row.Ready != nil {
-		row.Ready(r.scene)
-	}
 	ok = true
 	return r
 }
@@ -106,6 +101,9 @@ func (r *round[J]) kill() {
 // the row's promise. If the point is nil, it lets the child perform the whole operation.
 func (r *round[J]) run(p *point) {
 	r.cells.Await(r, cellThread, 1)
+	if r.row.Ready != nil {
+		r.row.Ready(r.scene)
+	}
 	tid := int(r.cells.At(cellThread).Load())
 	r.thread = r.trace(tid)
 	testkit.WantNil(r, "bind to a CPU", r.cpu.Bind(tid))
@@ -314,15 +312,8 @@ func (r *round[J]) stopped(t *sys.Tracee, how func() (syscall.Signal, bool, erro
 	return false
 }
 
-// asleep reports whether the thread sleeps in a wait of mp. It recognizes it by the system call
-// futex_waitv, which Go's runtime does not use.
+// asleep reports whether the thread sleeps in a wait of mp.
 func (r *round[J]) asleep() bool {
-	dir := fmt.Sprintf("/proc/%d/task/%d/", r.child.PID(), r.cells.At(cellThread).Load())
-	call, _ := os.ReadFile(dir + "syscall")
-	if !strings.HasPrefix(string(call), "449 ") {
-		return false
-	}
-	stat, _ := os.ReadFile(dir + "stat")
-	_, after, _ := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
-	return strings.HasPrefix(after, "S")
+	thread := testkit.Thread(r.child.PID(), int(r.cells.At(cellThread).Load()))
+	return thread.InWait() && thread.State() == 'S'
 }

@@ -23,7 +23,8 @@ type Row[J any] struct {
 	// Before, if not nil, runs in the child before the operation, for example to perform it once,
 	// so that the one that is traced is not the first of its process.
 	Before func(ctx context.Context, j J) error
-	// Ready, if not nil, runs in the test's process while the child runs Before.
+	// Ready, if not nil, runs in the test's process between Before and Do, for example to let
+	// something wait for what Do does.
 	Ready func(s *Scene[J])
 	// Do is the operation. It runs in the child.
 	Do func(ctx context.Context, j J) (uint64, error)

@@ -1,13 +1,9 @@
 package testkit
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -119,12 +115,9 @@ func Stop[Out any](t testing.TB, p *proc.Call[Out]) {
 func AwaitStopped[Out any](t testing.TB, p *proc.Call[Out]) {
 	t.Helper()
 	Eventually(t, p.Name()+" stops", func() bool {
-		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.PID()))
-		for _, name := range threads {
-			stat, _ := os.ReadFile(name)
-			// "ID (NAME) STATE ...": NAME may contain any character, parentheses too
-			_, after, _ := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
-			if !strings.HasPrefix(after, "T") {
+		threads := Threads(p.PID())
+		for _, thread := range threads {
+			if thread.State() != 'T' {
 				return false
 			}
 		}
@@ -167,22 +160,18 @@ func NeedCrashPoints(t testing.TB) {
 	}
 }
 
-// AwaitAsleep waits until at least n goroutines of a process sleep in mp. It recognizes them by the
-// system call futex_waitv, which Go's runtime does not use. On a system without this call, it only
-// gives them time.
+// AwaitAsleep waits until at least n goroutines of a process sleep in mp. On a system without the
+// system call by which InWait recognizes them, it only gives them time.
 func AwaitAsleep(t testing.TB, pid, n int) {
 	t.Helper()
 	if !sys.HasFutexWaitv() {
 		time.Sleep(50 * time.Millisecond)
 		return
 	}
-	const futexWaitv = "449 "
 	for deadline := time.Now().Add(Patience); ; time.Sleep(time.Millisecond) {
-		calls, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/syscall", pid))
 		asleep := 0
-		for _, name := range calls {
-			text, _ := os.ReadFile(name)
-			if strings.HasPrefix(string(text), futexWaitv) {
+		for _, thread := range Threads(pid) {
+			if thread.InWait() {
 				asleep++
 			}
 		}

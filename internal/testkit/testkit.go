@@ -111,6 +111,14 @@ func WantError(t testing.TB, what string, err, want error) {
 	}
 }
 
+// WantNilOr fails the test if err is neither nil nor wraps one of others.
+func WantNilOr(t testing.TB, what string, err error, others ...error) {
+	t.Helper()
+	if err != nil && !slices.ContainsFunc(others, func(o error) bool { return errors.Is(err, o) }) {
+		t.Errorf("%s: %v", what, err)
+	}
+}
+
 // WantNil fails the test at once if err is not nil.
 func WantNil(t testing.TB, what string, err error) {
 	t.Helper()
