@@ -40,14 +40,17 @@ func walkOnce(t *testing.T, point crash.Point, done bool) {
 	o := Closing(t, Must(psync.NewOnce(seg, "o"))(t))
 	far := Closing(t, Must(psync.OpenOnce(Attach(t, seg), "o"))(t))
 	victims, here := NewCells(t, seg, 3), NewCells(t, seg, 3)
-	here.Add(1) // so that the surviving child does not wait for cell 1
 	errs := make(chan error, 3)
-	survivors := func(asleep bool) *proc.Call[int] {
+	goroutines := func() {
 		for _, o := range []*psync.Once{o, far, o} {
 			go func() {
 				errs <- o.Do(context.Background(), func() error { here.Add(2); return nil })
 			}()
 		}
+	}
+	survivors := func(asleep bool) *proc.Call[int] {
+		goroutines()
+		here.Add(1) // so that the child does not wait for cell 1
 		child := Start(t, onceTask, job{Once: o, Cells: here})
 		if asleep {
 			AwaitAsleep(t, os.Getpid(), cap(errs))
@@ -89,9 +92,17 @@ func walkOnce(t *testing.T, point crash.Point, done bool) {
 		var v *proc.Call[int]
 		broken := errors.New("broken")
 		WantError(t, "Do", o.Do(t.Context(), func() error {
+			// A party that joins wakes all sleepers, which then sleep again in any order. So the child
+			// joins before the victim sleeps.
+			child = Start(t, onceTask, job{Once: o, Cells: here})
+			here.Await(t, 0, 1)
 			v = victim(stuckOnceTask)
 			AwaitAsleep(t, v.PID(), 1) // the victim is the first in the kernel's queue
-			child = survivors(true)
+			goroutines()
+			AwaitAsleep(t, os.Getpid(), cap(errs))
+			here.Add(1)
+			here.Await(t, 0, 2)
+			AwaitAsleep(t, child.PID(), 1)
 			return broken
 		}), broken)
 		Killed(t, v)

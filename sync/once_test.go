@@ -380,6 +380,7 @@ var onceTask = task("once", func(ctx context.Context, p job) error {
 	if err := p.Cells.Until(ctx, 1, 1); err != nil {
 		return err
 	}
+	p.Cells.Add(0) // from here on, only Do can wait
 	return p.Once.Do(ctx, func() error { p.Cells.Add(2); return nil })
 })
 
