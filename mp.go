@@ -69,6 +69,7 @@
 //	p.terminate(), p.kill()                   p.Terminate(), p.Kill()
 //	active_children(), current_process()      Children(), Self()
 //	if __name__ == "__main__"                 Init()
+//	Pool(n); imap, apply_async                NewPool(n, nil); f.Map(ctx, p, seq), f.Submit(ctx, p, x)
 //	Queue(n); put, get                        NewQueue[T](n); Put(ctx, v), Get(ctx)
 //	put_nowait, get_nowait; qsize             TryPut, TryGet; Len
 //	Pipe(); send_bytes, recv_bytes            NewPipe(); Send(ctx, b), Receive(ctx)
@@ -90,8 +91,12 @@
 //
 //	Task[In, Out]  Start(ctx, In, *ProcessOptions) (*Call[Out], error); nil means no options
 //	               With(In) Job
+//	               Apply(ctx, *Pool, In) (Out, error); Submit(ctx, *Pool, In) (*Future[Out], error)
+//	               Map(ctx, *Pool, iter.Seq[In]) iter.Seq2[Out, error]; MapUnordered
 //	Group          Go(Job); Wait() error; Context() context.Context, done when a job fails
 //	Call[Out]      Result(ctx) (Out, error); Join(ctx) error; Kill() error; Done() <-chan struct{}
+//	Pool           Close() error, which drains it; Terminate() error; Resize(n) error; Stats() PoolStats
+//	Future[Out]    Wait(ctx) (Out, error); Done() <-chan struct{}; Ready() bool
 //	Queue[T]       Put(ctx, T) error; Get(ctx) (T, error); TryPut(T) error; TryGet() (T, error)
 //	               Shutdown() error; All(ctx) iter.Seq2[T, error]; Len() int
 //	Conn           Send(ctx, []byte) error; Receive(ctx) ([]byte, error)
@@ -112,6 +117,8 @@
 //
 //   - Join and Result return a *RemoteError if the task returned an error, a *PanicError with
 //     the stack if it panicked, and an *ExitError with the exit code or the signal otherwise.
+//   - If a worker of a Pool dies, the task that it was running fails with *WorkerLostError. The pool
+//     goes on with a new worker.
 //   - If the owner of a Lock dies, Acquire returns ErrOwnerDied to every caller, without the lock.
 //     Recover(ctx, repair) calls repair while it holds the lock, and then frees the lock. If
 //     several processes call Recover, one of them calls its repair.
@@ -133,7 +140,7 @@
 // Everything here is an alias of a type, or one call of a function, of these packages, which also
 // have named objects, segments with a bound, and options:
 //
-//   - proc: tasks, processes, groups
+//   - proc: tasks, processes, groups, pools
 //   - ring: Queue and Pipe
 //   - sync, imported as psync: Lock and its family
 //   - value and array: values, numbers, arrays and byte strings
@@ -175,8 +182,27 @@ type Job = proc.Job
 // nil pointer means all defaults.
 type ProcessOptions = proc.Options
 
+// A Pool is a set of worker processes that run tasks: see Task.Map, Task.Submit and Task.Apply. Close
+// drains it, Terminate kills the workers.
+type Pool = proc.Pool
+
+// PoolOptions configure a pool: an initialization, limits of time, memory and tasks, retries. A nil
+// pointer means all defaults.
+type PoolOptions = proc.PoolOptions
+
+// MapOptions configure a Map: the chunk, progress, whether to go on after a failure.
+type MapOptions = proc.MapOptions
+
+// CallOptions configure the calls of a task by a pool: a key, a timeout, retries.
+type CallOptions = proc.CallOptions
+
+// A Future is the result of a call that may not be there yet: Wait, Done, Ready.
+type Future[Out any] = proc.Future[Out]
+
 // The errors of a process that failed.
 type (
+	// A WorkerLostError says that a pool's worker ended while it ran the task.
+	WorkerLostError = proc.WorkerLostError
 	// A RemoteError is the error that a task returned.
 	RemoteError = proc.RemoteError
 	// A PanicError is a task's panic, with its stack.
@@ -195,6 +221,9 @@ func Init() { proc.Init() }
 func Register[In, Out any](name string, f func(ctx context.Context, in In) (Out, error)) *Task[In, Out] {
 	return proc.Register(name, f)
 }
+
+// NewPool starts a pool of that many workers; 0 means one for each CPU.
+func NewPool(workers int, o *PoolOptions) (*Pool, error) { return proc.NewPool(workers, o) }
 
 // NewGroup returns a group without processes. When ctx is done, all of its processes are ended.
 func NewGroup(ctx context.Context) *Group { return proc.NewGroup(ctx) }

@@ -2,6 +2,7 @@
 package examples_test
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"os/exec"
@@ -36,6 +37,9 @@ func TestExamples(t *testing.T) {
 		{"sum", "sum", nil, `^4950\n$`},
 		{"wordcount", "wordcount", nil, `^3 humpty\n2 a\n2 all\n2 dumpty\n2 king's\n$`},
 		{"wordcount of a file", "wordcount", []string{file}, `^36000 three\n24000 two\n12000 one\n$`},
+		{"pool", "pool", nil, `^1\n4\n9\n$`},
+		{"isolate", "isolate", nil, `^crash: crashed its worker\nabort: crashed its worker\nleak: needed too much memory\n` +
+			`loop: took too long\nworkers lost: map\[crash:2 out of memory:1 timeout:1\]\n$`},
 		{"survive", "survive", nil, `^(repairing 949 \+ 50 coins\n|repairing \d+ \+ \d+ coins\n)?` +
 			`proc: move-3: ended by signal 9 \(killed\)\n(repairing \d+ \+ \d+ coins\n)?749 \+ 251 coins\n$`},
 		{"point", "point", nil, `^49\n0\.1111111111111111\nHELLO WORLD\n` +
@@ -53,10 +57,14 @@ func TestExamples(t *testing.T) {
 			if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "./"+test.dir).CombinedOutput(); err != nil {
 				t.Fatalf("build: %v\n%s", err, out)
 			}
-			out, err := exec.CommandContext(ctx, program, test.args...).CombinedOutput()
+			cmd := exec.CommandContext(ctx, program, test.args...)
+			var said bytes.Buffer
+			cmd.Stderr = &said
+			out, err := cmd.Output()
 			if err != nil {
-				t.Fatalf("%v\n%s", err, out)
+				t.Fatalf("%v\n%s%s", err, out, &said)
 			}
+			t.Logf("standard error, its end: %s", said.Bytes()[max(0, said.Len()-500):])
 			if !regexp.MustCompile(test.want).Match(out) {
 				t.Errorf("printed\n%swant\n%s", out, test.want)
 			}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/testkit"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -26,7 +27,7 @@ var (
 // shortened returns v, the value of a flag, or a tenth of it in short tests and under the race
 // detector, which can't check what other processes do.
 func shortened[T int | time.Duration](v T) T {
-	if testing.Short() || underRace {
+	if testing.Short() || testkit.Race {
 		return v / 10
 	}
 	return v

@@ -33,7 +33,7 @@ var layers = []layer{
 	{"internal/testkit", []string{
 		"proc", "shm", "internal/object", "futex", "internal/sys", "internal/crash", "internal/view", "internal/leak",
 	}},
-	{"proc", []string{"shm", "internal/object", "internal/known", "internal/sys", "internal/crash"}},
+	{"proc", []string{"ring", "shm", "internal/object", "internal/known", "internal/sys", "internal/crash"}},
 	{"ring", []string{
 		"shm", "internal/object", "internal/known", "internal/robust", "internal/party", "internal/wait", "futex", "internal/fence",
 		"internal/cpu", "internal/crash", "internal/layout", "internal/view",

@@ -308,3 +308,9 @@ func (c *Child) Reap() (code int, err error) {
 	})
 	return code, os.NewSyscallError("waitid", err)
 }
+
+// LimitData bounds the private memory of this process to n bytes.
+func LimitData(n int64) error {
+	limit := unix.Rlimit{Cur: uint64(n), Max: uint64(n)}
+	return os.NewSyscallError("setrlimit", unix.Setrlimit(unix.RLIMIT_DATA, &limit))
+}

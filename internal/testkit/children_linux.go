@@ -15,7 +15,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-var nothing = proc.Register("nothing", func(context.Context, proc.None) (proc.None, error) { return proc.None{}, nil })
+var nothing = proc.Register("testkit nothing", func(context.Context, proc.None) (proc.None, error) { return proc.None{}, nil })
 
 // Main runs the tests of m and returns the exit code for TestMain. It is not 0 if a test failed or
 // if the tests left something behind: see package leak. Before the tests, Main makes what a program

@@ -1,9 +1,9 @@
 from multiprocessing import Pool
 
-def square(x):
+def f(x):
     return x * x
 
 if __name__ == "__main__":
-    with Pool(3) as pool:
-        for y in pool.map(square, [1, 2, 3]):
+    with Pool(5) as p:
+        for y in p.map(f, [1, 2, 3]):
             print(y)

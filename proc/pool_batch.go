@@ -1,0 +1,138 @@
+package proc
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// A batch is a run of calls of one task that travels to a worker in one message. The worker answers
+// each call by a message of its own, in order.
+type batch struct {
+	task    string
+	key     string
+	data    []byte // the calls' encoded arguments, each after its length
+	first   int    // number of the first call among those of work
+	n       int    // calls
+	work    work
+	timeout time.Duration // 0: none
+	retries int
+
+	next atomic.Int64 // the first call without an answer; its worker's collector moves it
+
+	// The pool's mutex guards the rest.
+	tries   int // times that the worker of call next was lost
+	where   whereabouts
+	worker  *worker
+	number  uint64 // of the message, among those of its worker
+	sent    time.Time
+	stopped error  // why its calls are not wanted any more
+	expired int64  // 1 + the call whose time is over
+	rest    *batch // what split took away
+}
+
+type whereabouts int
+
+const (
+	inPool   whereabouts = iota // it waits for a worker
+	atWorker                    // a worker has it, or it is on its way there
+	finished
+)
+
+// A work receives the answers of its calls. Each call gets one answer, from any goroutine.
+type work interface {
+	// deliver is called with the answer of a worker: see answer.
+	deliver(i int, worker string, answer []byte)
+	// fail is called with an error instead.
+	fail(i int, err error)
+	// took is called when a batch has been answered, with the time for each of its calls.
+	took(each time.Duration)
+}
+
+// An answer is a message of a worker. Its first byte says what the others are.
+const (
+	answerReady  = 'r' // the worker is ready
+	answerResult = 'R' // a task's result
+	answerError  = 'E' // a task's error: wireError
+	answerPanic  = 'P' // a task's panic: wirePanic
+	answerLast   = 'L' // a task's error: wireError; the worker begins no other call, and exits
+	answerBack   = 'B' // number of a batch, and 1 if the worker will not begin it: answers messageBack
+)
+
+// A message to a worker begins with one of these bytes.
+const (
+	messageBatch = 'B' // length and name of the task, number of calls, and each call's argument after its length
+	messageStop  = 'S' // numbers of a batch, and of its first call that may run on
+	messageBack  = 'T' // number of a batch that the pool takes back if the worker has not begun it
+	messageQuit  = 'Q' // the worker is to return
+)
+
+// appendCall appends an encoded argument to data.
+func appendCall(data, argument []byte) []byte {
+	return append(binary.AppendUvarint(data, uint64(len(argument))), argument...)
+}
+
+// cutCall returns the first argument in data, and what follows it.
+func cutCall(data []byte) (argument, rest []byte, err error) {
+	n, k := binary.Uvarint(data)
+	if k <= 0 || n > uint64(len(data)-k) {
+		return nil, nil, errMessage
+	}
+	return data[k : k+int(n)], data[k+int(n):], nil
+}
+
+var errMessage = errors.New("a message between a pool and its worker is malformed")
+
+// message appends the message for the calls without an answer to dst.
+func (b *batch) message(dst []byte) []byte {
+	dst = append(dst, messageBatch)
+	dst = binary.AppendUvarint(dst, uint64(len(b.task)))
+	dst = append(dst, b.task...)
+	dst = binary.AppendUvarint(dst, uint64(b.n))
+	return append(dst, b.data...)
+}
+
+// parseBatch is the inverse of message.
+func parseBatch(msg []byte) (task string, n int, data []byte, err error) {
+	name, rest, err := cutCall(msg[1:])
+	if err != nil {
+		return "", 0, nil, err
+	}
+	count, k := binary.Uvarint(rest)
+	if k <= 0 || count > uint64(len(rest)) {
+		return "", 0, nil, errMessage
+	}
+	return string(name), int(count), rest[k:], nil
+}
+
+// cut drops the calls that have an answer.
+func (b *batch) cut() {
+	next := int(b.next.Swap(0))
+	b.data = skipCalls(b.data, next)
+	b.first, b.n = b.first+next, b.n-next
+}
+
+// split leaves the first n calls in b and returns a batch with the others. No worker has b.
+func (b *batch) split(n int) *batch {
+	rest := &batch{task: b.task, key: b.key, data: skipCalls(b.data, n), first: b.first + n, n: b.n - n,
+		work: b.work, timeout: b.timeout, retries: b.retries}
+	b.data, b.n, b.rest = b.data[:len(b.data)-len(rest.data)], n, rest
+	return rest
+}
+
+// skipCalls returns data without its first n calls.
+func skipCalls(data []byte, n int) []byte {
+	for range n {
+		_, data, _ = cutCall(data) // appendCall made it
+	}
+	return data
+}
+
+// failAll fails the calls without an answer.
+func (b *batch) failAll(err error) {
+	for i := int(b.next.Swap(int64(b.n))); i < b.n; i++ {
+		b.work.fail(b.first+i, fmt.Errorf("proc: task %q: %w", b.task, err))
+	}
+}

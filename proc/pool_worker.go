@@ -1,0 +1,641 @@
+package proc
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/ring"
+)
+
+// A worker is the pool's side of a worker process. Two goroutines serve it while it runs: the
+// feeder sends it batches and the collector receives its answers. The worker answers the calls in
+// the order in which it got them, so the first call without an answer is the one that it runs, and
+// the one that is lost with it.
+type worker struct {
+	pool   *Pool
+	number int
+	fed    chan struct{} // closed when the feeder has returned
+	call   *Call[None]
+	conn   *ring.Conn
+	begun  atomic.Int64 // when the call that it runs began, in ns since the epoch; kept up while timed is true
+	timed  atomic.Bool  // a call has a timeout
+
+	// The pool's mutex guards the rest.
+	wake     sync.Cond // the feeder sleeps here
+	idle     bool      // the feeder sleeps and has nothing to do
+	retiring bool      // it gets no calls any more, except those of its keys
+	killed   bool      // kill was called
+	reason   string    // why, if it was for a task that did not return
+	leaving  bool      // it begins no other call
+	gone     bool      // it has ended
+	ready    bool      // it is initialized
+	initErr  error     // why it is not
+	has      []*batch  // the batches that it has and has not answered, oldest first
+	own      []*batch  // the batches that only it may run
+	keys     []string  // the keys whose calls go to it
+	stops    [][]byte  // messages to be sent before the next batch
+	sent     uint64    // batches
+	calls    int       // calls in them
+	done     int       // calls answered
+	window   int       // batches that it may have
+	asked    bool      // it is asked to give a batch back
+	last     time.Time // when it finished a batch
+	armed    bool      // the timer of timeouts runs
+}
+
+const (
+	minWindow = 1  // one that runs
+	maxWindow = 64 // batches that a worker may have if each takes next to no time
+)
+
+func newWorker(p *Pool, number int) *worker {
+	w := &worker{pool: p, number: number, fed: make(chan struct{}), window: minWindow}
+	w.wake.L = &p.mu
+	return w
+}
+
+// restart starts w after delay, in the background. If that fails, the pool tries again with another
+// worker.
+func (w *worker) restart(delay time.Duration) {
+	if delay > 0 {
+		select {
+		case <-time.After(delay):
+		case <-w.pool.ctx.Done():
+		}
+	}
+	if err := w.start(); err != nil {
+		w.leave(fmt.Errorf("start a worker: %w", err))
+	}
+}
+
+// start starts the worker process.
+func (w *worker) start() error {
+	err := w.pool.ctx.Err()
+	if err == nil {
+		err = w.startProcess()
+	}
+	if err != nil {
+		return err
+	}
+	w.pool.mu.Lock()
+	killed := w.killed
+	w.pool.mu.Unlock()
+	if killed {
+		_ = w.call.Kill() // it may have ended
+	}
+	go w.feed()
+	go w.collect()
+	return nil
+}
+
+func (w *worker) startProcess() error {
+	p := w.pool
+	ours, theirs, err := ring.NewPipe(p.segment, "", &ring.PipeOptions{Capacity: workerRing})
+	if err != nil {
+		return err
+	}
+	defer theirs.Close() // the worker holds that end from its start on
+	o := Options{}
+	if p.options.Process != nil {
+		o = *p.options.Process
+	}
+	if o.Name == "" {
+		o.Name = "worker-" + strconv.Itoa(w.number)
+	}
+	in := workerInput{Conn: theirs, Init: p.options.Init.task, Input: p.options.Init.input, Memory: p.options.MemoryLimit}
+	call, err := poolWorker.New(in, &o)
+	if err == nil {
+		call.seen = append(call.seen, p.options.Init.seen...)
+		err = call.Process.Start(p.ctx)
+	}
+	if err != nil {
+		return errors.Join(err, ours.Close())
+	}
+	p.mu.Lock()
+	w.call, w.conn = call, ours
+	p.mu.Unlock()
+	return nil
+}
+
+// workerRing is the size of the ring of a worker's pipe.
+const workerRing = 1 << 18
+
+// give makes b wait for w. The caller holds the pool's mutex.
+func (w *worker) give(b *batch) {
+	w.own = append(w.own, b)
+	w.idle = false
+	w.wake.Signal()
+}
+
+// feed sends the worker what it is to do, until it has ended or is to end.
+func (w *worker) feed() {
+	defer close(w.fed)
+	var msg []byte
+	for {
+		b, stop, ok := w.next()
+		switch {
+		case stop != nil:
+			msg = append(msg[:0], stop...)
+		case b != nil:
+			msg = b.message(msg[:0])
+		default:
+			msg = append(msg[:0], messageQuit)
+		}
+		if err := w.conn.Send(context.Background(), msg); err != nil || !ok {
+			return // if it failed, the worker is dead, and the collector sees to the rest
+		}
+		if cap(msg) > workerRing {
+			msg = nil
+		}
+	}
+}
+
+// next waits until there is something to send: a batch, a message that stops one, or neither if the
+// worker is to end. ok is false if it is the last message.
+func (w *worker) next() (b *batch, stop []byte, ok bool) {
+	p := w.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		switch {
+		case w.gone:
+			return nil, nil, false
+		case len(w.stops) != 0:
+			stop, w.stops = w.stops[0], w.stops[1:]
+			return nil, stop, true
+		case len(w.has) < w.window:
+			if len(w.has) == 0 || !p.hasFree() { // else the free one is to take it
+				if b := p.take(w); b != nil {
+					w.begin(b)
+					return b, nil, true
+				}
+			}
+			w.idle = !w.retiring
+			if len(w.has) != 0 {
+				break
+			}
+			if w.retiring || p.state != poolOpen {
+				w.retiring = true
+				return nil, nil, false
+			}
+			p.relieve(w)
+		}
+		w.wake.Wait()
+		w.idle = false
+	}
+}
+
+// begin notes that the worker gets b. The caller holds the pool's mutex.
+func (w *worker) begin(b *batch) {
+	p := w.pool
+	if limit := p.options.MaxTasks; limit > 0 {
+		if left := limit - w.calls; b.n > left {
+			p.put(b.split(left), true)
+		}
+		if w.calls+b.n >= limit {
+			w.retiring = true
+			p.refill()
+		}
+	}
+	now := time.Now()
+	if len(w.has) == 0 {
+		w.begun.Store(now.UnixNano())
+	}
+	b.where, b.worker, b.number, b.sent = atWorker, w, w.sent, now
+	w.has = append(w.has, b)
+	w.sent++
+	w.calls += b.n
+	if b.timeout > 0 {
+		w.timed.Store(true)
+		w.arm(b.timeout)
+	}
+}
+
+// collect delivers the worker's answers until it has ended.
+func (w *worker) collect() {
+	buf := make([]byte, 4096)
+	var front *batch
+	for {
+		n, err := w.conn.ReceiveInto(w.pool.ctx, buf)
+		if errors.Is(err, io.ErrShortBuffer) {
+			buf = make([]byte, max(n, 2*len(buf)))
+			continue
+		}
+		if err != nil || n == 0 {
+			break
+		}
+		if front == nil || buf[0] == answerBack {
+			b := w.front(buf[:n])
+			if b == nil {
+				continue
+			}
+			front = b
+		}
+		w.answered(front, buf[:n])
+		if front.next.Load() == int64(front.n) {
+			w.finish(front)
+			front = nil
+		}
+	}
+	// A worker that has closed its end of the pipe is about to exit, unless something keeps it.
+	ctx, cancel := context.WithTimeout(context.Background(), exitTime)
+	defer cancel()
+	select {
+	case <-w.call.Done():
+	case <-w.pool.ctx.Done():
+	case <-ctx.Done():
+	}
+	if !w.call.ended() {
+		w.kill()
+	}
+	w.leave(w.call.Join(context.Background()))
+}
+
+// exitTime is how long a worker that has closed its pipe may take to exit.
+const exitTime = time.Second
+
+// front returns the batch to which an answer belongs. It is nil if the answer is not that of a
+// call.
+func (w *worker) front(answer []byte) *batch {
+	w.pool.mu.Lock()
+	defer w.pool.mu.Unlock()
+	switch {
+	case answer[0] == answerBack:
+		w.gaveBack(answer[1:])
+	case len(w.has) != 0 && w.ready:
+		return w.has[0]
+	case answer[0] == answerReady:
+		w.ready = true
+	case answer[0] == answerError:
+		w.initErr = decodeError(w.call.Name(), answer[1:])
+	}
+	return nil
+}
+
+// answered delivers the answer to the first call of b without one.
+func (w *worker) answered(b *batch, answer []byte) {
+	i := b.next.Load()
+	var err error
+	if answer[0] != answerResult {
+		w.pool.mu.Lock()
+		err = b.cause(i)
+		w.pool.mu.Unlock()
+	}
+	if answer[0] == answerLast {
+		w.pool.mu.Lock()
+		w.leaving = true
+		w.pool.mu.Unlock()
+	}
+	if w.timed.Load() {
+		w.begun.Store(time.Now().UnixNano())
+	}
+	b.next.Store(i + 1)
+	if err != nil {
+		b.work.fail(b.first+int(i), err)
+	} else {
+		b.work.deliver(b.first+int(i), w.call.Name(), answer)
+	}
+}
+
+// cause returns the error of a call that was stopped, or nil. The caller holds the pool's mutex.
+func (b *batch) cause(i int64) error {
+	switch {
+	case b.expired == i+1:
+		return fmt.Errorf("proc: task %q: it has not returned after %v: %w", b.task, b.timeout, context.DeadlineExceeded)
+	case b.stopped != nil:
+		return fmt.Errorf("proc: task %q: %w", b.task, b.stopped)
+	}
+	return nil
+}
+
+// finish notes that the worker has answered all of b, its oldest batch.
+func (w *worker) finish(b *batch) {
+	p := w.pool
+	p.mu.Lock()
+	now := time.Now()
+	since := b.sent
+	if w.last.After(since) {
+		since = w.last
+	}
+	took := now.Sub(since)
+	w.last = now
+	b.where, b.worker = finished, nil
+	w.has[0] = nil
+	w.has = w.has[1:]
+	w.done += b.n
+	p.failures = 0
+	p.stats.Done += b.n
+	switch {
+	case took < briefBatch:
+		w.window = min(2*w.window, maxWindow)
+	case took < longBatch:
+		w.window = max(w.window/2, 2) // one that runs, one that waits
+	default:
+		w.window = minWindow
+	}
+	w.wake.Signal()
+	p.mu.Unlock()
+	b.work.took(took / time.Duration(b.n))
+}
+
+const (
+	briefBatch = 100 * time.Microsecond // a worker may have more batches if each takes less than this
+	longBatch  = 10 * time.Millisecond  // and no more than minWindow if each takes longer than this
+)
+
+// arm starts the timer for timeouts, unless it runs. The caller holds the pool's mutex.
+func (w *worker) arm(d time.Duration) {
+	if !w.armed {
+		w.armed = true
+		time.AfterFunc(d, w.expire)
+	}
+}
+
+// expire ends the context of the call that the worker runs, if its time is over.
+func (w *worker) expire() {
+	p := w.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w.armed = false
+	if len(w.has) == 0 || w.gone {
+		return
+	}
+	b := w.has[0]
+	if b.timeout == 0 {
+		for _, b := range w.has {
+			if b.timeout > 0 {
+				w.arm(b.timeout)
+				return
+			}
+		}
+		return
+	}
+	i := b.next.Load()
+	left := b.timeout - time.Duration(time.Now().UnixNano()-w.begun.Load())
+	if left > 0 {
+		w.arm(left)
+		return
+	}
+	if b.expired == i+1 {
+		w.arm(p.options.Grace) // killAfterGrace sees to it
+		return
+	}
+	b.expired = i + 1
+	w.send(b, i+1)
+	w.killAfterGrace(b, i)
+	w.arm(b.timeout)
+}
+
+// stop ends the contexts of all calls of b, which w has. The caller holds the pool's mutex.
+func (w *worker) stop(b *batch, gently bool) {
+	w.send(b, int64(b.n))
+	if !gently {
+		w.killAfterGrace(b, -1)
+	}
+}
+
+// send makes the feeder send a message that stops the calls of b before call end.
+func (w *worker) send(b *batch, end int64) {
+	msg := binary.AppendUvarint([]byte{messageStop}, b.number)
+	w.stops = append(w.stops, binary.AppendUvarint(msg, uint64(end)))
+	w.wake.Signal()
+}
+
+// killAfterGrace kills the worker if it still runs call i of b after the grace. With -1 it is any
+// call of b.
+func (w *worker) killAfterGrace(b *batch, i int64) {
+	p := w.pool
+	time.AfterFunc(p.options.Grace, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		switch {
+		case w.gone || b.worker != w:
+		case i >= 0 && b.next.Load() != i:
+		case w.has[0] != b:
+			w.killAfterGrace(b, i)
+		default:
+			w.reason = "stopped"
+			if i >= 0 {
+				w.reason = "timeout"
+			}
+			w.killLocked()
+		}
+	})
+}
+
+// kill kills the worker process.
+func (w *worker) kill() {
+	w.pool.mu.Lock()
+	defer w.pool.mu.Unlock()
+	w.killLocked()
+}
+
+func (w *worker) killLocked() {
+	w.killed = true
+	if w.call != nil {
+		_ = w.call.Kill() // it may have ended
+	}
+}
+
+// leave sees to what the worker leaves behind. err is what Join returned, or why it could not be
+// started.
+func (w *worker) leave(err error) {
+	p := w.pool
+	p.mu.Lock()
+	w.gone = true
+	w.wake.Signal()
+	p.mu.Unlock()
+	if w.conn != nil {
+		w.conn.Close() // ends a Send of the feeder
+		<-w.fed
+	}
+
+	p.mu.Lock()
+	p.remove(w)
+	failures := w.inherit(err)
+	broken := w.count(err)
+	p.refill()
+	p.wakeAll()
+	p.endIfEmpty()
+	p.mu.Unlock()
+	for _, fail := range failures {
+		fail()
+	}
+	if broken != nil {
+		p.fail(broken)
+	}
+}
+
+// inherit gives the calls that the worker has not begun back to the pool, and decides on the one
+// that it was running. It returns what is to be called without the pool's mutex, which the caller
+// holds.
+func (w *worker) inherit(err error) (failures []func()) {
+	p := w.pool
+	for i := len(w.has) - 1; i >= 0; i-- {
+		b := w.has[i]
+		b.where, b.worker = inPool, nil
+		if i == 0 {
+			failures = append(failures, w.lose(b, err)...)
+		}
+		switch {
+		case p.state == poolEnded:
+			b.where = finished
+			failures = append(failures, func() { b.failAll(p.err) })
+		case b.stopped != nil:
+			b.where = finished
+			failures = append(failures, func() { b.failAll(b.stopped) })
+		case b.n > 0:
+			p.put(b, true)
+		}
+	}
+	w.has = nil
+	return failures
+}
+
+// lose decides on the call that the worker was running, the first of b without an answer. It leaves
+// the others in b.
+func (w *worker) lose(b *batch, err error) (failures []func()) {
+	p := w.pool
+	cause := b.cause(b.next.Load())
+	b.expired = 0
+	b.cut()
+	if b.n == 0 || p.state == poolEnded || b.stopped != nil || !w.ready || w.leaving {
+		return nil // the worker has not begun a call of b
+	}
+	if cause == nil && b.tries < b.retries {
+		b.tries++
+		p.stats.Retried++
+		return nil
+	}
+	rest := b.split1()
+	if cause == nil {
+		cause = w.lostError(rest.task, err)
+	}
+	p.stats.Failed++
+	return []func(){func() { rest.work.fail(rest.first, cause) }}
+}
+
+// split1 takes the first call out of b and returns it.
+func (b *batch) split1() *batch {
+	before := b.rest
+	rest := b.split(1)
+	first := &batch{task: b.task, first: b.first, work: b.work}
+	b.data, b.first, b.n, b.tries, b.rest = rest.data, rest.first, rest.n, 0, before
+	return first
+}
+
+func (w *worker) lostError(task string, err error) *WorkerLostError {
+	code, _ := w.call.ExitCode()
+	return &WorkerLostError{Task: task, Worker: w.call.Name(), PID: w.call.PID(), ExitCode: code, Memory: isMemory(err), Err: err}
+}
+
+// count counts the end of the worker. It returns the error that breaks the pool, or nil. The caller
+// holds the pool's mutex.
+func (w *worker) count(err error) error {
+	p := w.pool
+	if p.state == poolEnded {
+		return nil
+	}
+	if w.ready && (err == nil || w.retiring) && !w.killed {
+		if p.options.MaxTasks > 0 && w.calls >= p.options.MaxTasks {
+			p.stats.Replaced++
+		}
+		return nil
+	}
+	reason := w.reason
+	switch {
+	case reason != "":
+	case w.call == nil:
+		reason = "not started"
+	default:
+		reason = w.lostError("", err).reason()
+	}
+	p.stats.Lost[reason]++
+	if w.done == 0 {
+		p.failures++
+	}
+	if w.ready {
+		p.initFailures = 0
+		return nil
+	}
+	if p.initFailures++; p.initFailures < maxInitFailures {
+		return nil
+	}
+	if w.initErr != nil {
+		err = w.initErr
+	}
+	return fmt.Errorf("%w: %w", ErrInit, err)
+}
+
+// A worker that runs a call for longer than this gives the batches behind it to workers that have
+// nothing to do.
+const relieveAfter = 5 * time.Millisecond
+
+// hasFree reports whether a worker has nothing to do. The caller holds mu.
+func (p *Pool) hasFree() bool {
+	for _, w := range p.workers {
+		if w.idle && len(w.has) == 0 && w.ready {
+			return true
+		}
+	}
+	return false
+}
+
+// relieve asks a worker that runs a long call for a batch that waits behind it, since idle has
+// nothing to do. The caller holds mu.
+func (p *Pool) relieve(idle *worker) {
+	now := time.Now()
+	for _, w := range p.workers {
+		if len(w.has) < 2 || w.asked || w.gone {
+			continue
+		}
+		b := w.has[len(w.has)-1]
+		if b.key != "" {
+			continue
+		}
+		since := w.has[0].sent
+		if w.last.After(since) {
+			since = w.last
+		}
+		if left := relieveAfter - now.Sub(since); left > 0 {
+			time.AfterFunc(left, idle.look)
+			continue
+		}
+		w.asked = true
+		w.stops = append(w.stops, binary.AppendUvarint([]byte{messageBack}, b.number))
+		w.wake.Signal()
+	}
+}
+
+// look makes the feeder look for something to do.
+func (w *worker) look() {
+	w.pool.mu.Lock()
+	defer w.pool.mu.Unlock()
+	w.wake.Signal()
+}
+
+// gaveBack handles the answer to messageBack. The caller holds the pool's mutex.
+func (w *worker) gaveBack(answer []byte) {
+	w.asked = false
+	number, k := binary.Uvarint(answer)
+	if k <= 0 || len(answer) <= k || answer[k] == 0 {
+		return
+	}
+	for i, b := range w.has {
+		if b.number == number && i > 0 {
+			w.has = slices.Delete(w.has, i, i+1)
+			w.calls -= b.n
+			b.worker = nil
+			w.pool.put(b, true)
+			return
+		}
+	}
+}
