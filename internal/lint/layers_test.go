@@ -36,7 +36,7 @@ var layers = []layer{
 	{"proc", []string{"ring", "shm", "internal/object", "internal/known", "internal/sys", "internal/crash"}},
 	{"ring", []string{
 		"shm", "internal/object", "internal/known", "internal/robust", "internal/party", "internal/wait", "futex", "internal/fence",
-		"internal/cpu", "internal/crash", "internal/layout", "internal/view",
+		"internal/cpu", "internal/crash", "internal/layout", "internal/view", "internal/codec",
 	}},
 	{"array", []string{
 		"sync", "shm", "internal/known", "internal/lock", "internal/object", "internal/crash", "internal/layout", "internal/view",
@@ -63,6 +63,7 @@ var layers = []layer{
 	{"internal/fence", []string{"internal/sys"}},
 	{"internal/sys", nil},
 	{"internal/inner", nil},
+	{"internal/codec", []string{"internal/known", "internal/layout"}},
 	{"internal/known", nil},
 	{"internal/cpu", nil},
 	{"internal/crash", nil},
