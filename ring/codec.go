@@ -22,16 +22,16 @@ type Codec[T any] interface {
 //
 // It encodes all fields of structs, exported or not, strings, slices, maps, pointers, time.Time,
 // interface values that hold basic types, slices and maps of them, or types given to RegisterType,
-// and types that have MarshalBinary and UnmarshalBinary, GobEncode and GobDecode, or MarshalText and
-// UnmarshalText. An error arrives as its text, and wraps the sentinels of package mp and those given
-// to proc.RegisterError that it wrapped. A string or a []byte is sent as it is. Short strings of one
-// value may share memory: one that is kept keeps up to 128 bytes.
+// and types that have MarshalBinary and UnmarshalBinary, GobEncode and GobDecode, or MarshalText
+// and UnmarshalText. An error arrives as its text, and wraps the sentinels of package mp and those
+// given to proc.RegisterError that it wrapped. A string or a []byte is sent as it is. Short strings
+// of one value may share memory: one that is kept keeps up to 128 bytes.
 //
-// DefaultCodec fails with shm.ErrType if T has a part that means nothing in another process, such as
-// a channel, a function or a sync.Mutex. The error names that part. Append fails with ErrEncode if an
-// interface holds a type that is not registered or if the value refers to itself. Decode fails with
-// ErrDecode if src is not exactly one encoded value. It allocates at most 128 times the length of
-// src, besides what methods of the types allocate.
+// DefaultCodec fails with shm.ErrType if T has a part that means nothing in another process, such
+// as a channel, a function or a sync.Mutex. The error names that part. Append fails with ErrEncode
+// if an interface holds a type that is not registered or if the value refers to itself. Decode
+// fails with ErrDecode if src is not exactly one encoded value. It allocates at most 128 times the
+// length of src, besides what methods of the types allocate.
 //
 // The encoding is for processes on one machine with the same version of mp, not for files.
 func DefaultCodec[T any]() (Codec[T], error) {
@@ -43,9 +43,9 @@ func DefaultCodec[T any]() (Codec[T], error) {
 }
 
 // RegisterType lets interface values of type T travel by the default codec. Call it in an init
-// function or in the initialization of a variable, in the same way in all programs that exchange such
-// values. It panics if the default codec can't encode T, if T is an interface, or if another type of
-// the same name is registered.
+// function or in the initialization of a variable, in the same way in all programs that exchange
+// such values. It panics if the default codec can't encode T, if T is an interface, or if another
+// type of the same name is registered.
 func RegisterType[T any]() {
 	if err := codec.Register[T](); err != nil {
 		panic(fmt.Sprintf("ring: RegisterType: %v", err))

@@ -32,8 +32,8 @@ func (c *Codec[T]) Fingerprint() uint64 { return c.print }
 
 // Append appends the encoded *v to dst and returns the extended slice. If it fails, it returns dst.
 // It fails with ErrEncode if a value of an interface is of a type that is not registered, or if *v
-// is more than 10,000 levels deep, as a value that refers to itself is. It fails with the error of a
-// method that encodes a part of *v. No other goroutine may write to *v during Append.
+// is more than 10,000 levels deep, as a value that refers to itself is. It fails with the error of
+// a method that encodes a part of *v. No other goroutine may write to *v during Append.
 func (c *Codec[T]) Append(dst []byte, v *T) ([]byte, error) {
 	if c.bare {
 		return append(dst, bareBytes(c.root, hidden(v))...), nil
@@ -61,9 +61,9 @@ func bareBytes(n *node, p pointer) []byte {
 	return *at[[]byte](p)
 }
 
-// Decode sets *v to the value that src encodes. All memory that *v then refers to is new, and src is
-// not kept. It fails with ErrDecode if src is not exactly one encoded value of T, and with the error
-// of a method that decodes a part of it. If it fails, *v is undefined.
+// Decode sets *v to the value that src encodes. All memory that *v then refers to is new, and src
+// is not kept. It fails with ErrDecode if src is not exactly one encoded value of T, and with the
+// error of a method that decodes a part of it. If it fails, *v is undefined.
 func (c *Codec[T]) Decode(src []byte, v *T) error {
 	if c.bare {
 		decodeBare(c.root, src, hidden(v))
@@ -94,3 +94,6 @@ func decodeBare(n *node, src []byte, p pointer) {
 		*at[[]byte](p) = append([]byte{}, src...)
 	}
 }
+
+// Bare reports whether T is a string or a []byte, so that an encoded value is its bytes alone.
+func (c *Codec[T]) Bare() bool { return c.bare }

@@ -14,18 +14,19 @@
 //     its name.
 //   - Types that have, on T or *T, the methods MarshalBinary and UnmarshalBinary, GobEncode and
 //     GobDecode, or MarshalText and UnmarshalText. The first pair in this order is used.
-//   - Interface values that hold nil, a basic type, time.Time, time.Duration, a slice of those, []any,
-//     []map[string]any, a map with string keys and values of any, a string, a bool, an int, an int64
-//     or a float64, map[any]any, or a type that was given to Register.
-//   - An error in a variable of type error or any, as its text. It wraps the errors of package known
-//     that the original wrapped.
+//   - Interface values that hold nil, a basic type, time.Time, time.Duration, a slice of those,
+//     []any, []map[string]any, a map with string keys and values of any, a string, a bool, an int,
+//     an int64 or a float64, map[any]any, or a type that was given to Register.
+//   - An error in a variable of type error or any, as its text. It wraps the errors of package
+//     known that the original wrapped.
 //
 // Two pointers to one variable arrive as pointers to two. The order of a map's entries is not
 // defined, so that two encodings of one map may differ.
 //
 // What can't travel is an error, not left out: Of refuses channels, functions, unsafe.Pointer, and
-// types of packages such as sync, whose values mean something in one process only. Append fails with
-// ErrEncode if an interface holds a type that is not registered, or if a value refers to itself.
+// types of packages such as sync, whose values mean something in one process only. Append fails
+// with ErrEncode if an interface holds a type that is not registered, or if a value refers to
+// itself.
 //
 // # Format
 //
@@ -50,8 +51,8 @@
 //
 // # Hostile bytes
 //
-// Decode accepts any bytes. It doesn't panic, and it allocates at most 128 bytes for each byte of its
-// input, and what UnmarshalBinary and similar methods allocate. It reads each byte at most once
+// Decode accepts any bytes. It doesn't panic, and it allocates at most 128 bytes for each byte of
+// its input, and what UnmarshalBinary and similar methods allocate. It reads each byte at most once
 // before it acts upon it, so the bytes may lie in memory that another process changes meanwhile.
 // These methods get a copy.
 package codec

@@ -6,8 +6,8 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/known"
 )
 
-// A failure is an error that came from another process. Its type is all that differs from an error of
-// package errors that wraps the same known errors.
+// A failure is an error that came from another process. Its type is all that differs from an error
+// of package errors that wraps the same known errors.
 type failure struct {
 	message string
 	known   []error

@@ -91,8 +91,8 @@ func victims(t testing.TB) []victim {
 	}
 }
 
-// TestHostileBytes decodes each prefix of valid bytes, valid bytes with one and with several changes,
-// and random bytes.
+// TestHostileBytes decodes each prefix of valid bytes, valid bytes with one and with several
+// changes, and random bytes.
 func TestHostileBytes(t *testing.T) {
 	for _, v := range victims(t) {
 		t.Run(v.name, func(t *testing.T) {

@@ -44,8 +44,8 @@ func block(b []byte, align uintptr) pointer {
 	return copied[byte](b)
 }
 
-// copied returns new memory with a copy of b, whose length is a multiple of W's size. Reading b as a
-// slice of W is fine at any address, because append copies bytes.
+// copied returns new memory with a copy of b, whose length is a multiple of W's size. Reading b as
+// a slice of W is fine at any address, because append copies bytes.
 func copied[W uint64 | uint32 | uint16 | byte](b []byte) pointer {
 	var w W
 	words := unsafe.Slice((*W)(pointer(unsafe.SliceData(b))), len(b)/int(unsafe.Sizeof(w)))

@@ -22,7 +22,8 @@ var registry = struct {
 }{byName: make(map[string]*registered), byType: make(map[reflect.Type]*registered)}
 
 // Register lets interface values of type T travel. Both sides must have called it. It fails with an
-// error that wraps layout.ErrType if T can't travel, is an interface, or has the name of another type.
+// error that wraps layout.ErrType if T can't travel, is an interface, or has the name of another
+// type.
 func Register[T any]() error {
 	t := reflect.TypeFor[T]()
 	if t.Kind() == reflect.Interface {
