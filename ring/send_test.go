@@ -23,7 +23,7 @@ type letter struct {
 }
 
 func TestSendAnyType(t *testing.T) {
-	seg := Must(shm.Heap(1<<20))(t)
+	seg := Must(shm.Heap(1 << 20))(t)
 	a, b, err := ring.NewPipe(seg, "", &ring.PipeOptions{Capacity: 8192})
 	WantNil(t, "NewPipe", err)
 	ctx := t.Context()
@@ -49,7 +49,7 @@ func TestSendAnyType(t *testing.T) {
 }
 
 func TestSendErrors(t *testing.T) {
-	seg := Must(shm.Heap(1<<20))(t)
+	seg := Must(shm.Heap(1 << 20))(t)
 	a, b, err := ring.NewPipe(seg, "talk", nil)
 	WantNil(t, "NewPipe", err)
 	ctx := t.Context()

@@ -109,14 +109,19 @@ func (d *decoder) sized() ([]byte, error) {
 }
 
 func (d *decoder) string() (string, error) {
-	b, err := d.sized()
-	if err != nil {
-		return "", err
+	if len(d.src) == 0 {
+		return "", errShort
 	}
-	n := len(b)
+	n := int(d.src[0])
 	if n > shortString {
-		return string(b), nil
+		b, err := d.sized()
+		return string(b), err
 	}
+	src := d.src[1:]
+	if n > len(src) {
+		return "", errCount
+	}
+	d.src = src[n:]
 	if n == 0 {
 		return "", nil
 	}
@@ -125,7 +130,7 @@ func (d *decoder) string() (string, error) {
 	}
 	s := d.chunk[:n]
 	d.chunk = d.chunk[n:]
-	copy(s, b)
+	copy(s, src)
 	return text(s), nil
 }
 

@@ -13,17 +13,15 @@ type encoder struct {
 	depth int
 }
 
-func (e *encoder) length(n int) {
-	if n < 0x80 {
-		e.buf = append(e.buf, byte(n))
-		return
-	}
-	e.buf = binary.AppendUvarint(e.buf, uint64(n))
-}
+func (e *encoder) length(n int) { e.buf = appendLength(e.buf, n) }
 
-func (e *encoder) string(s string) {
-	e.length(len(s))
-	e.buf = append(e.buf, s...)
+func (e *encoder) string(s string) { e.buf = append(appendLength(e.buf, len(s)), s...) }
+
+func appendLength(b []byte, n int) []byte {
+	if n < 0x80 {
+		return append(b, byte(n))
+	}
+	return binary.AppendUvarint(b, uint64(n))
 }
 
 func (e *encoder) byte(b byte) { e.buf = append(e.buf, b) }
@@ -50,10 +48,11 @@ func (e *encoder) value(n *node, p pointer) error {
 			e.byte(0)
 			return nil
 		}
-		e.length(len(list) + 1)
+		b := appendLength(e.buf, len(list)+1)
 		for _, s := range list {
-			e.string(s)
+			b = append(appendLength(b, len(s)), s...)
 		}
+		e.buf = b
 	case opBlocks, opBools:
 		h := at[header](p)
 		if h.data == nil {
