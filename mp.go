@@ -73,6 +73,7 @@
 //	Queue(n); put, get                        NewQueue[T](n); Put(ctx, v), Get(ctx)
 //	put_nowait, get_nowait; qsize             TryPut, TryGet; Len
 //	Pipe(); send_bytes, recv_bytes            NewPipe(); Send(ctx, b), Receive(ctx)
+//	send(x), recv()                           Send(ctx, conn, x), Receive[T](ctx, conn)
 //	Lock(); acquire, release; with lock       NewLock(); Acquire(ctx), Release; With(ctx, f)
 //	RLock, Semaphore, BoundedSemaphore        NewRLock, NewSemaphore, NewBoundedSemaphore
 //	Condition, Event, Barrier                 NewCondition, NewEvent, NewBarrier

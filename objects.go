@@ -1,6 +1,8 @@
 package mp
 
 import (
+	"context"
+
 	"github.com/seed-2e7ecdea/mp/array"
 	"github.com/seed-2e7ecdea/mp/ring"
 	psync "github.com/seed-2e7ecdea/mp/sync"
@@ -80,6 +82,16 @@ func NewQueue[T any](capacity int) (*Queue[T], error) {
 
 // NewPipe makes a pipe and returns its two ends. Each sends to the other.
 func NewPipe() (a, b *Conn, err error) { return ring.NewPipe(nil, "", nil) }
+
+// Send sends a value of any type through c: see ring.Send. It blocks while the pipe is full.
+func Send[T any](ctx context.Context, c *Conn, v T) error { return ring.Send(ctx, c, v) }
+
+// Receive receives a value that Send sent to c: see ring.Receive. It blocks while there is none,
+// and fails with io.EOF at the end.
+func Receive[T any](ctx context.Context, c *Conn) (T, error) { return ring.Receive[T](ctx, c) }
+
+// RegisterType lets values of type T travel in interfaces, such as any: see ring.RegisterType.
+func RegisterType[T any]() { ring.RegisterType[T]() }
 
 // NewLock makes a lock that is free.
 func NewLock() (*Lock, error) { return psync.NewLock(nil, "", nil) }
