@@ -37,10 +37,12 @@ var (
 	// ErrNothingReserved means that there is no message to commit: none was reserved, or it was
 	// committed or aborted already.
 	ErrNothingReserved = errors.New("no message is reserved: call Reserve first")
+	// ErrLeaseEnded means that Done or Return was called on the lease before.
+	ErrLeaseEnded = errors.New("the lease has ended: Done or Return was called before")
 )
 
 func init() {
-	known.Register(ErrFull, ErrEmpty, ErrBusy, ErrShutdown, ErrTooLarge, ErrBrokenPipe, ErrNothingReserved)
+	known.Register(ErrFull, ErrEmpty, ErrBusy, ErrShutdown, ErrTooLarge, ErrBrokenPipe, ErrNothingReserved, ErrLeaseEnded)
 }
 
 // failures makes the errors that an object's methods return. It makes each error of polling once,
@@ -59,6 +61,7 @@ var polled = [...]struct {
 }{
 	{"TryPut", ErrFull}, {"TryPutFrom", ErrFull}, {"TrySend", ErrFull}, {"TrySend", ErrBusy},
 	{"TryGet", ErrEmpty}, {"TryGetInto", ErrEmpty}, {"TryGet", ErrBusy}, {"TryGetInto", ErrBusy},
+	{"TryLease", ErrEmpty}, {"TryLease", ErrBusy},
 	{"TryReceive", ErrEmpty}, {"TryReceiveInto", ErrEmpty}, {"TryReceive", ErrBusy}, {"TryReceiveInto", ErrBusy},
 }
 

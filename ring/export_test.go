@@ -71,3 +71,12 @@ type Pacer struct{ p pacer }
 
 // BackOff calls backOff.
 func (p *Pacer) BackOff(at, far uint64) bool { return p.p.backOff(at, far) }
+
+// Words returns the state words of all slots.
+func (q *Queue[T]) Words() (words []uint64) {
+	k := q.core.Load()
+	for i := range k.slots.count {
+		words = append(words, k.slots.slotWord(i).Load())
+	}
+	return words
+}

@@ -4,12 +4,12 @@ import "github.com/seed-2e7ecdea/mp/internal/party"
 
 // A position counts the messages of a queue. It names a slot and a lap around the ring.
 //
-//	 63 62                    32 31                     0
-//	+--+------------------------+------------------------+
-//	|0 |          lap           |          slot          |
-//	+--+------------------------+------------------------+
+//	 63 62 61                 32 31                     0
+//	+-----+---------------------+------------------------+
+//	|  0  |         lap         |          slot          |
+//	+-----+---------------------+------------------------+
 //
-// Laps are counted modulo 2^31 and compared by the shorter way round.
+// Laps are counted modulo 2^30 and compared by the shorter way round.
 type position uint64
 
 // positionAt returns the position of slot in lap.
@@ -25,20 +25,27 @@ func (p position) next(slots uint32) position {
 	return p + 1
 }
 
+// valid reports whether p is a position of a ring of that many slots.
+func (p position) valid(slots uint32) bool { return p.slot() < slots && p>>62 == 0 }
+
 // after reports whether p comes after q.
-func (p position) after(q position) bool { return int64(p-q)<<1 > 0 }
+func (p position) after(q position) bool { return int64(p-q)<<2 > 0 }
 
 // A state is the word of a slot.
 //
-//	 63                33 32                  2 1     0
+//	 63                34 33                  3 2     0
 //	+--------------------+---------------------+-------+
 //	|        lap         |  party ID of owner  | state |
 //	+--------------------+---------------------+-------+
 //
-//	free    the slot waits for the message of lap; no owner
-//	writing its owner is copying the message of lap in
-//	ready   the message of lap is there; the owner put it and has nothing more to do
-//	reading its owner is copying the message of lap out
+//	free     the slot waits for the message of lap; no owner
+//	writing  its owner is writing the message of lap
+//	ready    the message of lap is there; the owner put it and has nothing more to do
+//	reading  its owner is copying the message of lap out
+//	leased   its owner has the message under a lease, since lap or an earlier one
+//	returned the message came back from a lease; no owner
+//
+// While a slot is leased or returned, putters do not wait for it: they move its lap on.
 type state uint64
 
 const (
@@ -46,20 +53,32 @@ const (
 	writing
 	ready
 	reading
-	stateMask state = 3
+	leased
+	returned
+	stateMask state = 7
 
-	lapShift = 33
-	lapMask  = 1<<31 - 1
+	ownerShift = 3
+	lapShift   = 34
+	lapMask    = 1<<30 - 1
 )
 
 func freeAt(lap uint32) state { return state(lap&lapMask) << lapShift }
 
-func ownedAt(lap uint32, s state, id party.ID) state { return freeAt(lap) | state(id)<<2 | s }
+func ownedAt(lap uint32, s state, id party.ID) state { return freeAt(lap) | state(id)<<ownerShift | s }
 
 func (s state) is() state       { return s & stateMask }
 func (s state) lap() uint32     { return uint32(s >> lapShift) }
-func (s state) owner() party.ID { return party.ID(s>>2) & (1<<31 - 1) }
+func (s state) owner() party.ID { return party.ID(s>>ownerShift) & (1<<31 - 1) }
+
+// kept reports whether the slot keeps a message out of the order: leased or returned.
+func (s state) kept() bool { return s&leased != 0 }
+
+// taken reports whether a getter has claimed the message of the slot's lap.
+func (s state) taken() bool { return s.is() >= reading }
+
+// inLap returns s in another lap.
+func (s state) inLap(lap uint32) state { return s&(1<<lapShift-1) | freeAt(lap) }
 
 // behind returns by how many laps the slot is behind lap. The result is negative if the slot is
 // ahead.
-func (s state) behind(lap uint32) int32 { return int32((lap-s.lap())<<1) >> 1 }
+func (s state) behind(lap uint32) int32 { return int32((lap-s.lap())<<2) >> 2 }

@@ -180,11 +180,7 @@ func (q *Queue[T]) Put(ctx context.Context, v T) error {
 // putWait is Put after a try that failed with ErrFull. It is a function of its own so that v
 // escapes to the heap here and not in Put.
 func (q *Queue[T]) putWait(ctx context.Context, k *queueCore[T], v T) error {
-	err := k.putSpinning(&v)
-	if err == ErrFull {
-		err = q.awaitPut(ctx, k, &v)
-	}
-	return err
+	return q.awaitPut(ctx, k, func() error { return k.put(&v) })
 }
 
 // PutFrom is Put of *v, for values that are too large to be passed around. It copies *v once, into
@@ -197,9 +193,7 @@ func (q *Queue[T]) PutFrom(ctx context.Context, v *T) error {
 	}
 	err := k.put(v)
 	if err == ErrFull {
-		if err = k.putSpinning(v); err == ErrFull {
-			err = q.awaitPut(ctx, k, v)
-		}
+		err = q.awaitPut(ctx, k, func() error { return k.put(v) })
 	}
 	if err != nil {
 		err = k.fails.of("PutFrom", err)
@@ -208,8 +202,18 @@ func (q *Queue[T]) PutFrom(ctx context.Context, v *T) error {
 	return err
 }
 
-func (q *Queue[T]) awaitPut(ctx context.Context, k *queueCore[T], v *T) error {
-	return k.room.Await(ctx, &k.putSpin, &putter[T]{k: k, v: v, open: func() bool { return q.core.Load() == k }})
+// awaitPut waits after try has failed with ErrFull, until it does not.
+func (q *Queue[T]) awaitPut(ctx context.Context, k *queueCore[T], try func() error) error {
+	err := k.putSpinning(try)
+	if err == ErrFull {
+		err = k.room.Await(ctx, &k.putSpin, &putter[T]{k, q.isOpen(k), try})
+	}
+	return err
+}
+
+// isOpen returns a function that reports whether q is open as k.
+func (q *Queue[T]) isOpen(k *queueCore[T]) func() bool {
+	return func() bool { return q.core.Load() == k }
 }
 
 // TryGet takes the oldest value. It never blocks. It fails with ErrEmpty, with ErrClosed, with
@@ -255,7 +259,7 @@ func (q *Queue[T]) Get(ctx context.Context) (v T, err error) {
 	if k == nil {
 		return v, closed("Get")
 	}
-	word, lap, err := k.claimReady()
+	word, lap, err := k.claimReady(reading)
 	if err != nil {
 		return q.getWait(ctx, k, err)
 	}
@@ -271,11 +275,8 @@ func (q *Queue[T]) Get(ctx context.Context) (v T, err error) {
 // getWait is Get after a try that failed with err.
 func (q *Queue[T]) getWait(ctx context.Context, k *queueCore[T], err error) (v T, _ error) {
 	if err == ErrEmpty || err == ErrBusy {
-		if err = k.getSpinning(&v); err == ErrEmpty {
-			err = q.awaitGet(ctx, k, &v)
-		}
+		err = q.awaitGet(ctx, k, func() error { return k.get(&v) })
 	}
-	runtime.KeepAlive(k)
 	if err != nil {
 		var zero T
 		return zero, k.fails.of("Get", err)
@@ -293,9 +294,7 @@ func (q *Queue[T]) GetInto(ctx context.Context, v *T) error {
 	}
 	err := k.get(v)
 	if err == ErrEmpty || err == ErrBusy {
-		if err = k.getSpinning(v); err == ErrEmpty {
-			err = q.awaitGet(ctx, k, v)
-		}
+		err = q.awaitGet(ctx, k, func() error { return k.get(v) })
 	}
 	if err != nil {
 		err = k.fails.of("GetInto", err)
@@ -304,8 +303,12 @@ func (q *Queue[T]) GetInto(ctx context.Context, v *T) error {
 	return err
 }
 
-func (q *Queue[T]) awaitGet(ctx context.Context, k *queueCore[T], v *T) error {
-	err := k.room.Await(ctx, &k.getSpin, &getter[T]{k: k, v: v, open: func() bool { return q.core.Load() == k }})
+// awaitGet waits after try has failed with ErrEmpty or ErrBusy, until it does not.
+func (q *Queue[T]) awaitGet(ctx context.Context, k *queueCore[T], try func() error) error {
+	err := k.getSpinning(try)
+	if err == ErrEmpty {
+		err = k.room.Await(ctx, &k.getSpin, &getter[T]{k, q.isOpen(k), try})
+	}
 	runtime.KeepAlive(k)
 	return err
 }
@@ -364,7 +367,7 @@ func (q *Queue[T]) Shutdown() error {
 	if k == nil {
 		return closed("Shutdown")
 	}
-	k.w.shut.Store(1)
+	k.w.flags.Or(queueShut)
 	k.w.items.NotifyAll()
 	k.w.space.NotifyAll()
 	wasClosed := k.room.Closed()

@@ -17,7 +17,11 @@ import (
 // queueWords is a queue in shared memory. The slots follow it.
 //
 //	0     count    number of slots; written when the queue is made
-//	4     shut     not 0: shut down
+//	4     flags    queueShut, queueJoined
+//	8     front    0 until the first lease; bit 0 says that leases are in use; moves with each value
+//	               that is returned
+//	16    mode     queueJoinable; written when the queue is made
+//	20    done     gate of the goroutines that wait in Join
 //	128   tail     where to look for the next slot to write; written by putters
 //	256   head     where to look for the next message; written by getters
 //	384   items    gate of the getters that wait for a message
@@ -49,11 +53,35 @@ import (
 // A process that finds a slot whose owner is dead repairs it. It changes writing(L) to free(L+1):
 // the position is given up without a message. It changes reading(L) to reading(L, me): the message
 // is delivered again, because the getter that took it has not returned it.
+//
+// A lease holds its slot for as long as its holder likes:
+//
+//	lease:  1  CAS  ready(L) -> leased(L, me)       the message is taken
+//	        2       as get 2
+//	done:   3  CAS  leased(M, me) -> free(M+1)      the message is gone, the slot is given back
+//	        4       wake a putter
+//	return: 3  CAS  leased(M, me) -> returned(M)    the message is there again
+//	        4       front moves                     the next get or lease takes it before any other
+//	        5       wake a getter
+//	skip:   CAS  leased(M), returned(M) -> the same in lap M+1, by a putter that comes round to it: the
+//	        position in lap M+1 is given up; only if a slot behind it is free
+//	take back: CAS  returned(M), or leased(M) or reading(M) of a dead party, -> leased(M, me) or
+//	        reading(M, me)
+//
+// Every step changes one word from one state to the next, so the order in which a putter that
+// skips, the holder, and the getter that takes back come to it does not matter: the second one
+// finds what the first one has left. A message stays in its slot. Getters walk on past a slot that
+// is leased or returned; the positions before tail stay claimed or given up, and those before head
+// stay claimed or given up, whatever becomes of the lease. Getters look for messages to take back
+// only if front has moved since they looked last, or, where leases are in use, the epoch has.
 type queueWords struct {
 	_     structs.HostLayout
 	count atomic.Uint32
-	shut  atomic.Uint32
-	_     [120]byte // above: changes hardly ever; below: often
+	flags atomic.Uint32
+	front atomic.Uint64
+	mode  atomic.Uint32
+	done  wait.Gate
+	_     [100]byte // above: changes hardly ever; below: often
 	tail  atomic.Uint64
 	_     [120]byte // above: written by putters; below: by getters
 	head  atomic.Uint64
@@ -63,6 +91,15 @@ type queueWords struct {
 	space wait.Gate
 	_     [120]byte
 }
+
+// Bits of queueWords.flags, front and mode.
+const (
+	queueShut     = 1 << 0 // flags: the queue is shut down
+	queueJoined   = 1 << 1 // flags: a goroutine has called Join
+	leasesInUse   = 1 << 0 // front
+	oneReturn     = 1 << 1 // front: what each return adds
+	queueJoinable = 1 << 0 // mode: Get takes values under a lease, which TaskDone ends
+)
 
 const (
 	queueHead  = 640
@@ -80,7 +117,8 @@ type queueCore[T any] struct {
 	me    party.ID
 
 	putSpin, getSpin wait.Spinner
-	adoptEpoch       atomic.Uint32 // 1 + epoch of the last adopt that found nothing
+	seenEpoch        atomic.Uint32 // 1 + epoch of the last adopt that found nothing
+	seenFront        atomic.Uint64 // front at that time
 
 	// The positions that this process has reached: local hints, like the cursors.
 	_    [64]byte
@@ -109,17 +147,16 @@ func newQueueCore[T any](o object.Object) (*queueCore[T], error) {
 	k.fails.o, k.fails.limit, k.fails.a, k.fails.b = o, "it holds %d values of %d bytes", int(count), sizeOf[T]()
 	k.puts.Store(uint64(k.positionOf(w.tail.Load())))
 	k.gets.Store(uint64(k.positionOf(w.head.Load())))
-	k.adoptEpoch.Store(k.table.Epoch().Load()) // not epoch+1: adopt has not run at this epoch
+	k.seenEpoch.Store(k.table.Epoch().Load()) // not epoch+1: adopt has not run at this epoch
 	return k, nil
 }
 
 // positionOf returns the position in a shared word, or 0 if the word holds no position.
 func (k *queueCore[T]) positionOf(word uint64) position {
-	p := position(word)
-	if p.slot() >= k.slots.count || p>>63 != 0 {
-		p = 0
+	if p := position(word); p.valid(k.slots.count) {
+		return p
 	}
-	return p
+	return 0
 }
 
 // maxSteps bounds a walk over the slots. If their states contradict each other, a walk might never
@@ -150,7 +187,7 @@ func (k *queueCore[T]) claimFree() (*atomic.Uint64, position, error) {
 			return nil, 0, err
 		}
 	}
-	if k.w.shut.Load() != 0 {
+	if k.w.flags.Load()&queueShut != 0 {
 		k.unclaim(word, pos)
 		return nil, 0, k.unlessClosed(ErrShutdown)
 	}
@@ -183,10 +220,11 @@ func (k *queueCore[T]) publish(word *atomic.Uint64, pos position) error {
 // claimFreeSlow walks from pos to the first position that no process has claimed, and claims its
 // slot for writing.
 func (k *queueCore[T]) claimFreeSlow(pos position) (*atomic.Uint64, position, error) {
-	if k.w.shut.Load() != 0 {
+	if k.w.flags.Load()&queueShut != 0 {
 		return nil, 0, k.unlessClosed(ErrShutdown) // a claim would have to be undone: see unclaim
 	}
 	atCursor := false // whether the walk has been restarted from the shared cursor
+	skips := false    // whether there was a free slot beyond the ones that are skipped
 	for range k.maxSteps() {
 		word := k.slots.slotWord(pos.slot())
 		s := state(word.Load())
@@ -202,6 +240,11 @@ func (k *queueCore[T]) claimFreeSlow(pos position) (*atomic.Uint64, position, er
 			}
 		case s.is() == writing && k.table.Dead(s.owner()):
 			k.repair(word, s)
+		case b == 1 && s.kept() && (skips || k.freeBeyond(pos)):
+			skips = true
+			if word.CompareAndSwap(uint64(s), uint64(s.inLap(pos.lap()))) && crash.Enabled {
+				crash.At(crash.QueuePutSkipped) // the position is given up
+			}
 		case !atCursor:
 			// The slot is in an earlier lap, so the queue is full, unless pos is a hint from so
 			// many laps ago that laps can't be compared any more.
@@ -212,6 +255,22 @@ func (k *queueCore[T]) claimFreeSlow(pos position) (*atomic.Uint64, position, er
 		}
 	}
 	return nil, 0, k.unlessClosed(fmt.Errorf("%w: no position is free", ErrCorrupt))
+}
+
+// freeBeyond reports whether the next slot after pos that is not leased or returned is free, or can
+// be repaired. Only then does a putter skip slots: a queue that is full stays as it is.
+func (k *queueCore[T]) freeBeyond(pos position) bool {
+	for range k.slots.count - 1 {
+		pos = pos.next(k.slots.count)
+		s := state(k.slots.slotWord(pos.slot()).Load())
+		switch b := s.behind(pos.lap()); {
+		case b == 0 && s.is() == free, b > 0 && s.is() == writing && k.table.Dead(s.owner()):
+			return true
+		case b > 0 && !s.kept():
+			return false
+		}
+	}
+	return false
 }
 
 // unlessClosed returns err, or ErrClosed if this process has closed the segment: then err may come
@@ -226,14 +285,29 @@ func (k *queueCore[T]) unlessClosed(err error) error {
 // repair gives up the position at which a dead putter was writing.
 func (k *queueCore[T]) repair(word *atomic.Uint64, s state) {
 	if word.CompareAndSwap(uint64(s), uint64(freeAt(s.lap()+1))) {
-		k.w.space.Notify()
+		k.freed()
 	}
 }
 
 // unclaim gives up a position that was claimed after the shutdown.
 func (k *queueCore[T]) unclaim(word *atomic.Uint64, pos position) {
 	word.Store(uint64(freeAt(pos.lap() + 1)))
-	k.w.items.NotifyAll() // these getters wait for the putters that still write
+	k.freed()
+}
+
+// freed wakes the goroutines that wait for a slot to become free. release repeats its code.
+func (k *queueCore[T]) freed() {
+	k.w.space.Notify()
+	if f := k.w.flags.Load(); f != 0 {
+		k.freedLast(f)
+	}
+}
+
+// freedLast wakes the goroutines that wait until no slot holds a message, if that is so.
+func (k *queueCore[T]) freedLast(flags uint32) {
+	if flags&queueShut != 0 {
+		k.w.items.NotifyAll() // these getters wait until no process has a message
+	}
 }
 
 // advance moves a cursor up to pos.
@@ -249,7 +323,7 @@ func (k *queueCore[T]) advance(cursor *atomic.Uint64, pos position) {
 // get takes the oldest message into *v. It fails with ErrEmpty, ErrBusy, ErrShutdown, ErrClosed or
 // ErrCorrupt.
 func (k *queueCore[T]) get(v *T) error {
-	word, lap, err := k.claimReady()
+	word, lap, err := k.claimReady(reading)
 	if err != nil {
 		return err
 	}
@@ -257,14 +331,15 @@ func (k *queueCore[T]) get(v *T) error {
 	return k.release(word, lap)
 }
 
-// claimReady claims the oldest message for reading.
-func (k *queueCore[T]) claimReady() (word *atomic.Uint64, lap uint32, err error) {
+// claimReady claims the oldest message: as is reading or leased.
+func (k *queueCore[T]) claimReady(as state) (word *atomic.Uint64, lap uint32, err error) {
 	pos := position(k.gets.Load())
 	word = k.slots.slotWord(pos.slot())
-	if s := state(word.Load()); s.lap() != pos.lap() || s.is() != ready ||
-		!word.CompareAndSwap(uint64(s), uint64(ownedAt(pos.lap(), reading, k.me))) {
-		if word, pos, err = k.claimReadySlow(pos); err != nil {
-			return nil, 0, err
+	if s := state(word.Load()); s.lap() != pos.lap() || s.is() != ready || k.w.front.Load() != 0 && k.mayTakeBack() ||
+		!word.CompareAndSwap(uint64(s), uint64(ownedAt(pos.lap(), as, k.me))) {
+		var inOrder bool
+		if word, pos, inOrder, err = k.claimReadySlow(pos, as); !inOrder {
+			return word, pos.lap(), err
 		}
 	}
 	if crash.Enabled {
@@ -290,26 +365,33 @@ func (k *queueCore[T]) release(word *atomic.Uint64, lap uint32) error {
 		crash.At(crash.QueueGetFreed) // the one message that may be lost; the death wakes the putters
 	}
 	k.w.space.Notify()
-	if k.w.shut.Load() != 0 {
-		k.w.items.NotifyAll() // these getters wait until no getter has a message
+	if f := k.w.flags.Load(); f != 0 {
+		k.freedLast(f)
 	}
 	return k.unlessClosed(nil)
 }
 
-// claimReadySlow walks from pos to the first message that no process has claimed, and claims its
-// slot for reading.
-func (k *queueCore[T]) claimReadySlow(pos position) (*atomic.Uint64, position, error) {
+// claimReadySlow claims a message that came back, or walks from pos to the first message that no
+// process has claimed, and claims its slot. A message that came back is not inOrder: the cursors
+// stay where they are, since its slot may be in a lap that this process has not reached.
+func (k *queueCore[T]) claimReadySlow(pos position, as state) (word *atomic.Uint64, at position, inOrder bool, err error) {
+	front := k.w.front.Load()
+	if front != 0 {
+		if word, at := k.takeBack(as); word != nil {
+			return word, at, false, nil
+		}
+	}
 	atCursor := false // as in claimFreeSlow
-	for range k.maxSteps() {
+	for i := 0; i < k.maxSteps(); i++ {
 		word := k.slots.slotWord(pos.slot())
 		s := state(word.Load())
 		b := s.behind(pos.lap())
 		switch {
 		case b == 0 && s.is() == ready:
-			if word.CompareAndSwap(uint64(s), uint64(ownedAt(pos.lap(), reading, k.me))) {
-				return word, pos, nil
+			if word.CompareAndSwap(uint64(s), uint64(ownedAt(pos.lap(), as, k.me))) {
+				return word, pos, true, nil
 			}
-		case b < 0, b == 0 && s.is() == reading: // claimed: go on
+		case b < 0, b == 0 && s.taken(): // claimed, or given up: go on
 			pos = pos.next(k.slots.count)
 			if h := k.positionOf(k.w.head.Load()); h.after(pos) {
 				pos = h
@@ -319,51 +401,76 @@ func (k *queueCore[T]) claimReadySlow(pos position) (*atomic.Uint64, position, e
 		case !atCursor:
 			pos, atCursor = k.positionOf(k.w.head.Load()), true
 		default:
-			return k.adoptOrFail(pos, b == 0 && s.is() == writing)
+			// Messages that a dead getter held lie behind the head. They are delivered before the
+			// queue is reported empty.
+			if word, at := k.takeBack(as); word != nil {
+				return word, at, false, nil
+			}
+			if f := k.w.front.Load(); f != front {
+				front, i = f, 0 // a message came back during the walk, and another getter took it
+				continue
+			}
+			return nil, 0, false, k.unlessClosed(k.nothing(pos, b == 0 && s.is() == writing))
 		}
 	}
-	return nil, 0, k.unlessClosed(fmt.Errorf("%w: no position holds a message or is free", ErrCorrupt))
+	return nil, 0, false, k.unlessClosed(fmt.Errorf("%w: no position holds a message or is free", ErrCorrupt))
 }
 
-// adoptOrFail ends a walk that has found no message to claim. It claims a message that a dead
-// getter held, if there is one: such messages lie behind the head, and are delivered before the
-// queue is reported empty. Otherwise it fails with ErrEmpty, ErrBusy, ErrShutdown or ErrClosed.
+// nothing returns the error of a walk that has found no message: ErrEmpty, ErrBusy or ErrShutdown.
 //
 // pos is the first position that is not claimed for reading. Its slot is free, or being written, or
 // still held by a getter of the lap before, which means empty, too.
-func (k *queueCore[T]) adoptOrFail(pos position, beingWritten bool) (*atomic.Uint64, position, error) {
-	epoch := k.table.Epoch().Load()
-	k.table.Watch(epoch) // a process that only polls learns of deaths, too
-	if k.adoptEpoch.Load() != epoch+1 {
-		if word, pos := k.adopt(); word != nil {
-			return word, pos, nil
-		}
-		k.adoptEpoch.Store(epoch + 1)
-	}
+func (k *queueCore[T]) nothing(pos position, beingWritten bool) error {
 	if beingWritten && k.readyBeyond(pos) {
-		return nil, 0, k.unlessClosed(ErrBusy)
+		return ErrBusy
 	}
 	// A getter that frees a slot wakes the getters that wait for messages only if it sees the
 	// shutdown. So a getter that waits for the last slot checks again after a fence of its own.
-	if k.w.shut.Load() != 0 && (k.drained() || fence.Heavy() && k.drained()) {
-		return nil, 0, k.unlessClosed(ErrShutdown)
+	if k.w.flags.Load()&queueShut != 0 && (k.drained() || fence.Heavy() && k.drained()) {
+		return ErrShutdown
 	}
-	return nil, 0, k.unlessClosed(ErrEmpty)
+	return ErrEmpty
 }
 
-// adopt claims a message that a dead getter held. It returns nil if there is none. All positions
-// before that of the message have been claimed, as before any position that was claimed for
-// reading.
-func (k *queueCore[T]) adopt() (*atomic.Uint64, position) {
+// mayTakeBack reports whether a message may have come back since this process looked last: one was
+// returned, or a party that held one is dead now.
+func (k *queueCore[T]) mayTakeBack() bool {
+	return k.w.front.Load() != k.seenFront.Load() || k.table.Epoch().Load()+1 != k.seenEpoch.Load()
+}
+
+// takeBack claims a message that came back, if there may be one. It returns nil if there is none.
+func (k *queueCore[T]) takeBack(as state) (*atomic.Uint64, position) {
+	front, epoch := k.w.front.Load(), k.table.Epoch().Load()
+	k.table.Watch(epoch) // a process that never waits learns of deaths, too
+	if front == k.seenFront.Load() && epoch+1 == k.seenEpoch.Load() {
+		return nil, 0
+	}
+	if word, pos := k.adopt(as); word != nil {
+		return word, pos // there may be more: the next call looks again
+	}
+	k.seenFront.Store(front)
+	k.seenEpoch.Store(epoch + 1)
+	return nil, 0
+}
+
+// adopt claims a message that was returned, or that a dead party held. It returns nil if there is
+// none.
+func (k *queueCore[T]) adopt(as state) (*atomic.Uint64, position) {
 	for i := range k.slots.count {
 		word := k.slots.slotWord(i)
-		s := state(word.Load())
-		if s.is() == reading && k.table.Dead(s.owner()) &&
-			word.CompareAndSwap(uint64(s), uint64(ownedAt(s.lap(), reading, k.me))) {
+		if s := state(word.Load()); k.cameBack(s) && word.CompareAndSwap(uint64(s), uint64(ownedAt(s.lap(), as, k.me))) {
+			if crash.Enabled {
+				crash.At(crash.QueueGetAdopted) // the message is that of a dead getter: delivered again
+			}
 			return word, positionAt(s.lap(), i)
 		}
 	}
 	return nil, 0
+}
+
+// cameBack reports whether the message of a slot was returned, or its getter is dead.
+func (k *queueCore[T]) cameBack(s state) bool {
+	return s.is() == returned || s.taken() && k.table.Dead(s.owner())
 }
 
 // readyBeyond reports whether a message is ready at a position after pos.
@@ -382,8 +489,8 @@ func (k *queueCore[T]) readyBeyond(pos position) bool {
 }
 
 // drained reports whether no slot holds a message, or may come to hold one. A slot that is being
-// read may hold one, since its getter may die. drained is called after the shutdown. A putter that
-// claims a slot later sees the shutdown and gives the slot up.
+// read or leased may hold one, since its getter may die. drained is called after the shutdown. A
+// putter that claims a slot later sees the shutdown and gives the slot up.
 func (k *queueCore[T]) drained() bool {
 	for i := range k.slots.count {
 		if state(k.slots.slotWord(i).Load()).is() != free {
@@ -393,14 +500,14 @@ func (k *queueCore[T]) drained() bool {
 	return true
 }
 
-// length returns the number of messages that are ready or were taken by a getter that is dead now.
+// length returns the number of messages that are ready or came back.
 // It gives up the positions of dead putters.
 func (k *queueCore[T]) length() int {
 	n := 0
 	for i := range k.slots.count {
 		word := k.slots.slotWord(i)
 		switch s := state(word.Load()); {
-		case s.is() == ready, s.is() == reading && k.table.Dead(s.owner()):
+		case s.is() == ready, k.cameBack(s):
 			n++
 		case s.is() == writing && k.table.Dead(s.owner()):
 			k.repair(word, s)

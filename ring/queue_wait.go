@@ -10,7 +10,7 @@ import (
 type putter[T any] struct {
 	k    *queueCore[T]
 	open func() bool
-	v    *T
+	try  func() error // fails with ErrFull if there is no space
 }
 
 // Try implements wait.Waiter.
@@ -18,7 +18,7 @@ func (p *putter[T]) Try() (bool, error) {
 	if !p.open() {
 		return false, ErrClosed
 	}
-	err := p.k.put(p.v)
+	err := p.try()
 	if err == ErrFull {
 		return false, nil
 	}
@@ -46,7 +46,7 @@ func (p *putter[T]) Pass(woken, _ bool) {
 type getter[T any] struct {
 	k    *queueCore[T]
 	open func() bool
-	v    *T
+	try  func() error // fails with ErrEmpty or ErrBusy if there is no message
 }
 
 // Try implements wait.Waiter.
@@ -54,7 +54,7 @@ func (g *getter[T]) Try() (bool, error) {
 	if !g.open() {
 		return false, ErrClosed
 	}
-	switch err := g.k.get(g.v); err {
+	switch err := g.try(); err {
 	case ErrEmpty, ErrBusy:
 		return false, nil
 	default:
@@ -82,13 +82,16 @@ func (g *getter[T]) Pass(woken, done bool) {
 // the last message of this process, because other processes may have taken the messages right after
 // it.
 func (k *queueCore[T]) mayHaveMore() bool {
+	if k.w.front.Load() != 0 && k.mayTakeBack() {
+		return true
+	}
 	pos := position(k.gets.Load())
 	for range k.slots.count {
 		s := state(k.slots.slotWord(pos.slot()).Load())
 		switch b := s.behind(pos.lap()); {
 		case b == 0 && s.is() == ready:
 			return true
-		case b < 0, b == 0 && s.is() == reading:
+		case b < 0, b == 0 && s.taken():
 			pos = pos.next(k.slots.count)
 		default:
 			return false
@@ -97,25 +100,25 @@ func (k *queueCore[T]) mayHaveMore() bool {
 	return true // the others have gone around the whole ring meanwhile
 }
 
-// putSpinning is put that spins for a moment, if that may pay, while the queue is full.
-func (k *queueCore[T]) putSpinning(v *T) error {
+// putSpinning calls try for a moment, if that may pay, while it fails with ErrFull.
+func (k *queueCore[T]) putSpinning(try func() error) error {
 	for range k.room.Glances(&k.putSpin) {
 		for range fullPauses {
 			cpu.Pause()
 		}
 		pos := position(k.puts.Load())
-		if state(k.slots.slotWord(pos.slot()).Load()).behind(pos.lap()) > 0 {
+		if s := state(k.slots.slotWord(pos.slot()).Load()); s.behind(pos.lap()) > 0 && !s.kept() {
 			continue // the slot still holds the message of the lap before
 		}
-		if err := k.put(v); err != ErrFull {
+		if err := try(); err != ErrFull {
 			return err
 		}
 	}
 	return ErrFull
 }
 
-// getSpinning is get that spins for a moment, if that may pay, while the queue is empty.
-func (k *queueCore[T]) getSpinning(v *T) error {
+// getSpinning calls try for a moment, if that may pay, while it fails with ErrEmpty or ErrBusy.
+func (k *queueCore[T]) getSpinning(try func() error) error {
 	n := k.room.Glances(&k.getSpin)
 	if n > 0 {
 		pos := position(k.gets.Load())
@@ -124,10 +127,10 @@ func (k *queueCore[T]) getSpinning(v *T) error {
 	for range n {
 		cpu.Pause()
 		pos := position(k.gets.Load())
-		if state(k.slots.slotWord(pos.slot()).Load()) == freeAt(pos.lap()) {
+		if state(k.slots.slotWord(pos.slot()).Load()) == freeAt(pos.lap()) && k.w.front.Load() == k.seenFront.Load() {
 			continue // no message has been put there
 		}
-		if err := k.get(v); err != ErrEmpty && err != ErrBusy {
+		if err := try(); err != ErrEmpty && err != ErrBusy {
 			return err
 		}
 	}

@@ -24,7 +24,7 @@ func stepQueue(n uint64) func(*stepScene) {
 // before it.
 func lastLapQueue(full bool) func(*stepScene) {
 	return func(s *stepScene) {
-		q := Closing(s, Must(ring.NewQueueAt[wide](s.Seg, "", 4, 1<<31-1))(s))
+		q := Closing(s, Must(ring.NewQueueAt[wide](s.Seg, "", 4, 1<<30-1))(s))
 		for tag := range uint64(3) {
 			WantNil(s, "Put", q.Put(Within(s), wideOf(tag+1)))
 			if !full {

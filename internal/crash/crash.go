@@ -33,6 +33,11 @@ const (
 	QueueGetCopied                  // slot READING; message copied out
 	QueueGetFreed                   // slot FREE; no putter is woken yet
 	QueueGetWaiting                 // queue empty; the gate says that there is a waiter
+	QueuePutSkipped                 // a slot that is leased or returned is in the next lap; no slot is claimed
+	QueueGetAdopted                 // slot READING or LEASED, taken over from a dead getter or from a lease that was returned
+	QueueLeaseDone                  // slot FREE; no putter is woken yet
+	QueueLeaseReturned              // slot RETURNED; front not moved
+	QueueLeaseTold                  // slot RETURNED; front moved; no getter is woken yet
 	PipeSendEntered                 // the sender holds its end; nothing is written
 	PipeSendCopied                  // message copied; header still 0
 	PipeSendPublished               // header written; tail not advanced
@@ -130,6 +135,7 @@ var names = [numPoints]string{
 	"LockTaken", "LockWaiting", "LockWoken", "LockFreed", "LockClaimed", "LockHanded",
 	"QueuePutClaimed", "QueuePutHelped", "QueuePutCopied", "QueuePutReady", "QueuePutWaiting",
 	"QueueGetClaimed", "QueueGetHelped", "QueueGetCopied", "QueueGetFreed", "QueueGetWaiting",
+	"QueuePutSkipped", "QueueGetAdopted", "QueueLeaseDone", "QueueLeaseReturned", "QueueLeaseTold",
 	"PipeSendEntered", "PipeSendCopied", "PipeSendPublished", "PipeSendMoved", "PipeSendLeft",
 	"PipeReceiveEntered", "PipeReceiveCopied", "PipeReceiveMoved", "PipeReceiveLeft",
 	"SegmentSized", "SegmentWritten", "SegmentAttached", "SegmentLinked",

@@ -183,7 +183,7 @@ var handshakes = []handshake{
 			of("ring/queue_core.go:queueCore.claimFree").does(
 				opClaim("slot", 0, 1), opLoad("shut", "a")),
 			of("ring/queue.go:Queue.Shutdown", "ring/queue_core.go:queueCore.drained").does(
-				opStore("shut", 1), opLoad("slot", "b")),
+				opOr("shut"), opLoad("slot", "b")),
 		),
 		never("a=0 b=0"), "A putter goes on, and the queue counts as drained.",
 	},
@@ -192,8 +192,8 @@ var handshakes = []handshake{
 			of("ring/queue_core.go:queueCore.release").does(
 				opPut("slot", 1), opLoad("shut", "a")),
 			of("ring/queue.go:Queue.Shutdown").does(
-				opStore("shut", 1)),
-			of("ring/queue_core.go:queueCore.adoptOrFail").does(
+				opOr("shut")),
+			of("ring/queue_core.go:queueCore.nothing").does(
 				opLoad("shut", "b"), opIs("b", 1), opHeavy(), opLoad("slot", "c")),
 		),
 		never("a=0 b=1 c=0"), "A getter that frees the last slot wakes nobody, and another one waits for it.",

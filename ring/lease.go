@@ -1,0 +1,125 @@
+package ring
+
+import (
+	"context"
+	"runtime"
+	"sync/atomic"
+
+	"github.com/seed-2e7ecdea/mp/internal/cpu"
+	"github.com/seed-2e7ecdea/mp/internal/object"
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// A Lease holds a value that was taken from a queue, and that is not lost if its holder fails. The
+// holder calls Done when it has dealt with the value, or Return to give the value back. If its
+// process dies before that, or closes the segment, the value comes back, too. A value that comes
+// back is at the front: the next Get or Lease of any process takes it before all others.
+//
+// So a value is dealt with at least once. It is dealt with more than once if a process is killed
+// after it has dealt with the value and before Done has ended the lease.
+//
+// The value stays in its slot of the queue during the lease, so it takes up capacity. Putters and
+// getters pass the slot by. The lease of a process that lives lasts until Done or Return, however
+// long: if a Lease is dropped without either, until the segment is closed.
+//
+// All methods may be called from several goroutines at once.
+type Lease[T any] struct {
+	q    *Queue[T]
+	k    *queueCore[T]
+	word atomic.Pointer[atomic.Uint64] // nil: the lease has ended
+}
+
+// Lease takes the oldest value under a lease. It blocks and fails as Get does. A Put that returned
+// nil synchronizes before the Lease that takes its value, and a Return before the Get or Lease that
+// takes the value again.
+func (q *Queue[T]) Lease(ctx context.Context) (*Lease[T], error) {
+	k := q.core.Load()
+	if k == nil {
+		return nil, closed("Lease")
+	}
+	word, err := k.claimLease()
+	if err == ErrEmpty || err == ErrBusy {
+		err = q.awaitGet(ctx, k, func() (err error) {
+			word, err = k.claimLease()
+			return err
+		})
+	}
+	return q.newLease("Lease", k, word, err)
+}
+
+// TryLease takes the oldest value under a lease. It never blocks. It fails as TryGet does.
+func (q *Queue[T]) TryLease() (*Lease[T], error) {
+	k := q.core.Load()
+	if k == nil {
+		return nil, closed("TryLease")
+	}
+	word, err := k.claimLease()
+	for i := 0; err == ErrBusy && i < busySpins; i++ {
+		cpu.Pause()
+		word, err = k.claimLease()
+	}
+	return q.newLease("TryLease", k, word, err)
+}
+
+// newLease returns the lease of the slot with that state word, or the error of the method op.
+func (q *Queue[T]) newLease(op string, k *queueCore[T], word *atomic.Uint64, err error) (*Lease[T], error) {
+	if err == nil {
+		err = k.unlessClosed(nil)
+	}
+	if err != nil {
+		return nil, k.fails.of(op, err)
+	}
+	l := &Lease[T]{q: q, k: k}
+	l.word.Store(word)
+	return l, nil
+}
+
+// Value returns a copy of the value. It panics if the lease has ended.
+func (l *Lease[T]) Value() T {
+	v := *l.Pointer()
+	runtime.KeepAlive(l)
+	return v
+}
+
+// Pointer returns a pointer to the value in the queue, so that a large value is read without a
+// copy. It returns nil if the lease has ended. The pointer is valid until Done or Return is called,
+// or the segment is closed. The holder may modify the value; if the value comes back, the next
+// holder sees what was modified.
+func (l *Lease[T]) Pointer() *T {
+	word := l.word.Load()
+	if word == nil {
+		return nil
+	}
+	return l.k.slots.message(word)
+}
+
+// Done ends the lease: the value is dealt with, and its slot is free. It fails with ErrLeaseEnded
+// if Done or Return was called before, and with ErrClosed if this process has closed the segment:
+// then the value comes back. A lease may be ended after Close of its Queue, unless the queue does
+// not exist any more: then Done fails with ErrClosed, too.
+func (l *Lease[T]) Done() error { return l.end("Lease.Done", (*queueCore[T]).finish) }
+
+// Return ends the lease and gives the value back: the next Get or Lease of any process takes it
+// before all others. It fails as Done does.
+func (l *Lease[T]) Return() error { return l.end("Lease.Return", (*queueCore[T]).giveBack) }
+
+// end ends the lease by f.
+func (l *Lease[T]) end(op string, f func(*queueCore[T], *atomic.Uint64) error) error {
+	k := l.k
+	if k == nil {
+		return &object.Error{Op: "ring: " + op, Kind: shm.KindQueue, Err: ErrLeaseEnded}
+	}
+	word := l.word.Swap(nil)
+	if word == nil {
+		return k.fails.of(op, ErrLeaseEnded)
+	}
+	err := f(k, word)
+	if err == ErrCorrupt && l.q.core.Load() != k {
+		err = ErrClosed // the memory of a queue that does not exist any more
+	}
+	if err != nil {
+		err = k.fails.of(op, err)
+	}
+	runtime.KeepAlive(l)
+	return err
+}
