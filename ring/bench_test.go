@@ -87,3 +87,58 @@ func BenchmarkQueuePair(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkQueueMany moves batches of 64 values.
+func BenchmarkQueueMany(b *testing.B) {
+	b.Run("size=8", benchmarkQueueMany[[8]byte])
+	b.Run("size=64", benchmarkQueueMany[[64]byte])
+	b.Run("size=1024", benchmarkQueueMany[[1024]byte])
+}
+
+func benchmarkQueueMany[T any](b *testing.B) {
+	const batch = 64
+	seg := Anonymous(b, room)
+	q := newQueue[T](b, seg, 1024)
+	ctx := context.Background()
+	done := Async(func() error {
+		vs := make([]T, batch)
+		for {
+			if _, err := q.GetMany(ctx, vs); err != nil {
+				return err
+			}
+		}
+	})
+	vs := make([]T, batch)
+	b.SetBytes(batch * int64(reflect.TypeFor[T]().Size()))
+	for b.Loop() {
+		if _, err := q.PutMany(ctx, vs); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)*batch/b.Elapsed().Seconds()/1e6, "M/s")
+	q.Shutdown()
+	if err := <-done; !errors.Is(err, ring.ErrShutdown) {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkQueueManyPair measures a TryPutMany and a TryGetMany of 64 values without contention.
+func BenchmarkQueueManyPair(b *testing.B) {
+	b.Run("size=8", benchmarkQueueManyPair[[8]byte])
+	b.Run("size=64", benchmarkQueueManyPair[[64]byte])
+}
+
+func benchmarkQueueManyPair[T any](b *testing.B) {
+	seg := Anonymous(b, 1<<20)
+	q := newQueue[T](b, seg, 128)
+	vs := make([]T, 64)
+	for b.Loop() {
+		if _, err := q.TryPutMany(vs); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := q.TryGetMany(vs); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)*64/b.Elapsed().Seconds()/1e6, "M/s")
+}

@@ -39,10 +39,13 @@ var (
 	ErrNothingReserved = errors.New("no message is reserved: call Reserve first")
 	// ErrLeaseEnded means that Done or Return was called on the lease before.
 	ErrLeaseEnded = errors.New("the lease has ended: Done or Return was called before")
+	// ErrTooManyDone means that every value that was taken is marked done already.
+	ErrTooManyDone = errors.New("no value that was taken through this Queue is left to be marked done")
 )
 
 func init() {
-	known.Register(ErrFull, ErrEmpty, ErrBusy, ErrShutdown, ErrTooLarge, ErrBrokenPipe, ErrNothingReserved, ErrLeaseEnded)
+	known.Register(ErrFull, ErrEmpty, ErrBusy, ErrShutdown, ErrTooLarge, ErrBrokenPipe, ErrNothingReserved,
+		ErrLeaseEnded, ErrTooManyDone)
 }
 
 // failures makes the errors that an object's methods return. It makes each error of polling once,
@@ -59,9 +62,9 @@ var polled = [...]struct {
 	op  string
 	err error
 }{
-	{"TryPut", ErrFull}, {"TryPutFrom", ErrFull}, {"TrySend", ErrFull}, {"TrySend", ErrBusy},
+	{"TryPut", ErrFull}, {"TryPutFrom", ErrFull}, {"TryReserve", ErrFull}, {"TryPutMany", ErrFull}, {"TrySend", ErrFull}, {"TrySend", ErrBusy},
 	{"TryGet", ErrEmpty}, {"TryGetInto", ErrEmpty}, {"TryGet", ErrBusy}, {"TryGetInto", ErrBusy},
-	{"TryLease", ErrEmpty}, {"TryLease", ErrBusy},
+	{"TryLease", ErrEmpty}, {"TryLease", ErrBusy}, {"TryGetMany", ErrEmpty}, {"TryGetMany", ErrBusy},
 	{"TryReceive", ErrEmpty}, {"TryReceiveInto", ErrEmpty}, {"TryReceive", ErrBusy}, {"TryReceiveInto", ErrBusy},
 }
 

@@ -20,7 +20,7 @@ const (
 
 // NewQueueAt makes a queue whose first value is in the given lap.
 func NewQueueAt[T any](seg *shm.Segment, name string, capacity int, lap uint32) (*Queue[T], error) {
-	return newQueueAt[T](seg, name, capacity, lap)
+	return newQueueAt[T](seg, name, capacity, lap, nil)
 }
 
 // SetSlot gives a slot a state and an owner, as a process that stops in the middle of Put or Get

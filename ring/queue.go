@@ -45,18 +45,25 @@ var (
 )
 
 // QueueOptions are options for NewQueue. A nil *QueueOptions means the defaults.
-type QueueOptions[T any] struct{}
+type QueueOptions[T any] struct {
+	// Joinable makes a value that Get, GetMany or All has taken an unfinished task until TaskDone:
+	// it keeps its slot, and comes back if the process dies. See Queue.TaskDone and Queue.Join.
+	Joinable bool
+}
 
 // NewQueue makes an empty queue for capacity values in seg, with an optional name. The queue takes
 // 640 bytes, and for each value 8 bytes and T's size rounded up to 8. NewQueue fails with
 // shm.ErrType if T can't be shared (the error names the part of T), with shm.ErrSize if capacity is
 // less than 1 or too large, or as every New function does: see package shm.
-func NewQueue[T any](seg *shm.Segment, name string, capacity int, _ *QueueOptions[T]) (*Queue[T], error) {
-	return newQueueAt[T](seg, name, capacity, 0)
+func NewQueue[T any](seg *shm.Segment, name string, capacity int, o *QueueOptions[T]) (*Queue[T], error) {
+	return newQueueAt(seg, name, capacity, 0, o)
 }
 
 // newQueueAt is NewQueue for a queue whose first value is in the given lap. Tests use it.
-func newQueueAt[T any](seg *shm.Segment, name string, capacity int, lap uint32) (*Queue[T], error) {
+func newQueueAt[T any](seg *shm.Segment, name string, capacity int, lap uint32, opts *QueueOptions[T]) (*Queue[T], error) {
+	if opts == nil {
+		opts = new(QueueOptions[T])
+	}
 	l, err := layout.Of[T]()
 	if err != nil {
 		return nil, fmt.Errorf("ring: new queue %q: %w", name, err)
@@ -70,6 +77,10 @@ func newQueueAt[T any](seg *shm.Segment, name string, capacity int, lap uint32) 
 		Init: func(mem []byte) error {
 			w := view.At[queueWords](mem, 0)
 			w.count.Store(uint32(capacity))
+			if opts.Joinable {
+				w.mode.Store(queueJoinable)
+				w.front.Store(leasesInUse)
+			}
 			if lap == 0 {
 				return nil // a slot of zeros is free in lap 0
 			}
@@ -259,7 +270,7 @@ func (q *Queue[T]) Get(ctx context.Context) (v T, err error) {
 	if k == nil {
 		return v, closed("Get")
 	}
-	word, lap, err := k.claimReady(reading)
+	word, lap, err := k.claimReady(k.takes)
 	if err != nil {
 		return q.getWait(ctx, k, err)
 	}
@@ -422,6 +433,7 @@ func (q *Queue[T]) Close() error {
 	if k == nil {
 		return nil
 	}
+	k.giveUpTasks()
 	k.table.Wake()
 	return k.o.Close()
 }

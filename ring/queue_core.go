@@ -116,7 +116,11 @@ type queueCore[T any] struct {
 	slots slots[T]
 	me    party.ID
 
+	takes state // what a slot becomes when Get claims it: reading, or leased if the queue is joinable
+	tasks tasks
+
 	putSpin, getSpin wait.Spinner
+	joinSpin         wait.Spinner
 	seenEpoch        atomic.Uint32 // 1 + epoch of the last adopt that found nothing
 	seenFront        atomic.Uint64 // front at that time
 
@@ -127,6 +131,7 @@ type queueCore[T any] struct {
 	gets atomic.Uint64
 	_    [120]byte
 
+	fence atomic.Uint32 // see freedLast
 	pacer pacer
 
 	fails failures
@@ -144,6 +149,10 @@ func newQueueCore[T any](o object.Object) (*queueCore[T], error) {
 	}
 	k := &queueCore[T]{o: o, w: w, room: o.Room(), table: o.Table(), me: o.Me()}
 	k.slots.set(mem[queueHead:], count)
+	k.takes = reading
+	if w.mode.Load()&queueJoinable != 0 {
+		k.takes = leased
+	}
 	k.fails.o, k.fails.limit, k.fails.a, k.fails.b = o, "it holds %d values of %d bytes", int(count), sizeOf[T]()
 	k.puts.Store(uint64(k.positionOf(w.tail.Load())))
 	k.gets.Store(uint64(k.positionOf(w.head.Load())))
@@ -308,6 +317,12 @@ func (k *queueCore[T]) freedLast(flags uint32) {
 	if flags&queueShut != 0 {
 		k.w.items.NotifyAll() // these getters wait until no process has a message
 	}
+	if flags&queueJoined != 0 {
+		k.fence.Add(1) // [JOIN] between the slot that was freed and the others
+		if k.drained() {
+			k.w.done.NotifyAll()
+		}
+	}
 }
 
 // advance moves a cursor up to pos.
@@ -323,7 +338,7 @@ func (k *queueCore[T]) advance(cursor *atomic.Uint64, pos position) {
 // get takes the oldest message into *v. It fails with ErrEmpty, ErrBusy, ErrShutdown, ErrClosed or
 // ErrCorrupt.
 func (k *queueCore[T]) get(v *T) error {
-	word, lap, err := k.claimReady(reading)
+	word, lap, err := k.claimReady(k.takes)
 	if err != nil {
 		return err
 	}
@@ -355,8 +370,12 @@ func (k *queueCore[T]) claimReady(as state) (word *atomic.Uint64, lap uint32, er
 	return word, pos.lap(), nil
 }
 
-// release gives back the slot of a message that was copied out.
+// release gives back the slot of a message that was copied out. If the queue is joinable, the slot
+// is kept until TaskDone.
 func (k *queueCore[T]) release(word *atomic.Uint64, lap uint32) error {
+	if k.takes != reading {
+		return k.keep(word)
+	}
 	if crash.Enabled {
 		crash.At(crash.QueueGetCopied) // the message is that of a dead getter: delivered again
 	}
@@ -489,15 +508,42 @@ func (k *queueCore[T]) readyBeyond(pos position) bool {
 }
 
 // drained reports whether no slot holds a message, or may come to hold one. A slot that is being
-// read or leased may hold one, since its getter may die. drained is called after the shutdown. A
+// read or leased may hold one, since its getter may die. After the shutdown the result stays true: a
 // putter that claims a slot later sees the shutdown and gives the slot up.
 func (k *queueCore[T]) drained() bool {
 	for i := range k.slots.count {
-		if state(k.slots.slotWord(i).Load()).is() != free {
+		s := state(k.slots.slotWord(i).Load())
+		if s.is() != free && (s.is() != writing || !k.table.Dead(s.owner())) {
 			return false
 		}
 	}
 	return true
+}
+
+// idle reports whether there was a moment during the call at which drained held. Between the loads of
+// two slots a message may move on: a getter may put what follows from its message into the one, and
+// then be done with the message in the other. So idle looks twice. A slot that is used goes to a
+// later lap, so a sum of laps that is the same means that no slot was used in between.
+func (k *queueCore[T]) idle() bool {
+	for before, first := uint64(0), true; ; first = false {
+		laps := uint64(0)
+		for i := range k.slots.count {
+			word := k.slots.slotWord(i)
+			s := state(word.Load())
+			if s.is() == writing && k.table.Dead(s.owner()) {
+				k.repair(word, s)
+				s = state(word.Load())
+			}
+			if s.is() != free {
+				return false
+			}
+			laps += uint64(s.lap())
+		}
+		if !first && laps == before {
+			return true
+		}
+		before = laps
+	}
 }
 
 // length returns the number of messages that are ready or came back.

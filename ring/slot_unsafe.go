@@ -3,6 +3,8 @@ package ring
 import (
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/seed-2e7ecdea/mp/internal/cpu"
 )
 
 // word returns the 64-bit word at offset off of data. The caller ensures that off is inside data
@@ -16,11 +18,33 @@ func (r *slots[T]) slotWord(index uint32) *atomic.Uint64 {
 	return (*atomic.Uint64)(unsafe.Add(r.base, uintptr(index)*r.stride))
 }
 
+// indexOf returns the index of the slot with that state word.
+func (r *slots[T]) indexOf(state *atomic.Uint64) uint32 {
+	return uint32((uintptr(unsafe.Pointer(state)) - uintptr(r.base)) / r.stride)
+}
+
 // message returns the message of the slot with that state word. T holds no pointers, and Go calls
 // no method when a value is assigned. So nothing but the copy runs between claim and publication.
 func (r *slots[T]) message(state *atomic.Uint64) *T {
 	return (*T)(unsafe.Add(unsafe.Pointer(state), slotHead))
 }
+
+// fetch prefetches n slots from pos on for writing, as far as they lie before the end of the ring, if
+// the last of them is in the state is of its lap. If it is not, a peer may be using these slots, and
+// would lose them to this processor in the middle of its work.
+func (r *slots[T]) fetch(pos position, n int, is state) {
+	m := min(uint32(n), r.count-pos.slot(), uint32(maxFetch/r.stride))
+	if m < 2 {
+		return
+	}
+	last := state(r.slotWord(pos.slot() + m - 1).Load())
+	if last.is() == is && last.lap() == pos.lap() {
+		cpu.Fetch((*byte)(unsafe.Add(r.base, uintptr(pos.slot())*r.stride)), uintptr(m)*r.stride)
+	}
+}
+
+// maxFetch is how many bytes fetch prefetches at most. More would only displace each other.
+const maxFetch = 8 << 10
 
 // slots are the slots of a queue in shared memory.
 type slots[T any] struct {

@@ -35,8 +35,10 @@ const (
 	QueueGetWaiting                 // queue empty; the gate says that there is a waiter
 	QueuePutSkipped                 // a slot that is leased or returned is in the next lap; no slot is claimed
 	QueueGetAdopted                 // slot READING or LEASED, taken over from a dead getter or from a lease that was returned
+	QueueSlotAborted                // slot FREE; no getter or putter is woken yet
 	QueueLeaseDone                  // slot FREE; no putter is woken yet
 	QueueLeaseReturned              // slot RETURNED; front not moved
+	QueueJoinWaiting                // the gate says that there is a joiner
 	QueueLeaseTold                  // slot RETURNED; front moved; no getter is woken yet
 	PipeSendEntered                 // the sender holds its end; nothing is written
 	PipeSendCopied                  // message copied; header still 0
@@ -135,7 +137,7 @@ var names = [numPoints]string{
 	"LockTaken", "LockWaiting", "LockWoken", "LockFreed", "LockClaimed", "LockHanded",
 	"QueuePutClaimed", "QueuePutHelped", "QueuePutCopied", "QueuePutReady", "QueuePutWaiting",
 	"QueueGetClaimed", "QueueGetHelped", "QueueGetCopied", "QueueGetFreed", "QueueGetWaiting",
-	"QueuePutSkipped", "QueueGetAdopted", "QueueLeaseDone", "QueueLeaseReturned", "QueueLeaseTold",
+	"QueuePutSkipped", "QueueGetAdopted", "QueueSlotAborted", "QueueLeaseDone", "QueueLeaseReturned", "QueueJoinWaiting", "QueueLeaseTold",
 	"PipeSendEntered", "PipeSendCopied", "PipeSendPublished", "PipeSendMoved", "PipeSendLeft",
 	"PipeReceiveEntered", "PipeReceiveCopied", "PipeReceiveMoved", "PipeReceiveLeft",
 	"SegmentSized", "SegmentWritten", "SegmentAttached", "SegmentLinked",
