@@ -129,8 +129,8 @@ func testJoinPlain(t *testing.T, seg *shm.Segment) {
 // testJoinRecursive has workers put what follows from a task before they mark it done. Join must not
 // return in between, although each slot is free at times.
 func testJoinRecursive(t *testing.T, seg *shm.Segment) {
-	const depth, workers = 2000, 2
-	q := newJoinable(t, seg, "", 2*workers)
+	const depth, workers, capacity = 2000, 2, 64
+	q := newJoinable(t, seg, "", capacity)
 	for range 3 {
 		done := NewCells(t, seg, 1)
 		putEach(t, q, depth, depth)
@@ -155,7 +155,9 @@ func testJoinRecursive(t *testing.T, seg *shm.Segment) {
 			})
 			return nil
 		})
-		All(t, "joiners", 2, func(int) error {
+		All(t, "joiners", 2, func(i int) error {
+			for i == 0 && q.Join(Expired) != nil { // looks all the time
+			}
 			if err := q.Join(ctx); err != nil {
 				return err
 			}
