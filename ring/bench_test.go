@@ -142,3 +142,38 @@ func benchmarkQueueManyPair[T any](b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)*64/b.Elapsed().Seconds()/1e6, "M/s")
 }
+
+// BenchmarkBroadcast measures publishing to subscribers that keep up.
+func BenchmarkBroadcast(b *testing.B) {
+	for _, subscribers := range []int{0, 1, 4} {
+		b.Run(fmt.Sprintf("subscribers=%d/size=64", subscribers), func(b *testing.B) {
+			seg := Anonymous(b, room)
+			c := newBroadcast[[64]byte](b, seg, 1024, nil)
+			ctx := context.Background()
+			var done []<-chan error
+			for range subscribers {
+				s := subscribe(b, c, nil)
+				done = append(done, Async(func() error {
+					for {
+						if _, err := s.Receive(ctx); err != nil {
+							return err
+						}
+					}
+				}))
+			}
+			var v [64]byte
+			b.SetBytes(64)
+			for b.Loop() {
+				if err := c.Publish(ctx, v); err != nil {
+					b.Fatal(err)
+				}
+			}
+			c.Shutdown()
+			for _, d := range done {
+				if err := <-d; !errors.Is(err, ring.ErrShutdown) {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -23,9 +23,9 @@ var (
 	// ErrBusy means that another process or goroutine is in the middle of a step that must be
 	// completed first. Try again.
 	ErrBusy = errors.New("another process or goroutine is in the middle of a step: try again")
-	// ErrShutdown means that the queue was shut down. Get returns it only once the queue is also
-	// empty.
-	ErrShutdown = errors.New("queue is shut down")
+	// ErrShutdown means that the queue or broadcast was shut down. Get and Receive return it only
+	// once nothing is left to take.
+	ErrShutdown = errors.New("shut down")
 	// ErrTooLarge means that the message can never fit.
 	ErrTooLarge = errors.New("message is too large")
 	// ErrBrokenPipe means that no process holds the other end of the pipe. It is syscall.EPIPE.
@@ -41,11 +41,15 @@ var (
 	ErrLeaseEnded = errors.New("the lease has ended: Done or Return was called before")
 	// ErrTooManyDone means that every value that was taken is marked done already.
 	ErrTooManyDone = errors.New("no value that was taken through this Queue is left to be marked done")
+	// ErrTooManySubscribers means that a broadcast has as many lossless subscribers as it allows.
+	ErrTooManySubscribers = errors.New("too many lossless subscribers: raise BroadcastOptions.Subscribers, or subscribe with Lossy")
+	// ErrLost means that a lossy subscriber was too slow: see LostError.
+	ErrLost = errors.New("the subscriber was too slow")
 )
 
 func init() {
 	known.Register(ErrFull, ErrEmpty, ErrBusy, ErrShutdown, ErrTooLarge, ErrBrokenPipe, ErrNothingReserved,
-		ErrLeaseEnded, ErrTooManyDone)
+		ErrLeaseEnded, ErrTooManyDone, ErrTooManySubscribers, ErrLost)
 }
 
 // failures makes the errors that an object's methods return. It makes each error of polling once,
@@ -65,6 +69,7 @@ var polled = [...]struct {
 	{"TryPut", ErrFull}, {"TryPutFrom", ErrFull}, {"TryReserve", ErrFull}, {"TryPutMany", ErrFull}, {"TrySend", ErrFull}, {"TrySend", ErrBusy},
 	{"TryGet", ErrEmpty}, {"TryGetInto", ErrEmpty}, {"TryGet", ErrBusy}, {"TryGetInto", ErrBusy},
 	{"TryLease", ErrEmpty}, {"TryLease", ErrBusy}, {"TryGetMany", ErrEmpty}, {"TryGetMany", ErrBusy},
+	{"TryPublish", ErrFull}, {"TryPublishFrom", ErrFull}, {"TryPublish", ErrBusy}, {"TryPublishFrom", ErrBusy},
 	{"TryReceive", ErrEmpty}, {"TryReceiveInto", ErrEmpty}, {"TryReceive", ErrBusy}, {"TryReceiveInto", ErrBusy},
 }
 

@@ -34,6 +34,7 @@ const (
 	KindValue
 	KindArray
 	KindBytes
+	KindBroadcast
 )
 
 var kindNames = [...]string{
@@ -53,6 +54,7 @@ var kindNames = [...]string{
 	KindValue:            "value",
 	KindArray:            "array",
 	KindBytes:            "byte string",
+	KindBroadcast:        "broadcast",
 }
 
 // String returns the kind's name.

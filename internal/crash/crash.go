@@ -130,6 +130,18 @@ const (
 	InitConnected    // the child is connected, nothing was received
 	InitReceived     // the child has its files, and is attached to no segment
 	InitAdopted      // the child is attached, its task does not run yet
+
+	BroadcastClaimed        // slot WRITING; tail not advanced
+	BroadcastHelped         // slot WRITING; tail advanced
+	BroadcastCopied         // slot WRITING; message copied
+	BroadcastReady          // slot READY; no subscriber is woken yet
+	BroadcastPublishWaiting // full; the gate says that there is a publisher; it does not sleep yet
+	SubscriberJoined        // the line names its owner; its cursor is that of the owner before
+	SubscriberPlaced        // the cursor is where the subscriber begins
+	SubscriberCopied        // message copied out; cursor not moved
+	SubscriberMoved         // cursor moved; no publisher is woken yet
+	BroadcastReceiveWaiting // empty; the gate says that there is a subscriber; it does not sleep yet
+	SubscriberLeft          // the line is free; no publisher is woken yet
 	numPoints
 )
 
@@ -155,6 +167,8 @@ var names = [numPoints]string{
 	"WaitGroupLogged", "WaitGroupHalf", "WaitGroupApplied", "WaitGroupCounted", "WaitGroupCleared", "WaitGroupWaiting",
 	"StartBorn", "StartAwaited", "StartAccepted", "StartSent", "StartReleased",
 	"InitConnected", "InitReceived", "InitAdopted",
+	"BroadcastClaimed", "BroadcastHelped", "BroadcastCopied", "BroadcastReady", "BroadcastPublishWaiting",
+	"SubscriberJoined", "SubscriberPlaced", "SubscriberCopied", "SubscriberMoved", "BroadcastReceiveWaiting", "SubscriberLeft",
 }
 
 // Env is the environment variable that names the point to die at, and Stop what

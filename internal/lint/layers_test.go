@@ -36,7 +36,7 @@ var layers = []layer{
 	{"proc", []string{"ring", "shm", "internal/object", "internal/known", "internal/sys", "internal/crash"}},
 	{"ring", []string{
 		"shm", "internal/object", "internal/known", "internal/robust", "internal/party", "internal/wait", "futex", "internal/fence",
-		"internal/cpu", "internal/crash", "internal/layout", "internal/view", "internal/codec",
+		"internal/cpu", "internal/crash", "internal/layout", "internal/tear", "internal/view", "internal/codec",
 	}},
 	{"array", []string{
 		"sync", "shm", "internal/known", "internal/lock", "internal/object", "internal/crash", "internal/layout", "internal/view",
@@ -67,6 +67,7 @@ var layers = []layer{
 	{"internal/known", nil},
 	{"internal/cpu", nil},
 	{"internal/crash", nil},
+	{"internal/tear", []string{"internal/view"}},
 	{"internal/layout", nil},
 	{"internal/view", nil},
 	{"internal/leak", nil},
