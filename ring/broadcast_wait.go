@@ -69,7 +69,7 @@ func (r *receiver[T]) Try() (bool, error) {
 func (r *receiver[T]) Arm() (wait.Armed, bool) {
 	w := r.c.w.items.Arm()
 	if crash.Enabled {
-		crash.At(crash.BroadcastReceiveWaiting)
+		crash.At(crash.SubscriberWaiting)
 	}
 	return w, true
 }

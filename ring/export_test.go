@@ -80,3 +80,8 @@ func (q *Queue[T]) Words() (words []uint64) {
 	}
 	return words
 }
+
+// NewBroadcastAt makes a broadcast whose first value is in the given lap.
+func NewBroadcastAt[T any](seg *shm.Segment, name string, capacity int, lap uint64, o *BroadcastOptions) (*Broadcast[T], error) {
+	return newBroadcastAt[T](seg, name, capacity, lap, o)
+}

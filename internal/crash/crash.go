@@ -140,7 +140,7 @@ const (
 	SubscriberPlaced        // the cursor is where the subscriber begins
 	SubscriberCopied        // message copied out; cursor not moved
 	SubscriberMoved         // cursor moved; no publisher is woken yet
-	BroadcastReceiveWaiting // empty; the gate says that there is a subscriber; it does not sleep yet
+	SubscriberWaiting // empty; the gate says that there is a subscriber; it does not sleep yet
 	SubscriberLeft          // the line is free; no publisher is woken yet
 	numPoints
 )
@@ -168,7 +168,7 @@ var names = [numPoints]string{
 	"StartBorn", "StartAwaited", "StartAccepted", "StartSent", "StartReleased",
 	"InitConnected", "InitReceived", "InitAdopted",
 	"BroadcastClaimed", "BroadcastHelped", "BroadcastCopied", "BroadcastReady", "BroadcastPublishWaiting",
-	"SubscriberJoined", "SubscriberPlaced", "SubscriberCopied", "SubscriberMoved", "BroadcastReceiveWaiting", "SubscriberLeft",
+	"SubscriberJoined", "SubscriberPlaced", "SubscriberCopied", "SubscriberMoved", "SubscriberWaiting", "SubscriberLeft",
 }
 
 // Env is the environment variable that names the point to die at, and Stop what
