@@ -198,9 +198,9 @@ func TestSubscriberDies(t *testing.T) {
 	}
 }
 
-// TestPublisherStops stops a publisher at each step of a publish. It holds subscribers back, whose
+// TestCrashStopsPublisher stops a publisher at each step of a publish. It holds subscribers back, whose
 // contexts still end, and publishers one lap later, and all go on when it goes on.
-func TestPublisherStops(t *testing.T) {
+func TestCrashStopsPublisher(t *testing.T) {
 	NeedCrashPoints(t)
 	for point := range crash.Points(crash.BroadcastClaimed, crash.BroadcastReady) {
 		t.Run(point.String(), func(t *testing.T) {
