@@ -6,6 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync/atomic"
 	"testing"
 
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
@@ -182,4 +185,121 @@ func TestBroadcastWaits(t *testing.T) {
 		wantNumbers(t, one, 3, 4)
 		WantError(t, "Receive", Second(one.Receive(ctx)), ring.ErrShutdown)
 	})
+}
+
+// TestBroadcastWrap shows that a broadcast works when its laps wrap around. They are counted modulo
+// 2^31 in the slots' words and compared by the shorter way round.
+func TestBroadcastWrap(t *testing.T) {
+	for _, lap := range []uint64{1<<30 - 2, 1<<31 - 2, 1<<31 - 1, 1<<32 - 1, 1<<45 - 1} {
+		for _, capacity := range []int{1, 2, 16} {
+			t.Run(fmt.Sprintf("lap=%#x/capacity=%d", lap, capacity), func(t *testing.T) {
+				seg := Heap(t, room)
+				b := Closing(t, Must(ring.NewBroadcastAt[uint64](seg, "b", capacity, lap, nil))(t))
+				late := Closing(t, Must(ring.OpenBroadcast[uint64](Attach(t, seg), "b"))(t)) // knows only the first position
+				n := uint64(capacity)
+				s, slow := subscribe(t, b, nil), subscribe(t, b, lossy)
+				oldest := subscribe(t, b, &ring.SubscribeOptions{Oldest: true})
+				WantError(t, "TryReceive", Second(oldest.TryReceive()), ring.ErrEmpty)
+				for lap := range uint64(4) {
+					publishUpTo(t, b, lap*n, lap*n+n-1)
+					WantError(t, "TryPublish", b.TryPublish(0), ring.ErrFull)
+					wantNumbers(t, s, lap*n, lap*n+n-1)
+					wantNumbers(t, oldest, lap*n, lap*n+n-1)
+				}
+				publishUpTo(t, late, 4*n, 5*n-1)
+				WantError(t, "TryPublish", late.TryPublish(0), ring.ErrFull)
+				wantNumbers(t, s, 4*n, 5*n-1)
+				WantError(t, "TryReceive of a slow subscriber", Second(slow.TryReceive()), ring.ErrLost)
+				Want(t, "Lost", slow.Lost(), 4*n)
+				wantNumbers(t, slow, 4*n, 5*n-1)
+			})
+		}
+	}
+}
+
+// TestBroadcastIdleForLaps shows that a subscriber and a publisher that were idle while others went
+// through more than half of all laps find the present position.
+func TestBroadcastIdleForLaps(t *testing.T) {
+	for _, went := range []uint64{1, 1<<30 - 1, 1 << 30, 1<<30 + 1, 1<<31 - 2, 1<<31 + 5} {
+		const capacity, lap = 4, 5
+		b := Closing(t, Must(ring.NewBroadcastAt[uint64](Heap(t, room), "", capacity, lap, nil))(t))
+		s := subscribe(t, b, lossy)
+		b.GoThrough(went * capacity)
+		if _, err := s.TryReceive(); went > 1 {
+			WantError(t, "TryReceive", err, ring.ErrLost)
+		}
+		WantNil(t, "TryPublish", b.TryPublish(7))
+		var v uint64
+		err := ring.ErrLost
+		for errors.Is(err, ring.ErrLost) || err == nil && v == 0 { // a value of the laps that were gone through
+			v, err = s.TryReceive()
+		}
+		if err != nil || v != 7 {
+			t.Errorf("after %#x laps: received %d, %v; lost %d", went, v, err, s.Lost())
+		}
+	}
+}
+
+// TestBroadcastCollected shows that a subscriber that is garbage collected holds nobody back.
+func TestBroadcastCollected(t *testing.T) {
+	b := newBroadcast[uint64](t, Anonymous(t, room), 2, nil)
+	func() {
+		Must(b.Subscribe(nil))(t)
+	}()
+	publishUpTo(t, b, 1, 2)
+	put := Async(func() error { return b.Publish(Within(t), 3) })
+	Eventually(t, "the publisher goes on", func() bool { runtime.GC(); return len(put) == 1 })
+	WantNil(t, "Publish", <-put)
+}
+
+// TestBroadcastClose shows that Close of a subscriber ends its Receive, and that the next owner of
+// its line is not overtaken, at whatever moment Close comes.
+func TestBroadcastClose(t *testing.T) {
+	ctx := Within(t)
+	b := newBroadcast[uint64](t, Anonymous(t, room), 4, &ring.BroadcastOptions{Subscribers: 2})
+	watch := subscribe(t, b, nil)
+	var stop atomic.Bool
+	put := Async(func() error {
+		for n := uint64(0); !stop.Load(); n++ {
+			if err := b.Publish(ctx, n); err != nil {
+				return err
+			}
+		}
+		return b.Shutdown()
+	})
+	watched := Async(func() error {
+		next := uint64(0)
+		for v, err := range watch.All(ctx) {
+			if err != nil || v != next {
+				return fmt.Errorf("received %d, %w, want %d", v, err, next)
+			}
+			next++
+		}
+		return nil
+	})
+	for range 100 {
+		s := Must(b.Subscribe(nil))(t)
+		got := Async(func() error {
+			first := true
+			var last uint64
+			for v, err := range s.All(ctx) {
+				if err != nil {
+					return err
+				}
+				if !first && v != last+1 {
+					return fmt.Errorf("received %d after %d", v, last)
+				}
+				first, last = false, v
+			}
+			return nil
+		})
+		for range rand.IntN(50) {
+			runtime.Gosched()
+		}
+		WantNil(t, "Close", s.Close())
+		WantError(t, "Receive", Await(t, got, "Receive"), ring.ErrClosed)
+	}
+	stop.Store(true)
+	WantNil(t, "Publish", Await(t, put, "publisher"))
+	WantNil(t, "Receive", Await(t, watched, "the other subscriber"))
 }

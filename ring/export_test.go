@@ -85,3 +85,14 @@ func (q *Queue[T]) Words() (words []uint64) {
 func NewBroadcastAt[T any](seg *shm.Segment, name string, capacity int, lap uint64, o *BroadcastOptions) (*Broadcast[T], error) {
 	return newBroadcastAt[T](seg, name, capacity, lap, o)
 }
+
+// GoThrough does to the shared memory of an idle broadcast what n values do, a multiple of its
+// capacity, without the values.
+func (b *Broadcast[T]) GoThrough(n uint64) {
+	c := b.ref.Load()
+	tail := c.w.tail.Load() + n
+	for i := range uint64(c.slots.count) {
+		c.slotOf(i).Store(uint64(ownedAt(c.lapOf(tail)-1, ready, c.me)))
+	}
+	c.w.tail.Store(tail)
+}

@@ -67,6 +67,7 @@ func TestHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		t.Run("queue", func(t *testing.T) { testHostileQueue(t, seg) })
 		t.Run("pipe", func(t *testing.T) { testHostilePipe(t, seg) })
+		t.Run("broadcast", func(t *testing.T) { testHostileBroadcast(t, seg) })
 	})
 }
 
@@ -128,11 +129,11 @@ func hostile(t *testing.T, mem []byte, during bool, reset func(), ops []func() e
 	}
 }
 
-// unexpected returns nil if a method of a queue or pipe may return err, and err otherwise.
+// unexpected returns nil if a method of a queue, pipe or broadcast may return err, and err otherwise.
 func unexpected(err error) error {
 	for _, e := range []error{
 		nil, ring.ErrFull, ring.ErrEmpty, ring.ErrBusy, ring.ErrShutdown, ring.ErrTooLarge, ring.ErrBrokenPipe,
-		ring.ErrCorrupt, context.Canceled, context.DeadlineExceeded,
+		ring.ErrCorrupt, ring.ErrLost, ring.ErrTooManySubscribers, context.Canceled, context.DeadlineExceeded,
 	} {
 		if errors.Is(err, e) {
 			return nil
@@ -183,6 +184,40 @@ func testHostileQueue(t *testing.T, seg *shm.Segment) {
 		})
 		runtime.KeepAlive(o)
 	}
+}
+
+func testHostileBroadcast(t *testing.T, seg *shm.Segment) {
+	type big [12]byte
+	const name = "b"
+	b := Closing(t, Must(ring.NewBroadcast[big](seg, name, 8, &ring.BroadcastOptions{Subscribers: 3}))(t))
+	subs := []*ring.Subscriber[big]{subscribe(t, b, nil), subscribe(t, b, lossy)}
+	o := Must(object.Open(seg, shm.KindBroadcast, name, Must(layout.Of[big]())(t).Fingerprint))(t)
+	blank := append([]byte(nil), o.Bytes()...)
+	one := func() *ring.Subscriber[big] { return subs[rand.IntN(len(subs))] }
+	hostile(t, o.Bytes(), isMapped(t, seg), func() { restore(o.Bytes(), blank) }, []func() error{
+		func() error { return unexpected(b.TryPublish(big{1})) },
+		func() error { return unexpected(Second(one().TryReceive())) },
+		func() error { one().Lag(); return nil },
+		briefly(func(ctx context.Context) error { return b.Publish(ctx, big{1}) }),
+		briefly(func(ctx context.Context) error { return Second(one().Receive(ctx)) }),
+		func() error {
+			s, err := b.Subscribe(&ring.SubscribeOptions{Lossy: rand.IntN(2) == 0, Oldest: rand.IntN(2) == 0})
+			if err != nil {
+				return unexpected(err)
+			}
+			s.TryReceive()
+			return s.Close()
+		},
+		func() error {
+			c, err := ring.OpenBroadcast[big](seg, name)
+			if err != nil {
+				return unexpected(err)
+			}
+			c.TryPublish(big{})
+			return c.Close()
+		},
+	})
+	runtime.KeepAlive(o)
 }
 
 // restore copies from to mem by atomic stores, because other goroutines read mem.

@@ -10,7 +10,7 @@ type LostError struct {
 
 // Error returns the sentence.
 func (e *LostError) Error() string {
-	return fmt.Sprintf("%d values were overwritten before they were received: %v", e.Count, ErrLost)
+	return fmt.Sprintf("%v: values that were overwritten before it received them: %d", ErrLost, e.Count)
 }
 
 // Unwrap returns ErrLost.

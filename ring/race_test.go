@@ -4,10 +4,12 @@ package ring_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -414,4 +416,136 @@ func TestPipeDeadParty(t *testing.T) {
 	}
 	Dies(t, seg, party)
 	WantNil(t, "Receive", Await(t, waiter, "receiver behind a dead one"))
+}
+
+// TestHeapBroadcastHammer shows that lossless subscribers receive everything in one order, and that
+// lossy ones receive whole values and know how many they have lost, if several parties publish and
+// receive.
+func TestHeapBroadcastHammer(t *testing.T) {
+	const parties, each = 2, 1500
+	for _, capacity := range []int{1, 4, 64} {
+		seg := Heap(t, room)
+		Must(ring.NewBroadcast[wide](seg, "b", capacity, nil))(t)
+		ctx := Within(t)
+		var all [parties]*ring.Broadcast[wide]
+		var lossless, slow [parties]*ring.Subscriber[wide]
+		for i := range all {
+			all[i] = Closing(t, Must(ring.OpenBroadcast[wide](Attach(t, seg), "b"))(t))
+			lossless[i] = subscribe(t, all[i], nil)
+			slow[i] = subscribe(t, all[i], lossy)
+		}
+		done := Async(func() error {
+			All(t, "publishers", parties, func(i int) error {
+				for n := range uint64(each) {
+					if err := all[i].Publish(ctx, wideOf(uint64(i)<<32|n)); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			return all[0].Shutdown()
+		})
+		var orders [parties][]uint64
+		All(t, "subscribers", 2*parties, func(i int) error {
+			s := lossless[i%parties]
+			if i >= parties {
+				s = slow[i%parties]
+			}
+			var order []uint64
+			for v, err := range s.All(ctx) {
+				if errors.Is(err, ring.ErrLost) && i >= parties {
+					continue
+				}
+				if err != nil {
+					return err
+				}
+				tag, err := v.tag()
+				if err != nil {
+					return err
+				}
+				order = append(order, tag)
+			}
+			if n := uint64(len(order)) + s.Lost(); n != parties*each {
+				return fmt.Errorf("subscriber %d received %d and lost %d", i, len(order), s.Lost())
+			}
+			if i < parties {
+				orders[i] = order
+			}
+			return nil
+		})
+		WantNil(t, "publishers", Await(t, done, "publishers"))
+		if !slices.Equal(orders[0], orders[1]) {
+			t.Error("the subscribers received the values in different orders")
+		}
+		var next [parties]uint64
+		for _, tag := range orders[0] {
+			Want(t, "number", tag&0xffffffff, next[tag>>32])
+			next[tag>>32]++
+		}
+	}
+}
+
+// TestHeapBroadcastComeAndGo shows that subscribers may join, leave and die while others publish and
+// receive, and that each that joined receives all that follow.
+func TestHeapBroadcastComeAndGo(t *testing.T) {
+	const n = 2000
+	seg := Heap(t, room)
+	b := Closing(t, Must(ring.NewBroadcast[message](seg, "b", 4, nil))(t))
+	s := subscribe(t, b, nil)
+	var stop atomic.Bool
+	gone := Async(func() error {
+		for !stop.Load() {
+			party, err := object.Attach(seg)
+			if err != nil {
+				return err
+			}
+			far, err := ring.OpenBroadcast[message](party, "b")
+			if err != nil {
+				return err
+			}
+			guest, err := far.Subscribe(nil)
+			if err != nil {
+				return err
+			}
+			first, err := guest.TryReceive()
+			for next := first.Seq + 1; err == nil; next++ {
+				var m message
+				if m, err = guest.TryReceive(); err == nil && m.Seq != next {
+					return fmt.Errorf("received %d, want %d", m.Seq, next)
+				}
+			}
+			if err := unexpected(err); err != nil || guest.Lost() != 0 {
+				return fmt.Errorf("lost %d: %w", guest.Lost(), err)
+			}
+			if rand.IntN(2) == 0 {
+				err = party.Close()
+			} else {
+				var id uint32
+				if id, err = object.Drop(party); err == nil {
+					err = object.Announce(seg, id)
+				}
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	ctx := Within(t)
+	done := Async(func() error {
+		for i := range uint32(n) {
+			if err := b.Publish(ctx, message{Seq: i}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for i := range uint32(n) {
+		if v, err := s.Receive(ctx); err != nil || v.Seq != i {
+			t.Fatalf("received %v, %v, want %d", v, err, i)
+		}
+	}
+	stop.Store(true)
+	WantNil(t, "publisher", Await(t, done, "publisher"))
+	WantNil(t, "others", Await(t, gone, "others"))
 }
