@@ -5,6 +5,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"sync/atomic"
 
@@ -24,6 +25,11 @@ import (
 // may be killed at any instruction. A message whose Send returned nil is received exactly once,
 // with one exception: each process killed inside Receive may lose the message that it was about to
 // return. A process killed inside Send may have sent its message.
+//
+// A message may be longer than the ring: see Send. If the context of a Receive ends while such a
+// message is on its way, the sender starts it over for the next Receive, so it is not lost. A
+// receiver whose contexts always end sooner than the whole message has passed never gets it: call
+// Poll with such a context, and then Receive with a longer one.
 //
 // All methods may be called from several goroutines at once, and several processes may hold one
 // end. They take turns. As long as only one goroutine uses a direction of an end, this costs
@@ -51,8 +57,8 @@ func (c *Conn) use(k *connCore) {
 }
 
 // TrySend sends a copy of msg if there is space. It never blocks. It fails with ErrFull, with
-// ErrBusy if another goroutine or process is sending at the moment, with ErrTooLarge, ErrBrokenPipe
-// or ErrClosed.
+// ErrBusy if another goroutine or process is sending at the moment, with ErrBrokenPipe or
+// ErrClosed. It fails with ErrTooLarge if msg does not fit into the ring at once: see PipeOptions.
 func (c *Conn) TrySend(msg []byte) error {
 	k := c.core.Load()
 	if k == nil {
@@ -69,10 +75,15 @@ func (c *Conn) TrySend(msg []byte) error {
 	return err
 }
 
-// Send sends a copy of msg. A message may be empty. Send blocks while the pipe is full. It fails
-// with ctx's error when ctx is done (it tries once even if ctx is done already), with ErrTooLarge,
-// ErrBrokenPipe or ErrClosed. An error means that msg was not sent. The exception is ErrClosed if
-// Close was called during Send: then msg may or may not have been sent.
+// Send sends a copy of msg. A message may be empty, and may have any length. Send blocks while the
+// pipe is full. It fails with ctx's error when ctx is done (it tries once even if ctx is done
+// already), with ErrBrokenPipe or ErrClosed. An error means that msg was not sent. The exception is
+// ErrClosed if Close was called during Send: then msg may or may not have been sent.
+//
+// A message that does not fit into the ring at once goes through it in pieces, and Send blocks
+// until a receiver has taken all but the last of them. Meanwhile no other goroutine or process
+// sends by this end. The receiver gets the message whole, or not at all if Send fails or its
+// process dies.
 func (c *Conn) Send(ctx context.Context, msg []byte) error {
 	if k := c.core.Load(); k != nil && k.epoch.Load() == k.peerEpoch.Load() && k.out.sendInline(msg) && k.checkOpen() == nil {
 		runtime.KeepAlive(k)
@@ -87,8 +98,10 @@ func (c *Conn) sendSlow(ctx context.Context, msg []byte) error {
 	if k == nil {
 		return connClosed("Send")
 	}
-	err := k.send(ctx, msg)
-	if err == ErrFull {
+	var err error
+	if len(msg) > k.out.limit {
+		err = c.sendLong(ctx, k, msg)
+	} else if err = k.send(ctx, msg); err == ErrFull {
 		err = c.sendWait(ctx, k, msg)
 	}
 	if err != nil {
@@ -108,14 +121,15 @@ func (c *Conn) sendWait(ctx context.Context, k *connCore, msg []byte) error {
 	return c.awaitSpace(ctx, k, func() error { return k.send(ctx, msg) })
 }
 
-// TryReceiveInto is like ReceiveInto but never blocks. It also fails with ErrEmpty, and with
-// ErrBusy if another goroutine or process is receiving at the moment.
+// TryReceiveInto is like ReceiveInto but never blocks. It also fails with ErrEmpty, with ErrBusy if
+// another goroutine or process is receiving at the moment, and with ErrTooLarge if the message was
+// too long for the ring and comes in pieces.
 func (c *Conn) TryReceiveInto(buf []byte) (int, error) {
 	k := c.core.Load()
 	if k == nil {
 		return 0, connClosed("TryReceiveInto")
 	}
-	n, err := k.receive(tryOnce, buf)
+	_, n, err := k.tryReceive(intoBuffer, buf)
 	if err != nil {
 		err = k.fails.of("TryReceiveInto", orBusy(k.orEOF(err)))
 	}
@@ -126,8 +140,8 @@ func (c *Conn) TryReceiveInto(buf []byte) (int, error) {
 // ReceiveInto receives the oldest message into buf and returns its length. It blocks while there is
 // no message. It fails with ctx's error when ctx is done (it tries once even if ctx is done
 // already), with io.EOF at the end of the messages, or with ErrClosed. If the message is longer
-// than buf, it returns the message's length and io.ErrShortBuffer, and the message stays in the
-// pipe.
+// than buf, it returns the message's length and io.ErrShortBuffer. If it fails, the message stays
+// in the pipe, but buf may have been written.
 func (c *Conn) ReceiveInto(ctx context.Context, buf []byte) (int, error) {
 	if k := c.core.Load(); k != nil {
 		if n, ok := k.in.receiveInline(buf); ok && !k.room.Closed() {
@@ -144,77 +158,104 @@ func (c *Conn) receiveSlow(ctx context.Context, buf []byte) (int, error) {
 	if k == nil {
 		return 0, connClosed("ReceiveInto")
 	}
-	n, err := k.receive(ctx, buf)
-	if err == ErrEmpty {
-		n, err = c.receiveIntoWait(ctx, k, buf)
-	}
+	_, n, err := c.receive(ctx, k, intoBuffer, buf)
 	if err != nil {
 		err = k.fails.of("ReceiveInto", err)
+		if !errors.Is(err, io.ErrShortBuffer) {
+			n = 0
+		}
 	}
 	runtime.KeepAlive(k)
 	return n, err
 }
 
-// receiveIntoWait is ReceiveInto after a try that failed with ErrEmpty.
-func (c *Conn) receiveIntoWait(ctx context.Context, k *connCore, buf []byte) (int, error) {
-	if k.spinForMessage() {
-		if n, err := k.receive(ctx, buf); err != ErrEmpty {
-			return n, err
-		}
-	}
-	var n int
-	err := c.awaitMessage(ctx, k, func() (err error) {
-		n, err = k.receive(ctx, buf)
-		return err
-	})
-	return n, err
-}
-
-// TryReceive is like Receive but never blocks. It also fails with ErrEmpty, and with ErrBusy if
-// another goroutine or process is receiving at the moment.
+// TryReceive is like Receive but never blocks. It also fails with ErrEmpty, with ErrBusy if another
+// goroutine or process is receiving at the moment, and with ErrTooLarge if the message was too long
+// for the ring and comes in pieces.
 func (c *Conn) TryReceive() ([]byte, error) {
 	k := c.core.Load()
 	if k == nil {
 		return nil, connClosed("TryReceive")
 	}
-	msg, err := k.receiveNew(tryOnce)
+	msg, _, err := k.tryReceive(intoNew, nil)
 	if err != nil {
-		err = k.fails.of("TryReceive", orBusy(k.orEOF(err)))
+		return nil, k.fails.of("TryReceive", orBusy(k.orEOF(err)))
 	}
 	runtime.KeepAlive(c)
-	return msg, err
+	return msg, nil
 }
 
-// Receive is like ReceiveInto but returns the message in new memory.
+// Receive is like ReceiveInto but returns the message in new memory. It also fails with ErrTooLarge
+// if the message is longer than the limit of SetMaxMessage.
 func (c *Conn) Receive(ctx context.Context) ([]byte, error) {
 	k := c.core.Load()
 	if k == nil {
 		return nil, connClosed("Receive")
 	}
-	msg, err := k.receiveNew(ctx)
-	if err == ErrEmpty {
-		msg, err = c.receiveNewWait(ctx, k)
-	}
+	msg, _, err := c.receive(ctx, k, intoNew, nil)
 	if err != nil {
-		err = k.fails.of("Receive", err)
+		return nil, k.fails.of("Receive", err)
 	}
 	runtime.KeepAlive(k)
-	return msg, err
+	return msg, nil
 }
 
-// receiveNewWait is Receive after a try that failed with ErrEmpty.
-func (c *Conn) receiveNewWait(ctx context.Context, k *connCore) ([]byte, error) {
-	if k.spinForMessage() {
-		if msg, err := k.receiveNew(ctx); err != ErrEmpty {
-			return msg, err
-		}
+// Skip throws the oldest message away and returns its length. It blocks and fails as ReceiveInto
+// does, but for io.ErrShortBuffer.
+func (c *Conn) Skip(ctx context.Context) (int, error) {
+	k := c.core.Load()
+	if k == nil {
+		return 0, connClosed("Skip")
 	}
-	var msg []byte
-	err := c.awaitMessage(ctx, k, func() (err error) {
-		msg, err = k.receiveNew(ctx)
-		return err
-	})
-	return msg, err
+	_, n, err := c.receive(ctx, k, nowhere, nil)
+	if err != nil {
+		return 0, k.fails.of("Skip", err)
+	}
+	runtime.KeepAlive(k)
+	return n, nil
+}
+
+// SetMaxMessage sets the length in bytes of the longest message that Receive and TryReceive of this
+// Conn accept. For a longer one they fail with ErrTooLarge, and the message stays: ReceiveInto or
+// Skip can take it. n <= 0 means no limit, as at first. SetMaxMessage does nothing after Close.
+func (c *Conn) SetMaxMessage(n int) {
+	if n <= 0 {
+		n = maxLength
+	}
+	if k := c.core.Load(); k != nil {
+		k.maxMessage.Store(uint64(n))
+	}
+}
+
+// Poll blocks until there is a message to receive, or the end of the messages, and then returns
+// nil. It receives nothing. It fails with ctx's error when ctx is done (it tries once even if ctx
+// is done already), or with ErrClosed.
+//
+// If other goroutines or processes receive from this end, they may take the message before the
+// caller does. A message that comes in pieces, because it is too long for the ring, counts as there
+// with its first piece. If its sender then gives it up or dies, there is no message.
+func (c *Conn) Poll(ctx context.Context) error {
+	k := c.core.Load()
+	if k == nil {
+		return connClosed("Poll")
+	}
+	v, err := c.awaitFront(ctx, k)
+	err = k.polled("Poll", v, err)
+	runtime.KeepAlive(c)
+	return err
+}
+
+// TryPoll is like Poll but never blocks. It also fails with ErrEmpty if there is no message, and
+// with ErrBusy if another goroutine or process is receiving at the moment.
+func (c *Conn) TryPoll() error {
+	k := c.core.Load()
+	if k == nil {
+		return connClosed("TryPoll")
+	}
+	v, err := k.front(tryOnce)
+	err = k.polled("TryPoll", v, orBusy(k.orEOF(err)))
+	runtime.KeepAlive(c)
+	return err
 }
 
 // Handle returns the handle of this end, or the zero Handle if the Conn is closed.

@@ -31,6 +31,8 @@ type connCore struct {
 	peerEpoch atomic.Uint32 // the last epoch at which a process held the other end
 	sendSpin  wait.Spinner
 	recvSpin  wait.Spinner
+
+	maxMessage atomic.Uint64 // the longest message that Receive accepts
 }
 
 func newConn(o object.Object, end End) (*Conn, error) {
@@ -61,8 +63,9 @@ func newConnCore(o object.Object, end End) (*connCore, error) {
 	open := func() bool { return !k.closed.Load() }
 	toB.init(o, 128, ringA, open)
 	toA.init(o, 128+streamHead, ringB, open)
-	k.fails.o, k.fails.limit, k.fails.a, k.fails.b = o, "its ring holds %d bytes, and a message at most %d", int(size), int(size)/2-16
+	k.fails.o, k.fails.limit, k.fails.a, k.fails.b = o, "its ring holds %d bytes, and a message in one piece at most %d", int(size), int(size)/2-16
 	k.peerEpoch.Store(k.epoch.Load() - 1)
+	k.maxMessage.Store(maxLength)
 	o.Hold(int(end))
 	return k, nil
 }
@@ -100,8 +103,22 @@ func (k *connCore) peerGone() bool {
 // A heldRecord is a record in the ring whose side the caller owns.
 type heldRecord struct {
 	at  uint64 // offset of the record in the ring
-	n   int    // length of the message in bytes
+	n   int    // length of the record's bytes
 	own ownership
+
+	header uint64   // of the first piece of a long message; 0 for other messages
+	total  uint64   // length of the long message
+	from   party.ID // its sender
+}
+
+func (v heldRecord) long() bool { return v.header != 0 }
+
+// length returns the length of the message in bytes.
+func (v heldRecord) length() uint64 {
+	if v.long() {
+		return v.total
+	}
+	return uint64(v.n)
 }
 
 // reserve acquires the sending side and finds space for a message of n bytes. If it fails, the
@@ -111,7 +128,7 @@ func (k *connCore) reserve(ctx context.Context, n int) (heldRecord, error) {
 		return heldRecord{}, k.unlessClosed(ErrBrokenPipe)
 	}
 	if at, ok := k.out.reserveInline(n); ok {
-		return heldRecord{at, n, inline}, nil
+		return heldRecord{at: at, n: n, own: inline}, nil
 	}
 	return k.reserveSlow(ctx, n)
 }
@@ -129,7 +146,7 @@ func (k *connCore) reserveSlow(ctx context.Context, n int) (heldRecord, error) {
 	if err != nil {
 		return heldRecord{}, k.releaseWith(&k.out.tx, own, err)
 	}
-	return heldRecord{at, n, own}, nil
+	return heldRecord{at: at, n: n, own: own}, nil
 }
 
 // commit publishes the message, releases the side and wakes a receiver.
@@ -191,7 +208,7 @@ func (k *connCore) send(ctx context.Context, msg []byte) error {
 // own the side.
 func (k *connCore) front(ctx context.Context) (heldRecord, error) {
 	if at, n, ok := k.in.frontInline(); ok {
-		return heldRecord{at, n, inline}, nil
+		return heldRecord{at: at, n: n, own: inline}, nil
 	}
 	return k.frontSlow(ctx)
 }
@@ -205,11 +222,12 @@ func (k *connCore) frontSlow(ctx context.Context) (heldRecord, error) {
 	if crash.Enabled {
 		crash.At(crash.PipeReceiveEntered)
 	}
-	at, n, err := k.in.front()
+	v, err := k.in.front()
 	if err != nil {
 		return heldRecord{}, k.releaseWith(&k.in.rx, own, err)
 	}
-	return heldRecord{at, n, own}, nil
+	v.own = own
+	return v, nil
 }
 
 // release frees the message's space, releases the side and wakes a sender.
@@ -230,32 +248,6 @@ func (k *connCore) releaseSlow(v heldRecord) {
 		crash.At(crash.PipeReceiveLeft)
 	}
 	k.in.w.writable.Notify()
-}
-
-// receive receives the oldest message into buf and returns its length. It waits for the side but
-// not for a message. If the message is longer than buf, it fails with io.ErrShortBuffer, and the
-// message stays in the ring.
-func (k *connCore) receive(ctx context.Context, buf []byte) (int, error) {
-	v, err := k.front(ctx)
-	if err != nil {
-		return 0, err
-	}
-	if v.n > len(buf) {
-		return v.n, k.releaseWith(&k.in.rx, v.own, io.ErrShortBuffer)
-	}
-	move(buf, k.in.message(v.at, v.n))
-	return v.n, k.release(v)
-}
-
-// receiveNew is receive into new memory.
-func (k *connCore) receiveNew(ctx context.Context) ([]byte, error) {
-	v, err := k.front(ctx)
-	if err != nil {
-		return nil, err
-	}
-	msg := make([]byte, v.n)
-	move(msg, k.in.message(v.at, v.n))
-	return msg, k.release(v)
 }
 
 // move copies src to dst, which is at least as long. It copies in pieces because Go copies 1 MiB

@@ -26,7 +26,8 @@ var (
 	// ErrShutdown means that the queue or broadcast was shut down. Get and Receive return it only
 	// once nothing is left to take.
 	ErrShutdown = errors.New("shut down")
-	// ErrTooLarge means that the message can never fit.
+	// ErrTooLarge means that the message can never fit, or is longer than a limit. A message that is
+	// too long for a pipe's ring needs Send and Receive: the other methods fail with ErrTooLarge.
 	ErrTooLarge = errors.New("message is too large")
 	// ErrBrokenPipe means that no process holds the other end of the pipe. It is syscall.EPIPE.
 	ErrBrokenPipe error = syscall.EPIPE

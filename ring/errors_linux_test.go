@@ -44,7 +44,7 @@ func TestErrorTable(t *testing.T) {
 	WantNil(t, "Send", a.Send(ctx, buf))
 	fails("TrySend", pipe, a.TrySend(buf), ring.ErrFull)
 	fails("Send", pipe, a.Send(Expired, buf), context.Canceled)
-	fails("Send", pipe, a.Send(ctx, make([]byte, 1<<20)), ring.ErrTooLarge)
+	fails("TrySend", pipe, a.TrySend(make([]byte, 1<<20)), ring.ErrTooLarge)
 	fails("Reserve", pipe, Second(a.Reserve(Expired, len(buf))), context.Canceled)
 	sender := Must(a.Sender(ctx))(t)
 	fails("TrySend", pipe, a.TrySend(nil), ring.ErrBusy)

@@ -56,7 +56,7 @@ func (c *Conn) StartAt(count uint64) {
 	}
 }
 
-// Limit returns the length of the longest message.
+// Limit returns the length of the longest message that is sent at once.
 func (c *Conn) Limit() int { return c.core.Load().out.limit }
 
 // Biased reports, for the sending and the receiving side of the end, whether the bias has not been
@@ -96,3 +96,6 @@ func (b *Broadcast[T]) GoThrough(n uint64) {
 	}
 	c.w.tail.Store(tail)
 }
+
+// RingAt is the offset of the ring from A to B in a pipe.
+const RingAt = pipeHead

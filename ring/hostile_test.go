@@ -242,7 +242,7 @@ func testHostilePipe(t *testing.T, seg *shm.Segment) {
 			}
 		}
 		blank := append([]byte(nil), o.Bytes()...)
-		buf := make([]byte, 5000)
+		buf, long := make([]byte, 5000), make([]byte, 9000)
 		var r ring.Reservation
 		var m ring.Message
 		hostile(t, o.Bytes(), isMapped(t, seg), func() { restore(o.Bytes(), blank) }, []func() error{
@@ -258,6 +258,16 @@ func testHostilePipe(t *testing.T, seg *shm.Segment) {
 			},
 			briefly(func(ctx context.Context) error { return a.Send(ctx, buf[:1000]) }),
 			briefly(func(ctx context.Context) error { return Second(b.Receive(ctx)) }),
+			briefly(func(ctx context.Context) error { return a.Send(ctx, long) }),
+			briefly(func(ctx context.Context) error { return Second(b.Skip(ctx)) }),
+			briefly(func(ctx context.Context) error { return b.Poll(ctx) }),
+			func() error {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+				defer cancel()
+				sent := Async(func() error { return a.Send(ctx, long) })
+				err := Second(b.Receive(ctx))
+				return errors.Join(unexpected(err), unexpected(<-sent))
+			},
 			func() (err error) {
 				if r, err = a.Reserve(Expired, rand.IntN(2000)); err != nil {
 					return unexpected(err)

@@ -21,7 +21,8 @@ type Reservation struct {
 	own   ownership
 }
 
-// Reserve finds space for a message of n bytes. It blocks and fails as Send does.
+// Reserve finds space for a message of n bytes. It blocks and fails as Send does. It also fails
+// with ErrTooLarge if a message of n bytes does not fit into the ring at once.
 func (c *Conn) Reserve(ctx context.Context, n int) (Reservation, error) {
 	if k := c.core.Load(); k != nil && k.epoch.Load() == k.peerEpoch.Load() {
 		if at, ok := k.out.reserveInline(n); ok {
@@ -78,7 +79,7 @@ func (r *Reservation) commitSlow() error {
 		return &object.Error{Op: "ring: Commit", Kind: shm.KindPipe, Err: ErrNothingReserved}
 	}
 	r.own = released
-	k.commitSlow(heldRecord{r.at, len(r.bytes), own})
+	k.commitSlow(heldRecord{at: r.at, n: len(r.bytes), own: own})
 	r.bytes = nil
 	err := k.checkOpen()
 	runtime.KeepAlive(r.c)
@@ -105,7 +106,8 @@ type Message struct {
 }
 
 // ReceiveInPlace returns the oldest message without copying it. It blocks and fails as Receive
-// does.
+// does. It also fails with ErrTooLarge if the message was too long for the ring and comes in
+// pieces. Then the message stays, and Receive can receive it.
 func (c *Conn) ReceiveInPlace(ctx context.Context) (Message, error) {
 	if k := c.core.Load(); k != nil {
 		if at, n, ok := k.in.frontInline(); ok {
@@ -121,15 +123,9 @@ func (c *Conn) receiveInPlaceSlow(ctx context.Context) (Message, error) {
 	if k == nil {
 		return Message{}, connClosed("ReceiveInPlace")
 	}
-	v, err := k.front(ctx)
-	if err == ErrEmpty && k.spinForMessage() {
-		v, err = k.front(ctx)
-	}
-	if err == ErrEmpty {
-		err = c.awaitMessage(ctx, k, func() (err error) {
-			v, err = k.front(ctx)
-			return err
-		})
+	v, err := c.awaitFront(ctx, k)
+	if err == nil && v.long() {
+		err = k.releaseWith(&k.in.rx, v.own, tooLong(v.total))
 	}
 	if err != nil {
 		return Message{}, k.fails.of("ReceiveInPlace", err)
@@ -161,7 +157,7 @@ func (m *Message) releaseSlow() error {
 		return nil
 	}
 	m.own = released
-	k.releaseSlow(heldRecord{0, len(m.bytes), own})
+	k.releaseSlow(heldRecord{n: len(m.bytes), own: own})
 	m.bytes = nil
 	err := k.unlessClosed(nil)
 	runtime.KeepAlive(m.c)

@@ -44,7 +44,8 @@ func (e End) other() End { return A + B - e }
 type PipeOptions struct {
 	// Capacity is the size of the ring of each direction in bytes. It is rounded up to a power of
 	// two, at least 4,096. The default is 65,536. A message takes 8 bytes and its length rounded up
-	// to 8. The longest message has half of the capacity less 16 bytes.
+	// to 8. A message of up to half of the capacity less 16 bytes is sent at once. A longer one is
+	// sent in pieces by Send: see there.
 	Capacity int
 }
 

@@ -65,7 +65,8 @@ func (c *Conn) Receiver(ctx context.Context) (*Receiver, error) {
 // message. The slice is valid until the next call of Receive, Release or Close. It must not be
 // modified. Receive blocks while there is no message. It fails with ctx's error when ctx is done
 // (it tries once even if ctx is done already), with io.EOF at the end of the messages, or with
-// ErrClosed.
+// ErrClosed. It fails with ErrTooLarge if the message was too long for the ring and comes in
+// pieces. Then the message stays, and Conn.Receive can receive it once the Receiver is closed.
 func (x *Receiver) Receive(ctx context.Context) ([]byte, error) {
 	if uint64(x.epoch.Load()) != x.openEpoch {
 		return x.receiveSlow(ctx)
@@ -110,13 +111,14 @@ func (x *Receiver) receiveSlow(ctx context.Context) ([]byte, error) {
 		x.pacer.backOff(x.next, streamRun*x.need)
 	}
 	seen := x.epoch.Load()
-	var at uint64
-	var n int
+	var v heldRecord
 	attempt := func() (err error) {
 		if k.closed.Load() {
 			return ErrClosed
 		}
-		at, n, err = k.in.front()
+		if v, err = k.in.front(); err == nil && v.long() {
+			err = tooLong(v.total)
+		}
 		return err
 	}
 	err := attempt()
@@ -130,13 +132,13 @@ func (x *Receiver) receiveSlow(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, k.fails.of("Receiver.Receive", k.unlessClosed(err))
 	}
-	x.expect(recordHeader(n))
+	x.expect(recordHeader(v.n))
 	x.next += x.need
 	x.openEpoch = never
 	if fence.Ready() {
 		x.openEpoch = uint64(seen)
 	}
-	return k.in.message(at, n), k.fails.of("Receiver.Receive", k.unlessClosed(nil))
+	return k.in.message(v.at, v.n), k.fails.of("Receiver.Receive", k.unlessClosed(nil))
 }
 
 // Release releases the message in hand, which counts as received from then on. If there is no

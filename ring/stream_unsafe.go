@@ -30,8 +30,8 @@ import (
 //
 //	 63                              2 1  0
 //	+---------------------------------+----+
-//	| length in bytes                 | K  |   K: 0 nothing yet, 1 record, 2 filler
-//	+---------------------------------+----+
+//	| length in bytes                 | K  |   K: 0 nothing yet, 1 record, 2 filler,
+//	+---------------------------------+----+      3 piece of a long message: see piece.go
 //
 // The header publishes the record. A receiver does not read tail at all: a header of 0 at its head
 // means that the ring is empty. So a message costs the transfer of its own cache lines and of no
@@ -79,6 +79,7 @@ const (
 	recordHead  = 8
 	kindRecord  = 1
 	kindFiller  = 2
+	kindPiece   = 3
 	kindMask    = 3
 	lengthShift = 2
 	minRing     = 4096
@@ -96,7 +97,8 @@ type stream struct {
 	size        uint64 // of the ring, a power of two
 	mask        uint64 // a count & mask is the offset of its record
 	inlineLimit int    // the longest message that sendInline and receiveInline copy
-	limit       int    // the longest message: one that fits into an empty ring at any tail
+	limit       int    // the longest record: one that fits into an empty ring at any tail
+	pieceLimit  uint64 // the longest piece of a long message
 	tx, rx      biasedLock
 }
 
@@ -106,6 +108,7 @@ func (s *stream) init(o object.Object, words int, data []byte, open func() bool)
 	s.mask = s.size - recordAlign
 	s.limit = len(data)/2 - 2*recordHead
 	s.inlineLimit = min(s.limit, piece)
+	s.pieceLimit = min(s.size/piecesInRing-2*recordHead, piece)
 	s.tx.init(&s.w.tx, o, open)
 	s.rx.init(&s.w.rx, o, open)
 }
@@ -266,7 +269,7 @@ func (s *stream) receiveInline(buf []byte) (int, bool) {
 // The caller owns the sending side.
 func (s *stream) reserve(n int) (at uint64, err error) {
 	if n < 0 || n > s.limit {
-		return 0, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, n, s.limit)
+		return 0, fmt.Errorf("%w: %d bytes, and the ring has space for %d at once", ErrTooLarge, n, s.limit)
 	}
 	need := recordSize(n)
 	for {
@@ -326,13 +329,17 @@ func (s *stream) checkSpace(tail, need uint64) error {
 }
 
 // repairTail returns tail. If a sender was killed between steps 3 and 4, it first moves tail on to
-// the first header of 0.
+// the first header that says "nothing yet". If a sender was killed while it took a long message
+// back, it moves tail back to head.
 func (s *stream) repairTail() (uint64, error) {
+	if head := s.w.head.Load() &^ (recordAlign - 1); isNothing(word(s.ring, head&s.mask).Load()) && head != s.w.tail.Load() {
+		fence.Publish64(&s.w.tail, head)
+	}
 	first := s.w.tail.Load() &^ (recordAlign - 1)
 	for tail := first; tail-first <= s.size; {
 		at := tail & s.mask
 		h := word(s.ring, at).Load()
-		if h == 0 {
+		if isNothing(h) {
 			if tail != first {
 				fence.Publish64(&s.w.tail, tail)
 			}
@@ -359,6 +366,10 @@ func (s *stream) extent(at, header uint64) (uint64, error) {
 	case kindFiller:
 		if n == rest {
 			return n, nil
+		}
+	case kindPiece:
+		if n = pieceLength(header); n <= rest-recordHead {
+			return recordSize(int(n)), nil
 		}
 	}
 	return 0, ErrCorrupt
@@ -408,24 +419,40 @@ func (s *stream) releaseInline(n int) {
 
 // front finds the oldest message. It fails with ErrEmpty or ErrCorrupt. The caller owns the
 // receiving side.
-func (s *stream) front() (at uint64, n int, err error) {
-	for range 2 { // a filler, then the record at the front
+//
+// front passes fillers, and the pieces of a long message whose beginning is gone. If their sender
+// may still be sending, front asks it to start the message over.
+func (s *stream) front() (heldRecord, error) {
+	orphans := false // the last piece that was passed is not the end of its message
+	for {
 		head := s.w.head.Load() &^ (recordAlign - 1)
 		at := head & s.mask
 		h := word(s.ring, at).Load()
-		if h == 0 {
-			return 0, 0, ErrEmpty
+		if isNothing(h) {
+			if orphans && !s.askAgain(at) {
+				continue // there is another piece
+			}
+			return heldRecord{}, ErrEmpty
 		}
 		size, err := s.extent(at, h)
 		if err != nil {
-			return 0, 0, err
+			return heldRecord{}, err
 		}
-		if h&kindMask == kindRecord {
-			return at, int(h >> lengthShift), nil
+		switch h & kindMask {
+		case kindRecord:
+			return heldRecord{at: at, n: int(h >> lengthShift)}, nil
+		case kindPiece:
+			if partOf(h) == partFirst {
+				if v, err := s.longFront(at, h); err != nil || !s.isAbandoned(head, v) {
+					return v, err
+				}
+			}
+			orphans = partOf(h) == partNext
 		}
-		fence.Publish64(&s.w.head, head+size)
+		if err := s.pass(head, size); err != nil {
+			return heldRecord{}, err
+		}
 	}
-	return 0, 0, ErrCorrupt
 }
 
 // release frees the space of the message that front found: step 2 of receive. It is the reference
@@ -456,7 +483,7 @@ func (s *stream) hasMessage() bool {
 // isEmpty reports whether there is no message to receive. It is exact once no process sends any
 // more.
 func (s *stream) isEmpty() bool {
-	return word(s.ring, s.w.head.Load()&s.mask).Load() == 0
+	return isNothing(word(s.ring, s.w.head.Load()&s.mask).Load())
 }
 
 // mostlyFree reports whether at least an eighth of the ring is free.

@@ -49,6 +49,15 @@ const (
 	PipeReceiveCopied               // message copied out; head not advanced
 	PipeReceiveMoved                // head advanced; the receiver still holds its end
 	PipeReceiveLeft                 // the end is free; no sender is woken yet
+	PipePieceCopied                 // piece of a long message copied; header still 0
+	PipePiecePublished              // header written; tail not advanced
+	PipePieceMoved                  // tail advanced; no receiver is woken yet
+	PipeAborted                     // the rest of a long message will not be sent, and the header says so; tail not advanced
+	PipeTakenBack                   // no receiver has claimed the long message, and none will; tail not moved back
+	PipeClaimed                     // a receiver has claimed the long message; no piece is taken yet
+	PipePieceTaken                  // piece copied out; head not advanced
+	PipePieceFreed                  // head advanced; no sender is woken yet
+	PipeAgain                       // the receiver has asked for the message from the start; it still holds its end
 	SegmentSized                    // the file has its size, and no header
 	SegmentWritten                  // header written; not attached
 	SegmentAttached                 // attached; the file has no name yet
@@ -152,6 +161,8 @@ var names = [numPoints]string{
 	"QueuePutSkipped", "QueueGetAdopted", "QueueSlotAborted", "QueueLeaseDone", "QueueLeaseReturned", "QueueJoinWaiting", "QueueLeaseTold",
 	"PipeSendEntered", "PipeSendCopied", "PipeSendPublished", "PipeSendMoved", "PipeSendLeft",
 	"PipeReceiveEntered", "PipeReceiveCopied", "PipeReceiveMoved", "PipeReceiveLeft",
+	"PipePieceCopied", "PipePiecePublished", "PipePieceMoved", "PipeAborted",
+	"PipeTakenBack", "PipeClaimed", "PipePieceTaken", "PipePieceFreed", "PipeAgain",
 	"SegmentSized", "SegmentWritten", "SegmentAttached", "SegmentLinked",
 	"AttachLocked", "AttachWritten",
 	"ObjectClaimed", "ObjectAllocated", "ObjectReserved", "ObjectFilled", "ObjectIndexed", "ObjectReady", "ObjectRemoving",
