@@ -13,7 +13,7 @@ import (
 // TestEveryInstruction kills and stops a process at each instruction of each operation.
 func TestEveryInstruction(t *testing.T) { steps.Run(t) }
 
-var steps = step.NewTable("ring", slices.Concat(queueSteps, sendSteps, receiveSteps, broadcastSteps)...)
+var steps = step.NewTable("ring", slices.Concat(queueSteps, sendSteps, receiveSteps, longSteps, broadcastSteps)...)
 
 // wide is a value that takes several instructions to copy. All its words are equal.
 type wide [8]uint64
