@@ -17,7 +17,7 @@ import (
 // once, and one whose pieces do not.
 const (
 	longSize   = 2040
-	longerSize = 6000
+	longerSize = 4400
 )
 
 // long returns a message of n bytes that consists of the tag.
@@ -175,4 +175,3 @@ var longSteps = []stepRow{
 		},
 	},
 }
-

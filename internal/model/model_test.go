@@ -370,6 +370,25 @@ var models = []struct {
 		},
 	},
 	{
+		name: "long",
+		searches: []search{
+			{defs: "CANCELS=1"},
+			{defs: "DEATHS=1"},
+			{defs: "RECORDS=4 DEATHS=1 CANCELS=1"},
+			{defs: "SENDERS=1 DEATHS=1 CANCELS=1", large: true},
+			{defs: "DEATHS=1 CANCELS=1", large: true},
+			{defs: "SENDERS=1 DEATHS=2 CANCELS=2", large: true},
+		},
+		mutations: []mutation{
+			{name: "PLAIN_NEXT", defs: "SENDERS=1 CANCELS=1", reason: violated},
+			{name: "RESUMED", defs: "SENDERS=1 CANCELS=1", reason: violated},
+			{name: "NO_CLAIM", defs: "CANCELS=1", reason: violated},
+			{name: "KEPT", defs: "CANCELS=1", reason: violated},
+			{name: "HEAD_UNSEEN", defs: "DEATHS=1 CANCELS=1", reason: stuck},
+			{name: "AGAIN_LEFT", defs: "DEATHS=1 CANCELS=1", reason: stuck},
+		},
+	},
+	{
 		name: "attach",
 		searches: []search{
 			{defs: "DEATHS=0 OPS=4"},
