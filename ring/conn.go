@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"sync/atomic"
 
 	"github.com/seed-2e7ecdea/mp/internal/object"
@@ -54,6 +55,43 @@ func (c *Conn) use(k *connCore) {
 	}
 	// A Conn that is dropped without Close must not keep the pipe open.
 	runtime.AddCleanup(c, func(k *connCore) { k.closeOnce() }, k)
+}
+
+// open makes c the end of o, a pipe of that shape. It closes o if it fails.
+func (c *Conn) open(o object.Object, end End, shape pipeShape) error {
+	k, err := newConnCore(o, end, shape)
+	if err = o.UnlessClosed(err); err != nil {
+		return errors.Join(err, o.Close())
+	}
+	c.use(k)
+	return nil
+}
+
+// openNamed makes c an end of the pipe of that name.
+func (c *Conn) openNamed(seg *shm.Segment, name string, end End, shape pipeShape) error {
+	o, err := object.Open(seg, shm.KindPipe, name, shape.fingerprint)
+	if err != nil {
+		return err
+	}
+	return c.open(o, end, shape)
+}
+
+// openText makes c the end whose handle text encodes. It must be one of ends, of a pipe of that
+// shape.
+func (c *Conn) openText(text []byte, shape pipeShape, ends ...End) error {
+	var h shm.Handle
+	if err := h.UnmarshalText(text); err != nil {
+		return err
+	}
+	end := End(h.Role)
+	if !slices.Contains(ends, end) {
+		return fmt.Errorf("ring: open pipe: %w: it has no such end %d", shm.ErrHandle, h.Role)
+	}
+	o, err := object.OpenHandle(h, shm.KindPipe, shape.fingerprint)
+	if err != nil {
+		return err
+	}
+	return c.open(o, end, shape)
 }
 
 // TrySend sends a copy of msg if there is space. It never blocks. It fails with ErrFull, with
@@ -272,26 +310,7 @@ func (c *Conn) Handle() shm.Handle {
 func (c *Conn) MarshalText() ([]byte, error) { return c.Handle().MarshalText() }
 
 // UnmarshalText decodes a handle and opens its end.
-func (c *Conn) UnmarshalText(text []byte) error {
-	var h shm.Handle
-	if err := h.UnmarshalText(text); err != nil {
-		return err
-	}
-	end := End(h.Role)
-	if end != A && end != B {
-		return fmt.Errorf("ring: open pipe: %w: a pipe has no end %d", shm.ErrHandle, h.Role)
-	}
-	o, err := object.OpenHandle(h, shm.KindPipe, pipePrint)
-	if err != nil {
-		return err
-	}
-	k, err := newConnCore(o, end)
-	if err = o.UnlessClosed(err); err != nil {
-		return errors.Join(err, o.Close())
-	}
-	c.use(k)
-	return nil
-}
+func (c *Conn) UnmarshalText(text []byte) error { return c.openText(text, duplex, A, B) }
 
 // MarshalBinary is MarshalText.
 func (c *Conn) MarshalBinary() ([]byte, error) { return c.MarshalText() }

@@ -2,7 +2,6 @@ package ring
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"sync/atomic"
@@ -27,7 +26,7 @@ type connCore struct {
 	closed atomic.Bool
 	fails  failures
 
-	out, in   stream
+	out, in   stream        // a simplex has only one of them: see ReadEnd and WriteEnd
 	peerEpoch atomic.Uint32 // the last epoch at which a process held the other end
 	sendSpin  wait.Spinner
 	recvSpin  wait.Spinner
@@ -35,34 +34,26 @@ type connCore struct {
 	maxMessage atomic.Uint64 // the longest message that Receive accepts
 }
 
-func newConn(o object.Object, end End) (*Conn, error) {
-	k, err := newConnCore(o, end)
-	if err = o.UnlessClosed(err); err != nil {
-		return nil, errors.Join(err, o.Close())
-	}
-	c := new(Conn)
-	c.use(k)
-	return c, nil
-}
-
-func newConnCore(o object.Object, end End) (*connCore, error) {
+// newConnCore opens an end of the pipe o, which has that shape. It does not close o if it fails.
+func newConnCore(o object.Object, end End, shape pipeShape) (*connCore, error) {
 	mem := o.Bytes()
-	if len(mem) < pipeHead+2*minRing {
+	if len(mem) < pipeHead+shape.rings*minRing {
 		return nil, fmt.Errorf("ring: pipe of %d bytes: %w", len(mem), ErrCorrupt)
 	}
 	size := view.At[pipeWords](mem, 0).size.Load()
-	if size < minRing || size > maxRing || size&(size-1) != 0 || size > uint64(len(mem)-pipeHead)/2 {
+	if size < minRing || size > maxRing || size&(size-1) != 0 || size > uint64(len(mem)-pipeHead)/uint64(shape.rings) {
 		return nil, fmt.Errorf("ring: pipe with rings of %d bytes: %w", size, ErrCorrupt)
 	}
 	k := &connCore{o: o, room: o.Room(), table: o.Table(), end: end, epoch: o.Table().Epoch()}
-	ringA, ringB := mem[pipeHead:pipeHead+size], mem[pipeHead+size:pipeHead+2*size]
 	toB, toA := &k.out, &k.in
 	if end == B {
 		toB, toA = toA, toB
 	}
 	open := func() bool { return !k.closed.Load() }
-	toB.init(o, 128, ringA, open)
-	toA.init(o, 128+streamHead, ringB, open)
+	toB.init(o, 128, mem[pipeHead:pipeHead+size], open)
+	if shape == duplex {
+		toA.init(o, 128+streamHead, mem[pipeHead+size:pipeHead+2*size], open)
+	}
 	k.fails.o, k.fails.limit, k.fails.a, k.fails.b = o, "its ring holds %d bytes, and a message in one piece at most %d", int(size), int(size)/2-16
 	k.peerEpoch.Store(k.epoch.Load() - 1)
 	k.maxMessage.Store(maxLength)

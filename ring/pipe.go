@@ -19,14 +19,29 @@ import (
 //	896    stream from end B to end A
 //	1664   ring A to B
 //	       ring B to A
+//
+// A pipe of one direction, a simplex, has a stream and a ring from A to B only. The memory of the
+// other stream stays 0.
 type pipeWords struct {
 	_    structs.HostLayout
 	size atomic.Uint64
 }
 
 const (
-	pipeHead  = 128 + 2*streamHead
-	pipePrint = 1 // version of the layout
+	pipeHead     = 128 + 2*streamHead
+	pipePrint    = 1 // version of the layout
+	simplexPrint = 2
+)
+
+// A pipeShape is what distinguishes a pipe from a simplex.
+type pipeShape struct {
+	rings       int
+	fingerprint uint64
+}
+
+var (
+	duplex  = pipeShape{2, pipePrint}
+	simplex = pipeShape{1, simplexPrint}
 )
 
 // An End is one of the two ends of a pipe.
@@ -65,28 +80,37 @@ func (o *PipeOptions) ring() (int, error) {
 // both. NewPipe fails with shm.ErrSize if the capacity is negative or too large, or as every New
 // function does: see package shm.
 func NewPipe(seg *shm.Segment, name string, o *PipeOptions) (a, b *Conn, err error) {
+	a, b = new(Conn), new(Conn)
+	if err := newEnds(seg, name, duplex, o, a, b); err != nil {
+		return nil, nil, err
+	}
+	return a, b, nil
+}
+
+// newEnds makes a pipe of that shape, and makes a and b its ends.
+func newEnds(seg *shm.Segment, name string, shape pipeShape, o *PipeOptions, a, b *Conn) error {
 	size, err := o.ring()
 	if err != nil {
-		return nil, nil, fmt.Errorf("ring: new pipe %q: %w", name, err)
+		return fmt.Errorf("ring: new pipe %q: %w", name, err)
 	}
 	obj, err := object.New(seg, object.Spec{
-		Kind: shm.KindPipe, Name: name, Size: pipeHead + 2*size, Fingerprint: pipePrint,
+		Kind: shm.KindPipe, Name: name, Size: pipeHead + shape.rings*size, Fingerprint: shape.fingerprint,
 		Init: func(mem []byte) error {
 			view.At[pipeWords](mem, 0).size.Store(uint64(size))
 			return nil
 		},
 	})
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	if a, err = newConn(obj, A); err != nil {
-		return nil, nil, err
+	if err = a.open(obj, A, shape); err != nil {
+		return err
 	}
 	// Again keeps b at the party of a. A handle would find the first party of this process.
-	if b, err = newConn(object.Again(obj), B); err != nil {
-		return nil, nil, errors.Join(err, a.Close())
+	if err = b.open(object.Again(obj), B, shape); err != nil {
+		return errors.Join(err, a.Close())
 	}
-	return a, b, nil
+	return nil
 }
 
 // OpenPipe opens one end of the pipe of that name. This process becomes one more holder of the end.
@@ -96,9 +120,9 @@ func OpenPipe(seg *shm.Segment, name string, end End) (*Conn, error) {
 	if end != A && end != B {
 		return nil, fmt.Errorf("ring: open pipe %q: %w: a pipe has no end %d", name, shm.ErrHandle, end)
 	}
-	obj, err := object.Open(seg, shm.KindPipe, name, pipePrint)
-	if err != nil {
+	c := new(Conn)
+	if err := c.openNamed(seg, name, end, duplex); err != nil {
 		return nil, err
 	}
-	return newConn(obj, end)
+	return c, nil
 }
