@@ -72,7 +72,8 @@
 //	Pool(n); imap, apply_async                NewPool(n, nil); f.Map(ctx, p, seq), f.Submit(ctx, p, x)
 //	Queue(n); put, get                        NewQueue[T](n); Put(ctx, v), Get(ctx)
 //	put_nowait, get_nowait; qsize             TryPut, TryGet; Len
-//	Pipe(); send_bytes, recv_bytes            NewPipe(); Send(ctx, b), Receive(ctx)
+//	Pipe(); send_bytes, recv_bytes, poll      NewPipe(); Send(ctx, b), Receive(ctx), Poll(ctx)
+//	Pipe(duplex=False)                        NewSimplex()
 //	send(x), recv()                           Send(ctx, conn, x), Receive[T](ctx, conn)
 //	Lock(); acquire, release; with lock       NewLock(); Acquire(ctx), Release; With(ctx, f)
 //	RLock, Semaphore, BoundedSemaphore        NewRLock, NewSemaphore, NewBoundedSemaphore
@@ -100,7 +101,9 @@
 //	Future[Out]    Wait(ctx) (Out, error); Done() <-chan struct{}; Ready() bool
 //	Queue[T]       Put(ctx, T) error; Get(ctx) (T, error); TryPut(T) error; TryGet() (T, error)
 //	               Shutdown() error; All(ctx) iter.Seq2[T, error]; Len() int
-//	Conn           Send(ctx, []byte) error; Receive(ctx) ([]byte, error)
+//	Conn           Send(ctx, []byte) error; Receive(ctx) ([]byte, error); Poll(ctx) error
+//	ReadEnd        Receive(ctx) ([]byte, error); Poll(ctx) error
+//	WriteEnd       Send(ctx, []byte) error
 //	Lock           Acquire(ctx) error; TryAcquire() error; Release() error
 //	               With(ctx, func() error) error; Recover(ctx, func() error) error
 //	Semaphore      Acquire(ctx) error; TryAcquire() error; Release() error
@@ -142,7 +145,7 @@
 // have named objects, segments with a bound, and options:
 //
 //   - proc: tasks, processes, groups, pools
-//   - ring: Queue and Pipe
+//   - ring: Queue and Pipe; netconn: a pipe as a net.Conn
 //   - sync, imported as psync: Lock and its family
 //   - value and array: values, numbers, arrays and byte strings
 //   - shm: blocks of plain shared memory, segments, handles

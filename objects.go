@@ -17,6 +17,10 @@ type (
 	Queue[T any] = ring.Queue[T]
 	// A Conn is one end of a pipe of messages: Send, Receive, TrySend, TryReceive.
 	Conn = ring.Conn
+	// A ReadEnd is the receiving end of a simplex, a pipe of one direction: Receive, TryReceive.
+	ReadEnd = ring.ReadEnd
+	// A WriteEnd is the sending end of a simplex: Send, TrySend.
+	WriteEnd = ring.WriteEnd
 
 	// A Lock is a mutual exclusion lock: Acquire, TryAcquire, Release, With, Recover.
 	Lock = psync.Lock
@@ -92,6 +96,10 @@ func Receive[T any](ctx context.Context, c *Conn) (T, error) { return ring.Recei
 
 // RegisterType lets values of type T travel in interfaces, such as any: see ring.RegisterType.
 func RegisterType[T any]() { ring.RegisterType[T]() }
+
+// NewSimplex makes a pipe of one direction and returns its two ends. What is sent by w is received
+// by r.
+func NewSimplex() (r *ReadEnd, w *WriteEnd, err error) { return ring.NewSimplex(nil, "", nil) }
 
 // NewLock makes a lock that is free.
 func NewLock() (*Lock, error) { return psync.NewLock(nil, "", nil) }

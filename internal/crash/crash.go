@@ -149,7 +149,7 @@ const (
 	SubscriberPlaced        // the cursor is where the subscriber begins
 	SubscriberCopied        // message copied out; cursor not moved
 	SubscriberMoved         // cursor moved; no publisher is woken yet
-	SubscriberWaiting // empty; the gate says that there is a subscriber; it does not sleep yet
+	SubscriberWaiting       // empty; the gate says that there is a subscriber; it does not sleep yet
 	SubscriberLeft          // the line is free; no publisher is woken yet
 	numPoints
 )

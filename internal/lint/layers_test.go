@@ -25,6 +25,8 @@ var layers = []layer{
 	{"bench", []string{"proc", "ring", "sync", "shm", "futex", "internal/sys"}},
 	{"examples/frompython/*", []string{"."}},
 	{"examples/*", []string{".", "proc", "ring", "array", "value", "sync", "shm", "futex"}},
+	{"netconn/nettest", []string{"netconn", "ring", "shm"}},
+	{"netconn", []string{"ring"}},
 	{".", []string{"proc", "ring", "array", "value", "sync"}},
 	{"internal/mixed", []string{"ring", "array", "value", "sync", "shm"}},
 	{"internal/early", []string{"internal/early/aaa", "proc", "sync"}},
