@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"github.com/seed-2e7ecdea/mp/internal/sys"
+	"github.com/seed-2e7ecdea/mp/internal/wait"
 )
 
 // A Process is a child of this process that runs one task once. Task.New makes it.
@@ -17,6 +18,7 @@ type Process struct {
 	identity string
 	options  Options
 	done     chan struct{} // closed at the end, after outcome is set
+	end      wait.Gate     // moves after done is closed
 	outcome  outcome
 
 	mu     sync.Mutex

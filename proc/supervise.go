@@ -23,6 +23,7 @@ func (p *Process) supervise(l *link) {
 	l.close()
 	removeChild(p)
 	close(p.done)
+	p.end.WakeAll()
 }
 
 // judge reaps the child and says how it ended, given whether it has connected and what it said.

@@ -149,7 +149,8 @@ func (c *eventCore) wait(ctx context.Context, began uint64, wanted func() bool) 
 	return c.Fail("psync: Wait", c.Done(c.Room().Await(ctx, &c.spin, w)))
 }
 
-// An eventWaiter waits until changes differs from began, a value at which the event was not set.
+// An eventWaiter waits until the event is set, or changes differs from began, a value at which the
+// event was not set. It can wait again: then it waits for the next Set.
 type eventWaiter struct {
 	w      *eventWords
 	began  uint64
@@ -161,12 +162,17 @@ func (e *eventWaiter) Try() (bool, error) {
 	if !e.wanted() {
 		return false, os.ErrClosed
 	}
-	set := e.w.changes.Load() != e.began
+	n := e.w.changes.Load()
+	set := n != e.began
+	e.began = cleared(n)
 	if crash.Enabled && set && e.armed {
 		crash.At(crash.EventWoken)
 	}
 	return set, nil
 }
+
+// cleared returns the value of changes once the event has been cleared, if changes is n now.
+func cleared(n uint64) uint64 { return n + n&1 }
 
 func (e *eventWaiter) Arm() (wait.Armed, bool) {
 	word := e.w.gate.Arm()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/wait"
+	"github.com/seed-2e7ecdea/mp/poll"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
@@ -46,6 +47,26 @@ func (v *Value[T]) Watch(ctx context.Context) iter.Seq2[T, error] {
 			}
 		}
 	}
+}
+
+// WatchCase returns a case of poll.Select that copies the value to *x. The first Select finds it ready
+// with the current value. From then on it is ready when the value has changed since a Select copied
+// it, as with Watch. The case fails with ErrClosed.
+func (v *Value[T]) WatchCase(x *T) poll.Case {
+	const watch = "value: WatchCase"
+	_ = *x // panics here rather than in Select
+	c := v.ref.Load()
+	if c == nil {
+		return wait.Public(wait.FailedCase(object.Closed(watch, shm.KindValue))).(poll.Case)
+	}
+	w := &watcher[T]{c: c, wanted: v.ref.Wanted(c)}
+	return wait.Public(&wait.Case{Room: c.Room(), Waiter: w, Result: func(err error) error {
+		if err = c.Done(err); err != nil {
+			return c.Fail(watch, err)
+		}
+		w.seen, *x = true, w.x
+		return nil
+	}}).(poll.Case)
 }
 
 // A watcher waits until the value differs from the one that it has seen.

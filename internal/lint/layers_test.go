@@ -24,10 +24,10 @@ var layers = []layer{
 	{"cmd/mpbench", []string{"bench", "proc", "shm"}},
 	{"bench", []string{"proc", "ring", "sync", "shm", "futex", "internal/sys"}},
 	{"examples/frompython/*", []string{"."}},
-	{"examples/*", []string{".", "proc", "ring", "array", "value", "sync", "shm", "futex"}},
+	{"examples/*", []string{".", "poll", "proc", "ring", "array", "value", "sync", "shm", "futex"}},
 	{"netconn/nettest", []string{"netconn", "ring", "shm"}},
 	{"netconn", []string{"ring"}},
-	{".", []string{"proc", "ring", "array", "value", "sync"}},
+	{".", []string{"proc", "ring", "array", "value", "sync", "poll"}},
 	{"internal/mixed", []string{"ring", "array", "value", "sync", "shm"}},
 	{"internal/early", []string{"internal/early/aaa", "proc", "sync"}},
 	{"internal/early/aaa", nil},
@@ -35,22 +35,25 @@ var layers = []layer{
 	{"internal/testkit", []string{
 		"proc", "shm", "internal/object", "futex", "internal/sys", "internal/crash", "internal/view", "internal/leak",
 	}},
-	{"proc", []string{"ring", "shm", "internal/object", "internal/known", "internal/sys", "internal/crash"}},
+	{"proc", []string{
+		"ring", "shm", "poll", "internal/object", "internal/known", "internal/wait", "internal/sys", "internal/crash",
+	}},
 	{"ring", []string{
-		"shm", "internal/object", "internal/known", "internal/robust", "internal/party", "internal/wait", "futex", "internal/fence",
+		"shm", "poll", "internal/object", "internal/known", "internal/robust", "internal/party", "internal/wait", "futex", "internal/fence",
 		"internal/cpu", "internal/crash", "internal/layout", "internal/tear", "internal/view", "internal/codec",
 	}},
 	{"array", []string{
 		"sync", "shm", "internal/known", "internal/lock", "internal/object", "internal/crash", "internal/layout", "internal/view",
 	}},
 	{"value", []string{
-		"sync", "shm", "internal/lock", "internal/object", "internal/wait", "futex", "internal/fence",
+		"sync", "shm", "poll", "internal/lock", "internal/object", "internal/wait", "futex", "internal/fence",
 		"internal/crash", "internal/layout", "internal/view",
 	}},
 	{"sync", []string{
-		"shm", "internal/known", "internal/lock", "internal/object", "internal/robust", "internal/party", "internal/wait", "futex",
+		"shm", "poll", "internal/known", "internal/lock", "internal/object", "internal/robust", "internal/party", "internal/wait", "futex",
 		"internal/crash", "internal/view",
 	}},
+	{"poll", []string{"internal/known", "internal/wait"}},
 	{"internal/lock", []string{"shm", "internal/object", "internal/robust", "internal/party", "internal/view"}},
 	{"internal/object", []string{"shm", "internal/inner", "internal/party", "internal/wait"}},
 	{"shm", []string{

@@ -57,14 +57,17 @@ func (r *Room) Await(ctx context.Context, s *Spinner, w Waiter) error {
 	defer r.waiting.Add(-1)
 	policy := r.Policy()
 	if policy == Spin {
-		return a.spinOnly(ctx)
+		if err := spinUntil(ctx, a.try, a.watch); err != nil {
+			return err
+		}
+		return a.err
 	}
 	var begin time.Time
 	spun := policy == Adaptive && s.skip.Load() == 0
 	if spun {
 		begin = time.Now()
 	}
-	if policy == Adaptive && s.spin(&a) {
+	if policy == Adaptive && s.spin(a.try) {
 		return a.err
 	}
 	a.lot, a.sleeper = cmp.Or(r.lot, process), new(sleeper)
@@ -149,31 +152,31 @@ func (a *attempt) tryLast() bool {
 	return a.try()
 }
 
-// spinsPerYield is how often spinOnly tries before it yields the CPU.
+// watch has the deaths of all parties that have joined by now noticed.
+func (a *attempt) watch() { a.room.Watch(a.room.Epoch.Load()) }
+
+// spinsPerYield is how often spinUntil tries before it yields the CPU.
 const spinsPerYield = 1024
 
-// spinOnly waits as the policy Spin demands: without a sleep.
-func (a *attempt) spinOnly(ctx context.Context) error {
-	seen := a.room.Epoch.Load()
-	a.room.Watch(seen)
-	for i := 0; !a.try(); i++ {
+// spinUntil waits as the policy Spin demands, without a sleep, until try returns true or ctx ends.
+// It returns ctx's error in the latter case. It calls watch again and again.
+func spinUntil(ctx context.Context, try func() bool, watch func()) error {
+	watch()
+	for i := 0; !try(); i++ {
 		if i%spinsPerYield == 0 {
 			if i > 0 {
 				runtime.Gosched() // the answer may have to come from this process
 				sys.Yield()
 			}
-			if epoch := a.room.Epoch.Load(); epoch != seen {
-				a.room.Watch(epoch)
-				seen = epoch
-			}
-			if ctx.Err() != nil {
-				if a.try() {
-					break
+			watch()
+			if err := ctx.Err(); err != nil {
+				if try() {
+					return nil
 				}
-				return ctx.Err()
+				return err
 			}
 		}
 		cpu.Pause()
 	}
-	return a.err
+	return nil
 }

@@ -1,6 +1,7 @@
 package wait
 
 import (
+	"slices"
 	"structs"
 	"sync/atomic"
 	"time"
@@ -149,8 +150,30 @@ func (a *Armed) fence() bool {
 	if !fence.Heavy() {
 		return false
 	}
+	a.setDone()
+	return true
+}
+
+// moved reports whether the word has another value than when it was armed.
+func (a *Armed) moved() bool { return a.Addr.Load() != a.Val }
+
+// setDone sets D if F is set, after a call of fence.Heavy that followed the arming.
+func (a *Armed) setDone() {
 	if a.gate != nil && a.Val&fenceRequested != 0 && a.gate.word.CompareAndSwap(a.Val, a.Val|fenceDone) {
 		a.Val |= fenceDone
+	}
+}
+
+// fenceAll is fence for several words. One call of fence.Heavy serves all of them.
+func fenceAll(words []Armed) bool {
+	if !slices.ContainsFunc(words, func(a Armed) bool { return a.gate == nil || a.Val&fenceDone == 0 }) {
+		return true
+	}
+	if !fence.Heavy() {
+		return false
+	}
+	for i := range words {
+		words[i].setDone()
 	}
 	return true
 }

@@ -42,9 +42,9 @@ func (r *Room) Glances(s *Spinner) int {
 
 const glances = 32
 
-// spin tries until a try ends the wait, and then returns true. It returns false when spinning no
+// spin calls try until that returns true, and then returns true. It returns false when spinning no
 // longer pays.
-func (s *Spinner) spin(a *attempt) bool {
+func (s *Spinner) spin(try func() bool) bool {
 	if n := s.skip.Load(); n > 0 {
 		s.skip.Store(n - 1)
 		return false
@@ -57,7 +57,7 @@ func (s *Spinner) spin(a *attempt) bool {
 	for last := begin; ; {
 		for range pauses {
 			cpu.Pause()
-			if a.try() {
+			if try() {
 				if now := time.Now(); now.Sub(last) < offCPU {
 					s.saw(now.Sub(begin), budget)
 				} else {

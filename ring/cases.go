@@ -1,0 +1,66 @@
+package ring
+
+import (
+	"io"
+
+	"github.com/seed-2e7ecdea/mp/internal/wait"
+	"github.com/seed-2e7ecdea/mp/poll"
+)
+
+// GetCase returns a case of poll.Select that takes the oldest value into *v, as Get does, and fails
+// as Get does. If it fails, the contents of *v are undefined.
+func (q *Queue[T]) GetCase(v *T) poll.Case {
+	_ = *v // panics before a slot is claimed
+	k := q.core.Load()
+	if k == nil {
+		return newCase(wait.FailedCase(closed("Get")))
+	}
+	return newCase(&wait.Case{
+		Room:   k.room,
+		Waiter: &getter[T]{k, q.isOpen(k), func() error { return k.get(v) }},
+		Result: func(err error) error { return k.fails.of("Get", err) },
+	})
+}
+
+// PutCase returns a case of poll.Select that appends *v, as Put does, and fails as Put does. The
+// value is the one that *v has when there is space for it.
+func (q *Queue[T]) PutCase(v *T) poll.Case {
+	_ = *v // panics before a slot is claimed
+	k := q.core.Load()
+	if k == nil {
+		return newCase(wait.FailedCase(closed("Put")))
+	}
+	return newCase(&wait.Case{
+		Room:   k.room,
+		Waiter: &putter[T]{k, q.isOpen(k), func() error { return k.put(v) }},
+		Result: func(err error) error { return k.fails.of("Put", err) },
+	})
+}
+
+// Case returns a case of poll.Select that is ready when there is a message, or when the messages
+// have ended: when Receive would not block. It receives nothing. If several goroutines or processes
+// receive at this end, the message may be gone when Select returns. The case fails with ErrClosed.
+func (c *Conn) Case() poll.Case {
+	k := c.core.Load()
+	if k == nil {
+		return newCase(wait.FailedCase(connClosed("Select")))
+	}
+	look := func() error {
+		if k.in.hasMessage() {
+			return nil
+		}
+		return ErrEmpty
+	}
+	return newCase(&wait.Case{
+		Room:   k.room,
+		Waiter: &connWaiter{c: c, k: k, in: true, attempt: look},
+		Result: func(err error) error {
+			if err == io.EOF {
+				err = nil // Receive will return it
+			}
+			return k.fails.of("Select", k.unlessClosed(err))
+		},
+	})
+}
+
+func newCase(c *wait.Case) poll.Case { return wait.Public(c).(poll.Case) }
