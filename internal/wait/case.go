@@ -2,6 +2,7 @@ package wait
 
 import (
 	"context"
+	"math/rand/v2"
 	"os"
 	"sync/atomic"
 )
@@ -42,14 +43,31 @@ func (c *Case) try() (over bool, err error) {
 	return done || err != nil, err
 }
 
+// tryAll tries the cases one after the other until one of them is done or fails. It returns the
+// index of that case and the error of its try, or -1 if there is none. It begins with a random
+// case, first, so that a case that can always be done does not starve the others.
+func tryAll(cases []*Case) (first, chosen int, err error) {
+	if len(cases) == 0 {
+		return 0, -1, nil
+	}
+	first = rand.IntN(len(cases))
+	for n := range cases {
+		i := (first + n) % len(cases)
+		if over, err := cases[i].try(); over {
+			return first, i, err
+		}
+	}
+	return first, -1, nil
+}
+
 // TryAny tries the cases one after the other, from a random one on, until one of them is done or
 // fails. It returns the index of that case and its error. It returns -1 if there is none.
 func TryAny(cases []*Case) (int, error) {
-	t := tries{cases: cases}
-	if t.tryAll() {
-		return t.chosen, t.result()
+	_, i, err := tryAll(cases)
+	if i >= 0 {
+		err = cases[i].Result(err)
 	}
-	return -1, nil
+	return i, err
 }
 
 // AwaitAny blocks until one of the cases is done or fails, or until ctx ends. It returns the index

@@ -34,7 +34,11 @@ import (
 // killed or stopped in Room.Await: its death moves the epochs, and no sleep of another waiter is
 // longer than a second.
 type selection struct {
-	tries
+	cases  []*Case
+	first  int   // the case with which the last tries began
+	chosen int   // the case that has ended the wait
+	err    error // of its try
+
 	rooms  []*Room  // each once
 	roomOf []int    // index of each case's room
 	epochs []uint32 // of the rooms, as last read
@@ -61,7 +65,7 @@ func awaitAny(ctx context.Context, cases []*Case) (int, error) {
 	}
 	policy := s.policy()
 	if policy == Spin {
-		if err := spinUntil(ctx, s.tryAll, s.watch); err != nil {
+		if err := spinUntil(ctx, s.try, s.watch); err != nil {
 			return -1, err
 		}
 		return s.chosen, s.result()
@@ -72,7 +76,7 @@ func awaitAny(ctx context.Context, cases []*Case) (int, error) {
 	if spun {
 		begin = time.Now()
 	}
-	if spins && selectSpinner.spin(s.tryAll) {
+	if spins && selectSpinner.spin(s.try) {
 		return s.chosen, s.result()
 	}
 	s.asleep, s.wake = make([]sleeper, len(cases)), make(chan error, len(cases))
@@ -97,7 +101,7 @@ func awaitAny(ctx context.Context, cases []*Case) (int, error) {
 }
 
 func newSelection(cases []*Case) *selection {
-	s := &selection{tries: tries{cases: cases}, roomOf: make([]int, len(cases)), armed: make([]Armed, len(cases)), lot: process}
+	s := &selection{cases: cases, roomOf: make([]int, len(cases)), armed: make([]Armed, len(cases)), lot: process}
 	index := make(map[*Room]int)
 	for i, c := range cases {
 		r, ok := index[c.Room]
@@ -150,7 +154,7 @@ func (s *selection) sleepOnce(ctx context.Context, slice time.Duration) (over bo
 	s.watch()                   // step 1
 	unmoved := s.arm()          // step 2
 	fenced := fenceAll(s.armed) // step 3
-	if s.tryAll() {             // step 4
+	if s.try() {                // step 4
 		s.asleep[s.chosen].found, s.asleep[s.chosen].armed = s.err == nil, s.armed[s.chosen].Val
 		return true, nil
 	}
@@ -173,12 +177,27 @@ func (s *selection) sleepOnce(ctx context.Context, slice time.Duration) (over bo
 	if err != nil {
 		s.arm() // as in attempt.tryLast
 		fenceAll(s.armed)
-		if s.tryAll() {
+		if s.try() {
 			return true, nil
 		}
 	}
 	return false, err
 }
+
+// try tries each case, and reports whether one of them has ended the wait.
+func (s *selection) try() bool {
+	s.first, s.chosen, s.err = tryAll(s.cases)
+	return s.chosen >= 0
+}
+
+// tried reports whether the last tries came to case i, after one of them has ended the wait.
+func (s *selection) tried(i int) bool {
+	n := len(s.cases)
+	return (i-s.first+n)%n <= (s.chosen-s.first+n)%n
+}
+
+// result returns the error of the chosen case.
+func (s *selection) result() error { return s.cases[s.chosen].Result(s.err) }
 
 // passChosen passes on the wakes that the selection does not use, after a case has ended the wait.
 func (s *selection) passChosen() {
