@@ -155,6 +155,28 @@ var models = []struct {
 		},
 	},
 	{
+		name: "select",
+		searches: []search{
+			{defs: "DEATHS=0 CANCELS=0"},
+			{defs: "GIVEN1=0 DEATHS=1 CANCELS=0"},
+			{defs: "GIVEN1=0 DEATHS=0 CANCELS=1"},
+			{defs: "DEATHS=1 CANCELS=0", large: true},
+			{defs: "DEATHS=0 CANCELS=1", large: true},
+			{defs: "DEATHS=0 CANCELS=0 STOPS=1", large: true},
+			{defs: "SELECTORS=2 DEATHS=0 CANCELS=1", large: true},
+		},
+		mutations: []mutation{
+			{name: "NO_PASS", defs: "DEATHS=0 CANCELS=0", reason: stuck},
+			{name: "NO_MORE", defs: "DEATHS=0 CANCELS=0", reason: stuck},
+			{name: "NOTHING_MOVED", defs: "DEATHS=0 CANCELS=0", reason: stuck},
+			{name: "ONE_INDEX", defs: "DEATHS=0 CANCELS=0", reason: stuck},
+			{name: "NO_REARM", defs: "DEATHS=0 CANCELS=0", reason: stuck},
+			{name: "ANNOUNCE_SILENT", defs: "DEATHS=1 CANCELS=0", reason: stuck},
+			{name: "EPOCH_LATE", defs: "DEATHS=1 CANCELS=0", reason: stuck},
+			{name: "NO_RELOOK", defs: "DEATHS=0 CANCELS=0 STOPS=1", reason: stuck},
+		},
+	},
+	{
 		name: "bounded",
 		searches: []search{
 			{defs: "THREADS=3 PERMITS=1 ROUNDS=1 DEATHS=1 CANCELS=1"},
