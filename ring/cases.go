@@ -2,6 +2,7 @@ package ring
 
 import (
 	"io"
+	"sync/atomic"
 
 	"github.com/seed-2e7ecdea/mp/internal/wait"
 	"github.com/seed-2e7ecdea/mp/poll"
@@ -19,6 +20,28 @@ func (q *Queue[T]) GetCase(v *T) poll.Case {
 		Room:   k.room,
 		Waiter: &getter[T]{k, q.isOpen(k), func() error { return k.get(v) }},
 		Result: func(err error) error { return k.fails.of("Get", err) },
+	})
+}
+
+// LeaseCase returns a case of poll.Select that takes the oldest value under a lease, as Lease does,
+// and fails as Lease does. It stores the lease in *l.
+func (q *Queue[T]) LeaseCase(l **Lease[T]) poll.Case {
+	_ = *l // panics before a slot is claimed
+	k := q.core.Load()
+	if k == nil {
+		return newCase(wait.FailedCase(closed("Lease")))
+	}
+	var word *atomic.Uint64
+	claim := func() (err error) {
+		word, err = k.claimLease()
+		return err
+	}
+	return newCase(&wait.Case{
+		Room: k.room, Waiter: &getter[T]{k, q.isOpen(k), claim},
+		Result: func(err error) error {
+			*l, err = q.newLease("Lease", k, word, err)
+			return err
+		},
 	})
 }
 
