@@ -13,7 +13,8 @@ import (
 // TestEveryInstruction kills and stops a process at each instruction of each operation.
 func TestEveryInstruction(t *testing.T) { steps.Run(t) }
 
-var steps = step.NewTable("ring", slices.Concat(queueSteps, sendSteps, receiveSteps, longSteps, broadcastSteps)...)
+var steps = step.NewTable("ring",
+	slices.Concat(queueSteps, selectSteps, sendSteps, receiveSteps, longSteps, broadcastSteps)...)
 
 // wide is a value that takes several instructions to copy. All its words are equal.
 type wide [8]uint64
@@ -45,6 +46,7 @@ const (
 // A stepJob is what the child of a row is given.
 type stepJob struct {
 	Queue *ring.Queue[wide]
+	Other *ring.Queue[wide] // of the rows of Select
 	Conn  *ring.Conn
 	Cells *Cells
 

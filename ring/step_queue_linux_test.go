@@ -16,7 +16,7 @@ func stepQueue(n uint64) func(*stepScene) {
 		for tag := range n {
 			WantNil(s, "Put", q.Put(Within(s), wideOf(tag+1)))
 		}
-		s.Job = stepJob{Queue: q, Cells: NewCells(s, s.Seg, 2)}
+		s.Job = stepJob{Queue: q, Cells: NewCells(s, s.Seg, 3)}
 	}
 }
 
@@ -31,7 +31,7 @@ func lastLapQueue(full bool) func(*stepScene) {
 				WantNil(s, "Get", Second(q.Get(Within(s))))
 			}
 		}
-		s.Job = stepJob{Queue: q, Cells: NewCells(s, s.Seg, 2)}
+		s.Job = stepJob{Queue: q, Cells: NewCells(s, s.Seg, 3)}
 	}
 }
 
