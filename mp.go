@@ -75,6 +75,7 @@
 //	Pipe(); send_bytes, recv_bytes, poll      NewPipe(); Send(ctx, b), Receive(ctx), Poll(ctx)
 //	Pipe(duplex=False)                        NewSimplex()
 //	send(x), recv()                           Send(ctx, conn, x), Receive[T](ctx, conn)
+//	connection.wait([c, p.sentinel])          Select(ctx, c, p), also with queues, events, values
 //	Lock(); acquire, release; with lock       NewLock(); Acquire(ctx), Release; With(ctx, f)
 //	RLock, Semaphore, BoundedSemaphore        NewRLock, NewSemaphore, NewBoundedSemaphore
 //	Condition, Event, Barrier                 NewCondition, NewEvent, NewBarrier
@@ -101,6 +102,7 @@
 //	Future[Out]    Wait(ctx) (Out, error); Done() <-chan struct{}; Ready() bool
 //	Queue[T]       Put(ctx, T) error; Get(ctx) (T, error); TryPut(T) error; TryGet() (T, error)
 //	               Shutdown() error; All(ctx) iter.Seq2[T, error]; Len() int
+//	               GetCase(*T), PutCase(*T): cases of Select
 //	Conn           Send(ctx, []byte) error; Receive(ctx) ([]byte, error); Poll(ctx) error
 //	ReadEnd        Receive(ctx) ([]byte, error); Poll(ctx) error
 //	WriteEnd       Send(ctx, []byte) error
@@ -146,6 +148,7 @@
 //
 //   - proc: tasks, processes, groups, pools
 //   - ring: Queue and Pipe; netconn: a pipe as a net.Conn
+//   - poll: Select
 //   - sync, imported as psync: Lock and its family
 //   - value and array: values, numbers, arrays and byte strings
 //   - shm: blocks of plain shared memory, segments, handles

@@ -59,8 +59,8 @@ func TestW01_Wait(t *testing.T) {
 	}
 }
 
-// A Select ends with its context. With a context that has ended it returns at once, with a case that
-// is ready or without.
+// A Select ends with its context. With a context that has ended it returns at once, with a case
+// that is ready or without.
 func TestW02_Timeout(t *testing.T) {
 	seg := Anonymous(t, segmentSize)
 	a, b := newPipe(t, seg)
@@ -114,8 +114,8 @@ var holder = Task("holder", func(ctx context.Context, j job) (int, error) {
 	return 0, ctx.Err()
 })
 
-// The death of a process that holds what a Select waits for wakes the Select: the end of the messages
-// is there, or the permit is free.
+// The death of a process that holds what a Select waits for wakes the Select: the end of the
+// messages is there, or the permit is free.
 func TestDeathWakes(t *testing.T) {
 	seg, other := Anonymous(t, segmentSize), Anonymous(t, segmentSize)
 	event := newEvent(t, other)
@@ -201,9 +201,9 @@ var putSelector = Task("putting selector", func(ctx context.Context, j job) (int
 	return stormMessages, nil
 })
 
-// Processes select to put into several queues of two segments, others to get from them, and one gets
-// from one queue only. Each message is got exactly once; if a selecting getter is killed, it may take
-// one message along.
+// Processes select to put into several queues of two segments, others to get from them, and one
+// gets from one queue only. Each message is got exactly once; if a selecting getter is killed, it
+// may take one message along.
 func TestSelectStorm(t *testing.T) {
 	for _, kill := range []bool{false, true} {
 		t.Run(fmt.Sprint("kill=", kill), func(t *testing.T) {

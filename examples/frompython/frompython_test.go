@@ -40,7 +40,11 @@ var programs = []struct {
 	{name: "starmap", output: "Brown & Rivera\nWilson & Bartlett\nBartlett & Wilson\nRivera & Brown\n"},
 	{name: "global", output: "child: 1\nparent: 0\n"},
 	{name: "pipe", anyOrder: true, output: "hello from ann\nhello from bob\n"},
+	{name: "wait", anyOrder: true, output: "0 from child 0\n0 from child 1\n0 from child 2\n1 from child 0\n" +
+		"1 from child 1\n1 from child 2\n2 from child 0\n2 from child 1\n2 from child 2\n" +
+		"exit code 0\nexit code 1\nexit code 2\n"},
 	{name: "queue", output: "45\n"},
+	{name: "bounded", output: "79800\n"},
 	{name: "value", output: "3.1415927\n[0 -1 -2 -3 -4 -5 -6 -7 -8 -9]\n",
 		python: "3.1415927\n[0, -1, -2, -3, -4, -5, -6, -7, -8, -9]\n"},
 	{name: "counter", output: "4000\n"},
