@@ -252,3 +252,57 @@ func TestSelectStorm(t *testing.T) {
 		})
 	}
 }
+
+// pollingReceiver receives until the end of the messages. It polls the end of the pipe, which other
+// processes use too, so the message may be gone when Select returns.
+var pollingReceiver = Task("polling receiver", func(ctx context.Context, j job) (int, error) {
+	for got := 0; ; {
+		if _, err := poll.Select(ctx, j.Conn); err != nil {
+			return got, err
+		}
+		msg, err := j.Conn.TryReceive()
+		switch {
+		case err == nil:
+			var m message
+			if _, err := fmt.Sscan(string(msg), &m.From, &m.Seq); err != nil {
+				return got, err
+			}
+			j.Cells.At(int(m.From)*j.N + int(m.Seq)).Add(1)
+			got++
+		case err == io.EOF:
+			return got, nil
+		case !errors.Is(err, ring.ErrEmpty) && !errors.Is(err, ring.ErrBusy):
+			return got, err
+		}
+	}
+})
+
+// Several processes send at one end of a pipe, and several poll and receive at the other. Each message
+// is received exactly once, and each receiver sees the end.
+func TestPipeOfMany(t *testing.T) {
+	const each, messages = 3, 200
+	seg := Anonymous(t, segmentSize)
+	r, w := newPipe(t, seg)
+	j := job{Conn: r, N: messages, Cells: NewCells(t, seg, each*messages)}
+	var senders, receivers []*proc.Call[int]
+	for range each {
+		receivers = append(receivers, Start(t, pollingReceiver, j))
+	}
+	j.Conn = w
+	for i := range each {
+		j.From = uint32(i)
+		senders = append(senders, Start(t, talker, j))
+	}
+	WantNil(t, "Close", w.Close())
+	total := 0
+	for i := range each {
+		Want(t, "messages sent", Result(t, senders[i]), messages)
+		total += Result(t, receivers[i])
+	}
+	Want(t, "messages received", total, each*messages)
+	for i := range j.Cells.Len() {
+		if n := j.Cells.At(i).Load(); n != 1 {
+			t.Errorf("message %d was received %d times", i, n)
+		}
+	}
+}

@@ -1,3 +1,4 @@
+// Command bounded fills and drains a small queue by several processes each.
 package main
 
 import (

@@ -1,3 +1,4 @@
+// Command wait waits for the messages of several pipes and for the ends of processes.
 package main
 
 import (
