@@ -65,9 +65,9 @@ func TestW02_Timeout(t *testing.T) {
 	seg := Anonymous(t, segmentSize)
 	a, b := newPipe(t, seg)
 	const limit = 20 * time.Millisecond
+	begin := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	begin := time.Now()
 	i, err := poll.Select(ctx, a, b)
 	wantSelect(t, "Select of nothing", i, err, -1, context.DeadlineExceeded)
 	if took := time.Since(begin); took < limit {

@@ -196,6 +196,7 @@ func TestManyWords(t *testing.T) {
 }
 
 func tryWords(t *testing.T, n, wantHubs int) {
+	begin := time.Now()
 	r := newRoom(t, new(atomic.Uint32), 0)
 	baskets, done := make([]basket, n), make([]chan error, n)
 	for i := range n {
@@ -223,7 +224,7 @@ func tryWords(t *testing.T, n, wantHubs int) {
 	for i := range baskets {
 		after += int(baskets[i].tries.Load())
 	}
-	if after-before != n {
+	if after-before != n && time.Since(begin) < lastSlice { // later each hub has all try once a second
 		t.Errorf("%d tries after %d wakes", after-before, n)
 	}
 }
