@@ -106,6 +106,8 @@
 //	Conn           Send(ctx, []byte) error; Receive(ctx) ([]byte, error); Poll(ctx) error
 //	ReadEnd        Receive(ctx) ([]byte, error); Poll(ctx) error
 //	WriteEnd       Send(ctx, []byte) error
+//	Broadcast[T]   Publish(ctx, T) error; Subscribe(*SubscribeOptions) (*Subscriber[T], error)
+//	Subscriber[T]  Receive(ctx) (T, error); All(ctx) iter.Seq2[T, error]; Lag, Lost() uint64
 //	Lock           Acquire(ctx) error; TryAcquire() error; Release() error
 //	               With(ctx, func() error) error; Recover(ctx, func() error) error
 //	Semaphore      Acquire(ctx) error; TryAcquire() error; Release() error
@@ -131,6 +133,8 @@
 //   - A Value is the old one or the new one, never half of each.
 //   - A value of a Queue whose Put returned is delivered once; only a process that is killed inside Get
 //     may take one along.
+//   - A value of a Broadcast whose Publish returned is received by every lossless Subscriber that
+//     lives. A dead one holds nobody back.
 //   - When the last holder of a pipe's end is gone, the other end receives what is left, then io.EOF.
 //   - Children die with their parent.
 //
@@ -147,7 +151,7 @@
 // have named objects, segments with a bound, and options:
 //
 //   - proc: tasks, processes, groups, pools
-//   - ring: Queue and Pipe; netconn: a pipe as a net.Conn
+//   - ring: Queue, Pipe and Broadcast; netconn: a pipe as a net.Conn
 //   - poll: Select
 //   - sync, imported as psync: Lock and its family
 //   - value and array: values, numbers, arrays and byte strings

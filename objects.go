@@ -15,6 +15,14 @@ type (
 	// A Queue holds up to a fixed number of values of type T. Its methods are Put, Get, TryPut,
 	// TryGet, All, Len, Shutdown.
 	Queue[T any] = ring.Queue[T]
+	// A Broadcast delivers each value of type T to every Subscriber. Its methods are Publish,
+	// TryPublish, Subscribe, Shutdown.
+	Broadcast[T any] = ring.Broadcast[T]
+	// A Subscriber receives the values of a Broadcast: Receive, TryReceive, All, Lag, Lost.
+	Subscriber[T any] = ring.Subscriber[T]
+	// SubscribeOptions say where a Subscriber begins, and whether it holds publishers back. A nil
+	// pointer means that it begins at the next value and does.
+	SubscribeOptions = ring.SubscribeOptions
 	// A Conn is one end of a pipe of messages: Send, Receive, TrySend, TryReceive.
 	Conn = ring.Conn
 	// A ReadEnd is the receiving end of a simplex, a pipe of one direction: Receive, TryReceive.
@@ -68,12 +76,15 @@ var (
 	ErrHeld = psync.ErrHeld
 	// ErrNotHeld means that this process does not hold the lock that it releases.
 	ErrNotHeld = psync.ErrNotHeld
-	// ErrFull means that TryPut or TrySend found no space.
+	// ErrFull means that TryPut, TryPublish or TrySend found no space.
 	ErrFull = ring.ErrFull
 	// ErrEmpty means that TryGet or TryReceive found nothing.
 	ErrEmpty = ring.ErrEmpty
-	// ErrShutdown means that the queue was shut down, and for Get that it is empty too.
+	// ErrShutdown means that the queue or broadcast was shut down, and for Get and Receive that
+	// nothing is left.
 	ErrShutdown = ring.ErrShutdown
+	// ErrLost means that a lossy subscriber was overtaken: a *ring.LostError has the number.
+	ErrLost = ring.ErrLost
 	// ErrClosed means that this process has closed the object. It is os.ErrClosed.
 	ErrClosed = ring.ErrClosed
 )
@@ -82,6 +93,12 @@ var (
 // pointers or has no fixed size.
 func NewQueue[T any](capacity int) (*Queue[T], error) {
 	return ring.NewQueue[T](nil, "", capacity, nil)
+}
+
+// NewBroadcast makes a broadcast with space for capacity values, rounded up to a power of two. It
+// fails with shm.ErrType if a T holds pointers or has no fixed size.
+func NewBroadcast[T any](capacity int) (*Broadcast[T], error) {
+	return ring.NewBroadcast[T](nil, "", capacity, nil)
 }
 
 // NewPipe makes a pipe and returns its two ends. Each sends to the other.

@@ -208,7 +208,8 @@ func (l *listing) begin(symbol string) string {
 func (l *listing) class(i instruction) byte {
 	if i.name == "CALL" || i.name == "JAL" || i.name == "DUFFCOPY" {
 		switch {
-		case strings.Contains(i.args, "runtime.memmove"), strings.Contains(i.args, "value.slot["), i.name == "DUFFCOPY":
+		case strings.Contains(i.args, "runtime.memmove"), strings.Contains(i.args, "value.slot["),
+			strings.Contains(i.args, "/tear."), i.name == "DUFFCOPY":
 			return 'm'
 		case strings.Contains(i.args, ").publish("):
 			return 'p'
@@ -219,7 +220,7 @@ func (l *listing) class(i instruction) byte {
 		}
 		return '0'
 	}
-	if strings.Contains(i.source, "*k.slots.message(word)") && i.name != "NOP" && i.name != "PCDATA" {
+	if (strings.Contains(i.source, "*k.slots.message(word)") || strings.Contains(i.source, "*dst = *src")) && i.name != "NOP" && i.name != "PCDATA" {
 		return 'm'
 	}
 	operation := i.origin[strings.LastIndexByte(i.origin, '.')+1:]
@@ -333,9 +334,14 @@ var orders = map[string]string{
 	"ring.Receiver.Receive":         `^LPLL`,       // the epoch; head; the gate, the header
 	"ring.Queue.Put":                `mp`,
 	"ring.queueCore.put":            `mp`,
-	"ring.queueCore.claimFree":      `CL`,    // the slot; shut
-	"ring.queueCore.publish":        `^QQL`,  // the slot; a hint; the gate
-	"ring.queueCore.release":        `^QL`,   // the slot; the gate
+	"ring.queueCore.claimFree":      `CL`,   // the slot; shut
+	"ring.queueCore.publish":        `^QQL`, // the slot; a hint; the gate
+	"ring.queueCore.release":        `^QL`,  // the slot; the gate
+	"ring.Broadcast.Publish":        `mp`,
+	"ring.broadcastCore.put":        `mp`,
+	"ring.broadcastCore.publish":    `^QQ`,   // the slot; a hint
+	"ring.subscriberCore.moveTo":    `^QQL`,  // the position; the cursor; the gate
+	"ring.subscriberCore.enter":     `^QL`,   // inside; closed
 	"ring.biasedLock.acquireBiased": `LQL`,   // inside; the bias
 	"ring.biasedLock.releaseBiased": `^QL`,   // inside; the bias
 	"internal/robust.Mutex.Release": `^L+QL`, // the word; the gate

@@ -199,6 +199,62 @@ var handshakes = []handshake{
 		never("a=0 b=1 c=0"), "A getter that frees the last slot wakes nobody, and another one waits for it.",
 	},
 
+	// The broadcast. The states of a slot follow each other: writing, ready, writing in the next lap.
+	{
+		"broadcast: a message", "MP", sidesOf(
+			of("ring/broadcast_core.go:broadcastCore.claim", "ring/broadcast.go:Broadcast.Publish", "ring/broadcast_core.go:broadcastCore.publish").does(
+				opClaim("slot", 0, 1), opCopyIn("data", 1), opCopyIn("data2", 1), opPut("slot", 2)),
+			of("ring/subscriber.go:Subscriber.Receive", "ring/subscriber_core.go:subscriberCore.receive").does(
+				opLoad("slot", "s"), opIs("s", 2), opCopyTo("data", "a"), opCopyTo("data2", "b")),
+		),
+		never("a=0", "b=0"), "A subscriber reads bytes from before the message.",
+	},
+	{
+		"broadcast: a message that is overwritten", "seqlock", sidesOf(
+			of("ring/broadcast_core.go:broadcastCore.claim", "ring/broadcast.go:Broadcast.Publish").does(
+				opClaim("slot", 0, 1), opCopyIn("data", 1), opCopyIn("data2", 1)),
+			of("ring/subscriber.go:Subscriber.Receive", "ring/subscriber_core.go:subscriberCore.receive").does(
+				opLoad("slot", "s"), opIs("s", 0), opCopyTo("data", "a"), opCopyTo("data2", "b"), opLoad("slot", "t")),
+		),
+		never("a=1 t=0", "b=1 t=0"), "A subscriber has a word of the next lap and believes that it has the message.",
+	},
+	{
+		"broadcast: a slot is used again", "LB", sidesOf(
+			of("ring/subscriber.go:Subscriber.Receive", "ring/subscriber_core.go:subscriberCore.moveTo").does(
+				opCopyTo("data", "a"), opPut("cursor", 1)),
+			of("ring/broadcast_core.go:broadcastCore.raiseLimit", "ring/broadcast_core.go:broadcastCore.claimSlow", "ring/broadcast.go:Broadcast.Publish").does(
+				opLoad("cursor", "c"), opIs("c", 1), opClaim("slot", 0, 1), opCopyIn("data", 1)),
+		),
+		never("a=1"), "A lossless subscriber reads bytes of the next message.",
+	},
+	{
+		"broadcast: a lossless subscriber joins", "SB", sidesOf(
+			of("ring/broadcast_core.go:broadcastCore.claim", "ring/broadcast_core.go:broadcastCore.raiseLimit").does(
+				opClaim("slot", 0, 1), opLoad("owner", "a")),
+			of("ring/subscriber_core.go:subscriberCore.takeLine", "ring/broadcast_core.go:broadcastCore.end").does(
+				opClaim("owner", 0, 1), opLoad("slot", "b")),
+		),
+		never("a=0 b=0"), "The limit does not heed a subscriber that begins at a message which the limit takes for claimed.",
+	},
+	{
+		"broadcast: shutdown and publish", "SB", sidesOf(
+			of("ring/broadcast_core.go:broadcastCore.claim").does(
+				opClaim("slot", 0, 1), opLoad("shut", "a")),
+			of("ring/broadcast.go:Broadcast.Shutdown", "ring/subscriber_core.go:subscriberCore.receive").does(
+				opStore("shut", 1), opLoad("slot", "b")),
+		),
+		never("a=0 b=0"), "A publisher goes on, and a subscriber says that no message follows.",
+	},
+	{
+		"broadcast: Close during Receive", "SB", sidesOf(
+			of("ring/subscriber_core.go:subscriberCore.enter").does(
+				opPut("inside", 1), opLoad("closed", "a")),
+			of("ring/subscriber_core.go:subscriberCore.close").does(
+				opStore("closed", 1), opHeavy(), opLoad("inside", "b")),
+		),
+		never("a=0 b=0"), "Close frees the line, and Receive moves the cursor of its next owner.",
+	},
+
 	// The pipe.
 	{
 		"pipe: a record", "MP", sidesOf(

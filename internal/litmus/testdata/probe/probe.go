@@ -3,6 +3,7 @@ package probe
 
 import (
 	"context"
+	"errors"
 
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/value"
@@ -17,6 +18,25 @@ func Queue(q *ring.Queue[message]) error {
 		return err
 	}
 	return q.Put(context.Background(), v)
+}
+
+// Broadcast uses a broadcast.
+func Broadcast(b *ring.Broadcast[message]) error {
+	s, err := b.Subscribe(nil)
+	if err != nil {
+		return err
+	}
+	v, err := s.Receive(context.Background())
+	if err != nil {
+		return err
+	}
+	if err := b.Publish(context.Background(), v); err != nil {
+		return err
+	}
+	if err := b.PublishFrom(context.Background(), &v); err != nil {
+		return err
+	}
+	return errors.Join(s.Close(), b.Shutdown())
 }
 
 // Value uses a value with copies.
