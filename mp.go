@@ -66,8 +66,13 @@
 //
 //	Process(target=f, args=(x,)); p.start()   p, err := f.Start(ctx, x, nil), where f is a Task
 //	p.join(timeout); p.exitcode               p.Join(ctx), p.Result(ctx); p.ExitCode()
-//	p.terminate(), p.kill()                   p.Terminate(), p.Kill()
+//	p.interrupt(), p.terminate(), p.kill()    p.Interrupt(), p.Terminate(), p.Kill(); p.Stop(ctx)
+//	p.is_alive(), p.name, p.pid, p.sentinel   p.Alive(), p.Name(), p.PID(), p.Done()
+//	Process(daemon=True)                      ProcessOptions{Daemon: true}; Shutdown(ctx)
+//	class P(Process): def run(self)           RegisterRunner[P](name), with P's method Run(ctx)
 //	active_children(), current_process()      Children(), Self()
+//	parent_process(), cpu_count()             Parent(), CPUCount()
+//	get_context("forkserver"), "spawn"        ProcessOptions{Method: Warm}, Spawn, InProcess
 //	if __name__ == "__main__"                 Init()
 //	Pool(n); imap, apply_async                NewPool(n, nil); f.Map(ctx, p, seq), f.Submit(ctx, p, x)
 //	Queue(n); put, get                        NewQueue[T](n); Put(ctx, v), Get(ctx)
@@ -176,7 +181,8 @@ type None = proc.None
 // Job of it and an argument.
 type Task[In, Out any] = proc.Task[In, Out]
 
-// A Process is a child of this process: Join, Kill, PID, Name, ExitCode, Done.
+// A Process is a child of this process: Join, Interrupt, Terminate, Kill, Stop, Alive, PID, Name,
+// ExitCode, Done.
 type Process = proc.Process
 
 // A Call is a Process with a Result.
@@ -222,6 +228,28 @@ type (
 	ExitError = proc.ExitError
 )
 
+// A Runner is a task as a type, whose fields are the argument: see RegisterRunner.
+type Runner = proc.Runner
+
+// A Current is this process: see Self.
+type Current = proc.Current
+
+// A ParentProcess is the parent of this process: see Parent.
+type ParentProcess = proc.ParentProcess
+
+// Spares are processes that were started ahead, for the start method Warm.
+type Spares = proc.Spares
+
+// The start methods, for ProcessOptions.Method.
+const (
+	// Spawn runs the executable again. It is the default.
+	Spawn = proc.Spawn
+	// Warm uses a process that was started ahead.
+	Warm = proc.Warm
+	// InProcess runs the task in a goroutine.
+	InProcess = proc.InProcess
+)
+
 // Init runs the task that the parent chose, if this process is a child, and then does not return. It
 // must be the first line of main, and of TestMain. In a process that is not a child it returns at
 // once.
@@ -236,11 +264,29 @@ func Register[In, Out any](name string, f func(ctx context.Context, in In) (Out,
 // NewPool starts a pool of that many workers; 0 means one for each CPU.
 func NewPool(workers int, o *PoolOptions) (*Pool, error) { return proc.NewPool(workers, o) }
 
+// RegisterRunner makes a task of a type with a method Run. Its rules are those of Register.
+func RegisterRunner[R Runner](name string) *Task[R, None] { return proc.RegisterRunner[R](name) }
+
 // NewGroup returns a group without processes. When ctx is done, all of its processes are ended.
 func NewGroup(ctx context.Context) *Group { return proc.NewGroup(ctx) }
 
 // Children yields the children of this process that have not ended, oldest first.
 func Children() iter.Seq[*Process] { return proc.Children() }
 
-// Self returns the name of this process, "" if it is not a child.
-func Self() string { return proc.Self() }
+// Self returns this process: its name ("main" if it is not a child), process id, and whether it is a
+// daemon.
+func Self() *Current { return proc.Self() }
+
+// Parent returns the process that started this one, nil if this process is not a child.
+func Parent() *ParentProcess { return proc.Parent() }
+
+// CPUCount returns how many CPUs this process may keep busy: its affinity and its cgroup's quota
+// count.
+func CPUCount() int { return proc.CPUCount() }
+
+// Wait waits for the children that run now and are not daemons.
+func Wait(ctx context.Context) error { return proc.Wait(ctx) }
+
+// Shutdown ends daemons and waits for the other children; it ends those that run when ctx is done.
+// Call it at the end of main: when main returns, the kernel kills all children.
+func Shutdown(ctx context.Context) error { return proc.Shutdown(ctx) }

@@ -67,7 +67,7 @@ var use = mp.Register("use", func(ctx context.Context, o objects) (string, error
 			return fail(err)
 		}
 	}
-	return mp.Self(), nil
+	return mp.Self().Name(), nil
 })
 
 func must[T any](v T, err error) T {

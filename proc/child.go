@@ -1,13 +1,12 @@
 package proc
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -18,16 +17,15 @@ import (
 // initCalled is true once this program has called Init: then its children do, too.
 var initCalled atomic.Bool
 
-// self is this process's part in the tree of processes, in a child. It is set
-// before the task runs.
-var self struct{ name, identity string }
-
 // deathSignal is the signal that this process gets when the thread that started it
 // ends. It is read on the main thread.
 var deathSignal = sys.DeathSignal()
 
-// deathOfChild is the deathSignal of a child.
-const deathOfChild = syscall.SIGKILL
+// deathOfChild is the deathSignal of a child, and deathOfLingering that of one with Options.Linger.
+const (
+	deathOfChild     = syscall.SIGKILL
+	deathOfLingering = syscall.SIGTERM
+)
 
 // Init must be called first in main, and first in TestMain. In a child, it runs the task that the
 // parent chose, and does not return. In any other process it returns at once. In a program that has
@@ -46,16 +44,16 @@ func Init() {
 	}
 }
 
-// Self returns the name of this process: the one that its parent gave it, or ""
-// if it is not a child.
-func Self() string { return self.name }
-
 // heritage is what a child gets from its parent.
 type heritage struct {
 	control *os.File
 	crash   *os.File
 	grants  []*os.File
 	err     error // why it did not get all
+
+	ending *ending
+	once   sync.Once     // the parent's death is noticed
+	kept   chan struct{} // closed when the parent holds the objects of the result
 }
 
 // run reads the request and runs the task. It returns the exit code.
@@ -64,52 +62,96 @@ func (h *heritage) run() int {
 		// Where the request begins is unknown.
 		return h.fail(fmt.Errorf("receive the files from the parent: %w", h.err))
 	}
-	in := bufio.NewReader(h.control)
-	request, err := readRequest(in)
+	r, err := readRequest(h.control)
 	if err != nil {
 		return 1 // the parent is dead
 	}
-	self.name, self.identity = request.name, request.identity
-
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		// The parent says nothing more and holds the socket open while it
-		// lives. The kernel kills this process with it, too, unless the program
-		// has changed that.
-		_, _ = io.Copy(io.Discard, in)
-		cancel()
-		os.Exit(1)
-	}()
-
+	inherit(r)
 	if crash.Enabled {
 		crash.At(crash.InitReceived)
 	}
-	if err := h.prepare(); err != nil {
+	if err := debug.SetCrashOutput(h.crash, debug.CrashOptions{}); err != nil {
+		return h.fail(fmt.Errorf("crash output: %w", err))
+	}
+	h.crash.Close() // the runtime has its own
+	if r.park {
+		if r, err = h.park(r); err != nil {
+			return h.fail(err)
+		}
+		inherit(r)
+	}
+	return h.serve(r)
+}
+
+// serve runs the task of r.
+func (h *heritage) serve(r *request) int {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	h.listen(cancel, r)
+	h.kept = make(chan struct{})
+	go func() {
+		// The parent holds the socket open while it lives.
+		for {
+			kind, _, err := readFrame(h.control)
+			if err != nil {
+				break
+			}
+			if kind == frameKept {
+				close(h.kept)
+			}
+		}
+		h.orphaned(r.linger)
+	}()
+	if err := adoptAll(h.grants); err != nil {
 		return h.fail(err)
 	}
 	if crash.Enabled {
 		crash.At(crash.InitAdopted)
 	}
-	run := findTask(request.task)
-	if run == nil {
-		return h.fail(fmt.Errorf("task %q: %w", request.task, ErrUnknownTask))
+	if err := limitMemory(r.memory); err != nil {
+		return h.fail(err)
 	}
-	return h.call(ctx, run, request.input)
+	made, err := h.call(ctx, r)
+	switch {
+	case err == nil && made.shared:
+		if tell(h.control, frameShared, made.result) == nil {
+			<-h.kept // if the parent dies, this process is about to
+			return 0
+		}
+		return 1 // the parent is dead
+	case err == nil:
+		if tell(h.control, frameResult, made.result) != nil {
+			return 1 // the parent is dead
+		}
+		return 0
+	}
+	if sig := h.ending.obeyed(err); sig != 0 {
+		endBy(sig)
+		select {} // the signal is on its way
+	}
+	return h.fail(err)
 }
 
-// prepare sets the crash output and attaches this process to the segments of the input.
-func (h *heritage) prepare() error {
-	if err := debug.SetCrashOutput(h.crash, debug.CrashOptions{}); err != nil {
-		return fmt.Errorf("crash output: %w", err)
+// limitMemory sets Options.Memory.
+func limitMemory(limit int64) error {
+	if limit <= 0 {
+		return nil
 	}
-	h.crash.Close() // the runtime has its own
-	return adoptAll(h.grants)
+	// Go's garbage collector runs more often before the kernel refuses memory.
+	debug.SetMemoryLimit(limit)
+	if err := sys.LimitPrivateMemory(uint64(limit)); err != nil {
+		return fmt.Errorf("Options.Memory: %w", err)
+	}
+	return nil
 }
 
-// call runs the task and sends the parent its result, error or panic. It then panics
+// call runs the task. If it panics, call sends the panic to the parent. It then panics
 // again, so that the runtime prints the panic and ends the process, as in any Go program.
-func (h *heritage) call(ctx context.Context, run runner, input []byte) (code int) {
+func (h *heritage) call(ctx context.Context, r *request) (made product, err error) {
+	run := findTask(r.task)
+	if run == nil {
+		return made, fmt.Errorf("task %q: %w", r.task, ErrUnknownTask)
+	}
 	finished := false
 	defer func() {
 		if finished {
@@ -117,36 +159,24 @@ func (h *heritage) call(ctx context.Context, run runner, input []byte) (code int
 		}
 		v := recover()
 		if v == nil {
-			os.Exit(h.fail(errors.New("task called runtime.Goexit")))
+			os.Exit(h.fail(errGoexit))
 		}
 		if text, err := encodePanic(v, debug.Stack()); err == nil {
-			_ = h.tell(framePanic, text) // an error means that the parent is dead, and this process about to be
+			_ = tell(h.control, framePanic, text) // an error means that the parent is dead, and this process about to be
 		}
 		panic(v)
 	}()
-	result, err := run(ctx, input)
-	if err != nil {
-		code = h.fail(err)
-	} else if h.tell(frameResult, result) != nil {
-		code = 1 // the parent is dead
-	}
+	made, err = run(ctx, r.input)
 	finished = true
-	return code
+	return made, err
 }
+
+var errGoexit = errors.New("task called runtime.Goexit")
 
 // fail sends the parent the task's error and returns the exit code for it.
 func (h *heritage) fail(err error) int {
 	if text, err := encodeError(err); err == nil {
-		_ = h.tell(frameError, text) // an error means that the parent is dead, and this process about to be
+		_ = tell(h.control, frameError, text) // an error means that the parent is dead, and this process about to be
 	}
 	return 1
-}
-
-// tell sends one frame. It sends a small one by a single system call.
-func (h *heritage) tell(kind byte, payload []byte) error {
-	w := bufio.NewWriter(h.control)
-	if err := writeFrame(w, kind, payload); err != nil {
-		return err
-	}
-	return w.Flush()
 }

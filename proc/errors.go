@@ -40,6 +40,21 @@ var (
 	// ErrUnknownTask means that no task of that name was registered in the child when it called Init.
 	ErrUnknownTask = errors.New("unknown task: register it in a package-level variable, whatever the environment")
 
+	// ErrMethod means that there is no such start method.
+	ErrMethod = errors.New("unknown start method")
+
+	// ErrTerminated is the cause of a task's context when the process is asked to terminate (SIGTERM).
+	ErrTerminated = errors.New("asked to terminate")
+
+	// ErrInterrupted is the cause of a task's context when the process is interrupted (SIGINT).
+	ErrInterrupted = errors.New("interrupted")
+
+	// ErrParentDied is the cause of a task's context when the parent has died.
+	ErrParentDied = errors.New("the parent has died")
+
+	// ErrMemory means that the process had no more memory: see Options.Memory.
+	ErrMemory = errors.New("out of memory")
+
 	// ErrValue means that a value can't be sent to another process, since it holds a channel, a function, or
 	// itself.
 	ErrValue = errors.New("channels, functions and values that hold themselves can't be sent to another process")
@@ -60,7 +75,8 @@ func init() {
 		fs.ErrExist, fs.ErrNotExist, fs.ErrPermission, fs.ErrInvalid, fs.ErrClosed,
 		os.ErrDeadlineExceeded, os.ErrProcessDone, errors.ErrUnsupported,
 		ErrNoInit, ErrNotStarted, ErrAlreadyStarted, ErrRunning,
-		ErrNoResult, ErrUnknownTask, ErrValue,
+		ErrNoResult, ErrUnknownTask, ErrValue, ErrMethod,
+		ErrTerminated, ErrInterrupted, ErrParentDied, ErrMemory,
 		shm.ErrName, shm.ErrSize, shm.ErrNoSpace, shm.ErrForeign, shm.ErrVersion, shm.ErrTruncated, shm.ErrCorrupt,
 		shm.ErrMismatch, shm.ErrHandle, shm.ErrUnreachable, shm.ErrParties, shm.ErrType,
 	)
@@ -80,6 +96,9 @@ type ExitError struct {
 	Process string // name of the process
 	Code    int    // exit code, or -N if signal N ended the process
 }
+
+// Signal returns the signal that ended the process, or 0 if it called os.Exit.
+func (e *ExitError) Signal() syscall.Signal { return syscall.Signal(max(-e.Code, 0)) }
 
 func (e *ExitError) Error() string {
 	if e.Code < 0 {
@@ -162,12 +181,18 @@ const maxCrash = 1 << 20
 // error was on standard error only.
 type PanicError struct {
 	Process string // name of the process
-	Value   string // what was given to panic, as text; "fatal error" for that
+	Value   string // what was given to panic, as text; "fatal error" or "out of memory" for that
 	Stack   string // the stacks that the child printed
 }
 
 // Error returns a line of text without the stack.
 func (e *PanicError) Error() string { return "proc: " + e.Process + ": panic: " + e.Value }
+
+// Is reports whether target is ErrMemory and the Go runtime got no more memory from the kernel.
+func (e *PanicError) Is(target error) bool { return target == ErrMemory && e.Value == noMemory }
+
+// noMemory is the value of a PanicError for want of memory.
+const noMemory = "out of memory"
 
 // wirePanic is a panic on its way from the child.
 type wirePanic struct{ Value, Stack string }
@@ -197,11 +222,37 @@ func crashError(process string, f *os.File) error {
 	return &PanicError{Process: process, Value: value, Stack: stack}
 }
 
+// memoryFunctions are the functions of Go's runtime that end the process when the kernel gives no
+// memory. The reason itself is on standard error only.
+var memoryFunctions = []string{
+	"sysMapOS", "sysUsedOS", "persistentalloc1", "(*mcache).refill", "(*mcache).allocLarge", "(*mheap).sysAlloc",
+	"newArenaMayUnlock", "newUserArena", "newUserArenaChunk",
+}
+
+// wantsMemory reports whether the stack is one of a process that ended so: the caller of
+// runtime.throw is one of memoryFunctions.
+func wantsMemory(stack string) bool {
+	_, after, _ := strings.Cut(stack, "\nruntime.throw(")
+	lines := strings.SplitN(after, "\n", 4)
+	if len(lines) < 3 {
+		return false
+	}
+	for _, f := range memoryFunctions {
+		if strings.HasPrefix(lines[2], "runtime."+f+"(") {
+			return true
+		}
+	}
+	return false
+}
+
 // splitCrash divides the text that the Go runtime prints when it crashes into
 // what went wrong and the stacks.
 func splitCrash(text string) (value, stack string) {
 	text = strings.TrimSpace(text)
 	if strings.HasPrefix(text, "goroutine ") || strings.HasPrefix(text, "runtime stack:") {
+		if wantsMemory(text) {
+			return noMemory, text
+		}
 		return fatalError, text
 	}
 	end := len(text)

@@ -178,7 +178,7 @@ func (f *Future[Out]) took(time.Duration) {}
 // readAnswer returns the result or the error in a worker's answer.
 func readAnswer[Out any](worker string, answer []byte) (out Out, err error) {
 	switch answer[0] {
-	case answerResult:
+	case answerResult, answerObjects:
 		out, err = decode[Out](answer[1:])
 		if err != nil {
 			err = fmt.Errorf("proc: result from %s: %w", worker, err)

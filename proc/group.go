@@ -59,9 +59,6 @@ type Group struct {
 	err     error // the first failure
 }
 
-// groupGrace is how long a process that a group ends has between SIGTERM and SIGKILL.
-const groupGrace = 3 * time.Second
-
 // NewGroup returns a group without processes. When ctx is done while processes of the group run, they are ended, and
 // Wait returns ctx's error.
 func NewGroup(ctx context.Context) *Group {
@@ -91,7 +88,7 @@ func (g *Group) Go(j Job) {
 }
 
 // Wait waits until all processes of the group have ended, and returns the first failure, nil if there was none. Once
-// the group has failed, its processes get SIGTERM, and SIGKILL three seconds later. Wait may be called any number of
+// the group has failed, its processes get SIGTERM, and SIGKILL when their grace is over (see Options). Wait may be called any number of
 // times.
 func (g *Group) Wait() error {
 	g.mu.Lock()
@@ -145,7 +142,7 @@ func (g *Group) supervise(p *Process) error {
 		g.fail(g.contextError())
 		g.mu.Unlock()
 		_ = p.Terminate() // if it fails, Kill comes
-		timer := time.NewTimer(groupGrace)
+		timer := time.NewTimer(p.options.grace() + afterGrace)
 		defer timer.Stop()
 		select {
 		case <-p.Done():

@@ -149,7 +149,7 @@ func TestPlainAmongChildren(t *testing.T) {
 				runtime.LockOSThread() // to whose end the mark refers
 				out, err := cmd.Output()
 				runtime.UnlockOSThread()
-				if string(out) != `plain ""` || err != nil {
+				if string(out) != `plain true` || err != nil {
 					t.Errorf("the program printed %q, %v", out, err)
 				}
 			}
@@ -213,7 +213,7 @@ func TestStoppedParent(t *testing.T) {
 			if err := syscall.Kill(p.PID(), tt.sig); err != nil {
 				t.Fatal(err)
 			}
-			if text, err := io.ReadAll(lines); string(text) != `plain ""` || err != nil {
+			if text, err := io.ReadAll(lines); string(text) != `plain true` || err != nil {
 				t.Errorf("the program printed %q, %v", text, err)
 			}
 			wantExit(t, p.Process, tt.code)

@@ -51,7 +51,8 @@ const (
 
 // PoolOptions are options for NewPool. A nil *PoolOptions means the defaults.
 type PoolOptions struct {
-	// Process are the options of the worker processes. The default Name is "worker-" with a number.
+	// Process are the options of the worker processes: how they start, their limit of memory, and so
+	// on. The default Name is "worker-" with a number.
 	Process *Options
 
 	// Init is a job that each worker runs before its first task. If it fails three times in a row,
@@ -76,11 +77,6 @@ type PoolOptions struct {
 	// that the call fails with *WorkerLostError at once. A task that is tried again may have done a
 	// part of its work.
 	Retries int
-
-	// MemoryLimit bounds the private memory of a worker in bytes (RLIMIT_DATA; shared memory does
-	// not count). A worker that needs more ends, and WorkerLostError.OutOfMemory says so. The
-	// default 0 means no bound.
-	MemoryLimit int64
 }
 
 const (

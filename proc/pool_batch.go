@@ -53,20 +53,22 @@ type work interface {
 
 // An answer is a message of a worker. Its first byte says what the others are.
 const (
-	answerReady  = 'r' // the worker is ready
-	answerResult = 'R' // a task's result
-	answerError  = 'E' // a task's error: wireError
-	answerPanic  = 'P' // a task's panic: wirePanic
-	answerLast   = 'L' // a task's error: wireError; the worker begins no other call, and exits
-	answerBack   = 'B' // number of a batch, and 1 if the worker will not begin it: answers messageBack
+	answerReady   = 'r' // the worker is ready
+	answerResult  = 'R' // a task's result
+	answerObjects = 'O' // a task's result with objects in it: the worker keeps them open until messageOpened
+	answerError   = 'E' // a task's error: wireError
+	answerPanic   = 'P' // a task's panic: wirePanic
+	answerLast    = 'L' // a task's error: wireError; the worker begins no other call, and exits
+	answerBack    = 'B' // number of a batch, and 1 if the worker will not begin it: answers messageBack
 )
 
 // A message to a worker begins with one of these bytes.
 const (
-	messageBatch = 'B' // length and name of the task, number of calls, and each call's argument after its length
-	messageStop  = 'S' // numbers of a batch, and of its first call that may run on
-	messageBack  = 'T' // number of a batch that the pool takes back if the worker has not begun it
-	messageQuit  = 'Q' // the worker is to return
+	messageBatch  = 'B' // length and name of the task, number of calls, and each call's argument after its length
+	messageStop   = 'S' // numbers of a batch, and of its first call that may run on
+	messageBack   = 'T' // number of a batch that the pool takes back if the worker has not begun it
+	messageOpened = 'O' // number of a batch: its results, and those of the batches before it, are decoded
+	messageQuit   = 'Q' // the worker is to return
 )
 
 // appendCall appends an encoded argument to data.

@@ -10,16 +10,14 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/seed-2e7ecdea/mp/internal/sys"
 	"github.com/seed-2e7ecdea/mp/ring"
 )
 
 // workerInput is the argument of a worker process.
 type workerInput struct {
-	Conn   *ring.Conn // to the pool
-	Init   string     // name of a task that is run first, or ""
-	Input  []byte     // its argument
-	Memory int64      // limit of private memory, or 0
+	Conn  *ring.Conn // to the pool
+	Init  string     // name of a task that is run first, or ""
+	Input []byte     // its argument
 }
 
 var poolWorker = Register("mp/worker", func(ctx context.Context, in workerInput) (None, error) {
@@ -40,17 +38,19 @@ type server struct {
 	begun  uint64            // batches that were begun, or taken back
 	stops  map[uint64]uint64 // for a batch, the first call that may run
 	taken  map[uint64]bool   // the batches that the pool has taken back
+	given  []gift            // objects in results that the pool has not opened yet, oldest first
+}
+
+// A gift is the objects in a result of a batch. They stay open until the pool has opened them.
+type gift struct {
+	number  uint64 // of the batch
+	objects lease
 }
 
 // serve is the task of a worker process: it runs the calls that the pool sends until the pool says
 // that there are no more, or is gone.
 func serve(ctx context.Context, in workerInput) error {
 	defer in.Conn.Close()
-	if in.Memory > 0 {
-		if err := sys.LimitData(in.Memory); err != nil {
-			return err
-		}
-	}
 	signal.Ignore(syscall.SIGINT) // of a terminal: the pool's process decides
 	s := &server{conn: in.Conn, batches: make(chan []byte, maxWindow), parent: ctx, stops: make(map[uint64]uint64), taken: make(map[uint64]bool)}
 	s.ctx, s.cancel = context.WithCancel(ctx)
@@ -98,7 +98,7 @@ func (s *server) init(in workerInput) (err error) {
 	if run == nil {
 		return fmt.Errorf("task %q: %w", in.Init, ErrUnknownTask)
 	}
-	_, err = run(s.parent, in.Input)
+	_, err = run(s.parent, in.Input) // what it opened stays open
 	return err
 }
 
@@ -114,6 +114,8 @@ func (s *server) receive() {
 		switch msg[0] {
 		case messageStop:
 			s.stop(msg[1:])
+		case messageOpened:
+			s.opened(msg[1:])
 		case messageBack:
 			if s.giveBack(msg[1:]) != nil {
 				return
@@ -179,6 +181,20 @@ func (s *server) beginBatch() bool {
 	return true
 }
 
+// opened ends this process's use of the objects that the pool has opened.
+func (s *server) opened(msg []byte) {
+	number, k := binary.Uvarint(msg)
+	if k <= 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.given) > 0 && s.given[0].number <= number {
+		s.given[0].objects.close()
+		s.given = s.given[1:]
+	}
+}
+
 // giveBack answers messageBack.
 func (s *server) giveBack(msg []byte) error {
 	number, k := binary.Uvarint(msg)
@@ -198,7 +214,7 @@ func (s *server) giveBack(msg []byte) error {
 }
 
 // run runs one call and appends its answer to dst.
-func (s *server) run(dst []byte, run runner, task string, argument []byte) (answer []byte) {
+func (s *server) run(dst []byte, run function, task string, argument []byte) (answer []byte) {
 	ctx := s.begin()
 	defer s.end()
 	if err := ctx.Err(); err != nil {
@@ -226,12 +242,20 @@ func (s *server) run(dst []byte, run runner, task string, argument []byte) (answ
 		}
 		answer = append(append(dst, answerPanic), text...)
 	}()
-	result, err := run(ctx, argument)
+	made, err := run(ctx, argument)
 	returned = true
 	if err != nil {
+		made.lease.close()
 		return appendError(dst, err)
 	}
-	return append(append(dst, answerResult), result...)
+	if !made.shared {
+		made.lease.close()
+		return append(append(dst, answerResult), made.result...)
+	}
+	s.mu.Lock()
+	s.given = append(s.given, gift{s.number, made.lease})
+	s.mu.Unlock()
+	return append(append(dst, answerObjects), made.result...)
 }
 
 func appendError(dst []byte, err error) []byte {

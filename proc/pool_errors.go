@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"syscall"
 )
 
@@ -27,7 +26,7 @@ type WorkerLostError struct {
 	Worker   string // name of the worker process
 	PID      int
 	ExitCode int   // exit code, or -N if signal N ended the worker
-	Memory   bool  // the Go runtime of the worker reported that it could not get memory
+	Memory   bool  // it had no more memory: errors.Is(err, ErrMemory)
 	Err      error // what Process.Join returned: *ExitError, *PanicError, ... or nil after os.Exit(0)
 }
 
@@ -55,21 +54,4 @@ func (e *WorkerLostError) reason() string {
 func isPanic(err error) bool {
 	var p *PanicError
 	return errors.As(err, &p)
-}
-
-// isMemory reports whether err is the crash of a Go program whose runtime could not get memory. The
-// runtime does not say so in the text of a crash that a parent gets. But its stack begins with the
-// function that gave up.
-func isMemory(err error) bool {
-	var p *PanicError
-	if !errors.As(err, &p) || p.Value != fatalError {
-		return false
-	}
-	stack, _, _ := strings.Cut(p.Stack, "\n\ngoroutine ")
-	for _, function := range []string{"runtime.sysMapOS(", "runtime.sysUsedOS(", "runtime.(*mheap).grow(", "runtime.persistentalloc", "runtime.newosproc("} {
-		if strings.Contains(stack, function) {
-			return true
-		}
-	}
-	return false
 }

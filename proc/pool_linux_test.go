@@ -518,7 +518,7 @@ func TestPoolMemory(t *testing.T) {
 	if testkit.Race {
 		t.Skip("the race detector needs more memory than the limit")
 	}
-	p := newPool(t, 1, &proc.PoolOptions{MemoryLimit: 512 << 20})
+	p := newPool(t, 1, &proc.PoolOptions{Process: &proc.Options{Memory: 512 << 20}})
 	ctx := soon(t, time.Minute)
 	_, err := poolDo.Apply(ctx, p, poolTest{Act: "leak"})
 	var lost *proc.WorkerLostError

@@ -20,13 +20,14 @@ import (
 // the order in which it got them, so the first call without an answer is the one that it runs, and
 // the one that is lost with it.
 type worker struct {
-	pool   *Pool
-	number int
-	fed    chan struct{} // closed when the feeder has returned
-	call   *Call[None]
-	conn   *ring.Conn
-	begun  atomic.Int64 // when the call that it runs began, in ns since the epoch; kept up while timed is true
-	timed  atomic.Bool  // a call has a timeout
+	pool    *Pool
+	number  int
+	fed     chan struct{} // closed when the feeder has returned
+	call    *Call[None]
+	conn    *ring.Conn
+	objects bool         // a result of the collector's batch has objects
+	begun   atomic.Int64 // when the call that it runs began, in ns since the epoch; kept up while timed is true
+	timed   atomic.Bool  // a call has a timeout
 
 	// The pool's mutex guards the rest.
 	wake     sync.Cond // the feeder sleeps here
@@ -110,7 +111,7 @@ func (w *worker) startProcess() error {
 	if o.Name == "" {
 		o.Name = "worker-" + strconv.Itoa(w.number)
 	}
-	in := workerInput{Conn: theirs, Init: p.options.Init.task, Input: p.options.Init.input, Memory: p.options.MemoryLimit}
+	in := workerInput{Conn: theirs, Init: p.options.Init.task, Input: p.options.Init.input}
 	call, err := poolWorker.New(in, &o)
 	if err == nil {
 		call.seen = append(call.seen, p.options.Init.seen...)
@@ -284,7 +285,9 @@ func (w *worker) front(answer []byte) *batch {
 func (w *worker) answered(b *batch, answer []byte) {
 	i := b.next.Load()
 	var err error
-	if answer[0] != answerResult {
+	if answer[0] == answerObjects {
+		w.objects = true
+	} else if answer[0] != answerResult {
 		w.pool.mu.Lock()
 		err = b.cause(i)
 		w.pool.mu.Unlock()
@@ -328,6 +331,10 @@ func (w *worker) finish(b *batch) {
 	took := now.Sub(since)
 	w.last = now
 	b.where, b.worker = finished, nil
+	if w.objects {
+		w.objects = false
+		w.stops = append(w.stops, binary.AppendUvarint([]byte{messageOpened}, b.number))
+	}
 	w.has[0] = nil
 	w.has = w.has[1:]
 	w.done += b.n
@@ -534,7 +541,7 @@ func (b *batch) split1() *batch {
 
 func (w *worker) lostError(task string, err error) *WorkerLostError {
 	code, _ := w.call.ExitCode()
-	return &WorkerLostError{Task: task, Worker: w.call.Name(), PID: w.call.PID(), ExitCode: code, Memory: isMemory(err), Err: err}
+	return &WorkerLostError{Task: task, Worker: w.call.Name(), PID: w.call.PID(), ExitCode: code, Memory: errors.Is(err, ErrMemory), Err: err}
 }
 
 // count counts the end of the worker. It returns the error that breaks the pool, or nil. The caller

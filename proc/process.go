@@ -2,10 +2,12 @@ package proc
 
 import (
 	"context"
+	"errors"
+	"log/slog"
+	"os"
 	"sync"
 	"syscall"
 
-	"github.com/seed-2e7ecdea/mp/internal/sys"
 	"github.com/seed-2e7ecdea/mp/internal/wait"
 )
 
@@ -20,13 +22,23 @@ type Process struct {
 	done     chan struct{} // closed at the end, after outcome is set
 	end      wait.Gate     // moves after done is closed
 	outcome  outcome
+	keep     func(result []byte) (any, lease, error) // decodes a result; nil if nobody wants it
 
 	mu     sync.Mutex
 	state  state
 	closed bool
 	input  []byte // until it is started
 	seen   []sighting
-	child  *sys.Child // once it was started
+	body   body  // once it was started
+	kept   any   // the decoded result, if objects are in it, until it is claimed
+	lease  lease // the objects in kept
+}
+
+// A body is what runs a task: a child, or a goroutine.
+type body interface {
+	PID() int
+	Signal(syscall.Signal) error
+	PidFD() (*os.File, error)
 }
 
 type state int
@@ -54,10 +66,34 @@ func (p *Process) Name() string { return p.name }
 func (p *Process) PID() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.child == nil {
+	if p.body == nil {
 		return 0
 	}
-	return p.child.PID()
+	return p.body.PID()
+}
+
+// Daemon reports whether the process is a daemon: see Options.
+func (p *Process) Daemon() bool { return p.options.Daemon }
+
+// Method returns how the process is started.
+func (p *Process) Method() Method { return p.options.Method }
+
+// PidFD returns a pidfd of the process, which is readable for poll, select and epoll when the
+// process has ended. It belongs to the caller. PidFD fails with ErrNotStarted, ErrClosed,
+// os.ErrProcessDone if the process has ended, and errors.ErrUnsupported if it is not a process of
+// its own or the kernel has no pidfds. In Go, Done does the same without a descriptor.
+func (p *Process) PidFD() (*os.File, error) {
+	if err := p.check("PidFD"); err != nil {
+		return nil, err
+	}
+	f, err := p.body.PidFD()
+	if errors.Is(err, os.ErrClosed) {
+		err = os.ErrProcessDone
+	}
+	if err != nil {
+		return nil, failed("PidFD", p.name, err)
+	}
+	return f, nil
 }
 
 // Done returns a channel that is closed when the process has ended. It stays
@@ -94,11 +130,12 @@ func (p *Process) ExitCode() (code int, exited bool) {
 
 // Join waits until the process has ended or ctx is done. It returns nil if the process
 // ended with exit code 0, or with an unknown exit code after its task had returned.
-// Otherwise it returns
+// Join tries once even if ctx is done. Otherwise it returns
 //
 //   - *RemoteError, if the task returned an error (exit code 1),
 //   - *PanicError, if the task or another goroutine panicked (exit code 2),
-//   - *ExitError, if it ended by os.Exit or by a signal,
+//   - *ExitError, if it ended by os.Exit or by a signal, also if its task obeyed Terminate or
+//     Interrupt; for each of these, errors.Is(err, ErrMemory) says whether it had no more memory,
 //   - ErrNoInit, if it ended with exit code 0 before it called Init,
 //   - an error that says that the exit code is unknown,
 //   - the error of ctx, if ctx is done while the process runs,
@@ -134,23 +171,74 @@ func (p *Process) check(op string) error {
 	return nil
 }
 
-// Terminate sends SIGTERM, which ends the process unless its task handles that
-// signal. It does not wait. It does nothing if the process has ended. It fails
-// with ErrNotStarted or ErrClosed.
+// Interrupt sends SIGINT, as Ctrl-C does. The task's context is cancelled with the cause
+// ErrInterrupted; in all else Interrupt is as Terminate.
+func (p *Process) Interrupt() error { return p.signal("Interrupt", syscall.SIGINT) }
+
+// Terminate sends SIGTERM. The task's context is cancelled with the cause ErrTerminated, so that
+// the task can clean up and return; when the grace is over (see Options), or if Terminate is called
+// again, the process ends though the task has not returned. Its exit code is -15 in all these
+// cases, unless the task returns nil or an error other than the context's. A task may handle or
+// ignore SIGTERM itself: then Stop or Kill ends the process.
+//
+// Terminate does not wait. It does nothing if the process has ended. It fails with ErrNotStarted or
+// ErrClosed.
 func (p *Process) Terminate() error { return p.signal("Terminate", syscall.SIGTERM) }
 
-// Kill sends SIGKILL, which ends the process. It does not wait. It does nothing
-// if the process has ended. It fails with ErrNotStarted or ErrClosed.
+// Kill sends SIGKILL, which ends the process. The kernel then kills the children that it has
+// started by this package. Kill does not wait. It does nothing if the process has ended. It fails
+// with ErrNotStarted or ErrClosed.
 func (p *Process) Kill() error { return p.signal("Kill", syscall.SIGKILL) }
 
 func (p *Process) signal(op string, sig syscall.Signal) error {
 	if err := p.check(op); err != nil {
 		return err
 	}
-	if err := p.child.Signal(sig); err != nil {
+	if p.ended() {
+		return nil
+	}
+	p.log(slog.LevelDebug, "signal", "signal", sig)
+	if err := p.body.Signal(sig); err != nil {
 		return failed(op, p.name, err)
 	}
 	return nil
+}
+
+// log gives the logger a record about p.
+func (p *Process) log(level slog.Level, what string, args ...any) {
+	if p.options.Logger == nil {
+		return
+	}
+	args = append([]any{"process", p.name, "pid", p.PID()}, args...)
+	p.options.Logger.Log(context.Background(), level, what, args...)
+}
+
+// keepResult decodes the result, in which there are objects, so that this process is a user of them
+// before the child's use ends. If that fails, Result fails in the same way.
+func (p *Process) keepResult(result []byte) {
+	if p.keep == nil {
+		return
+	}
+	v, l, err := p.keep(result)
+	if err != nil {
+		l.close()
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		l.close()
+		return
+	}
+	p.kept, p.lease = v, l
+}
+
+// claim returns what keepResult has kept, once.
+func (p *Process) claim() (v any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v, p.kept, p.lease = p.kept, nil, nil
+	return v
 }
 
 // Close marks the process as no longer used: its other methods that return an error
@@ -164,5 +252,7 @@ func (p *Process) Close() error {
 	}
 	p.closed = true
 	p.input, p.seen = nil, nil
+	p.lease.close()
+	p.kept, p.lease = nil, nil
 	return nil
 }

@@ -821,7 +821,7 @@ func TestKilledBeforeInit(t *testing.T) {
 // What a child starts by other means is not a child, though it is the same program.
 func TestNotAChild(t *testing.T) {
 	got, err := start(t, runPlain, struct{}{}, nil).Result(within(t))
-	if want := `plain ""`; got != want || err != nil {
+	if want := `plain true`; got != want || err != nil {
 		t.Errorf("printed %q, %v, want %q", got, err, want)
 	}
 }

@@ -125,7 +125,7 @@ func (r *rendezvous) receive(v visitor) {
 // connect connects to the parent of this process. It returns nil if this process is
 // not a child of proc, otherwise what its parent has sent.
 func connect() *heritage {
-	dying := deathSignal == deathOfChild
+	dying := deathSignal == deathOfChild || deathSignal == deathOfLingering
 	conn := sys.ConnectToParent(dying)
 	if conn == nil {
 		return nil

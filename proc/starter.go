@@ -24,7 +24,7 @@ type starter struct {
 var theStarter = starter{turn: make(chan struct{}, 1)}
 
 // start starts a process. ctx bounds the wait for other starts.
-func (s *starter) start(ctx context.Context, argv, env []string, dir string, files [3]*os.File) (*sys.Child, error) {
+func (s *starter) start(ctx context.Context, i sys.Image, files [3]*os.File) (*sys.Child, error) {
 	select {
 	case s.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -44,7 +44,7 @@ func (s *starter) start(ctx context.Context, argv, env []string, dir string, fil
 	done := make(chan struct{})
 	s.work <- func(thread *sys.Starter) {
 		defer close(done)
-		birth, err = thread.Start(argv, env, dir, files)
+		birth, err = thread.Start(i, files)
 	}
 	<-done
 	if err != nil {

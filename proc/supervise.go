@@ -2,26 +2,35 @@ package proc
 
 import (
 	"fmt"
-
-	"github.com/seed-2e7ecdea/mp/internal/sys"
+	"log/slog"
 )
 
 // supervise waits for the end of the child and says how it was.
 func (p *Process) supervise(l *link) {
-	l.AwaitExit()
-	connected := meeting.forget(l)
-	var said report
-	if connected {
-		// All that the child wrote is in the socket by now. Should another process
-		// still hold its end, the shutdown is what ends converse.
-		if sys.ShutdownRead(l.control) != nil {
-			l.control.Close()
-		}
-		said = <-l.said
+	said, connected := l.awaitEnd()
+	o := p.judge(l, connected, said)
+	if err := l.standard.finish(); err != nil && o.err == nil {
+		o.err = failed("Join", p.name, err)
 	}
-	p.outcome = p.judge(l, connected, said)
 	l.close()
+	p.conclude(o)
+}
+
+// conclude ends p with that outcome.
+func (p *Process) conclude(o outcome) {
+	p.mu.Lock()
+	if !o.returned || o.err != nil {
+		p.lease.close()
+		p.kept, p.lease = nil, nil
+	}
+	p.mu.Unlock()
+	p.outcome = o
 	removeChild(p)
+	if o.err != nil {
+		p.log(slog.LevelWarn, "process ended", "code", o.code, "error", o.err)
+	} else {
+		p.log(slog.LevelInfo, "process ended", "code", o.code)
+	}
 	close(p.done)
 	p.end.WakeAll()
 }
@@ -33,9 +42,10 @@ func (p *Process) judge(l *link, connected bool, said report) outcome {
 	if err != nil {
 		o.code = 255
 	}
+	failure := said.error(p.name)
 	switch {
-	case said.err != nil:
-		o.err, o.returned = said.err, false
+	case failure != nil:
+		o.err, o.returned = failure, false
 	case err != nil && said.returned:
 		// Another part of the program has reaped the child. What the task returned had arrived.
 	case err != nil:
@@ -49,4 +59,26 @@ func (p *Process) judge(l *link, connected bool, said report) outcome {
 		o.err = failed("Join", p.name, fmt.Errorf("it ended with exit code 0: %w", ErrNoInit))
 	}
 	return o
+}
+
+// A report is what a child said before it ended.
+type report struct {
+	kind     byte   // frameError or framePanic
+	failure  []byte // of that kind
+	err      error  // why it was not heard
+	result   []byte
+	returned bool // there is a result
+}
+
+// error returns the failure of the process with that name, or nil.
+func (r *report) error(process string) error {
+	switch {
+	case r.err != nil:
+		return failed("Join", process, r.err)
+	case r.kind == frameError:
+		return decodeError(process, r.failure)
+	case r.kind == framePanic:
+		return decodePanic(process, r.failure)
+	}
+	return nil
 }

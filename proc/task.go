@@ -10,14 +10,21 @@ import (
 // called by several goroutines at once.
 type Task[In, Out any] struct{ name string }
 
-// A runner is a task's function, from encoded input to encoded result.
-type runner func(ctx context.Context, input []byte) (result []byte, err error)
+// A function is a task's, from encoded input to encoded result.
+type function func(ctx context.Context, input []byte) (product, error)
+
+// A product is what a task's function has returned.
+type product struct {
+	result []byte
+	shared bool  // there are handles of objects in the result
+	lease  lease // the objects in the input and the result, as the task had them
+}
 
 // registry holds the tasks of this program by name.
 var registry = struct {
 	mu    sync.Mutex
-	tasks map[string]runner
-}{tasks: make(map[string]runner)}
+	tasks map[string]function
+}{tasks: make(map[string]function)}
 
 // Register makes a task of f. Parent and child are the same program and find
 // the task by its name, so it must be registered before Init in both: make it a
@@ -25,13 +32,20 @@ var registry = struct {
 //
 // The input and the result travel as encoding/gob sends them: exported fields, interface values
 // whose type is known to gob.Register. A pointer to a zero value arrives as a nil pointer, and an
-// empty slice as a nil slice. The objects of packages shm, ring and sync travel by their handles,
-// wherever in the input they stand; a type that marshals itself shows the one it holds by a method
-// Handle() shm.Handle. The child then is a user of them like its parent.
+// empty slice as a nil slice. The objects of mp travel by their handles, wherever in the input or the
+// result they stand; a type that marshals itself shows the one it holds by a method
+// Handle() shm.Handle. The receiver then is a user of them like the sender.
 //
 // In the child, f runs on the main goroutine, and the process ends when f returns, with exit code
-// 0, or 1 if f returned an error. The child's other goroutines and its own children end with it.
-// The context is cancelled when f returns. If the parent dies, the process ends at once.
+// 0, or 1 if f returned an error. The child's other goroutines and its own children end with it:
+// call Shutdown in f to wait for the children.
+//
+// The context is cancelled, with the reason as its context.Cause, when the process is asked to
+// terminate (ErrTerminated, ErrInterrupted) and when its parent dies (ErrParentDied). f should then
+// clean up and return. If it returns the context's error, the process ends by the signal, as a
+// process that does not handle it. If it returns nil or another error, that counts. If f has not
+// returned when the grace is over (see Options), or at a second signal, the process ends all the
+// same. f may handle SIGTERM and SIGINT itself, by package os/signal.
 func Register[In, Out any](name string, f func(ctx context.Context, in In) (Out, error)) *Task[In, Out] {
 	if initCalled.Load() {
 		panic(fmt.Sprintf("proc: task %q registered after Init: a child would not find it", name))
@@ -41,26 +55,32 @@ func Register[In, Out any](name string, f func(ctx context.Context, in In) (Out,
 	if registry.tasks[name] != nil {
 		panic(fmt.Sprintf("proc: task %q registered twice", name))
 	}
-	registry.tasks[name] = func(ctx context.Context, input []byte) ([]byte, error) {
+	registry.tasks[name] = func(ctx context.Context, input []byte) (made product, err error) {
 		in, err := decode[In](input)
 		if err != nil {
-			return nil, fmt.Errorf("input of task %q: %w", name, err)
+			return made, fmt.Errorf("input of task %q: %w", name, err)
 		}
+		made.lease = objectsIn(&in)
 		out, err := f(ctx, in)
 		if err != nil {
-			return nil, err
+			return made, err
 		}
-		result, err := pack(&out)
+		seen, err := sightings(&out)
+		if err == nil {
+			made.result, err = encode(out)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("result of task %q: %w", name, err)
+			return made, fmt.Errorf("result of task %q: %w", name, err)
 		}
-		return result, nil
+		made.shared = len(seen) > 0
+		made.lease = append(made.lease, objectsIn(&out)...)
+		return made, nil
 	}
 	return &Task[In, Out]{name: name}
 }
 
 // findTask returns the function of a task, or nil.
-func findTask(name string) runner {
+func findTask(name string) function {
 	registry.mu.Lock()
 	defer registry.mu.Unlock()
 	return registry.tasks[name]
@@ -86,7 +106,12 @@ func (t *Task[In, Out]) New(in In, options *Options) (*Call[Out], error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Call[Out]{newProcess(t.name, input, seen, options)}, nil
+	p := newProcess(t.name, input, seen, options)
+	p.keep = func(result []byte) (any, lease, error) {
+		out, err := decode[Out](result)
+		return out, objectsIn(&out), err
+	}
+	return &Call[Out]{p}, nil
 }
 
 // Start calls New and Process.Start. It returns as soon as the process exists. If it returns an error, of either,

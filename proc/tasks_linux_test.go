@@ -163,7 +163,7 @@ type identity struct {
 }
 
 var whoami = proc.Register("whoami", func(context.Context, struct{}) (identity, error) {
-	return identity{os.Getpid(), os.Getppid(), proc.Self()}, nil
+	return identity{os.Getpid(), os.Getppid(), proc.Self().Name()}, nil
 })
 
 // tree starts two children of its own unless depth is 0, and returns the names of
@@ -172,7 +172,7 @@ var tree *proc.Task[int, []string]
 
 func init() {
 	tree = proc.Register("tree", func(ctx context.Context, depth int) ([]string, error) {
-		names := []string{proc.Self()}
+		names := []string{proc.Self().Name()}
 		if depth == 0 {
 			return names, nil
 		}

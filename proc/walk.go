@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"encoding/gob"
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"sync"
@@ -24,7 +25,8 @@ var (
 // A sighting is a handle found in a value.
 type sighting struct {
 	handle shm.Handle
-	object bool // the value held the object itself, not only its handle
+	object bool      // the value held the object itself, not only its handle
+	closer io.Closer // ends this process's use of the object; nil if there is none, and of a segment
 }
 
 // A walk visits what encoding/gob would send of a value: it collects the handles
@@ -45,11 +47,35 @@ type place struct {
 // v holds a channel, a function or itself, with os.ErrClosed if it holds a closed
 // object.
 func sightings[T any](v *T) ([]sighting, error) {
+	if !mustWalk(reflect.TypeFor[T]()) {
+		return nil, nil
+	}
 	w := walk{above: make(map[place]bool)}
 	if err := w.visit(reflect.ValueOf(v).Elem(), ""); err != nil {
 		return nil, err
 	}
 	return w.found, nil
+}
+
+// A lease is the uses of objects that this process has by a decoded value.
+type lease []io.Closer
+
+// objectsIn returns the objects in *v.
+func objectsIn[T any](v *T) (l lease) {
+	seen, _ := sightings(v) // an error means that the rest can't be sent, and so was not decoded
+	for _, s := range seen {
+		if s.closer != nil {
+			l = append(l, s.closer)
+		}
+	}
+	return l
+}
+
+// close ends the uses.
+func (l lease) close() {
+	for _, c := range l {
+		_ = c.Close() // the use has ended in any case
+	}
 }
 
 func (w *walk) visit(v reflect.Value, path string) error {
@@ -74,7 +100,11 @@ func (w *walk) visit(v reflect.Value, path string) error {
 		if h.Segment == (shm.ID{}) {
 			return fmt.Errorf("(value)%s was closed: %w", path, os.ErrClosed)
 		}
-		w.found = append(w.found, sighting{handle: h, object: true})
+		one := sighting{handle: h, object: true}
+		if h.Kind != shm.KindSegment { // to close it would end its other uses, too
+			one.closer, _ = object.(io.Closer)
+		}
+		w.found = append(w.found, one)
 	}
 	if marshalsItself(v.Type()) {
 		return nil

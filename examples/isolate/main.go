@@ -40,7 +40,7 @@ var render = mp.Register("render", func(ctx context.Context, document string) (i
 func main() {
 	mp.Init()
 	ctx := context.Background()
-	pool, err := mp.NewPool(2, &mp.PoolOptions{MemoryLimit: 256 << 20, Timeout: 700 * time.Millisecond})
+	pool, err := mp.NewPool(2, &mp.PoolOptions{Process: &mp.ProcessOptions{Memory: 256 << 20}, Timeout: 700 * time.Millisecond})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -151,6 +151,12 @@ const (
 	SubscriberMoved         // cursor moved; no publisher is woken yet
 	SubscriberWaiting       // empty; the gate says that there is a subscriber; it does not sleep yet
 	SubscriberLeft          // the line is free; no publisher is woken yet
+
+	SpareParked   // the spare has said that it waits
+	SpareReceived // the spare has the files of a task, and its parent does not know
+	SpareTaken    // its parent may know; the request was not read
+	SpareSent     // the parent has sent a spare its files
+	SpareStarted  // the parent knows that the spare has them, its descriptors of the parties are open
 	numPoints
 )
 
@@ -180,6 +186,7 @@ var names = [numPoints]string{
 	"InitConnected", "InitReceived", "InitAdopted",
 	"BroadcastClaimed", "BroadcastHelped", "BroadcastCopied", "BroadcastReady", "BroadcastPublishWaiting",
 	"SubscriberJoined", "SubscriberPlaced", "SubscriberCopied", "SubscriberMoved", "SubscriberWaiting", "SubscriberLeft",
+	"SpareParked", "SpareReceived", "SpareTaken", "SpareSent", "SpareStarted",
 }
 
 // Env is the environment variable that names the point to die at, and Stop what

@@ -27,7 +27,7 @@ type job struct {
 // look returns what the early package has done in this process, and what its helper has got.
 var look = proc.Register("look", func(ctx context.Context, j job) (string, error) {
 	if aaa.Helper == 0 {
-		return fmt.Sprintf("%s runs, version %q", proc.Self(), aaa.Version), nil
+		return fmt.Sprintf("%s runs, version %q", proc.Self().Name(), aaa.Version), nil
 	}
 	if err := j.Lock.Acquire(ctx); err != nil {
 		return "", err

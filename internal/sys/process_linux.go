@@ -131,10 +131,22 @@ type Birth struct {
 	sent  bool // the pidfd is in conn
 }
 
-// Start runs the executable of this process again, with the three standard files. It must be called on the starter's
-// thread. If the starter is private, the caller must have sent the files by SendFiles to the other end of conn, and
+// An Image is what a new process runs.
+type Image struct {
+	Path  string // of the executable; empty: that of this process
+	Args  []string
+	Env   []string
+	Dir   string         // empty: the working directory of this process
+	Death syscall.Signal // the kernel sends it to the process when the starter's thread ends
+}
+
+// Start runs i with the three standard files. It must be called on the starter's thread. If the
+// starter is private, the caller must have sent the files by SendFiles to the other end of conn, and
 // NewChild must follow a success.
-func (s *Starter) Start(argv, env []string, dir string, files [3]*os.File) (b Birth, err error) {
+func (s *Starter) Start(i Image, files [3]*os.File) (b Birth, err error) {
+	if i.Path == "" {
+		i.Path = executable
+	}
 	var fds []int
 	if s.private {
 		fds, err = receiveRights(func(kind, oob []byte) (n, oobn, flags int, err error) {
@@ -154,8 +166,8 @@ func (s *Starter) Start(argv, env []string, dir string, files [3]*os.File) (b Bi
 			fds = append(fds, int(f.Fd()))
 		}
 	}
-	if b.pid, b.pidfd, err = fork(argv, env, dir, fds); err != nil {
-		return b, explain(err, dir)
+	if b.pid, b.pidfd, err = fork(i, fds); err != nil {
+		return b, explain(err, i)
 	}
 	if s.private {
 		s.handOut(&b)
@@ -163,18 +175,17 @@ func (s *Starter) Start(argv, env []string, dir string, files [3]*os.File) (b Bi
 	return b, nil
 }
 
-// fork runs the executable of this process again. It returns the pidfd with which the process was born, -1 if the
-// kernel has none.
-func fork(argv, env []string, dir string, fds []int) (pid, pidfd int, err error) {
+// fork runs i. It returns the pidfd with which the process was born, -1 if the kernel has none.
+func fork(i Image, fds []int) (pid, pidfd int, err error) {
 	pidfd = -1
-	attr := &syscall.ProcAttr{Dir: dir, Env: env, Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, PidFD: &pidfd}}
+	attr := &syscall.ProcAttr{Dir: i.Dir, Env: i.Env, Sys: &syscall.SysProcAttr{Pdeathsig: i.Death, PidFD: &pidfd}}
 	for _, fd := range fds {
 		attr.Files = append(attr.Files, uintptr(fd))
 	}
-	pid, err = syscall.ForkExec(executable, argv, attr)
+	pid, err = syscall.ForkExec(i.Path, i.Args, attr)
 	if err == syscall.EINVAL { // emulators and old kernels do not know CLONE_PIDFD
 		pidfd, attr.Sys.PidFD = -1, nil
-		pid, err = syscall.ForkExec(executable, argv, attr)
+		pid, err = syscall.ForkExec(i.Path, i.Args, attr)
 	}
 	return pid, pidfd, err
 }
@@ -192,18 +203,29 @@ const executable = "/proc/self/exe"
 
 // explain returns an error that names the cause of a failed start. The kernel's own error
 // does not distinguish the working directory from the executable.
-func explain(err error, dir string) error {
-	if dir != "" {
-		if info, serr := os.Stat(dir); serr != nil {
-			return fmt.Errorf("working directory: %w", serr)
-		} else if !info.IsDir() {
-			return fmt.Errorf("working directory: %w", &fs.PathError{Op: "chdir", Path: dir, Err: syscall.ENOTDIR})
-		}
+func explain(err error, i Image) error {
+	if derr := CheckDir(i.Dir); derr != nil {
+		return derr
 	}
-	if _, serr := os.Lstat(executable); serr != nil {
+	if _, serr := os.Lstat(executable); serr != nil && i.Path == executable {
 		return fmt.Errorf("the executable can't be found, since /proc is not mounted: %w", serr)
 	}
-	return &fs.PathError{Op: "fork/exec", Path: executable, Err: err}
+	return &fs.PathError{Op: "fork/exec", Path: i.Path, Err: err}
+}
+
+// CheckDir returns an error if dir can't be the working directory of a process. It may be empty.
+func CheckDir(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = &fs.PathError{Op: "chdir", Path: dir, Err: syscall.ENOTDIR}
+	}
+	if err != nil {
+		return fmt.Errorf("working directory: %w", err)
+	}
+	return nil
 }
 
 // A Child is a process started by a Starter. Signal and Ended may be called at any time by any goroutine, AwaitExit
@@ -287,6 +309,23 @@ func (c *Child) Ended() bool {
 	return ended || errors.Is(err, os.ErrClosed)
 }
 
+// PidFD returns a descriptor of the child's pidfd, which belongs to the caller. It fails with
+// os.ErrClosed if the child has been reaped, and with errors.ErrUnsupported where the kernel has none.
+func (c *Child) PidFD() (*os.File, error) {
+	if c.pidfd == nil {
+		return nil, fmt.Errorf("this kernel has no pidfd: %w", errors.ErrUnsupported)
+	}
+	fd := -1
+	err := control(c.pidfd, func(of int) (err error) {
+		fd, err = unix.FcntlInt(uintptr(of), unix.F_DUPFD_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "pidfd"), nil
+}
+
 // Reap reaps the child, which has ended. It returns the exit code, or -N if signal N ended the child. It fails if
 // another part of the program has reaped the child, and never reaps another process.
 func (c *Child) Reap() (code int, err error) {
@@ -307,10 +346,4 @@ func (c *Child) Reap() (code int, err error) {
 		return err
 	})
 	return code, os.NewSyscallError("waitid", err)
-}
-
-// LimitData bounds the private memory of this process to n bytes.
-func LimitData(n int64) error {
-	limit := unix.Rlimit{Cur: uint64(n), Max: uint64(n)}
-	return os.NewSyscallError("setrlimit", unix.Setrlimit(unix.RLIMIT_DATA, &limit))
 }

@@ -32,9 +32,19 @@ type Starter struct{}
 
 func NewStarter(*os.File) *Starter { return nil }
 func (*Starter) Private() bool     { return false }
-func (*Starter) Start([]string, []string, string, [3]*os.File) (Birth, error) {
+func (*Starter) Start(Image, [3]*os.File) (Birth, error) {
 	return Birth{}, errUnsupported
 }
+
+type Image struct {
+	Path  string
+	Args  []string
+	Env   []string
+	Dir   string
+	Death syscall.Signal
+}
+
+func CheckDir(string) error { return errUnsupported }
 
 type Birth struct{}
 
@@ -44,5 +54,19 @@ func NewChild(Birth, *os.File) *Child      { return nil }
 func (*Child) PID() int                    { return 0 }
 func (*Child) Signal(syscall.Signal) error { return errUnsupported }
 func (*Child) AwaitExit()                  {}
+func (*Child) PidFD() (*os.File, error)    { return nil, errUnsupported }
 func (*Child) Ended() bool                 { return true }
 func (*Child) Reap() (code int, err error) { return 0, errUnsupported }
+
+const Suspend = syscall.Signal(0)
+
+type Tree struct{}
+
+func Below(int) *Tree { return nil }
+func (*Tree) Kill()   {}
+func (*Tree) Forget() {}
+
+func ReadNow(*os.File, []byte) (int, error)        { return 0, errUnsupported }
+func SetStandardFiles([3]*os.File) error           { return errUnsupported }
+func LimitPrivateMemory(uint64) error              { return errUnsupported }
+func OpenPTY() (parent, child *os.File, err error) { return nil, nil, errUnsupported }

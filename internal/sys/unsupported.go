@@ -52,5 +52,4 @@ func AwaitExit(*os.File) error                              { return errUnsuppor
 func PIDNamespace() uint64                                  { return 0 }
 func Pin(int) error                                         { return errUnsupported }
 func Yield()                                                { runtime.Gosched() }
-func LimitData(int64) error                                 { return errUnsupported }
 func CPUTime() (int64, error)                               { return 0, errUnsupported }
