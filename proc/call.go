@@ -11,7 +11,7 @@ type Call[Out any] struct{ *Process }
 //
 // If the result holds objects of shared memory, the first call of Result hands over the use of them
 // that this process has had since the task returned: Close them when they are no longer needed. Later
-// calls open them again, which fails with fs.ErrNotExist if they are gone. If Result is never called,
+// calls open them again, which fails if they are gone. If Result is never called,
 // Process.Close ends the use.
 func (c *Call[Out]) Result(ctx context.Context) (Out, error) {
 	var none Out

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -24,7 +25,7 @@ var deathSignal = sys.DeathSignal()
 // deathOfChild is the deathSignal of a child, and deathOfLingering that of one with Options.Linger.
 const (
 	deathOfChild     = syscall.SIGKILL
-	deathOfLingering = syscall.SIGTERM
+	deathOfLingering = syscall.SIGHUP
 )
 
 // Init must be called first in main, and first in TestMain. In a child, it runs the task that the
@@ -50,6 +51,8 @@ type heritage struct {
 	crash   *os.File
 	grants  []*os.File
 	err     error // why it did not get all
+
+	interrupts chan os.Signal // of a spare: swallows SIGINT while it waits
 
 	ending *ending
 	once   sync.Once     // the parent's death is noticed
@@ -88,6 +91,9 @@ func (h *heritage) serve(r *request) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	h.listen(cancel, r)
+	if h.interrupts != nil {
+		signal.Stop(h.interrupts)
+	}
 	h.kept = make(chan struct{})
 	go func() {
 		// The parent holds the socket open while it lives.

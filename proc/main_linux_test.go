@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/proc"
+	"github.com/seed-2e7ecdea/mp/shm"
 )
 
 // patience bounds every wait of the tests.
@@ -54,6 +55,9 @@ func TestMain(m *testing.M) {
 		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 20, Max: 20}); err != nil {
 			panic(err)
 		}
+	case "cpus":
+		fmt.Println(proc.CPUCount())
+		os.Exit(0)
 	case "exec":
 		os.Setenv(modeEnv, "")
 		panic(syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
@@ -109,7 +113,9 @@ func warmUp() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if err := errors.Join(p.Start(ctx), p.Join(ctx)); err != nil {
+	var own *shm.Segment
+	_, err = own.ID()
+	if err := errors.Join(p.Start(ctx), p.Join(ctx), err); err != nil {
 		panic(err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os/signal"
 	"strings"
 	"syscall"
 	"time"
@@ -63,9 +64,10 @@ type Options struct {
 	Grace time.Duration
 
 	// Linger is the time that the process has to clean up when its parent has died. The default is
-	// none: the kernel kills the process. With a Linger the kernel sends SIGTERM instead, the
-	// task's context is cancelled, and the process ends itself after that time at the latest. It can't
-	// do so while it is stopped. It can't be combined with Method Warm.
+	// none: the kernel kills the process. With a Linger the kernel sends SIGHUP instead, which ends
+	// the process before Init. Then the task's context is cancelled, and the process ends itself after
+	// that time at the latest. It can't do so while it is stopped. It can't be combined with Method
+	// Warm, and is refused while this process ignores SIGHUP.
 	Linger time.Duration
 
 	// Memory limits the private memory (Go's heap, stacks, memory of native code) that
@@ -100,6 +102,9 @@ func (o *Options) check() error {
 		if strings.IndexByte(kv, 0) >= 0 {
 			return fmt.Errorf("Options.Env[%d] has a zero byte: %w", i, syscall.EINVAL)
 		}
+	}
+	if o.Linger != 0 && signal.Ignored(deathOfLingering) {
+		return fmt.Errorf("Options.Linger while this process ignores SIGHUP, as under nohup: %w", errors.ErrUnsupported)
 	}
 	for _, c := range []struct {
 		name    string

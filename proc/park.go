@@ -15,8 +15,11 @@ import (
 // park makes this process a spare: it runs the Preload of r and then waits for a task, which it
 // returns. While it waits, Ctrl-C does not end it: its parent decides.
 func (h *heritage) park(r *request) (*request, error) {
-	ignored := signal.Ignored(syscall.SIGINT)
-	signal.Ignore(syscall.SIGINT)
+	if !signal.Ignored(syscall.SIGINT) {
+		// After signal.Ignore, signal.Reset would not bring the default back.
+		h.interrupts = make(chan os.Signal, 1)
+		signal.Notify(h.interrupts, syscall.SIGINT)
+	}
 	if err := adoptAll(h.grants); err != nil {
 		return nil, err
 	}
@@ -50,9 +53,6 @@ func (h *heritage) park(r *request) (*request, error) {
 	}
 	if crash.Enabled {
 		crash.At(crash.SpareTaken)
-	}
-	if !ignored {
-		signal.Reset(syscall.SIGINT)
 	}
 	if err := sys.SetStandardFiles([3]*os.File(files)); err != nil {
 		return nil, err

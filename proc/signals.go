@@ -8,6 +8,11 @@ import (
 	"time"
 )
 
+// hangupWait is how long a lingering process waits for the end of its control socket after the
+// kernel's signal. A dying parent's threads end one after the other, and the kernel may send the
+// signal for each of them.
+const hangupWait = time.Second
+
 // listen makes this process, a child, end its task when it gets SIGTERM or SIGINT, and when its
 // parent has died. If SIGINT is ignored, as in a job in the background, it stays ignored.
 func (h *heritage) listen(cancel context.CancelCauseFunc, r *request) {
@@ -18,15 +23,30 @@ func (h *heritage) listen(cancel context.CancelCauseFunc, r *request) {
 			signal.Notify(signals, sig)
 		}
 	}
+	if r.linger > 0 {
+		signal.Notify(signals, deathOfLingering)
+	}
 	go func() {
 		for sig := range signals {
-			if os.Getppid() != r.parentPID {
-				h.orphaned(r.linger) // the kernel has sent the signal: see Options.Linger
+			if sig == deathOfLingering {
+				go h.hangup()
 				continue
 			}
 			h.ending.ask(sig.(syscall.Signal), r.grace)
 		}
 	}()
+}
+
+// hangup ends this process by the kernel's signal that the parent has died, unless it has died: then
+// the process lingers.
+func (h *heritage) hangup() {
+	timer := time.NewTimer(hangupWait)
+	defer timer.Stop()
+	select {
+	case <-Parent().Done():
+	case <-timer.C:
+		endBy(deathOfLingering) // it is somebody else's
+	}
 }
 
 // orphaned ends the task because the parent has died.
