@@ -130,7 +130,7 @@ func wantParties(t *testing.T, seg *shm.Segment, when string, want int) {
 }
 
 // M08, L15: objects in the input are the same objects in the child.
-func TestHandles(t *testing.T) {
+func TestS06_Handles(t *testing.T) {
 	t.Run("everywhere", func(t *testing.T) {
 		a, b := anonymous(t, nil), anonymous(t, nil)
 		one, two, three := newCell(t, a), newCell(t, a), newCell(t, b)

@@ -58,6 +58,8 @@ func TestMain(m *testing.M) {
 	case "cpus":
 		fmt.Println(proc.CPUCount())
 		os.Exit(0)
+	case "ctrl-c", "ctrl-c handled":
+		os.Exit(mainForCtrlC(mode))
 	case "exec":
 		os.Setenv(modeEnv, "")
 		panic(syscall.Exec("/proc/self/exe", os.Args, os.Environ()))

@@ -38,6 +38,17 @@ type things struct {
 	Segment   *shm.Segment
 }
 
+// roomy returns a segment that is closed after the test.
+func roomy(t *testing.T) *shm.Segment {
+	t.Helper()
+	seg, err := shm.Anonymous(1<<20, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { seg.Close() })
+	return seg
+}
+
 // makeThings makes one of each in seg. The other end of the pipe is returned too.
 func makeThings(seg *shm.Segment) (t things, far *ring.Conn, err error) {
 	failures := []error{}
@@ -134,11 +145,7 @@ func TestP04_S06_Objects(t *testing.T) {
 			if method == proc.Warm {
 				o.Spares = newSpares(t, 1, nil)
 			}
-			seg, err := shm.Anonymous(1<<20, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer seg.Close()
+			seg := roomy(t)
 			mine, far, err := makeThings(seg)
 			if err != nil {
 				t.Fatal(err)
@@ -200,9 +207,10 @@ func TestP04_ObjectsOfChild(t *testing.T) {
 		})
 	}
 	t.Run("closed without Result", func(t *testing.T) {
-		seg := anonymous(t, nil)
-		p := start(t, makeEnd, seg, nil)
-		await(t, p.Process)
+		p := start(t, makeEnd, roomy(t), nil)
+		if err := p.Join(within(t)); err != nil {
+			t.Fatal(err)
+		}
 		if err := p.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -211,7 +219,7 @@ func TestP04_ObjectsOfChild(t *testing.T) {
 		}
 	})
 	t.Run("taken once", func(t *testing.T) {
-		p := start(t, makeEnd, anonymous(t, nil), nil)
+		p := start(t, makeEnd, roomy(t), nil)
 		c, err := p.Result(within(t))
 		if err != nil {
 			t.Fatal(err)
@@ -307,7 +315,7 @@ var hog = proc.Register("hog", func(_ context.Context, how string) (int, error) 
 		case "keep":
 			all = append(all, piece)
 		case "drop":
-			if all = [][]byte{piece}; n == 2000 {
+			if all = [][]byte{piece}; n == 600 {
 				return len(all), nil
 			}
 		case "large":

@@ -32,7 +32,7 @@ import (
 )
 
 // P02, P04: inputs arrive equal, and so do results.
-func TestRoundTrip(t *testing.T) {
+func TestP04_RoundTrip(t *testing.T) {
 	t.Run("int", func(t *testing.T) { roundTrip(t, echoInt, -42) })
 	t.Run("zero", func(t *testing.T) { roundTrip(t, echoInt, 0) })
 	t.Run("string", func(t *testing.T) { roundTrip(t, echoString, "a\x00b\nc") })
@@ -274,7 +274,7 @@ func TestProcess(t *testing.T) {
 	}{
 		{"P11 terminate", (*proc.Process).Terminate, -15},
 		{"P12 kill", (*proc.Process).Kill, -9},
-		{"P17 interrupt", func(p *proc.Process) error { return syscall.Kill(p.PID(), syscall.SIGINT) }, -2},
+		{"P17 interrupt", (*proc.Process).Interrupt, -2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := start(t, block, struct{}{}, nil)
@@ -366,7 +366,7 @@ func pipe(t testing.TB) (r, w *os.File) {
 }
 
 // P15, K10: the error of a task reaches the parent.
-func TestError(t *testing.T) {
+func TestP15_Error(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		message string
@@ -413,7 +413,7 @@ func TestError(t *testing.T) {
 }
 
 // P16: a panic reaches the parent with its stack, and is printed.
-func TestPanic(t *testing.T) {
+func TestP16_Panic(t *testing.T) {
 	for _, tt := range []struct{ how, value, stack string }{
 		{"string", "boom", "panicDeeply"},
 		{"error", "wrapped: EOF", "tasks_linux_test.go"},
@@ -461,7 +461,7 @@ func TestPanic(t *testing.T) {
 
 // P25: when a process is killed, its children die, whether the kernel's signal or
 // the end of the control socket tells them.
-func TestOrphan(t *testing.T) {
+func TestP25_Orphan(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		env  []string
@@ -503,7 +503,7 @@ func TestOrphan(t *testing.T) {
 }
 
 // P26, P34: children start children, which are numbered below them.
-func TestTree(t *testing.T) {
+func TestP26_P34_Tree(t *testing.T) {
 	p := start(t, tree, 2, &proc.Options{Name: "root"})
 	names, err := p.Result(within(t))
 	if err != nil {
@@ -523,7 +523,7 @@ func TestTree(t *testing.T) {
 }
 
 // P35: a hundred children at once, twice. The check in TestMain finds zombies.
-func TestMany(t *testing.T) {
+func TestP35_Many(t *testing.T) {
 	const n = 100
 	var quick, blocked []*proc.Process
 	for range n {
@@ -550,7 +550,7 @@ func TestMany(t *testing.T) {
 }
 
 // P36, P37: a child inherits nothing but what it needs.
-func TestInheritedFiles(t *testing.T) {
+func TestP36_P37_InheritedFiles(t *testing.T) {
 	mine := filepath.Join(t.TempDir(), "mine")
 	f, err := os.Create(mine)
 	if err != nil {
@@ -650,7 +650,7 @@ func TestStartWhileCollecting(t *testing.T) {
 }
 
 // P39: a child does without standard files, if it must.
-func TestStandardFiles(t *testing.T) {
+func TestP39_StandardFiles(t *testing.T) {
 	t.Run("given", func(t *testing.T) {
 		stdin, in := pipe(t)
 		out, stdout := pipe(t)
@@ -827,7 +827,7 @@ func TestNotAChild(t *testing.T) {
 }
 
 // S04: without Init, Start fails and starts nothing.
-func TestNoInit(t *testing.T) {
+func TestS04_NoInit(t *testing.T) {
 	mark := filepath.Join(t.TempDir(), "mark")
 	cmd := exec.CommandContext(within(t), "/proc/self/exe")
 	cmd.Env = append(os.Environ(), modeEnv+"=no init", markEnv+"="+mark)
@@ -840,7 +840,7 @@ func TestNoInit(t *testing.T) {
 	}
 }
 
-// mainWithoutInit is the main function of the program that TestNoInit runs.
+// mainWithoutInit is the main function of the program that TestS04_NoInit runs.
 func mainWithoutInit() int {
 	f, err := os.OpenFile(os.Getenv(markEnv), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -883,18 +883,5 @@ func TestRegisterMisuse(t *testing.T) {
 			}()
 			tt.f()
 		})
-	}
-}
-
-func BenchmarkStartJoin(b *testing.B) {
-	ctx := context.Background()
-	for b.Loop() {
-		p, err := nothing.New(struct{}{}, nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := errors.Join(p.Start(ctx), p.Join(ctx)); err != nil {
-			b.Fatal(err)
-		}
 	}
 }

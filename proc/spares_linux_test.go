@@ -399,29 +399,3 @@ func TestS07_KilledHandOver(t *testing.T) {
 		})
 	}
 }
-
-// stamp returns the time of its first line.
-var stamp = proc.Register("stamp", func(context.Context, proc.None) (time.Time, error) { return time.Now(), nil })
-
-// BenchmarkWarmStart reports the median time from Start to the first line of the task.
-func BenchmarkWarmStart(b *testing.B) {
-	s := newSpares(b, 2, nil)
-	var times []time.Duration
-	for b.Loop() {
-		if err := s.Ready(context.Background()); err != nil {
-			b.Fatal(err)
-		}
-		begin := time.Now()
-		p, err := stamp.Start(context.Background(), proc.None{}, &proc.Options{Method: proc.Warm, Spares: s})
-		if err != nil {
-			b.Fatal(err)
-		}
-		at, err := p.Result(context.Background())
-		if err != nil {
-			b.Fatal(err)
-		}
-		times = append(times, at.Sub(begin))
-	}
-	slices.Sort(times)
-	b.ReportMetric(float64(times[len(times)/2].Microseconds()), "µs/first-line")
-}

@@ -36,6 +36,8 @@ var programs = []struct {
 		"child 3 works on 3\nchild 4 works on 4\nchild 5 works on 5\n"},
 	{name: "exitcode", output: "proc: Join of process \"worker\": context deadline exceeded\nworker true false\n" +
 		"proc: worker: exit code 3\nworker false 3\n", python: "worker True None\nworker False 3\n"},
+	{name: "daemon", output: "the daemon starts\nthe worker ends\nthe daemon cleans up\n",
+		python: "the daemon starts\nthe worker ends\n"},
 	{name: "pool", output: "1\n4\n9\n"},
 	{name: "starmap", output: "Brown & Rivera\nWilson & Bartlett\nBartlett & Wilson\nRivera & Brown\n"},
 	{name: "global", output: "child: 1\nparent: 0\n"},

@@ -23,7 +23,7 @@ func main() {
 	mp.Init()
 	ctx := context.Background()
 	end := must(mp.NewEvent())
-	p := must(work.Start(ctx, end, &mp.ProcessOptions{Name: "worker"})) // dies with its parent
+	p := must(work.Start(ctx, end, &mp.ProcessOptions{Name: "worker", Daemon: true}))
 	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 	defer cancel()
 	fmt.Println(p.Join(short))
