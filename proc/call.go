@@ -10,8 +10,8 @@ type Call[Out any] struct{ *Process }
 // of goroutines may call it, any number of times; each gets a copy of its own.
 //
 // If the result holds objects of shared memory, the first call of Result hands over the use of them
-// that this process has had since the task returned: Close them when they are no longer needed. Later
-// calls open them again, which fails if they are gone. If Result is never called,
+// that this process has had since the task returned: Close them when they are no longer needed.
+// Later calls open them again, which fails if they are gone. If Result is never called,
 // Process.Close ends the use.
 func (c *Call[Out]) Result(ctx context.Context) (Out, error) {
 	var none Out

@@ -33,9 +33,9 @@ const (
 // not called it, Start fails with ErrNoInit and starts nothing.
 //
 // A process is a child if its parent started it with Process.Start and waits for it to report.
-// Neither its environment nor its files say so: code that runs before main, and the programs that it
-// starts, can't take the child's input. The child must be in the network namespace and the
-// PID namespace of its parent when it calls Init, and have /proc if its parent has.
+// Neither its environment nor its files say so: code that runs before main, and the programs that
+// it starts, can't take the child's input. The child must be in the network namespace and the PID
+// namespace of its parent when it calls Init, and have /proc if its parent has.
 func Init() {
 	if initCalled.Swap(true) {
 		return

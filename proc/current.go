@@ -120,7 +120,7 @@ func AuthKey() []byte {
 	return slices.Clone(authKey.key)
 }
 
-// CPUCount returns how many CPUs this process may keep busy: the number of CPUs of its affinity mask,
-// or its cgroup's quota if that is smaller (at least two then, if the mask has two), or the environment
-// variable GOMAXPROCS if it is set.
+// CPUCount returns how many CPUs this process may keep busy: the number of CPUs of its affinity
+// mask, or its cgroup's quota if that is smaller (at least two then, if the mask has two), or the
+// environment variable GOMAXPROCS if it is set.
 func CPUCount() int { return runtime.GOMAXPROCS(0) }

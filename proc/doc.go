@@ -46,14 +46,25 @@
 // packages start before that get nothing of the child's. Parent and child must be in the same
 // network namespace and PID namespace when the child calls Init.
 //
+// # How processes are started
+//
+// Options.Method says how: Spawn runs the executable again. Warm takes a process that was started
+// ahead, which is several times faster: see Spares. InProcess runs the task in a goroutine, for
+// tests and debuggers. There is no fork.
+//
 // # How processes end
 //
 // A task that returns ends its process with exit code 0, or 1 if it returned an
 // error. A panic in any goroutine ends the process with 2. Join returns the error, the panic
 // with its stack, the exit code or the signal.
 //
-// When a process ends, by SIGKILL or otherwise, the kernel kills its children, and so their
-// children. Join the children whose work matters before main returns.
+// Terminate and Interrupt cancel the task's context: see Register. Stop ends a process and all that
+// it has started.
 //
-// The package works on Linux. Elsewhere Start fails with errors.ErrUnsupported.
+// When a process ends, by SIGKILL, by the return of main or otherwise, the kernel kills its
+// children, and so their children. Go has no hook at the end of main, so a program that wants to
+// wait for its children, and to end those that are daemons gracefully, calls Shutdown there.
+//
+// The package works on Linux. Elsewhere Start fails with errors.ErrUnsupported unless the method is
+// InProcess.
 package proc

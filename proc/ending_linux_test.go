@@ -48,7 +48,8 @@ var clean = proc.Register("clean", func(ctx context.Context, c cleaner) (string,
 	return "done", nil
 })
 
-// startReady starts a process whose first line of output is "ready", and returns a reader of the rest.
+// startReady starts a process whose first line of output is "ready", and returns a reader of the
+// rest.
 func startReady[In, Out any](t *testing.T, task *proc.Task[In, Out], in In, o proc.Options) (*proc.Call[Out], *bufio.Reader) {
 	t.Helper()
 	r, w := pipe(t)

@@ -261,8 +261,8 @@ var relay = proc.Register("relay", func(ctx context.Context, c *ring.Conn) (int,
 	}
 })
 
-// A process that was started before the object was made gets it by its handle's text, in a message. The
-// object may be in a segment that the process is not attached to.
+// A process that was started before the object was made gets it by its handle's text, in a message.
+// The object may be in a segment that the process is not attached to.
 func TestS06_HandleSentLater(t *testing.T) {
 	ours, theirs, err := ring.NewPipe(nil, "", nil)
 	if err != nil {

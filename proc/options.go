@@ -38,14 +38,16 @@ type Options struct {
 
 	// Stdin is the child's standard input. The default is empty input. An *os.File is
 	// inherited, and may be closed as soon as Start has returned. From any other reader a goroutine
-	// of this process copies to the child through a pipe, until the reader or the child ends.
+	// of this process copies to the child through a pipe, until the reader ends or the child no longer
+	// reads; it does not notice the child's end while it waits for the reader.
 	Stdin io.Reader
 
 	// Stdout and Stderr are the child's standard output and standard error. The defaults are
 	// os.Stdout and os.Stderr, or nothing if this process has closed these. An *os.File is
-	// inherited, and may be closed as soon as Start has returned. To any other writer a goroutine of
-	// this process copies what the child prints, and the process counts as ended only when
-	// everything has been written. If both are the same writer, one goroutine at a time calls Write.
+	// inherited, and may be closed as soon as Start has returned. To any other writer a goroutine
+	// of this process copies what the child prints, and the process counts as ended only when
+	// everything has been written. If both are the same writer, one goroutine at a time calls
+	// Write.
 	//
 	// If a file was closed before Start, Start fails with os.ErrClosed. If Write fails, the child
 	// finds its output closed, and Join returns the error.
@@ -59,15 +61,15 @@ type Options struct {
 	// Shutdown ends it.
 	Daemon bool
 
-	// Grace is the time that the process has, from Terminate, Interrupt or Stop on, until it is ended
-	// though its task has not returned. The default is DefaultGrace.
+	// Grace is the time that the process has, from Terminate, Interrupt or Stop on, until it is
+	// ended though its task has not returned. The default is DefaultGrace.
 	Grace time.Duration
 
 	// Linger is the time that the process has to clean up when its parent has died. The default is
 	// none: the kernel kills the process. With a Linger the kernel sends SIGHUP instead, which ends
-	// the process before Init. Then the task's context is cancelled, and the process ends itself after
-	// that time at the latest. It can't do so while it is stopped. It can't be combined with Method
-	// Warm, and is refused while this process ignores SIGHUP.
+	// the process before Init. Then the task's context is cancelled, and the process ends itself
+	// after that time at the latest. It can't do so while it is stopped. It can't be combined with
+	// Method Warm, and is refused while this process ignores SIGHUP.
 	Linger time.Duration
 
 	// Memory limits the private memory (Go's heap, stacks, memory of native code) that

@@ -10,9 +10,9 @@ type Runner interface {
 	Run(ctx context.Context) error
 }
 
-// RegisterRunner makes a task of the type R, which may be a struct or a pointer to one. In the child,
-// Run is called on a copy of the argument: what it changes there, this process does not see. In all
-// else RegisterRunner is as Register.
+// RegisterRunner makes a task of the type R, which may be a struct or a pointer to one. In the
+// child, Run is called on a copy of the argument: what it changes there, this process does not see.
+// In all else RegisterRunner is as Register.
 //
 //	type greeter struct{ Greeting, Name string }
 //

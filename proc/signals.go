@@ -37,8 +37,8 @@ func (h *heritage) listen(cancel context.CancelCauseFunc, r *request) {
 	}()
 }
 
-// hangup ends this process by the kernel's signal that the parent has died, unless it has died: then
-// the process lingers.
+// hangup ends this process by the kernel's signal that the parent has died, unless it has died:
+// then the process lingers.
 func (h *heritage) hangup() {
 	timer := time.NewTimer(hangupWait)
 	defer timer.Stop()

@@ -38,8 +38,8 @@ type Spares struct {
 // SpareOptions are options of NewSpares. The zero value and nil are the defaults.
 type SpareOptions struct {
 	// Preload is a task that each spare runs before it waits: to read files, fill caches, or load
-	// models. Its result is dropped. A process starts with this Method only if it has succeeded. The
-	// Options of the Job have no effect.
+	// models. Its result is dropped. A process starts with this Method only if it has succeeded.
+	// The Options of the Job have no effect.
 	Preload Job
 }
 
@@ -96,9 +96,9 @@ func closeOwnSpares() {
 	}
 }
 
-// Ready waits until all spares wait for a task, and returns nil, or until ctx is done. It tries once
-// even if ctx is done. It fails with ErrClosed after Close, and with the error of the last start as
-// well as that of ctx if a spare can't be started.
+// Ready waits until all spares wait for a task, and returns nil, or until ctx is done. It tries
+// once even if ctx is done. It fails with ErrClosed after Close, and with the error of the last
+// start as well as that of ctx if a spare can't be started.
 func (s *Spares) Ready(ctx context.Context) error {
 	for {
 		s.mu.Lock()
@@ -236,7 +236,8 @@ func (s *Spares) take() *spare {
 	return one
 }
 
-// mostGone bounds how often a start tries again because a spare has ended at that very moment.
+// mostGone bounds how often a start tries again because a spare has ended at that very moment, or
+// was killed before it was ready.
 const mostGone = 8
 
 // start makes a spare the process p. env is its whole environment.
@@ -258,7 +259,11 @@ func (s *Spares) start(ctx context.Context, p *Process, std standard, env []stri
 		}
 		one := s.take()
 		if one == nil {
-			if one, err = s.startOne(ctx); err != nil {
+			one, err = s.startOne(ctx)
+			if exit := (*ExitError)(nil); errors.As(err, &exit) && exit.Signal() != 0 {
+				continue // it was killed, perhaps because somebody took it for a spare
+			}
+			if err != nil {
 				return nil, err
 			}
 		}

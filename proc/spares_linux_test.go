@@ -238,6 +238,23 @@ func TestS02_OwnSpares(t *testing.T) {
 	}
 }
 
+// awaitState waits until the process is in one of these states, or is gone.
+func awaitState(t *testing.T, pid int, states string) {
+	t.Helper()
+	for ctx := within(t); ; time.Sleep(100 * time.Microsecond) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			return
+		}
+		if _, after, _ := strings.Cut(string(stat), ") "); strings.Contains(states, after[:1]) {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("want %s, is %s", states, stat)
+		}
+	}
+}
+
 // S07: spares are killed, stopped and interrupted, and starts go on.
 func TestS07_SpareDies(t *testing.T) {
 	s := newSpares(t, 2, nil)
@@ -251,6 +268,12 @@ func TestS07_SpareDies(t *testing.T) {
 				for _, pid := range sparePIDs(t) {
 					if err := syscall.Kill(pid, sig); err != nil {
 						t.Fatal(err)
+					}
+					switch sig { // until it has its effect, the process may become another
+					case syscall.SIGSTOP:
+						awaitState(t, pid, "T")
+					case syscall.SIGKILL, syscall.SIGTERM:
+						awaitState(t, pid, "ZX")
 					}
 				}
 				if n, err := start(t, echoInt, i, warm).Result(within(t)); n != i || err != nil {
@@ -283,6 +306,48 @@ func TestS07_SpareDies(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 	})
+}
+
+// While spares are killed all the time, each start gives its result, or a process that was killed.
+func TestS07_SpareStorm(t *testing.T) {
+	s := newSpares(t, 3, nil)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Millisecond):
+			}
+			if pids := sparePIDs(t); len(pids) > 0 {
+				_ = syscall.Kill(pids[i%len(pids)], syscall.SIGKILL) // it may have ended
+			}
+		}
+	}()
+	good, killed := 0, 0
+	for i := range 60 {
+		p, err := echoInt.Start(within(t), i, &proc.Options{Method: proc.Warm, Spares: s})
+		if err != nil {
+			t.Errorf("Start: %v", err) // only if 8 spares in a row are killed in microseconds
+			continue
+		}
+		n, err := p.Result(within(t))
+		switch exit := (*proc.ExitError)(nil); {
+		case err == nil && n == i:
+			good++
+		case errors.As(err, &exit) && exit.Code == -9:
+			killed++
+		default:
+			t.Errorf("Result = %d, %v, want %d", n, err, i)
+		}
+	}
+	close(stop)
+	<-stopped
+	t.Logf("%d gave their results, %d were killed", good, killed)
+	if good == 0 {
+		t.Error("no process ran")
+	}
 }
 
 // S08: a start succeeds only if the Preload has.
@@ -356,7 +421,8 @@ var passOnWarm = proc.Register("pass on warm", func(ctx context.Context, in endP
 	return proc.None{}, p.Join(ctx)
 })
 
-// Wherever a spare or its parent is killed while the spare gets a task, what the spare held is given up.
+// Wherever a spare or its parent is killed while the spare gets a task, what the spare held is
+// given up.
 func TestS07_KilledHandOver(t *testing.T) {
 	if !crash.Enabled {
 		t.Skip("needs a binary built with -tags crashpoints")
@@ -380,8 +446,8 @@ func TestS07_KilledHandOver(t *testing.T) {
 			if err := theirs.Close(); err != nil {
 				t.Fatal(err)
 			}
-			// Each of the first two kills all spares before they have their files, so that Start fails.
-			// At SpareTaken it is the process that dies. The rest kill the parent.
+			// Each of the first two kills all spares before they have their files, so that Start
+			// fails. At SpareTaken it is the process that dies. The rest kill the parent.
 			if err := p.Join(within(t)); err == nil {
 				t.Error("Join: no error")
 			}

@@ -30,8 +30,8 @@ func BenchmarkStartJoin(b *testing.B) {
 // stamp returns the time of its first line.
 var stamp = proc.Register("stamp", func(context.Context, proc.None) (time.Time, error) { return time.Now(), nil })
 
-// BenchmarkMethods runs an empty main of the same executable by os/exec, and a trivial task by
-// each method, in turn, and reports the medians of Start and Join, and of the time from Start to the
+// BenchmarkMethods runs an empty main of the same executable by os/exec, and a trivial task by each
+// method, in turn, and reports the medians of Start and Join, and of the time from Start to the
 // first line of a warm task.
 func BenchmarkMethods(b *testing.B) {
 	ctx := context.Background()
@@ -96,8 +96,8 @@ func BenchmarkMethods(b *testing.B) {
 	b.ReportMetric(median(4), "µs/in-process")
 }
 
-// python starts and joins a trivial process by each method of multiprocessing, and prints the medians
-// in microseconds.
+// python starts and joins a trivial process by each method of multiprocessing, and prints the
+// medians in microseconds.
 const python = `
 import multiprocessing as mp, statistics, time
 

@@ -58,7 +58,8 @@ func (s *standard) open(name string, o *Options) (err error) {
 	return err
 }
 
-// output returns the file to which a child prints so that it reaches given, or usual if that is nil.
+// output returns the file to which a child prints so that it reaches given, or usual if that is
+// nil.
 func (s *standard) output(option string, given io.Writer, usual, null *os.File, nameLines bool, name string) (*os.File, error) {
 	if f, ok := given.(*os.File); given == nil || ok && f == nil {
 		if isClosed(usual) {
@@ -110,8 +111,8 @@ func (s *standard) started() {
 	}
 	if s.input != nil {
 		go func() {
-			// An error means that the child does not read on, or that the source has failed. The child
-			// sees the end of its input in both cases.
+			// An error means that the child does not read on, or that the source has failed. The
+			// child sees the end of its input in both cases.
 			_, _ = io.Copy(s.input, s.source)
 			s.input.Close()
 		}()
@@ -132,6 +133,9 @@ func (s *standard) abandon() {
 // finish waits until everything that the child, which has ended, has printed is written, and
 // returns the errors of the writers.
 func (s *standard) finish() error {
+	if s.input != nil {
+		s.input.Close() // so that a Write returns that waits
+	}
 	var errs []error
 	for _, o := range s.outputs {
 		errs = append(errs, o.finish())

@@ -17,11 +17,11 @@ const killWait = time.Second
 
 // Stop ends the process and all processes below it. It calls Terminate and waits. If the process
 // has not ended shortly after its grace (see Options), or when ctx is done, Stop kills it, with
-// those that it has started by whatever means. If the process ended in time, Stop kills those that it
-// had started and left behind. It does not find processes whose parent had ended before.
+// those that it has started by whatever means. If the process ended in time, Stop kills those that
+// it had started and left behind. It does not find processes whose parent had ended before.
 //
-// Stop returns nil when the process has ended, whatever its exit code. It fails with ErrNotStarted or
-// ErrClosed, and with ctx's error if the kernel does not end the killed process within a second.
+// Stop returns nil when the process has ended, whatever its exit code. It fails with ErrNotStarted
+// or ErrClosed, and with ctx's error if the kernel does not end the killed process within a second.
 func (p *Process) Stop(ctx context.Context) error {
 	if err := p.check("Stop"); err != nil {
 		return err

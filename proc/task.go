@@ -32,9 +32,9 @@ var registry = struct {
 //
 // The input and the result travel as encoding/gob sends them: exported fields, interface values
 // whose type is known to gob.Register. A pointer to a zero value arrives as a nil pointer, and an
-// empty slice as a nil slice. The objects of mp travel by their handles, wherever in the input or the
-// result they stand; a type that marshals itself shows the one it holds by a method
-// Handle() shm.Handle. The receiver then is a user of them like the sender.
+// empty slice as a nil slice. The objects of mp travel by their handles, wherever in the input or
+// the result they stand; a type that marshals itself shows the one it holds by a method Handle()
+// shm.Handle. The receiver then is a user of them like the sender.
 //
 // In the child, f runs on the main goroutine, and the process ends when f returns, with exit code
 // 0, or 1 if f returned an error. The child's other goroutines and its own children end with it:
@@ -114,8 +114,8 @@ func (t *Task[In, Out]) New(in In, options *Options) (*Call[Out], error) {
 	return &Call[Out]{p}, nil
 }
 
-// Start calls New and Process.Start. It returns as soon as the process exists. If it returns an error, of either,
-// it has started nothing.
+// Start calls New and Process.Start. It returns as soon as the process exists. If it returns an
+// error, of either, it has started nothing.
 func (t *Task[In, Out]) Start(ctx context.Context, in In, options *Options) (*Call[Out], error) {
 	c, err := t.New(in, options)
 	if err != nil {

@@ -54,8 +54,8 @@ func mainForCtrlC(mode string) int {
 	return 130
 }
 
-// Ctrl-C at a terminal ends a program with children at once, without noise, whether it handles SIGINT or
-// not. The shell sees the status 130.
+// Ctrl-C at a terminal ends a program with children at once, without noise, whether it handles
+// SIGINT or not. The shell sees the status 130.
 func TestCtrlC(t *testing.T) {
 	for _, mode := range []string{"ctrl-c", "ctrl-c handled"} {
 		t.Run(mode, func(t *testing.T) {

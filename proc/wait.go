@@ -8,8 +8,8 @@ import (
 )
 
 // Wait waits until the children of this process have ended that run when Wait is called, except
-// daemons, or until ctx is done. It returns what Join returns for each, joined. It tries once even if
-// ctx is done.
+// daemons, or until ctx is done. It returns what Join returns for each, joined. It tries once even
+// if ctx is done.
 //
 // Go has no hook at the end of main: when main returns, the kernel kills all children. So a program
 // that wants to wait for them says so:
@@ -35,10 +35,10 @@ func Wait(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Shutdown ends what this process has started: it stops the daemons (see Process.Stop), waits for all
-// other children, and stops those that have not ended when ctx is done. It also closes the program's
-// own Spares. Call it at the end of main, or of a task that leaves children behind. It returns the
-// errors of Wait. Children that others start meanwhile may be missed.
+// Shutdown ends what this process has started: it stops the daemons (see Process.Stop), waits for
+// all other children, and stops those that have not ended when ctx is done. It also closes the
+// program's own Spares. Call it at the end of main, or of a task that leaves children behind. It
+// returns the errors of Wait. Children that others start meanwhile may be missed.
 func Shutdown(ctx context.Context) error {
 	var daemons sync.WaitGroup
 	stop := func(p *Process) {

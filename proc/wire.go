@@ -16,11 +16,13 @@ import (
 
 // Parent and child talk over a stream socket, in this order:
 //
-//  1. The child, in Init, connects to its parent, which sends the crash file and the files of the child's
-//     parties, outside frames: see rendezvous.
-//  2. The parent sends frameRequest and frameInput, and keeps the socket open while the child lives.
+//  1. The child, in Init, connects to its parent, which sends the crash file and the files of the
+//     child's parties, outside frames: see rendezvous.
+//  2. The parent sends frameRequest and frameInput, and keeps the socket open while the child
+//     lives.
 //  3. A spare sends frameParked, or frameError, when it has run its Preload. Then it waits for its
-//     standard files and the files of its parties, outside frames, and sends frameTaken. Step 2 again.
+//     standard files and the files of its parties, outside frames, and sends frameTaken. Step 2
+//     again.
 //  4. The child sends frameResult, frameShared, frameError or framePanic at its end. After
 //     frameShared, it waits for frameKept from its parent before it exits: see Process.keep.
 //

@@ -108,7 +108,8 @@ func (t *Tree) Forget() {
 	t.members = nil
 }
 
-// signalAll sends sig to all of list. An error means that the process has ended, or is not this user's.
+// signalAll sends sig to all of list. An error means that the process has ended, or is not this
+// user's.
 func signalAll(list []member, sig syscall.Signal) {
 	for _, m := range list {
 		_ = unix.PidfdSendSignal(m.pidfd, sig, nil, 0)
