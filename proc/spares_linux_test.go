@@ -257,10 +257,14 @@ func awaitState(t *testing.T, pid int, states string) {
 
 // S07: spares are killed, stopped and interrupted, and starts go on.
 func TestS07_SpareDies(t *testing.T) {
-	s := newSpares(t, 2, nil)
-	warm := &proc.Options{Method: proc.Warm, Spares: s}
 	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT, syscall.SIGSTOP} {
 		t.Run(sig.String(), func(t *testing.T) {
+			size := 2
+			if sig == syscall.SIGSTOP {
+				size = 1 // each takes a second
+			}
+			s := newSpares(t, size, nil)
+			warm := &proc.Options{Method: proc.Warm, Spares: s}
 			for i := range 3 {
 				if err := s.Ready(within(t)); err != nil {
 					t.Fatal(err)
@@ -280,12 +284,13 @@ func TestS07_SpareDies(t *testing.T) {
 					t.Errorf("Result = %d, %v", n, err)
 				}
 				if sig == syscall.SIGSTOP {
-					break // each takes a second
+					break
 				}
 			}
 		})
 	}
 	t.Run("replaced", func(t *testing.T) {
+		s := newSpares(t, 2, nil)
 		if err := s.Ready(within(t)); err != nil {
 			t.Fatal(err)
 		}

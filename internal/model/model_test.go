@@ -462,6 +462,20 @@ var models = []struct {
 			{name: "NOT_AGAIN", defs: "DEATHS=2 OPS=2", reason: violated, large: true},
 		},
 	},
+	{
+		name: "spare",
+		searches: []search{
+			{defs: "SPARES=2 DEATHS=2 STOPS=2"},
+			{defs: "SPARES=3 DEATHS=1 STOPS=1"},
+		},
+		mutations: []mutation{
+			{name: "RUN_FIRST", defs: "SPARES=2 DEATHS=1 STOPS=0", reason: violated},
+			{name: "NO_TIMER", defs: "SPARES=2 DEATHS=0 STOPS=1", reason: violated},
+			{name: "NO_KILL", defs: "SPARES=2 DEATHS=0 STOPS=1", reason: violated},
+			{name: "NO_LOOK", defs: "SPARES=2 DEATHS=0 STOPS=0", reason: violated},
+			{name: "NO_CANCEL", defs: "SPARES=2 DEATHS=2 STOPS=0", reason: violated},
+		},
+	},
 }
 
 // TestModels checks each model completely. Spin must find no error.
