@@ -108,7 +108,7 @@ func TestErrorTable(t *testing.T) {
 		{"Start", `process "p"`, "option Stdin", os.ErrClosed, nil, startWith(proc.Options{Stdin: shut()})},
 		{"Start", `process "p"`, "option Stdout", os.ErrClosed, nil, startWith(proc.Options{Stdout: shut()})},
 		{"Start", `process "p"`, "option Stderr", os.ErrClosed, nil, startWith(proc.Options{Stderr: shut()})},
-		{"Start", `process "p"`, "Options.Env[1]", syscall.EINVAL, nil, startWith(proc.Options{Env: []string{"A=1", "B=\x00"}})},
+		{"Start", `process "p"`, "option Env[1]", syscall.EINVAL, nil, startWith(proc.Options{Env: []string{"A=1", "B=\x00"}})},
 		{"Start", `process "p"`, "segment", shm.ErrParties, nil, func(t *testing.T) error {
 			_, err := hold.Start(within(t), anonymous(t, &shm.Options{Parties: 1}), named)
 			return err

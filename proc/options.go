@@ -102,11 +102,11 @@ func (o *Options) check() error {
 	}
 	for i, kv := range o.Env {
 		if strings.IndexByte(kv, 0) >= 0 {
-			return fmt.Errorf("Options.Env[%d] has a zero byte: %w", i, syscall.EINVAL)
+			return fmt.Errorf("option Env[%d] has a zero byte: %w", i, syscall.EINVAL)
 		}
 	}
 	if o.Linger != 0 && signal.Ignored(deathOfLingering) {
-		return fmt.Errorf("Options.Linger while this process ignores SIGHUP, as under nohup: %w", errors.ErrUnsupported)
+		return fmt.Errorf("option Linger while this process ignores SIGHUP, as under nohup: %w", errors.ErrUnsupported)
 	}
 	for _, c := range []struct {
 		name    string
@@ -126,7 +126,7 @@ func (o *Options) check() error {
 	} {
 		for _, m := range c.methods {
 			if c.given && o.Method == m {
-				return fmt.Errorf("Options.%s with the start method %v: %w", c.name, m, errors.ErrUnsupported)
+				return fmt.Errorf("option %s with the start method %v: %w", c.name, m, errors.ErrUnsupported)
 			}
 		}
 	}

@@ -50,7 +50,8 @@ func TestX20_MoreThan2GiB(t *testing.T) {
 	}
 	seg := Anonymous(t, room)
 	a, b := newPipe(t, seg, 1<<20)
-	n := 2<<30 + 5
+	longest := int64(2<<30 + 5)
+	n := int(longest)
 	msg := make([]byte, n)
 	msg[0], msg[n-1] = 1, 2
 	ctx := Within(t)

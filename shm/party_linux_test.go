@@ -14,7 +14,6 @@ import (
 
 	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/sys"
-	"github.com/seed-2e7ecdea/mp/internal/testkit"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/ring"
@@ -124,7 +123,7 @@ func TestKillToWake(t *testing.T) {
 		switch {
 		case waiter.median < promisedMedian && waiter.p95 < promisedP95:
 			return
-		case testkit.Race:
+		case Race:
 			t.Skip("not judged under the race detector")
 		case i < measurements:
 		case kernel.median > promisedMedian*3/4 || kernel.p95 > promisedP95*3/4:

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/object"
-	"github.com/seed-2e7ecdea/mp/internal/testkit"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -75,7 +74,7 @@ func memoryOf(t *testing.T, seg *shm.Segment) int64 {
 func TestChurn(t *testing.T) {
 	const margin = 4 << 20 // more than two trims; all objects together have 128 MB
 	n := 1_000_000
-	if testing.Short() || testkit.Race {
+	if testing.Short() || Race {
 		n = 100_000
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-2e7ecdea/mp/internal/testkit"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -27,7 +26,7 @@ var (
 // shortened returns v, the value of a flag, or a tenth of it in short tests and under the race
 // detector, which can't check what other processes do.
 func shortened[T int | time.Duration](v T) T {
-	if testing.Short() || testkit.Race {
+	if testing.Short() || Race {
 		return v / 10
 	}
 	return v
