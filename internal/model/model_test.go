@@ -210,11 +210,10 @@ var models = []struct {
 		searches: []search{
 			{defs: "DEATHS=0 CANCELS=0"},
 			{defs: "GIVEN1=0 DEATHS=1 CANCELS=0"},
-			{defs: "GIVEN1=0 DEATHS=0 CANCELS=1"},
 			{defs: "DEATHS=1 CANCELS=0", large: true},
 			{defs: "DEATHS=0 CANCELS=1", large: true},
 			{defs: "DEATHS=0 CANCELS=0 STOPS=1", large: true},
-			{defs: "SELECTORS=2 DEATHS=0 CANCELS=1", large: true},
+			{defs: "SELECTORS=2 DEATHS=0 CANCELS=0", large: true},
 		},
 		mutations: []mutation{
 			{name: "NO_PASS", defs: "DEATHS=0 CANCELS=0", reason: stuck},
