@@ -64,16 +64,14 @@ func Receive[T any](ctx context.Context, c *Conn) (v T, err error) {
 	return v, nil
 }
 
-// receiveInto receives a message into *buf, which it makes larger if need be.
+// receiveInto receives a message into *buf if that is long enough, and else into new memory.
 func receiveInto(ctx context.Context, c *Conn, buf *[]byte) ([]byte, error) {
-	for {
-		*buf = (*buf)[:cap(*buf)]
-		n, err := c.ReceiveInto(ctx, *buf)
-		if !errors.Is(err, io.ErrShortBuffer) {
-			return (*buf)[:n], err
-		}
-		*buf = make([]byte, n)
+	*buf = (*buf)[:cap(*buf)]
+	n, err := c.ReceiveInto(ctx, *buf)
+	if errors.Is(err, io.ErrShortBuffer) {
+		return c.Receive(ctx) // its memory grows as the bytes arrive, whatever length the message claims
 	}
+	return (*buf)[:n], err
 }
 
 func appendMark[T any](dst []byte, code *codec.Codec[T]) []byte {
