@@ -75,6 +75,7 @@
 //	get_context("forkserver"), "spawn"        ProcessOptions{Method: Warm}, Spawn, InProcess
 //	if __name__ == "__main__"                 Init()
 //	Pool(n); imap, apply_async                NewPool(n, nil); f.Map(ctx, p, seq), f.Submit(ctx, p, x)
+//	subprocess.run, check_output              Command(name, args...); Run(ctx), Output(ctx)
 //	Queue(n); put, get                        NewQueue[T](n); Put(ctx, v), Get(ctx)
 //	put_nowait, get_nowait; qsize             TryPut, TryGet; Len
 //	Pipe(); send_bytes, recv_bytes, poll      NewPipe(); Send(ctx, b), Receive(ctx), Poll(ctx)
@@ -105,6 +106,7 @@
 //	Call[Out]      Result(ctx) (Out, error); Join(ctx) error; Kill() error; Done() <-chan struct{}
 //	Pool           Close() error, which drains it; Terminate() error; Resize(n) error; Stats() PoolStats
 //	Future[Out]    Wait(ctx) (Out, error); Done() <-chan struct{}; Ready() bool
+//	Cmd            Pass(name, object) *Cmd; Start(ctx), Run(ctx) error; Output(ctx) ([]byte, error)
 //	Queue[T]       Put(ctx, T) error; Get(ctx) (T, error); TryPut(T) error; TryGet() (T, error)
 //	               Shutdown() error; All(ctx) iter.Seq2[T, error]; Len() int
 //	               GetCase(*T), PutCase(*T): cases of Select
@@ -195,6 +197,9 @@ type Group = proc.Group
 // A Job is a task with its argument, for Group.Go.
 type Job = proc.Job
 
+// A Cmd is a program, in any language, that runs as a child under supervision. Command makes it.
+type Cmd = proc.Cmd
+
 // ProcessOptions configure a new process: its name, directory, environment and standard files. A
 // nil pointer means all defaults.
 type ProcessOptions = proc.Options
@@ -269,6 +274,10 @@ func RegisterRunner[R Runner](name string) *Task[R, None] { return proc.Register
 
 // NewGroup returns a group without processes. When ctx is done, all of its processes are ended.
 func NewGroup(ctx context.Context) *Group { return proc.NewGroup(ctx) }
+
+// Command returns a Cmd that runs the program name with these arguments. Pass gives it objects of this
+// package, which it uses through the clients in C and Python.
+func Command(name string, args ...string) *Cmd { return proc.Command(name, args...) }
 
 // Children yields the children of this process that have not ended, oldest first.
 func Children() iter.Seq[*Process] { return proc.Children() }

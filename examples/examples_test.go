@@ -28,6 +28,8 @@ func TestExamples(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("PYTHONPATH", "../clients/python")
+	worker := filepath.Join(t.TempDir(), "worker.c")
 	for _, test := range []struct {
 		name, dir string
 		args      []string
@@ -46,9 +48,14 @@ func TestExamples(t *testing.T) {
 			`\(3\.515625, 39\.0625\)\n\(33\.0625, 4\)\n\(5\.640625, 90\.25\)\n$`},
 		{"python", "python", []string{"python"}, `^Python: 3 points from \(-5\.75, -6\.25\) to \(2\.375, 9\.5\)\n` +
 			`Go: 3 HELLO WORLD \[{3\.515625 39\.0625} {33\.0625 4} {5\.640625 90\.25}\]\n$`},
+		{"worker in Python", "worker", []string{"python3", "-B", "worker/python/worker.py"}, `^sum of the squares: 3\.328335e\+08\n$`},
+		{"worker in C", "worker", []string{worker}, `^sum of the squares: 3\.328335e\+08\n$`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if test.dir == "python" {
+			if strings.Contains(test.name, "C") {
+				needC(t, worker)
+			}
+			if strings.Contains(strings.ToLower(test.name), "python") {
 				needPython(t)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -74,6 +81,18 @@ func TestExamples(t *testing.T) {
 		if left, _ := filepath.Glob("/dev/shm/" + name); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
 		}
+	}
+}
+
+// needC compiles the worker in C, or skips the test.
+func needC(t *testing.T, worker string) {
+	t.Helper()
+	if _, err := exec.LookPath("cc"); err != nil {
+		t.Skip("needs a C compiler")
+	}
+	out, err := exec.Command("cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-O1", "-I../clients/c", "-o", worker, "worker/c/worker.c").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
 }
 

@@ -65,6 +65,11 @@
 // children, and so their children. Go has no hook at the end of main, so a program that wants to
 // wait for its children, and to end those that are daemons gracefully, calls Shutdown there.
 //
+// # Other programs
+//
+// Command runs a program that need not be Go, under the same supervision. Pass hands it shared memory,
+// which it uses through the clients in C and Python: see the directory clients.
+//
 // The package works on Linux. Elsewhere Start fails with errors.ErrUnsupported unless the method is
 // InProcess.
 package proc

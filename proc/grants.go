@@ -85,6 +85,13 @@ func (g grants) release() {
 	}
 }
 
+// ended says that the child has ended.
+func (g grants) ended() {
+	for _, one := range g {
+		one.Ended()
+	}
+}
+
 // cancel gives the parties back: the child was not started, or did not live to get them.
 func (g grants) cancel() error {
 	var errs []error

@@ -23,8 +23,13 @@ type starter struct {
 // theStarter is this process's.
 var theStarter = starter{turn: make(chan struct{}, 1)}
 
-// start starts a process. ctx bounds the wait for other starts.
+// start starts a process with the three standard files. ctx bounds the wait for other starts.
 func (s *starter) start(ctx context.Context, i sys.Image, files [3]*os.File) (*sys.Child, error) {
+	return s.launch(ctx, i, files[:])
+}
+
+// launch starts a process with these files as its first descriptors.
+func (s *starter) launch(ctx context.Context, i sys.Image, files []*os.File) (*sys.Child, error) {
 	select {
 	case s.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -35,7 +40,7 @@ func (s *starter) start(ctx context.Context, i sys.Image, files [3]*os.File) (*s
 		return nil, err
 	}
 	if s.private {
-		if err := sys.SendFiles(s.conn, files[:]...); err != nil {
+		if err := sys.SendFiles(s.conn, files...); err != nil {
 			return nil, err
 		}
 	}
@@ -44,7 +49,7 @@ func (s *starter) start(ctx context.Context, i sys.Image, files [3]*os.File) (*s
 	done := make(chan struct{})
 	s.work <- func(thread *sys.Starter) {
 		defer close(done)
-		birth, err = thread.Start(i, files)
+		birth, err = thread.StartWith(i, files)
 	}
 	<-done
 	if err != nil {

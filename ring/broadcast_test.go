@@ -220,7 +220,7 @@ func TestBroadcastWrap(t *testing.T) {
 // TestBroadcastIdleForLaps shows that a subscriber and a publisher that were idle while others went
 // through more than half of all laps find the present position.
 func TestBroadcastIdleForLaps(t *testing.T) {
-	for _, went := range []uint64{1, 1<<30 - 1, 1 << 30, 1<<30 + 1, 1<<31 - 2, 1<<31 + 5} {
+	for _, went := range []uint64{1, 1<<29 - 1, 1 << 29, 1<<29 + 1, 1<<30 - 2, 1<<30 + 5} {
 		const capacity, lap = 4, 5
 		b := Closing(t, Must(ring.NewBroadcastAt[uint64](Heap(t, room), "", capacity, lap, nil))(t))
 		s := subscribe(t, b, lossy)

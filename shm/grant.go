@@ -102,6 +102,10 @@ func (g *grant) Release() error {
 	return err
 }
 
+// Ended announces the death of the party, whose process has ended. If another process still has a
+// descriptor of File, the party is alive, and Ended does nothing.
+func (g *grant) Ended() { g.a.table.Announce(g.id) }
+
 // Cancel ends the party. It is called if no child was started, or if the child has not got the
 // file.
 func (g *grant) Cancel() error {

@@ -26,5 +26,6 @@ type Grant interface {
 	File() *os.File
 	Started(pid int)
 	Release() error
+	Ended()
 	Cancel() error
 }

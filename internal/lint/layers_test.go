@@ -75,6 +75,7 @@ var layers = []layer{
 	{"internal/tear", []string{"internal/view"}},
 	{"internal/layout", nil},
 	{"internal/view", nil},
+	{"internal/clientlayout", nil},
 	{"internal/leak", nil},
 	{"internal/lint", nil},
 	{"internal/history", nil},
@@ -83,7 +84,7 @@ var layers = []layer{
 }
 
 // helpers are packages that every test may import. No other file may import them unless its layer lists them.
-var helpers = []string{"internal/leak", "internal/testkit"}
+var helpers = []string{"internal/leak", "internal/testkit", "internal/clientlayout"}
 
 // layerOf returns the index of the layer of a package, -1 if there is none.
 func layerOf(layers []layer, pkg string) int {

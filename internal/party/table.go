@@ -365,8 +365,8 @@ func (t *Table) announce(n int, id ID) {
 	t.seen[n] = t.lines[n].word.Load()
 }
 
-// Announce announces the death of id in a heap segment, where no kernel notices deaths. It is for
-// tests.
+// Announce announces the death of id, if its line's lock is free. It is for the parent of a process
+// that has ended, and for tests of a heap segment, where no kernel notices deaths.
 func (t *Table) Announce(id ID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -138,56 +138,14 @@ type Image struct {
 	Env   []string
 	Dir   string         // empty: the working directory of this process
 	Death syscall.Signal // the kernel sends it to the process when the starter's thread ends
+	Group bool           // the process leads a process group of its own
 }
 
 // Start runs i with the three standard files. It must be called on the starter's thread. If the
 // starter is private, the caller must have sent the files by SendFiles to the other end of conn, and
 // NewChild must follow a success.
-func (s *Starter) Start(i Image, files [3]*os.File) (b Birth, err error) {
-	if i.Path == "" {
-		i.Path = executable
-	}
-	var fds []int
-	if s.private {
-		fds, err = receiveRights(func(kind, oob []byte) (n, oobn, flags int, err error) {
-			n, oobn, flags, _, err = unix.Recvmsg(s.conn, kind, oob, unix.MSG_CMSG_CLOEXEC)
-			return n, oobn, flags, err
-		})
-		if err != nil {
-			return b, err
-		}
-		defer func() {
-			for _, fd := range fds {
-				unix.Close(fd)
-			}
-		}()
-	} else {
-		for _, f := range files {
-			fds = append(fds, int(f.Fd()))
-		}
-	}
-	if b.pid, b.pidfd, err = fork(i, fds); err != nil {
-		return b, explain(err, i)
-	}
-	if s.private {
-		s.handOut(&b)
-	}
-	return b, nil
-}
-
-// fork runs i. It returns the pidfd with which the process was born, -1 if the kernel has none.
-func fork(i Image, fds []int) (pid, pidfd int, err error) {
-	pidfd = -1
-	attr := &syscall.ProcAttr{Dir: i.Dir, Env: i.Env, Sys: &syscall.SysProcAttr{Pdeathsig: i.Death, PidFD: &pidfd}}
-	for _, fd := range fds {
-		attr.Files = append(attr.Files, uintptr(fd))
-	}
-	pid, err = syscall.ForkExec(i.Path, i.Args, attr)
-	if err == syscall.EINVAL { // emulators and old kernels do not know CLONE_PIDFD
-		pidfd, attr.Sys.PidFD = -1, nil
-		pid, err = syscall.ForkExec(i.Path, i.Args, attr)
-	}
-	return pid, pidfd, err
+func (s *Starter) Start(i Image, files [3]*os.File) (Birth, error) {
+	return s.StartWith(i, files[:])
 }
 
 // handOut sends the pidfd of b from the private table to the process's: see NewChild, which opens another if that fails.
@@ -346,4 +304,10 @@ func (c *Child) Reap() (code int, err error) {
 		return err
 	})
 	return code, os.NewSyscallError("waitid", err)
+}
+
+// LimitData bounds the private memory of this process to n bytes.
+func LimitData(n int64) error {
+	limit := unix.Rlimit{Cur: uint64(n), Max: uint64(n)}
+	return os.NewSyscallError("setrlimit", unix.Setrlimit(unix.RLIMIT_DATA, &limit))
 }

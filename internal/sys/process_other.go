@@ -42,21 +42,25 @@ type Image struct {
 	Env   []string
 	Dir   string
 	Death syscall.Signal
+	Group bool
 }
 
 func CheckDir(string) error { return errUnsupported }
+
+func (*Starter) StartWith(Image, []*os.File) (Birth, error) { return Birth{}, errUnsupported }
 
 type Birth struct{}
 
 type Child struct{}
 
-func NewChild(Birth, *os.File) *Child      { return nil }
-func (*Child) PID() int                    { return 0 }
-func (*Child) Signal(syscall.Signal) error { return errUnsupported }
-func (*Child) AwaitExit()                  {}
-func (*Child) PidFD() (*os.File, error)    { return nil, errUnsupported }
-func (*Child) Ended() bool                 { return true }
-func (*Child) Reap() (code int, err error) { return 0, errUnsupported }
+func NewChild(Birth, *os.File) *Child           { return nil }
+func (*Child) PID() int                         { return 0 }
+func (*Child) Signal(syscall.Signal) error      { return errUnsupported }
+func (*Child) SignalGroup(syscall.Signal) error { return errUnsupported }
+func (*Child) AwaitExit()                       {}
+func (*Child) PidFD() (*os.File, error)         { return nil, errUnsupported }
+func (*Child) Ended() bool                      { return true }
+func (*Child) Reap() (code int, err error)      { return 0, errUnsupported }
 
 const Suspend = syscall.Signal(0)
 
