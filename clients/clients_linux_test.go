@@ -489,3 +489,29 @@ func TestLongMessageOfTheDead(t *testing.T) {
 		}
 	})
 }
+
+// TestSimplex shows that clients send and receive on pipes of one direction, and refuse the other one.
+func TestSimplex(t *testing.T) {
+	each(t, func(t *testing.T, c client) {
+		seg := Anonymous(t, 1<<20)
+		fromGo, toClient, err := ring.NewSimplex(seg, "", &ring.PipeOptions{Capacity: 4096})
+		WantNil(t, "NewSimplex", err)
+		fromClient, toGo, err := ring.NewSimplex(seg, "", &ring.PipeOptions{Capacity: 4096})
+		WantNil(t, "NewSimplex", err)
+		Closing(t, toClient)
+		Closing(t, fromClient)
+		cmd := c.command(t, "forward").Pass("from", fromGo).Pass("to", toGo)
+		start(t, cmd)
+		WantNil(t, "Close", errors.Join(fromGo.Close(), toGo.Close()))
+		ctx := Within(t)
+		for i := range uint64(200) {
+			WantNil(t, "Send", toClient.Send(ctx, number(i)))
+			if got := Must(fromClient.Receive(ctx))(t); !slices.Equal(got, number(i)) {
+				t.Fatalf("message %d: %v", i, got)
+			}
+		}
+		WantNil(t, "Close", toClient.Close())
+		WantError(t, "Receive", Second(fromClient.Receive(ctx)), io.EOF)
+		WantNil(t, "Join", cmd.Join(ctx))
+	})
+}

@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"math/bits"
 	"testing"
 	"unsafe"
 
@@ -30,23 +31,23 @@ func TestClientLayout(t *testing.T) {
 		"RECORD_HEAD":         recordHead,
 		"RECORD_MESSAGE":      kindRecord,
 		"RECORD_FILLER":       kindFiller,
-		"RECORD_PIECE":        3,
+		"RECORD_PIECE":        kindPiece,
 		"RECORD_MASK":         kindMask,
 		"RECORD_SHIFT":        lengthShift,
-		"PART_FIRST":          0,
-		"PART_NEXT":           1,
-		"PART_LAST":           2,
-		"PART_SHIFT":          2,
-		"PART_MASK":           3,
-		"PIECE_SHIFT":         4,
-		"PIECE_AGAIN":         31,
-		"PIECE_ABORTED":       15,
-		"PIECE_CLAIMED_SHIFT": 63,
-		"LONG_HEAD":           16,
-		"MIN_PIECE":           64,
+		"PART_FIRST":          partFirst,
+		"PART_NEXT":           partNext,
+		"PART_LAST":           partLast,
+		"PART_SHIFT":          partShift,
+		"PART_MASK":           partMask,
+		"PIECE_SHIFT":         pieceLengthShift,
+		"PIECE_AGAIN":         againHeader,
+		"PIECE_ABORTED":       abortedHeader,
+		"PIECE_CLAIMED_SHIFT": uint64(bits.TrailingZeros64(claimed)),
+		"LONG_HEAD":           longHead,
+		"MIN_PIECE":           minPiece,
 		"MAX_PIECE":           piece,
-		"PIECES_IN_RING":      8,
-		"SIMPLEX_FINGERPRINT": 2,
+		"PIECES_IN_RING":      piecesInRing,
+		"SIMPLEX_FINGERPRINT": simplexPrint,
 		"MIN_RING":            minRing,
 		"END_A":               uint64(A),
 		"END_B":               uint64(B),

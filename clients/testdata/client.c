@@ -26,6 +26,21 @@ static void echo(void)
     check(err == MP_END ? MP_OK : err, "receive");
 }
 
+/* forward sends on through one pipe what it receives from another one. Both have one direction. */
+static void forward(void)
+{
+    mp_pipe from, to;
+    size_t n;
+    int err;
+    check(mp_pipe_open(&mp, "from", MP_ANY_END, &from), "from");
+    check(mp_pipe_open(&mp, "to", MP_ANY_END, &to), "to");
+    if (mp_send(&from, buf, 1, 0) != MP_WRONG_DIRECTION || mp_receive(&to, buf, 1, &n, 0) != MP_WRONG_DIRECTION)
+        check(MP_INVALID, "wrong direction");
+    while ((err = mp_receive(&from, buf, sizeof buf, &n, MP_FOREVER)) == MP_OK)
+        check(mp_send(&to, buf, n, MP_FOREVER), "send");
+    check(err == MP_END ? MP_OK : err, "receive");
+}
+
 /* feed sends count numbers, from the one that the first message has. */
 static void feed(uint64_t count)
 {
@@ -186,6 +201,8 @@ int main(int argc, char **argv)
         echo();
     else if (strcmp(mode, "feed") == 0)
         feed(strtoull(argv[2], NULL, 10));
+    else if (strcmp(mode, "forward") == 0)
+        forward();
     else if (strcmp(mode, "drain") == 0)
         drain();
     else if (strcmp(mode, "objects") == 0)

@@ -20,6 +20,16 @@ def echo():
             p.send(message)
 
 
+def forward():
+    """Sends on through one pipe what it receives from another one. Both have one direction."""
+    source, sink = mp.pipe("from"), mp.pipe("to")
+    for wrong in (lambda: source.send(b""), sink.recv):
+        if number(wrong) != -7:
+            sys.exit("the wrong direction is no error")
+    for message in source:
+        sink.send(message)
+
+
 def feed(count):
     """Sends count numbers, from the one that the first message has."""
     p = mp.pipe("pipe")
