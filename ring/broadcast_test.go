@@ -188,9 +188,9 @@ func TestBroadcastWaits(t *testing.T) {
 }
 
 // TestBroadcastWrap shows that a broadcast works when its laps wrap around. They are counted modulo
-// 2^31 in the slots' words and compared by the shorter way round.
+// 2^30 in the slots' words and compared by the shorter way round.
 func TestBroadcastWrap(t *testing.T) {
-	for _, lap := range []uint64{1<<30 - 2, 1<<31 - 2, 1<<31 - 1, 1<<32 - 1, 1<<45 - 1} {
+	for _, lap := range []uint64{1<<29 - 2, 1<<30 - 2, 1<<30 - 1, 1<<32 - 1, 1<<45 - 1} {
 		for _, capacity := range []int{1, 2, 16} {
 			t.Run(fmt.Sprintf("lap=%#x/capacity=%d", lap, capacity), func(t *testing.T) {
 				seg := Heap(t, room)
