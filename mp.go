@@ -77,6 +77,7 @@
 //	Pool(n); imap, apply_async                NewPool(n, nil); f.Map(ctx, p, seq), f.Submit(ctx, p, x)
 //	subprocess.run, check_output              Command(name, args...); Run(ctx), Output(ctx)
 //	Queue(n); put, get                        NewQueue[T](n); Put(ctx, v), Get(ctx)
+//	JoinableQueue(n); task_done, join         NewJoinableQueue[T](n); TaskDone, Join(ctx)
 //	put_nowait, get_nowait; qsize             TryPut, TryGet; Len
 //	Pipe(); send_bytes, recv_bytes, poll      NewPipe(); Send(ctx, b), Receive(ctx), Poll(ctx)
 //	Pipe(duplex=False)                        NewSimplex()

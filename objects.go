@@ -13,7 +13,7 @@ import (
 // but for those of a Holder. Close ends the use of an object by this process.
 type (
 	// A Queue holds up to a fixed number of values of type T. Its methods are Put, Get, TryPut,
-	// TryGet, All, Len, Shutdown.
+	// TryGet, All, PutMany, GetMany, Lease, Reserve, Join, Len, Shutdown.
 	Queue[T any] = ring.Queue[T]
 	// A Broadcast delivers each value of type T to every Subscriber. Its methods are Publish,
 	// TryPublish, Subscribe, Shutdown.
@@ -23,6 +23,8 @@ type (
 	// SubscribeOptions say where a Subscriber begins, and whether it holds publishers back. A nil
 	// pointer means that it begins at the next value and does.
 	SubscribeOptions = ring.SubscribeOptions
+	// A Lease holds a value of a Queue that comes back if the holder dies: Value, Done, Return.
+	Lease[T any] = ring.Lease[T]
 	// A Conn is one end of a pipe of messages: Send, Receive, TrySend, TryReceive.
 	Conn = ring.Conn
 	// A ReadEnd is the receiving end of a simplex, a pipe of one direction: Receive, TryReceive.
@@ -99,6 +101,13 @@ func NewQueue[T any](capacity int) (*Queue[T], error) {
 // fails with shm.ErrType if a T holds pointers or has no fixed size.
 func NewBroadcast[T any](capacity int) (*Broadcast[T], error) {
 	return ring.NewBroadcast[T](nil, "", capacity, nil)
+}
+
+// NewJoinableQueue makes a queue whose values are unfinished, after Get, until TaskDone. Queue.Join
+// waits until all are done. A value that is not done keeps its space, and comes back if its process
+// dies. It fails as NewQueue does.
+func NewJoinableQueue[T any](capacity int) (*Queue[T], error) {
+	return ring.NewQueue(nil, "", capacity, &ring.QueueOptions[T]{Joinable: true})
 }
 
 // NewPipe makes a pipe and returns its two ends. Each sends to the other.
