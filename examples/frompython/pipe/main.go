@@ -12,7 +12,7 @@ import (
 )
 
 type job struct {
-	Out  *mp.Conn
+	Out  *mp.WriteEnd
 	Name string
 }
 
@@ -23,7 +23,7 @@ var work = mp.Register("work", func(ctx context.Context, j job) (mp.None, error)
 func main() {
 	mp.Init()
 	ctx := context.Background()
-	in, out, err := mp.NewPipe()
+	in, out, err := mp.NewSimplex()
 	check(err)
 	for _, name := range []string{"ann", "bob"} {
 		must(work.Start(ctx, job{out, name}, nil))
