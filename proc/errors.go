@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -231,24 +232,16 @@ func crashError(process string, f *os.File, limited bool) error {
 // memoryFunctions are the functions of Go's runtime that end the process when the kernel gives no
 // memory. The reason itself is on standard error only.
 var memoryFunctions = []string{
-	"sysMapOS", "sysUsedOS", "persistentalloc1", "(*mcache).refill", "(*mcache).allocLarge", "(*mheap).sysAlloc",
-	"newArenaMayUnlock", "newUserArena", "newUserArenaChunk",
+	"sysMapOS(", "sysUsedOS(", "persistentalloc", "(*mcache).refill(", "(*mcache).allocLarge(", "(*mheap).sysAlloc(",
+	"(*mheap).grow(", "newArenaMayUnlock(", "newUserArena", "newosproc(",
 }
 
-// wantsMemory reports whether the stack is one of a process that ended so: the caller of
-// runtime.throw is one of memoryFunctions.
+// wantsMemory reports whether the stack is one of a process that ended so.
 func wantsMemory(stack string) bool {
-	_, after, _ := strings.Cut(stack, "\nruntime.throw(")
-	lines := strings.SplitN(after, "\n", 4)
-	if len(lines) < 3 {
-		return false
-	}
-	for _, f := range memoryFunctions {
-		if strings.HasPrefix(lines[2], "runtime."+f+"(") {
-			return true
-		}
-	}
-	return false
+	first, _, _ := strings.Cut(stack, "\n\ngoroutine ")
+	return strings.Contains(first, "runtime.throw(") && slices.ContainsFunc(memoryFunctions, func(f string) bool {
+		return strings.Contains(first, "\nruntime."+f)
+	})
 }
 
 // splitCrash divides the text that the Go runtime prints when it crashes into

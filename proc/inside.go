@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -14,6 +15,11 @@ import (
 type inside struct {
 	ending *ending
 	grace  time.Duration
+
+	mu    sync.Mutex
+	lease lease // the objects in the input
+	left  bool  // they are closed, or are to be
+
 	ran    chan insideEnd      // one, when the task has returned
 	killed chan syscall.Signal // the goroutine is given up
 }
@@ -48,7 +54,7 @@ func (g *inside) run(ctx context.Context, process, task string, input []byte) {
 		end.err = fmt.Errorf("task %q: %w", task, ErrUnknownTask)
 		return
 	}
-	end.made, end.err = run(ctx, input)
+	end.made, end.err = run(ctx, input, g.use)
 }
 
 // attend waits for the end of g, and concludes p.
@@ -58,9 +64,11 @@ func (p *Process) attend(g *inside) {
 	case end := <-g.ran:
 		o = p.judgeInside(g, end)
 		end.made.lease.close()
+		g.leave()
 	case sig := <-g.killed:
 		o.code = -int(sig)
 		o.err = &ExitError{Process: p.name, Code: o.code}
+		g.leave()
 		go func() { // whenever the task returns
 			end := <-g.ran
 			end.made.lease.close()
@@ -93,6 +101,23 @@ func (p *Process) judgeInside(g *inside, end insideEnd) (o outcome) {
 		}
 	}
 	return o
+}
+
+// use notes the objects in the input.
+func (g *inside) use(l lease) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.lease = l; g.left {
+		l.close()
+	}
+}
+
+// leave ends the task's use of these objects, as the end of a process does.
+func (g *inside) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.left = true
+	g.lease.close()
 }
 
 // giveUp ends the Process though the task has not returned.

@@ -23,8 +23,9 @@ const (
 	//   - Global variables, os.Exit, the environment and the standard files are the program's. The
 	//     options that concern them, Env, Dir, Executable, Stdin, Stdout, Stderr, NameLines and
 	//     Memory, are refused with errors.ErrUnsupported.
-	//   - Go can't end a goroutine from outside. Kill cancels the task's context and gives the
-	//     goroutine up: the Process has ended, though the goroutine may still run.
+	//   - Go can't end a goroutine from outside. Kill cancels the task's context, closes
+	//     the objects in its input, and gives the goroutine up: the Process has ended, though the
+	//     goroutine may still run.
 	//   - The task shares this process's parties. If it is killed while it holds a lock, the lock
 	//     stays held.
 	//   - A panic in the task's own goroutine is a PanicError. In another goroutine it ends the

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/seed-2e7ecdea/mp/array"
+	"github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -325,7 +326,7 @@ var hog = proc.Register("hog", func(_ context.Context, how string) (int, error) 
 })
 
 func TestMemory(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("the race detector needs memory of its own")
 	}
 	for _, tt := range []struct {

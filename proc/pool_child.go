@@ -15,9 +15,10 @@ import (
 
 // workerInput is the argument of a worker process.
 type workerInput struct {
-	Conn  *ring.Conn // to the pool
-	Init  string     // name of a task that is run first, or ""
-	Input []byte     // its argument
+	Conn   *ring.Conn // to the pool
+	Init   string     // name of a task that is run first, or ""
+	Input  []byte     // its argument
+	Inside bool       // it runs in the pool's process
 }
 
 var poolWorker = Register("mp/worker", func(ctx context.Context, in workerInput) (None, error) {
@@ -51,7 +52,9 @@ type gift struct {
 // that there are no more, or is gone.
 func serve(ctx context.Context, in workerInput) error {
 	defer in.Conn.Close()
-	signal.Ignore(syscall.SIGINT) // of a terminal: the pool's process decides
+	if !in.Inside {
+		signal.Ignore(syscall.SIGINT) // of a terminal: the pool's process decides
+	}
 	s := &server{conn: in.Conn, batches: make(chan []byte, maxWindow), parent: ctx, stops: make(map[uint64]uint64), taken: make(map[uint64]bool)}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	if err := s.init(in); err != nil {
@@ -98,7 +101,7 @@ func (s *server) init(in workerInput) (err error) {
 	if run == nil {
 		return fmt.Errorf("task %q: %w", in.Init, ErrUnknownTask)
 	}
-	_, err = run(s.parent, in.Input) // what it opened stays open
+	_, err = run(s.parent, in.Input, nil) // what it opens stays open
 	return err
 }
 
@@ -242,18 +245,19 @@ func (s *server) run(dst []byte, run function, task string, argument []byte) (an
 		}
 		answer = append(append(dst, answerPanic), text...)
 	}()
-	made, err := run(ctx, argument)
+	var used lease // the objects in the argument
+	made, err := run(ctx, argument, func(l lease) { used = l })
 	returned = true
 	if err != nil {
-		made.lease.close()
+		used.close()
 		return appendError(dst, err)
 	}
 	if !made.shared {
-		made.lease.close()
+		used.close()
 		return append(append(dst, answerResult), made.result...)
 	}
 	s.mu.Lock()
-	s.given = append(s.given, gift{s.number, made.lease})
+	s.given = append(s.given, gift{s.number, append(used, made.lease...)})
 	s.mu.Unlock()
 	return append(append(dst, answerObjects), made.result...)
 }

@@ -111,7 +111,9 @@ func (w *worker) startProcess() error {
 	if o.Name == "" {
 		o.Name = "worker-" + strconv.Itoa(w.number)
 	}
-	in := workerInput{Conn: theirs, Init: p.options.Init.task, Input: p.options.Init.input}
+	in := workerInput{
+		Conn: theirs, Init: p.options.Init.task, Input: p.options.Init.input, Inside: o.Method == InProcess,
+	}
 	call, err := poolWorker.New(in, &o)
 	if err == nil {
 		call.seen = append(call.seen, p.options.Init.seen...)

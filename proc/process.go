@@ -22,6 +22,7 @@ type Process struct {
 	done     chan struct{} // closed at the end, after outcome is set
 	end      wait.Gate     // moves after done is closed
 	outcome  outcome
+	limited  bool                                    // its memory is limited
 	keep     func(result []byte) (any, lease, error) // decodes a result; nil if nobody wants it
 
 	mu     sync.Mutex

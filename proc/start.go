@@ -17,6 +17,7 @@ func newProcess(task string, input []byte, seen []sighting, options *Options) *P
 	p := &Process{task: task, input: input, seen: seen, done: make(chan struct{})}
 	if options != nil {
 		p.options = *options
+		p.limited = options.Memory > 0
 	}
 	p.identity = strconv.FormatUint(lastChild.Add(1), 10)
 	if above := Self().identity; above != "" {

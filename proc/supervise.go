@@ -52,7 +52,7 @@ func (p *Process) judge(l *link, connected bool, said report) outcome {
 		o.err = failed("Join", p.name, fmt.Errorf("its exit code is unknown: another part of this program has reaped it, or it ignores SIGCHLD: %w", err))
 	case code != 0:
 		o.returned = false
-		if o.err = crashError(p.name, l.crash, p.options.Memory > 0); o.err == nil {
+		if o.err = crashError(p.name, l.crash, p.limited); o.err == nil {
 			o.err = &ExitError{Process: p.name, Code: code}
 		}
 	case !connected:

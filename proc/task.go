@@ -10,14 +10,15 @@ import (
 // called by several goroutines at once.
 type Task[In, Out any] struct{ name string }
 
-// A function is a task's, from encoded input to encoded result.
-type function func(ctx context.Context, input []byte) (product, error)
+// A function is a task's, from encoded input to encoded result. If use is not nil, it is called with
+// the objects in the input before the task runs.
+type function func(ctx context.Context, input []byte, use func(lease)) (product, error)
 
 // A product is what a task's function has returned.
 type product struct {
 	result []byte
 	shared bool  // there are handles of objects in the result
-	lease  lease // the objects in the input and the result, as the task had them
+	lease  lease // the objects in the result, as the task had them; only if use was not nil
 }
 
 // registry holds the tasks of this program by name.
@@ -55,12 +56,14 @@ func Register[In, Out any](name string, f func(ctx context.Context, in In) (Out,
 	if registry.tasks[name] != nil {
 		panic(fmt.Sprintf("proc: task %q registered twice", name))
 	}
-	registry.tasks[name] = func(ctx context.Context, input []byte) (made product, err error) {
+	registry.tasks[name] = func(ctx context.Context, input []byte, use func(lease)) (made product, err error) {
 		in, err := decode[In](input)
 		if err != nil {
 			return made, fmt.Errorf("input of task %q: %w", name, err)
 		}
-		made.lease = objectsIn(&in)
+		if use != nil {
+			use(objectsIn(&in))
+		}
 		out, err := f(ctx, in)
 		if err != nil {
 			return made, err
@@ -73,7 +76,9 @@ func Register[In, Out any](name string, f func(ctx context.Context, in In) (Out,
 			return made, fmt.Errorf("result of task %q: %w", name, err)
 		}
 		made.shared = len(seen) > 0
-		made.lease = append(made.lease, objectsIn(&out)...)
+		if use != nil {
+			made.lease = objectsIn(&out)
+		}
 		return made, nil
 	}
 	return &Task[In, Out]{name: name}
