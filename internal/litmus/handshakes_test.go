@@ -219,15 +219,6 @@ var handshakes = []handshake{
 		never("a=1 t=0", "b=1 t=0"), "A subscriber has a word of the next lap and believes that it has the message.",
 	},
 	{
-		"broadcast: a slot is used again", "LB", sidesOf(
-			of("ring/subscriber.go:Subscriber.Receive", "ring/subscriber_core.go:subscriberCore.moveTo").does(
-				opCopyTo("data", "a"), opPut("cursor", 1)),
-			of("ring/broadcast_core.go:broadcastCore.raiseLimit", "ring/broadcast_core.go:broadcastCore.claimSlow", "ring/broadcast.go:Broadcast.Publish").does(
-				opLoad("cursor", "c"), opIs("c", 1), opClaim("slot", 0, 1), opCopyIn("data", 1)),
-		),
-		never("a=1"), "A lossless subscriber reads bytes of the next message.",
-	},
-	{
 		"broadcast: a lossless subscriber joins", "SB", sidesOf(
 			of("ring/broadcast_core.go:broadcastCore.claim", "ring/broadcast_core.go:broadcastCore.raiseLimit").does(
 				opClaim("slot", 0, 1), opLoad("owner", "a")),
