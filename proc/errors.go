@@ -215,15 +215,16 @@ func decodePanic(process string, data []byte) error {
 // crashError returns a PanicError if the Go runtime of the child has left the
 // text of a crash in f, else nil.
 //
-// If the memory of the child is limited, a segmentation fault of the runtime's own code is for want of
-// memory, too: the garbage collector does not check everything that it gets.
+// If the memory of the child is limited, a segmentation fault in the garbage collector's queue of spans
+// is for want of memory, too: that queue does not check what it gets (Go 1.26).
 func crashError(process string, f *os.File, limited bool) error {
 	text, err := io.ReadAll(io.NewSectionReader(f, 0, maxCrash))
 	if err != nil || len(text) == 0 {
 		return nil
 	}
 	value, stack := splitCrash(string(text))
-	if limited && strings.HasPrefix(value, "SIGSEGV") && strings.HasPrefix(stack, "goroutine 0 ") {
+	first, _, _ := strings.Cut(stack, "\n\ngoroutine ")
+	if limited && strings.HasPrefix(value, "SIGSEGV") && strings.Contains(first, "runtime.(*spanQueue).") {
 		value = noMemory
 	}
 	return &PanicError{Process: process, Value: value, Stack: stack}
