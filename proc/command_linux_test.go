@@ -324,7 +324,9 @@ func TestCommandPass(t *testing.T) {
 		if line == "\n" {
 			break
 		}
-		got = append(got, strings.TrimSpace(line))
+		if !strings.HasPrefix(line, "MP_NEED_") { // which are of the tests of other packages
+			got = append(got, strings.TrimSpace(line))
+		}
 	}
 	for i, want := range []string{
 		"MP_SEGMENT_FDS=5", "MP_block=block-3-100", "MP_end=mp1-", "MP_file=fd-4", "MP_n=mp1-", "MP_points=" + points.Handle().String(),

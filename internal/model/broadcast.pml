@@ -39,7 +39,7 @@ byte newer[THREADS + 1], held;       /* the cursor of a thread in held: its stor
 /* Not in the code: what the claims refer to. */
 byte order[POSITIONS];               /* 1 + number of the message that was published there */
 byte top;                            /* 1 + the last position at which a message was published */
-bit said;                            /* a Receive has returned ErrShutdown */
+byte last = 255;                     /* the least position at which a Receive has returned ErrShutdown */
 
 #define SLOT(p) ((p) % SLOTS)
 #define LAP(p) ((p) / SLOTS)
@@ -163,7 +163,7 @@ inline put() {
 		fi;
 		message[SLOT(p)] = ID };
 	   atomic {                                     /* publish: fence.Publish64 */
-		assert(IS(WRITING) && own[SLOT(p)] == me && !said);
+		assert(IS(WRITING) && own[SLOT(p)] == me && p < last);
 		order[p] = ID + 1;
 		top = (p >= top -> p + 1 : top);
 		buffered = buffered | BIT(SLOT(p));
@@ -256,11 +256,11 @@ inline receive() {
 	   :: shut;
 #ifndef MUT_SHUT_BLIND
 	      if
-	      :: atomic { !CLAIMED -> r = SHUT; said = 1; assert(top <= p); break }
+	      :: atomic { !CLAIMED -> r = SHUT; last = (p < last -> p : last); assert(top <= p); break }
 	      :: CLAIMED
 	      fi
 #else
-	      atomic { r = SHUT; said = 1; assert(top <= p); break }
+	      atomic { r = SHUT; last = (p < last -> p : last); assert(top <= p); break }
 #endif
 	   fi
 	od

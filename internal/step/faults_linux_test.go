@@ -33,7 +33,7 @@ var faults = []fault{
 		"ring", "Queue.Put beside putters that fill the queue", "stop",
 	}, {
 		"a getter claims without an owner", "ring/queue_core.go",
-		"uint64(ownedAt(pos.lap(), reading, k.me))) {\n\t\tif word,", "uint64(ownedAt(pos.lap(), reading, 0))) {\n\t\tif word,",
+		"uint64(ownedAt(pos.lap(), as, k.me))) {\n\t\tvar inOrder bool", "uint64(ownedAt(pos.lap(), as, 0))) {\n\t\tvar inOrder bool",
 		"ring", "Queue.Get of the only value", "stop",
 	}, {
 		"a value is published before it is copied", "ring/queue.go",
