@@ -313,7 +313,8 @@ func TestS07_SpareDies(t *testing.T) {
 	})
 }
 
-// While spares are killed all the time, each start gives its result, or a process that was killed.
+// While spares are killed all the time, each start gives its result, a process that was killed, or an error that says
+// that the spares were killed.
 func TestS07_SpareStorm(t *testing.T) {
 	s := newSpares(t, 3, nil)
 	stop, stopped := make(chan struct{}), make(chan struct{})
@@ -330,11 +331,19 @@ func TestS07_SpareStorm(t *testing.T) {
 			}
 		}
 	}()
+	starts := 60
+	if testing.Short() {
+		starts = 20
+	}
 	good, killed := 0, 0
-	for i := range 60 {
+	for i := range starts {
 		p, err := echoInt.Start(within(t), i, &proc.Options{Method: proc.Warm, Spares: s})
+		if exit := (*proc.ExitError)(nil); errors.As(err, &exit) && exit.Code == -9 {
+			killed++ // and 7 other spares before this one: on a slow machine none gets ready within a millisecond
+			continue
+		}
 		if err != nil {
-			t.Errorf("Start: %v", err) // only if 8 spares in a row are killed in microseconds
+			t.Errorf("Start: %v", err)
 			continue
 		}
 		n, err := p.Result(within(t))
