@@ -19,7 +19,7 @@ import (
 
 var (
 	all     = flag.Bool("step.all", false, "stop and kill at every instruction, not only at some")
-	some    = flag.Int("step.points", 6, "without -step.all: at how many instructions of each row, in each mode; half as many if it has more than 1000")
+	some    = flag.Int("step.points", 4, "without -step.all: at how many instructions of each row, in each mode; half as many if it has more than 1000")
 	offset  = flag.Int("step.offset", -1, "without -step.all: begin with this one instead of a random one")
 	repeats = flag.Int("step.repeats", 2, "how often to stop or kill at an instruction that is executed several times, such as in a loop")
 	at      = flag.String("step.at", "", "try only the point of this name, which a failure prints")
