@@ -3,6 +3,7 @@ package proc
 import (
 	"context"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -107,7 +108,11 @@ func NewPool(workers int, o *PoolOptions) (*Pool, error) {
 		p.options.Grace = defaultGrace
 	}
 	p.stats.Lost = make(map[string]int)
-	segment, err := shm.Anonymous(0, nil)
+	size := 0 // as many pipes as there may be workers
+	if math.MaxInt == math.MaxInt32 {
+		size = 32<<20 + workers<<21 // addresses are few; a worker that is replaced leaves its pipe's memory to the next
+	}
+	segment, err := shm.Anonymous(size, nil)
 	if err != nil {
 		return nil, fmt.Errorf("proc: NewPool: %w", err)
 	}

@@ -68,7 +68,7 @@ var crashLongReceiver = proc.Register("crash long receiver", func(ctx context.Co
 
 // crashGivingUp gives up sending before and after the receiver has claimed the message.
 var crashGivingUp = proc.Register("crash giving up", func(ctx context.Context, in crashArgs) (int, error) {
-	much := make([]byte, 256<<20)
+	much := muchMore()
 	for range in.Count {
 		brief, cancel := context.WithTimeout(ctx, time.Millisecond)
 		err := in.Data.Send(brief, much)
