@@ -183,7 +183,7 @@ func TestK07_MapIsLazy(t *testing.T) {
 		}
 		yielded++
 	}
-	if yielded != 200 || most > 40 {
+	if yielded != 200 || most > 64 {
 		t.Errorf("%d results, read up to %d values ahead", yielded, most)
 	}
 }

@@ -30,26 +30,27 @@ type worker struct {
 	timed   atomic.Bool  // a call has a timeout
 
 	// The pool's mutex guards the rest.
-	wake     sync.Cond // the feeder sleeps here
-	idle     bool      // the feeder sleeps and has nothing to do
-	retiring bool      // it gets no calls any more, except those of its keys
-	killed   bool      // kill was called
-	reason   string    // why, if it was for a task that did not return
-	leaving  bool      // it begins no other call
-	gone     bool      // it has ended
-	ready    bool      // it is initialized
-	initErr  error     // why it is not
-	has      []*batch  // the batches that it has and has not answered, oldest first
-	own      []*batch  // the batches that only it may run
-	keys     []string  // the keys whose calls go to it
-	stops    [][]byte  // messages to be sent before the next batch
-	sent     uint64    // batches
-	calls    int       // calls in them
-	done     int       // calls answered
-	window   int       // batches that it may have
-	asked    bool      // it is asked to give a batch back
-	last     time.Time // when it finished a batch
-	armed    bool      // the timer of timeouts runs
+	wake     sync.Cond     // the feeder sleeps here
+	idle     bool          // the feeder sleeps and has nothing to do
+	retiring bool          // it gets no calls any more, except those of its keys
+	killed   bool          // kill was called
+	reason   string        // why, if it was for a task that did not return
+	leaving  bool          // it begins no other call
+	gone     bool          // it has ended
+	ready    bool          // it is initialized
+	initErr  error         // why it is not
+	has      []*batch      // the batches that it has and has not answered, oldest first
+	own      []*batch      // the batches that only it may run
+	keys     []string      // the keys whose calls go to it
+	stops    [][]byte      // messages to be sent before the next batch
+	sent     uint64        // batches
+	calls    int           // calls in them
+	done     int           // calls answered
+	window   int           // batches that it may have
+	asked    bool          // it is asked to give a batch back
+	last     time.Time     // when it finished a batch
+	pace     time.Duration // mean time that a batch took lately
+	armed    bool          // the timer of timeouts runs
 }
 
 const (
@@ -330,7 +331,13 @@ func (w *worker) finish(b *batch) {
 	if w.last.After(since) {
 		since = w.last
 	}
-	took := now.Sub(since)
+	// Answers may arrive in bursts, so the mean counts.
+	if w.pace == 0 {
+		w.pace = now.Sub(since)
+	} else {
+		w.pace += (now.Sub(since) - w.pace) / 8
+	}
+	took := w.pace
 	w.last = now
 	b.where, b.worker = finished, nil
 	if w.objects {
