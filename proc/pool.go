@@ -290,13 +290,19 @@ func (p *Pool) put(b *batch, again bool) {
 }
 
 // take returns the oldest batch that w may run, or nil. The caller holds mu.
+//
+// A worker that is retiring takes nothing, not even what only it may run: that goes to another
+// worker when this one has ended, so that two workers never run calls of one key at the same time.
 func (p *Pool) take(w *worker) *batch {
+	if w.retiring {
+		return nil
+	}
 	if len(w.own) != 0 {
 		b := w.own[0]
 		w.own = w.own[1:]
 		return b
 	}
-	for len(p.pending) != 0 && !w.retiring {
+	for len(p.pending) != 0 {
 		b := p.pending[0]
 		p.pending[0] = nil
 		p.pending = p.pending[1:]

@@ -514,6 +514,49 @@ func TestPoolKeys(t *testing.T) {
 	}
 }
 
+// Calls that wait for the worker of their key end with the pool, too.
+func TestPoolKeysTerminate(t *testing.T) {
+	p := newPool(t, 1, nil)
+	ctx := soon(t, time.Minute)
+	key := &proc.CallOptions{Key: "a"}
+	if _, err := poolSquare.Apply(ctx, p, 1, key); err != nil { // the key has a worker now
+		t.Fatal(err)
+	}
+	var all []*proc.Future[int]
+	for range 20 {
+		f, err := poolDo.Submit(ctx, p, poolTest{Act: "loop"}, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, f)
+	}
+	p.Terminate()
+	for i, f := range all {
+		if _, err := f.Wait(ctx); !errors.Is(err, proc.ErrPoolClosed) {
+			t.Fatalf("call %d: %v", i, err)
+		}
+	}
+}
+
+// Calls of one key go on when their worker is replaced.
+func TestPoolKeysMaxTasks(t *testing.T) {
+	p := newPool(t, 2, &proc.PoolOptions{MaxTasks: 3})
+	ctx := soon(t, time.Minute)
+	var all []*proc.Future[int]
+	for i := range 20 {
+		f, err := poolSquare.Submit(ctx, p, i, &proc.CallOptions{Key: "a"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, f)
+	}
+	for i, f := range all {
+		if y, err := f.Wait(ctx); y != i*i || err != nil {
+			t.Fatalf("call %d: %d, %v; %+v", i, y, err, p.Stats())
+		}
+	}
+}
+
 func TestPoolMemory(t *testing.T) {
 	if testkit.Race {
 		t.Skip("the race detector needs more memory than the limit")

@@ -32,7 +32,7 @@ type worker struct {
 	// The pool's mutex guards the rest.
 	wake     sync.Cond     // the feeder sleeps here
 	idle     bool          // the feeder sleeps and has nothing to do
-	retiring bool          // it gets no calls any more, except those of its keys
+	retiring bool          // it gets no calls any more
 	killed   bool          // kill was called
 	reason   string        // why, if it was for a task that did not return
 	leaving  bool          // it begins no other call
@@ -478,6 +478,12 @@ func (w *worker) leave(err error) {
 	p.remove(w)
 	failures := w.inherit(err)
 	broken := w.count(err)
+	if p.state == poolEnded { // what came back after fail had emptied pending
+		for _, b := range p.pending {
+			failures = append(failures, func() { b.failAll(p.err) })
+		}
+		p.pending = nil
+	}
 	p.refill()
 	p.wakeAll()
 	p.endIfEmpty()
