@@ -265,7 +265,6 @@ func (p *Pool) submit(op string, b *batch) error {
 // put makes b wait for a worker, before all others if it was with a worker already. The caller
 // holds mu.
 func (p *Pool) put(b *batch, again bool) {
-	b.where = inPool
 	if w := p.keys[b.key]; b.key != "" && w != nil {
 		w.give(b)
 		return
@@ -345,7 +344,7 @@ func (p *Pool) stop(b *batch, err error, gently bool) {
 			continue
 		case p.withdraw(b):
 			withdrawn = append(withdrawn, b)
-		case b.where == atWorker:
+		case b.worker != nil:
 			b.worker.stop(b, gently)
 		}
 		b.stopped = err

@@ -23,23 +23,14 @@ type batch struct {
 	next atomic.Int64 // the first call without an answer; its worker's collector moves it
 
 	// The pool's mutex guards the rest.
-	tries   int // times that the worker of call next was lost
-	where   whereabouts
-	worker  *worker
-	number  uint64 // of the message, among those of its worker
+	tries   int     // times that the worker of call next was lost
+	worker  *worker // that has it, or gets it at the moment; nil: none
+	number  uint64  // of the message, among those of its worker
 	sent    time.Time
 	stopped error  // why its calls are not wanted any more
 	expired int64  // 1 + the call whose time is over
 	rest    *batch // what split took away
 }
-
-type whereabouts int
-
-const (
-	inPool   whereabouts = iota // it waits for a worker
-	atWorker                    // a worker has it, or it is on its way there
-	finished
-)
 
 // A work receives the answers of its calls. Each call gets one answer, from any goroutine.
 type work interface {
@@ -72,7 +63,7 @@ const (
 )
 
 // appendCall appends an encoded argument to data.
-func appendCall(data, argument []byte) []byte {
+func appendCall[B []byte | string](data []byte, argument B) []byte {
 	return append(binary.AppendUvarint(data, uint64(len(argument))), argument...)
 }
 
@@ -89,9 +80,7 @@ var errMessage = errors.New("a message between a pool and its worker is malforme
 
 // message appends the message for the calls without an answer to dst.
 func (b *batch) message(dst []byte) []byte {
-	dst = append(dst, messageBatch)
-	dst = binary.AppendUvarint(dst, uint64(len(b.task)))
-	dst = append(dst, b.task...)
+	dst = appendCall(append(dst, messageBatch), b.task)
 	dst = binary.AppendUvarint(dst, uint64(b.n))
 	return append(dst, b.data...)
 }

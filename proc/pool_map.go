@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 )
@@ -103,7 +104,6 @@ type part[Out any] struct {
 func (m *mapping[In, Out]) run(yield func(Out, error) bool) {
 	defer m.abandon()
 	for {
-		m.fill()
 		ready, err := m.await()
 		if err != nil {
 			var none Out
@@ -206,40 +206,35 @@ func (m *mapping[In, Out]) add(p *part[Out]) {
 	}
 }
 
-// await waits until the next part can be yielded, or another one can be submitted, and returns that
+// await submits batches as there is room for them, until a part can be yielded, and returns that
 // part: nil if there is none any more.
 func (m *mapping[In, Out]) await() (*part[Out], error) {
 	for {
-		m.mu.Lock()
-		for {
-			if m.err != nil {
-				m.mu.Unlock()
-				return nil, m.err
-			}
-			if len(m.open) == 0 {
-				m.mu.Unlock()
-				if m.end {
-					return nil, nil
-				}
-				break
-			}
-			if i := m.ready(); i >= 0 {
-				p := m.open[i]
-				copy(m.open[1:i+1], m.open[:i])
-				m.open[0] = nil
-				m.open = m.open[1:]
-				m.mu.Unlock()
-				return p, nil
-			}
-			waiting := m.waiting
-			m.changed.Wait()
-			if !m.end && m.waiting < waiting {
-				m.mu.Unlock()
-				break
-			}
-		}
 		m.fill()
+		if p, done, err := m.take(); done {
+			return p, err
+		}
 	}
+}
+
+// take waits until a part can be yielded, and returns it. done is true then, and if there is none
+// any more. It is false if another batch may be submitted.
+func (m *mapping[In, Out]) take() (p *part[Out], done bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for m.err == nil && len(m.open) > 0 {
+		if i := m.ready(); i >= 0 {
+			p := m.open[i]
+			m.open = slices.Delete(m.open, i, i+1)
+			return p, true, nil
+		}
+		waiting := m.waiting
+		m.changed.Wait()
+		if !m.end && m.waiting < waiting {
+			return nil, false, nil
+		}
+	}
+	return nil, m.end || m.err != nil, m.err
 }
 
 // ready returns the index of a part that can be yielded now, or -1. The caller holds mu.

@@ -213,7 +213,7 @@ func (w *worker) begin(b *batch) {
 	if len(w.has) == 0 {
 		w.begun.Store(now.UnixNano())
 	}
-	b.where, b.worker, b.number, b.sent = atWorker, w, w.sent, now
+	b.worker, b.number, b.sent = w, w.sent, now
 	w.has = append(w.has, b)
 	w.sent++
 	w.calls += b.n
@@ -327,19 +327,16 @@ func (w *worker) finish(b *batch) {
 	p := w.pool
 	p.mu.Lock()
 	now := time.Now()
-	since := b.sent
-	if w.last.After(since) {
-		since = w.last
-	}
+	ran := w.ran(now)
 	// Answers may arrive in bursts, so the mean counts.
 	if w.pace == 0 {
-		w.pace = now.Sub(since)
+		w.pace = ran
 	} else {
-		w.pace += (now.Sub(since) - w.pace) / 8
+		w.pace += (ran - w.pace) / 8
 	}
 	took := w.pace
 	w.last = now
-	b.where, b.worker = finished, nil
+	b.worker = nil
 	if w.objects {
 		w.objects = false
 		w.stops = append(w.stops, binary.AppendUvarint([]byte{messageOpened}, b.number))
@@ -360,6 +357,16 @@ func (w *worker) finish(b *batch) {
 	w.wake.Signal()
 	p.mu.Unlock()
 	b.work.took(took / time.Duration(b.n))
+}
+
+// ran returns how long the worker has had time for its oldest batch. The caller holds the pool's
+// mutex.
+func (w *worker) ran(now time.Time) time.Duration {
+	since := w.has[0].sent
+	if w.last.After(since) {
+		since = w.last
+	}
+	return now.Sub(since)
 }
 
 const (
@@ -503,16 +510,14 @@ func (w *worker) inherit(err error) (failures []func()) {
 	p := w.pool
 	for i := len(w.has) - 1; i >= 0; i-- {
 		b := w.has[i]
-		b.where, b.worker = inPool, nil
+		b.worker = nil
 		if i == 0 {
 			failures = append(failures, w.lose(b, err)...)
 		}
 		switch {
 		case p.state == poolEnded:
-			b.where = finished
 			failures = append(failures, func() { b.failAll(p.err) })
 		case b.stopped != nil:
-			b.where = finished
 			failures = append(failures, func() { b.failAll(b.stopped) })
 		case b.n > 0:
 			p.put(b, true)
@@ -623,11 +628,7 @@ func (p *Pool) relieve(idle *worker) {
 		if b.key != "" {
 			continue
 		}
-		since := w.has[0].sent
-		if w.last.After(since) {
-			since = w.last
-		}
-		if left := relieveAfter - now.Sub(since); left > 0 {
+		if left := relieveAfter - w.ran(now); left > 0 {
 			time.AfterFunc(left, idle.look)
 			continue
 		}
