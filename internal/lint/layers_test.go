@@ -47,7 +47,7 @@ var layers = []layer{
 	}},
 	{"value", []string{
 		"sync", "shm", "poll", "internal/lock", "internal/object", "internal/wait", "futex", "internal/fence",
-		"internal/crash", "internal/layout", "internal/view",
+		"internal/crash", "internal/layout", "internal/tear", "internal/view",
 	}},
 	{"sync", []string{
 		"shm", "poll", "internal/known", "internal/lock", "internal/object", "internal/robust", "internal/party", "internal/wait", "futex",

@@ -348,8 +348,8 @@ var orders = map[string]string{
 	"internal/wait.Gate.notify":     `^AL+C`, // quiet; the gate
 	"value.core.publish":            `^mS$`,  // the copy; the number
 	"value.core.read":               `LmL`,   // the number; the copy; the number
-	"value.slot.put":                `^W+$`,  // the words
-	"value.slot.get":                `^R+$`,  // the words
+	"internal/tear.Store":           `^W+$`,  // the words
+	"internal/tear.Load":            `^R+$`,  // the words
 	"value.Integer.Load":            `LL`,    // the word; closed
 	"sync.conditionCore.notify":     `SC`,    // until; the slot
 	"sync.groupCore.perform":        `SLS+$`, // the shares; the total, the number

@@ -44,8 +44,8 @@ const (
 
 	// mp's own.
 	put    // fence.Put and fence.Publish
-	copyIn // slot.put of package value, for one word
-	copyTo // slot.get of package value, for one word
+	copyIn // tear.Store, for one word
+	copyTo // tear.Load, for one word
 	heavy  // fence.Heavy
 
 	// A branch: the thread ends unless reg is val.
