@@ -635,7 +635,7 @@ func check(t *testing.T, model string, defs []string, large bool) result {
 	}
 	// SAFETY: spin does not search for cycles. MEMLIM is in MB.
 	r.run(t, compiler[0], compiler[1], "-w", "-DSAFETY", "-DMEMLIM=6000", "-o", "pan", "pan.c")
-	out := r.run(t, "./pan", "-n", "-w20", "-m20000")
+	out := r.run(t, "./pan", "-n", "-w23", "-m20000")
 	found := errorsIs.FindStringSubmatch(out)
 	states := statesIs.FindStringSubmatch(out)
 	if found == nil || states == nil {
