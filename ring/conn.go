@@ -190,11 +190,18 @@ func (c *Conn) ReceiveInto(ctx context.Context, buf []byte) (int, error) {
 	return c.receiveSlow(ctx, buf)
 }
 
-// receiveSlow is ReceiveInto without the fast way.
+// receiveSlow is ReceiveInto after the fast way has failed. Most often that is because there is no
+// message yet, so it takes the fast way again when there is one: a round trip is shorter by that.
 func (c *Conn) receiveSlow(ctx context.Context, buf []byte) (int, error) {
 	k := c.core.Load()
 	if k == nil {
 		return 0, connClosed("ReceiveInto")
+	}
+	if k.spinForMessage() {
+		if n, ok := k.in.receiveInline(buf); ok && !k.room.Closed() {
+			runtime.KeepAlive(k)
+			return n, nil
+		}
 	}
 	_, n, err := c.receive(ctx, k, intoBuffer, buf)
 	if err != nil {
@@ -277,7 +284,7 @@ func (c *Conn) Poll(ctx context.Context) error {
 	if k == nil {
 		return connClosed("Poll")
 	}
-	v, err := c.awaitFront(ctx, k)
+	v, err := c.awaitFront(ctx, k, false)
 	err = k.polled("Poll", v, err)
 	runtime.KeepAlive(c)
 	return err

@@ -24,6 +24,7 @@ type connWaiter struct {
 	k       *connCore
 	in      bool         // it waits for a message, not for space
 	attempt func() error // the wait goes on while this returns ErrFull or ErrEmpty
+	front   *heldRecord  // the message that attempt has found and the caller will take, if not nil
 }
 
 func (w *connWaiter) gate() *wait.Gate {
@@ -54,9 +55,17 @@ func (w *connWaiter) Arm() (wait.Armed, bool) { return w.gate().Arm(), true }
 // Pass implements wait.Waiter. A sender always passes the wake on, because there may be more space
 // than its message took. A receiver passes it on if there is another message.
 func (w *connWaiter) Pass(woken, done bool) {
-	if woken && (!done || !w.in || w.k.in.hasMessage()) {
+	if woken && (!done || !w.in || w.leavesMessage()) {
 		w.gate().Pass()
 	}
+}
+
+// leavesMessage reports whether there may be a message that this receiver does not take.
+func (w *connWaiter) leavesMessage() bool {
+	if w.front == nil {
+		return w.k.in.hasMessage()
+	}
+	return w.front.long() || w.k.in.hasMessageAfter(*w.front)
 }
 
 // spinForMessage spins for a moment, if that may pay, until there is a message. It reports whether

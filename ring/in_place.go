@@ -123,7 +123,7 @@ func (c *Conn) receiveInPlaceSlow(ctx context.Context) (Message, error) {
 	if k == nil {
 		return Message{}, connClosed("ReceiveInPlace")
 	}
-	v, err := c.awaitFront(ctx, k)
+	v, err := c.awaitFront(ctx, k, false)
 	if err == nil && v.long() {
 		err = k.releaseWith(&k.in.rx, v.own, tooLong(v.total))
 	}

@@ -16,24 +16,31 @@ const (
 )
 
 // awaitFront acquires the receiving side and finds the oldest message. It blocks until there is
-// one. If it fails, the caller does not own the side.
-func (c *Conn) awaitFront(ctx context.Context, k *connCore) (heldRecord, error) {
+// one. If it fails, the caller does not own the side. A caller that takes the message need not wake
+// another receiver if there is no other message.
+func (c *Conn) awaitFront(ctx context.Context, k *connCore, takes bool) (heldRecord, error) {
 	v, err := k.front(ctx)
 	if err == ErrEmpty && k.spinForMessage() {
 		v, err = k.front(ctx)
 	}
 	if err == ErrEmpty {
-		return c.sleepForFront(ctx, k)
+		return c.sleepForFront(ctx, k, takes)
 	}
 	return v, err
 }
 
 // sleepForFront is awaitFront after a try that failed with ErrEmpty.
-func (c *Conn) sleepForFront(ctx context.Context, k *connCore) (v heldRecord, err error) {
-	err = c.awaitMessage(ctx, k, func() (err error) {
+func (c *Conn) sleepForFront(ctx context.Context, k *connCore, takes bool) (heldRecord, error) {
+	var v heldRecord
+	w := &connWaiter{c: c, k: k, in: true}
+	if takes {
+		w.front = &v
+	}
+	w.attempt = func() (err error) {
 		v, err = k.front(ctx)
 		return err
-	})
+	}
+	err := k.room.Await(ctx, &k.recvSpin, w)
 	return v, err
 }
 
@@ -41,12 +48,14 @@ func (c *Conn) sleepForFront(ctx context.Context, k *connCore) (v heldRecord, er
 // intoNew. If buf is too small or the message is longer than the limit, the message stays.
 func (c *Conn) receive(ctx context.Context, k *connCore, to sink, buf []byte) ([]byte, int, error) {
 	for {
-		v, err := c.awaitFront(ctx, k)
+		v, err := c.awaitFront(ctx, k, true)
 		if err != nil {
 			return nil, 0, err
 		}
 		if err := k.accept(v, to, len(buf)); err != nil {
-			return nil, int(min(v.length(), maxLength)), k.releaseWith(&k.in.rx, v.own, err)
+			err = k.releaseWith(&k.in.rx, v.own, err)
+			k.in.w.readable.Pass() // awaitFront may have consumed a wake for the message, which stays
+			return nil, int(min(v.length(), maxLength)), err
 		}
 		if !v.long() {
 			return k.deliver(v, to, buf)

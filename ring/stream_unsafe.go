@@ -480,6 +480,11 @@ func (s *stream) hasMessage() bool {
 	return !s.isEmpty()
 }
 
+// hasMessageAfter reports whether there may be a message behind v. The caller owns the receiving side.
+func (s *stream) hasMessageAfter(v heldRecord) bool {
+	return !isNothing(word(s.ring, (v.at+recordSize(v.n))&s.mask).Load())
+}
+
 // isEmpty reports whether there is no message to receive. It is exact once no process sends any
 // more.
 func (s *stream) isEmpty() bool {

@@ -6,16 +6,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Monotonic returns the time since some moment before, in nanoseconds. All
-// processes have the same.
-func Monotonic() (int64, error) {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		return 0, os.NewSyscallError("clock_gettime", err)
-	}
-	return ts.Nano(), nil
-}
-
 // CPUs returns the CPUs on which the calling thread may run.
 func CPUs() ([]int, error) {
 	var set unix.CPUSet

@@ -98,11 +98,10 @@ func FutexWaitFew(words []FutexWord, timeout time.Duration) error {
 func futexWaitv(v []waitv, timeout time.Duration) error {
 	var ts *timespec64
 	if timeout > 0 {
-		var now unix.Timespec
-		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
-			return os.NewSyscallError("clock_gettime", err)
+		at, err := deadline(timeout)
+		if err != nil {
+			return err
 		}
-		at := now.Nano() + int64(timeout)
 		ts = &timespec64{at / int64(time.Second), at % int64(time.Second)}
 	}
 	_, _, errno := unix.Syscall6(unix.SYS_FUTEX_WAITV, uintptr(unsafe.Pointer(&v[0])), uintptr(len(v)), 0,
