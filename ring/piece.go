@@ -226,7 +226,13 @@ func (s *stream) publishPiece(at, size, header uint64, first bool) error {
 
 // takeBack takes a long message back whose first piece, with that header, begins at count start. It
 // reports whether it did: not if a receiver has claimed the message.
+//
+// If the pieces have gone around the ring, the first one was received, and its header was written
+// over by the bytes of another piece, which may be anything.
 func (s *stream) takeBack(start, header uint64) bool {
+	if s.w.tail.Load()-start > s.size-2*recordHead {
+		return false
+	}
 	if !word(s.ring, start&s.mask).CompareAndSwap(header, 0) { // [CLAIM]
 		return false
 	}
