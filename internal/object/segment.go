@@ -30,6 +30,8 @@ type Object interface {
 	Table() *party.Table
 	// Room returns where this process's waiters of the segment wait.
 	Room() *wait.Room
+	// Counters returns where the waits for the object count.
+	Counters() *wait.Counters
 	// Handle returns a handle of the object in a role, the zero Handle if the segment is closed.
 	Handle(role int) shm.Handle
 	// Hold makes this process a holder of role (1 or 2), once more. The epoch has moved when it returns.

@@ -117,6 +117,9 @@ func (m *Mutex) Init(w *Words, table *party.Table, room *wait.Room) {
 	m.w, m.table, m.room = w, table, room
 }
 
+// Count makes the waits for the lock, and its being taken over from dead parties, count in c.
+func (m *Mutex) Count(c *wait.Counters) { m.spin.Count(c) }
+
 // TryAcquire takes the lock if it is free. Otherwise it returns ErrOwnerDied if the owner is dead,
 // and ErrHeld if it is not.
 func (m *Mutex) TryAcquire() error {
@@ -204,6 +207,9 @@ func (m *Mutex) TakeOver(ctx context.Context, wanted func() bool) (dead party.ID
 func (m *Mutex) TryTakeOver() (dead party.ID, ok bool) {
 	w := m.w.word.Load()
 	ok = m.died(w) && m.w.word.CompareAndSwap(w, heirPart(w)|owned(m.table.Me()))
+	if ok {
+		m.spin.Counters().Repaired()
+	}
 	return ownerOf(w), ok
 }
 
