@@ -104,7 +104,7 @@ func segmentFileErrors(t *testing.T) []Failure {
 	}{
 		{shm.ErrForeign, func([]byte) []byte { return []byte("plain bytes") }},
 		{shm.ErrForeign, func(b []byte) []byte { put32(b, offOrder, 0x04030201); return b }},
-		{shm.ErrVersion, func(b []byte) []byte { put32(b, offVersion, 3); return b }},
+		{shm.ErrVersion, func(b []byte) []byte { put32(b, offVersion, 4); return b }},
 		{shm.ErrTruncated, func(b []byte) []byte { return b[:headerSize-1] }},
 		{shm.ErrTruncated, func(b []byte) []byte { return b[:len(b)-1] }},
 		{shm.ErrCorrupt, func(b []byte) []byte { b[offSum]++; return b }},

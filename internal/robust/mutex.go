@@ -107,10 +107,14 @@ const (
 
 func owned(id party.ID) uint64     { return uint64(id) << 1 }
 func ownerOf(word uint64) party.ID { return party.ID(word & ownerMask >> 1) }
-func heirOf(word uint64) party.ID  { return party.ID(word >> heirShift) }
-func heirPart(word uint64) uint64  { return word &^ ownerMask }
-func inherits(id party.ID) uint64  { return uint64(id) << heirShift }
-func handed(id party.ID) uint64    { return owned(id) | granted }
+
+// OwnerIn returns the party that a lock's word, the first of Words, names; 0 if there is none.
+func OwnerIn(word uint64) party.ID { return ownerOf(word) }
+
+func heirOf(word uint64) party.ID { return party.ID(word >> heirShift) }
+func heirPart(word uint64) uint64 { return word &^ ownerMask }
+func inherits(id party.ID) uint64 { return uint64(id) << heirShift }
+func handed(id party.ID) uint64   { return owned(id) | granted }
 
 // Init makes m the view of w.
 func (m *Mutex) Init(w *Words, table *party.Table, room *wait.Room) {
