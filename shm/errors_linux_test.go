@@ -96,6 +96,7 @@ func segmentFileErrors(t *testing.T) []Failure {
 	var all []Failure
 	open := func(n string, is error) {
 		all = append(all, Fails("open", quoted("segment", n), is, func() error { return Second(shm.Open(n, nil)) }))
+		all = append(all, Fails("inspect", quoted("segment", n), is, func() error { return Second(shm.Inspect(n)) }))
 	}
 	open(name(t), fs.ErrNotExist)
 	for _, f := range []struct {
@@ -135,6 +136,7 @@ func closedSegmentErrors(t *testing.T) []Failure {
 		Fails("ID", of, shm.ErrClosed, func() error { return Second(gone.ID()) }),
 		Fails("ID", "anonymous segment", shm.ErrClosed, func() error { return Second(zero.ID()) }),
 		Fails("Size", of, shm.ErrClosed, func() error { return Second(gone.Size()) }),
+		Fails("Inspect", of, shm.ErrClosed, func() error { return Second(gone.Inspect()) }),
 		Fails("Parties", of, shm.ErrClosed, func() error { return Second(gone.Parties()) }),
 		Fails("SetWait", of, shm.ErrClosed, func() error { return gone.SetWait(shm.WaitSpin) }),
 		Fails("MarshalText", of, shm.ErrClosed, func() error { return Second(gone.MarshalText()) }),

@@ -258,6 +258,9 @@ func TestHostileBody(t *testing.T) {
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
+				if _, err := shm.Inspect(n); err != nil {
+					t.Errorf("Inspect: %v", err)
+				}
 				seg, err := shm.Open(n, nil)
 				if err != nil {
 					t.Errorf("Open: %v", err)
@@ -440,6 +443,7 @@ func FuzzOpenSegment(f *testing.F) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
+			shm.Inspect(n)
 			seg, err := shm.Open(n, nil)
 			if err != nil {
 				return

@@ -33,7 +33,9 @@ type PartyInfo struct {
 // An ObjectStats describes an object of a segment, with its statistics.
 type ObjectStats struct {
 	ObjectInfo
-	Holders int // living parties that have it open
+	Entry   int    // its place in the directory
+	Serial  uint32 // the number of objects that have had this place
+	Holders int    // living parties that have it open
 	Stats   Stats
 }
 
@@ -172,7 +174,8 @@ func (r *reading) object(in *Inspection, i int) error {
 	if base, total := uint64(r.shape.base), uint64(r.shape.total); off < base || off > total || off%lineSize != 0 || size > total-off {
 		return nil // half written, or hostile
 	}
-	o := ObjectStats{ObjectInfo: ObjectInfo{Name: e.objectName(), Kind: Kind(e.kind.Load()), Size: int(size)}}
+	o := ObjectStats{Entry: i, Serial: e.serial.Load()}
+	o.ObjectInfo = ObjectInfo{Name: e.objectName(), Kind: Kind(e.kind.Load()), Size: int(size)}
 	for line := range r.ids {
 		if e.holds[0][line/32].Load()&r.living[line/32]&(1<<(line%32)) != 0 {
 			o.Holders++
