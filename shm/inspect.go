@@ -26,7 +26,7 @@ type Inspection struct {
 type PartyInfo struct {
 	ID      uint32 // never used twice in a segment
 	PID     int    // in the process's own PID namespace; 0: not known yet
-	Program string // the process's name in /proc; "" if it is dead or in another PID namespace
+	Program string // the name of the file that it runs; "" if it is dead or in another PID namespace
 	Alive   bool
 }
 

@@ -141,11 +141,11 @@ func (w *watcher) segment(text *strings.Builder, in *shm.Inspection, now time.Ti
 		text.WriteString("  abandoned: mpbench reap removes it\n")
 	}
 	for _, p := range in.Parties {
-		state := "alive"
-		if !p.Alive {
-			state = "dead"
+		state := "dead"
+		if p.Alive {
+			state = strings.TrimRight("alive  "+printable(p.Program), " ")
 		}
-		fmt.Fprintf(text, "  pid %-8d %-5s  %s\n", p.PID, state, printable(p.Program))
+		fmt.Fprintf(text, "  pid %-8d %s\n", p.PID, state)
 	}
 	if len(in.Objects) == 0 {
 		return
