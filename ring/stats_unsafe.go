@@ -43,11 +43,30 @@ func queueStats(m object.Memory, s *shm.Stats) {
 		return uint64(pos.lap())*uint64(count) + uint64(pos.slot())
 	}
 	s.Capacity = uint64(count)
-	s.Received = walk(unsafe.Offsetof(w.head), func(s state, b int32) bool { return b < 0 || b == 0 && s.taken() })
-	s.Sent = walk(unsafe.Offsetof(w.tail), func(s state, b int32) bool {
-		return b < 0 || b == 0 && s.is() != free && s.is() != writing
-	})
-	s.Depth = min(s.Sent-min(s.Sent, s.Received), s.Capacity)
+	s.Sent, s.Received = between(
+		func() uint64 {
+			return walk(unsafe.Offsetof(w.tail), func(s state, b int32) bool {
+				return b < 0 || b == 0 && s.is() != free && s.is() != writing
+			})
+		},
+		func() uint64 {
+			return walk(unsafe.Offsetof(w.head), func(s state, b int32) bool { return b < 0 || b == 0 && s.taken() })
+		})
+	s.Depth = min(s.Sent-s.Received, s.Capacity)
+}
+
+// between reads what went in between two readings of what came out, and tries to have these agree.
+// If they do not, the difference of the results is less than what was inside, not more.
+func between(in, out func() uint64) (uint64, uint64) {
+	const tries = 3
+	before := out()
+	for n := 1; ; n++ {
+		i, after := in(), out()
+		if before == after || n == tries {
+			return max(i, after), after
+		}
+		before = after
+	}
 }
 
 func pipeStats(m object.Memory, s *shm.Stats) {
@@ -61,13 +80,12 @@ func pipeStats(m object.Memory, s *shm.Stats) {
 			return // a simplex
 		}
 		stream := 128 + n*streamHead
-		head := m.Uint64(stream + int(unsafe.Offsetof(w.head)))
-		tail := m.Uint64(stream + int(unsafe.Offsetof(w.tail)))
+		tail, head := between(
+			func() uint64 { return m.Uint64(stream + int(unsafe.Offsetof(w.tail))) },
+			func() uint64 { return m.Uint64(stream + int(unsafe.Offsetof(w.head))) })
 		s.Capacity += size
 		s.Bytes += tail
-		if depth := tail - head; depth <= size { // a receiver may be ahead of a tail that lags
-			s.Depth += depth
-		}
+		s.Depth += min(tail-head, size)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 //
 // The waits count in shared memory, only on the slow paths: a call that finds what it wants at
 // once, or within the first glances of a fraction of a microsecond, counts nowhere. Waits under
-// WaitSpin and in poll.Select are not counted. A process that is killed takes with it the sleep in
+// WaitSpin are not counted, nor spins in poll.Select, whose sleeps count for each of its cases. A process that is killed takes with it the sleep in
 // which it was, and up to 63 of its last spins for each thing that it waited for in the object.
 type Stats struct {
 	Sent     uint64 // queue, broadcast: values; one given up by a killed or aborting writer counts

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
+	"github.com/seed-2e7ecdea/mp/poll"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
 	psync "github.com/seed-2e7ecdea/mp/sync"
@@ -213,4 +214,24 @@ func TestInspectChanging(t *testing.T) {
 			t.Errorf("%d of %d bytes: %v", size, len(whole), err)
 		}
 	}
+}
+
+// TestStatsSelect shows that a sleep in Select counts for each of its cases.
+func TestStatsSelect(t *testing.T) {
+	OnBoth(t, 1<<20, func(t *testing.T, seg *shm.Segment) {
+		a := Closing(t, Must(ring.NewQueue[uint64](seg, "a", 4, nil))(t))
+		e := Closing(t, Must(psync.NewEvent(seg, "e"))(t))
+		WantNil(t, "SetWait", seg.SetWait(shm.WaitBlock))
+		var v uint64
+		ctx := Within(t)
+		done := Async(func() error { return Second(poll.Select(ctx, a.GetCase(&v), e.Case())) })
+		AwaitAsleep(t, os.Getpid(), 1)
+		WantNil(t, "TryPut", a.TryPut(1))
+		WantNil(t, "Select", Await(t, done, "Select"))
+		for _, x := range []interface{ Stats() (shm.Stats, error) }{a, e} {
+			if s := Must(x.Stats())(t); s.Waits != 1 || s.Sleeps < 1 || s.Asleep <= 0 {
+				t.Errorf("%T: %+v, want one wait", x, s)
+			}
+		}
+	})
 }
