@@ -18,6 +18,10 @@ var _ object.Marshaler = (*Bytes)(nil)
 // Handle if the array is closed.
 func (h *handle[C, P]) Handle() shm.Handle { return h.ref.Handle() }
 
+// Stats returns the statistics of the array by all processes: see shm.Stats. It does not block, and
+// fails with ErrClosed.
+func (h *handle[C, P]) Stats() (shm.Stats, error) { return h.ref.Stats("array: Stats") }
+
 // MarshalText returns the array's handle as text. It returns ErrClosed if the array is closed.
 func (h *handle[C, P]) MarshalText() ([]byte, error) { return h.ref.MarshalText("array: MarshalText") }
 

@@ -78,6 +78,8 @@ func (l *biasedLock) init(w *biasedLockWords, o object.Object, open func() bool)
 	l.w, l.room, l.table, l.open = w, o.Room(), o.Table(), open
 	l.mine = uint32(o.Me()) << 1
 	l.lock.Init(&w.lock, l.table, l.room)
+	l.lock.Count(o.Counters())
+	l.spin.Count(o.Counters())
 }
 
 // acquireBiased acquires l if the calling goroutine has the bias, and reports whether it did.

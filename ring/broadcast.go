@@ -252,6 +252,10 @@ func broadcastClosed(op string) error { return object.Closed("ring: "+op, shm.Ki
 // Handle returns the broadcast's handle, or the zero Handle if the broadcast is closed.
 func (b *Broadcast[T]) Handle() shm.Handle { return b.ref.Handle() }
 
+// Stats returns the statistics of the broadcast by all processes: see shm.Stats. It does not block,
+// and fails with ErrClosed.
+func (b *Broadcast[T]) Stats() (shm.Stats, error) { return b.ref.Stats("ring: Stats") }
+
 // MarshalText encodes the broadcast's handle.
 func (b *Broadcast[T]) MarshalText() ([]byte, error) { return b.ref.MarshalText("ring: MarshalText") }
 

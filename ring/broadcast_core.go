@@ -166,6 +166,7 @@ func (c *broadcastCore[T]) Use(o object.Object) error {
 	}
 	c.lines = view.Slice[subscriberLine](mem, broadcastHead, int(lines))
 	c.slots.set(mem[head:], count)
+	c.spin.Count(o.Counters())
 	c.mask, c.shift = uint64(count-1), uint(bits.TrailingZeros32(count))
 	c.step = min(c.mask, cursorStep-1)
 	c.me = c.Me()

@@ -17,7 +17,7 @@ func (q *Queue[T]) GetCase(v *T) poll.Case {
 		return newCase(wait.FailedCase(closed("Get")))
 	}
 	return newCase(&wait.Case{
-		Room:   k.room,
+		Room: k.room, Counters: k.o.Counters(),
 		Waiter: &getter[T]{k, q.isOpen(k), func() error { return k.get(v) }},
 		Result: func(err error) error { return k.fails.of("Get", err) },
 	})
@@ -37,7 +37,8 @@ func (q *Queue[T]) LeaseCase(l **Lease[T]) poll.Case {
 		return err
 	}
 	return newCase(&wait.Case{
-		Room: k.room, Waiter: &getter[T]{k, q.isOpen(k), claim},
+		Room: k.room, Counters: k.o.Counters(),
+		Waiter: &getter[T]{k, q.isOpen(k), claim},
 		Result: func(err error) error {
 			*l, err = q.newLease("Lease", k, word, err)
 			return err
@@ -54,7 +55,7 @@ func (q *Queue[T]) PutCase(v *T) poll.Case {
 		return newCase(wait.FailedCase(closed("Put")))
 	}
 	return newCase(&wait.Case{
-		Room:   k.room,
+		Room: k.room, Counters: k.o.Counters(),
 		Waiter: &putter[T]{k, q.isOpen(k), func() error { return k.put(v) }},
 		Result: func(err error) error { return k.fails.of("Put", err) },
 	})
@@ -75,7 +76,7 @@ func (c *Conn) Case() poll.Case {
 		return ErrEmpty
 	}
 	return newCase(&wait.Case{
-		Room:   k.room,
+		Room: k.room, Counters: k.o.Counters(),
 		Waiter: &connWaiter{c: c, k: k, in: true, attempt: look},
 		Result: func(err error) error {
 			if err == io.EOF {

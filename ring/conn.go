@@ -312,6 +312,17 @@ func (c *Conn) Handle() shm.Handle {
 	return k.o.Handle(int(k.end))
 }
 
+// Stats returns the statistics of the pipe, both directions and ends together, by all processes: see
+// shm.Stats. It does not block, and fails with ErrClosed.
+func (c *Conn) Stats() (shm.Stats, error) {
+	k := c.core.Load()
+	if k == nil {
+		return shm.Stats{}, connClosed("Stats")
+	}
+	s, err := object.Stats(k.o)
+	return s, k.fails.of("Stats", err)
+}
+
 // MarshalText encodes the end's handle. The process that decodes it holds the end from then on. A
 // child that gets the Conn in its argument holds the end from its start.
 func (c *Conn) MarshalText() ([]byte, error) { return c.Handle().MarshalText() }

@@ -55,6 +55,8 @@ func newConnCore(o object.Object, end End, shape pipeShape) (*connCore, error) {
 		toA.init(o, 128+streamHead, mem[pipeHead+size:pipeHead+2*size], open)
 	}
 	k.fails.o, k.fails.limit, k.fails.a, k.fails.b = o, "its ring holds %d bytes, and a message in one piece at most %d", int(size), int(size)/2-16
+	k.sendSpin.Count(o.Counters())
+	k.recvSpin.Count(o.Counters())
 	k.peerEpoch.Store(k.epoch.Load() - 1)
 	k.maxMessage.Store(maxLength)
 	o.Hold(int(end))

@@ -400,6 +400,17 @@ func (q *Queue[T]) Handle() shm.Handle {
 	return k.o.Handle(0)
 }
 
+// Stats returns the statistics of the queue by all processes: see shm.Stats. It does not block, and
+// fails with ErrClosed.
+func (q *Queue[T]) Stats() (shm.Stats, error) {
+	k := q.core.Load()
+	if k == nil {
+		return shm.Stats{}, closed("Stats")
+	}
+	s, err := object.Stats(k.o)
+	return s, k.fails.of("Stats", err)
+}
+
 // MarshalText encodes the queue's handle.
 func (q *Queue[T]) MarshalText() ([]byte, error) { return q.Handle().MarshalText() }
 

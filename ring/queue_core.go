@@ -149,6 +149,9 @@ func newQueueCore[T any](o object.Object) (*queueCore[T], error) {
 	}
 	k := &queueCore[T]{o: o, w: w, room: o.Room(), table: o.Table(), me: o.Me()}
 	k.slots.set(mem[queueHead:], count)
+	k.putSpin.Count(o.Counters())
+	k.getSpin.Count(o.Counters())
+	k.joinSpin.Count(o.Counters())
 	k.takes = reading
 	if w.mode.Load()&queueJoinable != 0 {
 		k.takes = leased
@@ -294,6 +297,7 @@ func (k *queueCore[T]) unlessClosed(err error) error {
 // repair gives up the position at which a dead putter was writing.
 func (k *queueCore[T]) repair(word *atomic.Uint64, s state) {
 	if word.CompareAndSwap(uint64(s), uint64(freeAt(s.lap()+1))) {
+		k.o.Counters().Repaired()
 		k.freed()
 	}
 }
@@ -480,6 +484,9 @@ func (k *queueCore[T]) adopt(as state) (*atomic.Uint64, position) {
 		if s := state(word.Load()); k.cameBack(s) && word.CompareAndSwap(uint64(s), uint64(ownedAt(s.lap(), as, k.me))) {
 			if crash.Enabled {
 				crash.At(crash.QueueGetAdopted) // the message is that of a dead getter: delivered again
+			}
+			if s.is() != returned {
+				k.o.Counters().Repaired()
 			}
 			return word, positionAt(s.lap(), i)
 		}

@@ -61,6 +61,9 @@ func (r *ReadEnd) TryPoll() error { return r.conn.TryPoll() }
 // Handle returns the handle of this end, or the zero Handle if r is closed.
 func (r *ReadEnd) Handle() shm.Handle { return r.conn.Handle() }
 
+// Stats is as Conn.Stats.
+func (r *ReadEnd) Stats() (shm.Stats, error) { return r.conn.Stats() }
+
 // MarshalText encodes the end's handle: see Conn.MarshalText.
 func (r *ReadEnd) MarshalText() ([]byte, error) { return r.conn.MarshalText() }
 

@@ -49,6 +49,7 @@ func newSubscriberCore[T any](o object.Object, opts *SubscribeOptions) (*subscri
 	c := new(subscriberCore[T])
 	err := o.UnlessClosed(c.Use(o))
 	if err == nil {
+		c.getSpin.Count(o.Counters())
 		err = c.Done(c.subscribe(opts))
 	}
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"structs"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/seed-2e7ecdea/mp/internal/wait"
 )
 
 // An entry of the directory describes an object.
@@ -20,9 +22,10 @@ import (
 //	40   next     of a free entry: 1 + the number of the next free one, 0 if none
 //	48   holds    for each role, a bit for each line of the party table
 //	432  name
-//	552  pad      to 576 bytes
+//	552  pad      to a line of its own for what follows
+//	576  counters of the waits for the object, written by all processes that wait; see wait.Counters
 //
-// All fields but holds change only under the directory's lock. A bit of holds is set and cleared by
+// All fields but holds and counters change only under the directory's lock. A bit of holds is set and cleared by
 // the party of that line, or by its parent before the party runs. It counts only while the line is
 // alive. All bits of a line are cleared before the line gets its next party. Role 0 is the use of
 // the object's memory. The object's kind gives the other roles their meaning: they are the ends of
@@ -41,10 +44,11 @@ type entry struct {
 	holds   [roles][holdWords]atomic.Uint32
 	name    [MaxObjectName / 4]atomic.Uint32 // atomic, as it may be read while it is written
 	_       [24]byte
+	counts  wait.Counters
 }
 
 const (
-	entrySize = 576
+	entrySize = 640
 	roles     = 3
 	holdWords = (maxParties + 1) / 32
 

@@ -96,6 +96,7 @@ func segmentFileErrors(t *testing.T) []Failure {
 	var all []Failure
 	open := func(n string, is error) {
 		all = append(all, Fails("open", quoted("segment", n), is, func() error { return Second(shm.Open(n, nil)) }))
+		all = append(all, Fails("inspect", quoted("segment", n), is, func() error { return Second(shm.Inspect(n)) }))
 	}
 	open(name(t), fs.ErrNotExist)
 	for _, f := range []struct {
@@ -104,7 +105,7 @@ func segmentFileErrors(t *testing.T) []Failure {
 	}{
 		{shm.ErrForeign, func([]byte) []byte { return []byte("plain bytes") }},
 		{shm.ErrForeign, func(b []byte) []byte { put32(b, offOrder, 0x04030201); return b }},
-		{shm.ErrVersion, func(b []byte) []byte { put32(b, offVersion, 3); return b }},
+		{shm.ErrVersion, func(b []byte) []byte { put32(b, offVersion, 4); return b }},
 		{shm.ErrTruncated, func(b []byte) []byte { return b[:headerSize-1] }},
 		{shm.ErrTruncated, func(b []byte) []byte { return b[:len(b)-1] }},
 		{shm.ErrCorrupt, func(b []byte) []byte { b[offSum]++; return b }},
@@ -135,6 +136,7 @@ func closedSegmentErrors(t *testing.T) []Failure {
 		Fails("ID", of, shm.ErrClosed, func() error { return Second(gone.ID()) }),
 		Fails("ID", "anonymous segment", shm.ErrClosed, func() error { return Second(zero.ID()) }),
 		Fails("Size", of, shm.ErrClosed, func() error { return Second(gone.Size()) }),
+		Fails("Inspect", of, shm.ErrClosed, func() error { return Second(gone.Inspect()) }),
 		Fails("Parties", of, shm.ErrClosed, func() error { return Second(gone.Parties()) }),
 		Fails("SetWait", of, shm.ErrClosed, func() error { return gone.SetWait(shm.WaitSpin) }),
 		Fails("MarshalText", of, shm.ErrClosed, func() error { return Second(gone.MarshalText()) }),

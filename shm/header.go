@@ -18,7 +18,7 @@ import (
 //	256         dirLock    the directory's lock; written by makers and removers of objects
 //	384         words      of directory and allocator; written under dirLock
 //	512         lines      1+parties lines of 128 bytes; each written by its party
-//	            directory  entries of 576 bytes; written under dirLock
+//	            directory  entries of 640 bytes; written under dirLock
 //	index       slots      of the names, uint32, four for each entry, from a multiple of 64 KiB on
 //	base        objects    from a multiple of 64 KiB on
 //	total
@@ -53,7 +53,7 @@ const (
 	wordsOffset   = lineSize
 	partiesOffset = 4 * lineSize
 
-	layoutVersion = 2
+	layoutVersion = 3
 	byteOrder     = 0x01020304
 )
 

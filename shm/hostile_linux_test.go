@@ -34,7 +34,7 @@ const (
 	offWords   = 384
 	offLines   = 512
 	lineSize   = 128
-	entrySize  = 576
+	entrySize  = 640
 
 	offState   = 0
 	offSerial  = 4
@@ -119,7 +119,7 @@ func TestHostileHeader(t *testing.T) {
 		{"half a table", func(b []byte) []byte { return b[:offDirectory-1] }, shm.ErrTruncated},
 		{"no objects", func(b []byte) []byte { return b[:imageBase] }, shm.ErrTruncated},
 		{"a byte short", func(b []byte) []byte { return b[:len(b)-1] }, shm.ErrTruncated},
-		{"newer", func(b []byte) []byte { put32(b, offVersion, 3); return b }, shm.ErrVersion},
+		{"newer", func(b []byte) []byte { put32(b, offVersion, 4); return b }, shm.ErrVersion},
 		{"older", with(func(b []byte) { put32(b, offVersion, 1) }), shm.ErrVersion},
 		{"newest", with(func(b []byte) { put32(b, offVersion, 1<<32-1) }), shm.ErrVersion},
 		{"version 0", with(func(b []byte) { put32(b, offVersion, 0) }), shm.ErrCorrupt},
@@ -258,6 +258,9 @@ func TestHostileBody(t *testing.T) {
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
+				if _, err := shm.Inspect(n); err != nil {
+					t.Errorf("Inspect: %v", err)
+				}
 				seg, err := shm.Open(n, nil)
 				if err != nil {
 					t.Errorf("Open: %v", err)
@@ -440,6 +443,7 @@ func FuzzOpenSegment(f *testing.F) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
+			shm.Inspect(n)
 			seg, err := shm.Open(n, nil)
 			if err != nil {
 				return

@@ -25,6 +25,7 @@ func init() {
 	in.Adopt = func(f *os.File) (any, error) { return adoptParty(f) }
 	in.Find = func(id [16]byte) (any, bool) { return find(id) }
 	in.Attach = func(s any) (any, error) { return s.(*Segment).attach() }
+	in.StatsOf = func(o any) (any, error) { return o.(*object).statsOf() }
 	in.Drop = func(s any) (uint32, error) { return s.(*Segment).drop() }
 	in.Announce = func(s any, dead uint32) error { return s.(*Segment).announce(dead) }
 }

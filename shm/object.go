@@ -176,6 +176,7 @@ func (e *entry) describe(spec spec, off int) {
 	e.offset.Store(uint64(off))
 	e.size.Store(uint64(spec.Size))
 	e.setName(spec.Name)
+	e.counts.Reset()
 }
 
 // object returns a new use of the object in entry i, and sets this party's hold.
@@ -396,6 +397,11 @@ func (o *object) Table() *party.Table { return o.a.table }
 // Room returns the wait domain of this party, in which its goroutines wait for the segment's
 // objects.
 func (o *object) Room() *wait.Room { return &o.a.room }
+
+// Counters returns where the waits for the object count. They are in the object's entry, which is
+// another object's after this object is gone: a wait through an object that its process has closed
+// may count there.
+func (o *object) Counters() *wait.Counters { return &o.a.entries[o.hold.entry].counts }
 
 // Handle returns a handle of the object in a role. If the segment is closed, the handle is zero.
 func (o *object) Handle(role int) Handle {

@@ -449,6 +449,7 @@ func TestSegmentClosed(t *testing.T) {
 		"Drop":       func(s *shm.Segment) (any, error) { return object.Drop(s) },
 		"Grant":      func(s *shm.Segment) (any, error) { return object.NewGrant(s) },
 		"Handle":     func(s *shm.Segment) (any, error) { return s.Handle(), nil },
+		"Inspect":    func(s *shm.Segment) (any, error) { return s.Inspect() },
 		"ID":         func(s *shm.Segment) (any, error) { return s.ID() },
 		"Name":       func(s *shm.Segment) (any, error) { return s.Name(), nil },
 		"NewObject":  func(s *shm.Segment) (any, error) { return object.New(s, object.Spec{Size: 1}) },

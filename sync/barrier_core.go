@@ -133,6 +133,7 @@ func (c *barrierCore) Use(o object.Object) error {
 		return err
 	}
 	c.seats = view.Slice[atomic.Uint64](o.Bytes(), barrierSeats, n)
+	c.spin.Count(o.Counters())
 	c.timeout = time.Duration(c.words.timeout.Load())
 	return nil
 }

@@ -136,6 +136,7 @@ func (c *boundedCore) Use(o object.Object) error {
 		return err
 	}
 	c.gate = &w.gate
+	c.spin.Count(o.Counters())
 	c.permits = view.Slice[atomic.Uint64](o.Bytes(), boundedHead, int(n))
 	return nil
 }

@@ -50,7 +50,7 @@ func (g *WaitGroup) Case() poll.Case {
 // newObjectCase returns the case of a method op that waits as w does.
 func newObjectCase(b *object.Base, op string, w wait.Waiter) poll.Case {
 	return newCase(&wait.Case{
-		Room: b.Room(), Waiter: w, Result: func(err error) error { return b.Fail(op, b.Done(err)) },
+		Room: b.Room(), Counters: b.Counters(), Waiter: w, Result: func(err error) error { return b.Fail(op, b.Done(err)) },
 	})
 }
 

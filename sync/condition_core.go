@@ -159,6 +159,7 @@ func useCondition[C any, P object.Core[C]](c *conditionCore, o object.Object, l 
 	}
 	mem := o.Bytes()
 	c.words = view.At[conditionWords](mem, 0)
+	c.spin.Count(o.Counters())
 	c.slots = view.Slice[slot](mem, slotsAt, (len(mem)-slotsAt)/slotSize)
 	kind, print, err := P(nil).Type()
 	if err != nil {

@@ -86,6 +86,7 @@ func (c *eventCore) Use(o object.Object) error {
 		return err
 	}
 	c.w = view.At[eventWords](o.Bytes(), 0)
+	c.spin.Count(o.Counters())
 	return nil
 }
 

@@ -30,6 +30,10 @@ func (*handle[C, P]) closed(op string) error {
 // Handle returns the object's handle, the zero Handle if it is closed.
 func (h *handle[C, P]) Handle() shm.Handle { return h.ref.Handle() }
 
+// Stats returns the statistics of the object by all processes: see shm.Stats. It does not block, and
+// fails with ErrClosed.
+func (h *handle[C, P]) Stats() (shm.Stats, error) { return h.ref.Stats("psync: Stats") }
+
 // MarshalText encodes the object's handle. It fails with ErrClosed.
 func (h *handle[C, P]) MarshalText() ([]byte, error) {
 	x := h.Handle()

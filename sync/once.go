@@ -84,6 +84,7 @@ func (c *onceCore) Use(o object.Object) error {
 	}
 	c.w = view.At[onceWords](o.Bytes(), 0)
 	c.mutex.Init(&c.w.lock, o.Table(), o.Room())
+	c.mutex.Count(o.Counters())
 	return nil
 }
 

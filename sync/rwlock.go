@@ -204,6 +204,9 @@ func (c *rwCore) Use(o object.Object) error {
 	c.lines = view.Slice[rwReaders](o.Bytes(), rwLines, party.MaxLines+1)
 	c.ignoresDeaths = c.words.flags.Load()&lock.IgnoreDeaths != 0
 	c.writer.Init(&c.words.writer, o.Table(), o.Room())
+	c.writer.Count(o.Counters())
+	c.reading.Count(o.Counters())
+	c.writing.Count(o.Counters())
 	return nil
 }
 

@@ -103,6 +103,7 @@ func (c *semaphoreCore) Use(o object.Object) error {
 		return err
 	}
 	c.w = view.At[semaphoreWords](o.Bytes(), 0)
+	c.spin.Count(o.Counters())
 	return nil
 }
 

@@ -176,6 +176,8 @@ func (c *groupCore) Use(o object.Object) error {
 	c.words = view.At[groupWords](o.Bytes(), 0)
 	c.shares = view.Slice[atomic.Uint64](o.Bytes(), groupShares, 2*(party.MaxLines+1))
 	c.lock.Init(&c.words.lock, o.Table(), o.Room())
+	c.lock.Count(o.Counters())
+	c.spin.Count(o.Counters())
 	return nil
 }
 

@@ -118,6 +118,7 @@ func (c *core[T]) Use(o object.Object) error {
 	}
 	c.word = view.At[atomic.Uint64](mem, wordOffset)
 	c.gate = &h.gate
+	c.watchers.Count(o.Counters())
 	if c.guard, err = lock.OpenGuard(o, guardOffset); err != nil {
 		return err
 	}

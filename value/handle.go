@@ -18,6 +18,10 @@ var _ object.Marshaler = (*Int64)(nil)
 // Handle if the value is closed.
 func (h *handle[C, P]) Handle() shm.Handle { return h.ref.Handle() }
 
+// Stats returns the statistics of the value by all processes: see shm.Stats. It does not block, and
+// fails with ErrClosed.
+func (h *handle[C, P]) Stats() (shm.Stats, error) { return h.ref.Stats("value: Stats") }
+
 // MarshalText returns the value's handle as text. It returns ErrClosed if the value is closed.
 func (h *handle[C, P]) MarshalText() ([]byte, error) { return h.ref.MarshalText("value: MarshalText") }
 

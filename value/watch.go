@@ -60,7 +60,7 @@ func (v *Value[T]) WatchCase(x *T) poll.Case {
 		return wait.Public(wait.FailedCase(object.Closed(watch, shm.KindValue))).(poll.Case)
 	}
 	w := &watcher[T]{c: c, wanted: v.ref.Wanted(c)}
-	return wait.Public(&wait.Case{Room: c.Room(), Waiter: w, Result: func(err error) error {
+	return wait.Public(&wait.Case{Room: c.Room(), Counters: c.Counters(), Waiter: w, Result: func(err error) error {
 		if err = c.Done(err); err != nil {
 			return c.Fail(watch, err)
 		}

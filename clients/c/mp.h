@@ -60,13 +60,13 @@
 /* The constants of the layout. Go tests compare them with the Go code. */
 
 /* layout: shm */
-#define MP_LAYOUT_VERSION 2
+#define MP_LAYOUT_VERSION 3
 #define MP_BYTE_ORDER 0x01020304
 #define MP_HEADER_SIZE 56
 #define MP_DIRECTORY_MARK 384
 #define MP_PARTIES_OFFSET 512
 #define MP_MAX_OBJECTS 1048576
-#define MP_ENTRY_SIZE 576
+#define MP_ENTRY_SIZE 640
 #define MP_ENTRY_STATE 0
 #define MP_ENTRY_SERIAL 4
 #define MP_ENTRY_KIND 8

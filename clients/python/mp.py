@@ -41,13 +41,13 @@ import time
 # The constants of the layout. Go tests compare them with the Go code.
 
 # layout: shm
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 BYTE_ORDER = 0x01020304
 HEADER_SIZE = 56
 DIRECTORY_MARK = 384
 PARTIES_OFFSET = 512
 MAX_OBJECTS = 1048576
-ENTRY_SIZE = 576
+ENTRY_SIZE = 640
 ENTRY_STATE = 0
 ENTRY_SERIAL = 4
 ENTRY_KIND = 8

@@ -5,6 +5,8 @@
 //	mpbench -transports queue -producers 2 -consumers 2
 //	mpbench -transports pipe,shm -sizes 64 -measure latency -wait spin -pin 0,1
 //	mpbench -json results.json
+//	mpbench stat -watch                              shows the segments in /dev/shm, their processes and objects
+//	mpbench reap                                     removes segments that no living process uses
 //
 // The exit status is
 //
@@ -46,6 +48,12 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
+	if len(args) > 0 && args[0] == "stat" {
+		return runStat(args[1:], stdout, stderr)
+	}
+	if len(args) > 0 && args[0] == "reap" {
+		return runReap(args[1:], stdout, stderr)
+	}
 	p, err := parse(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0

@@ -19,6 +19,23 @@ var Shm struct {
 	Attach     func(segment any) (other any, err error)
 	Drop       func(segment any) (party uint32, err error)
 	Announce   func(segment any, dead uint32) error
+	StatsOf    func(object any) (stats any, err error)
+
+	// Stats has, by kind, what sets the figures of a *shm.Stats that such an object has in its memory. Other packages
+	// fill it in when they are initialized.
+	Stats map[uint32]func(m Memory, stats any)
+}
+
+// Memory is the memory of an object, which may be damaged or change at any time.
+type Memory interface {
+	Len() int
+	// Uint64 and Uint32 return the word at an offset that is a multiple of its size; 0 if it can't be read.
+	Uint64(off int) uint64
+	Uint32(off int) uint32
+	// PID returns the process of a living party, 0 if it is not known.
+	PID(party uint32) int
+	// Dead reports whether the party is dead.
+	Dead(party uint32) bool
 }
 
 // A Grant is a party of a segment for a process that is about to be started: see package shm.

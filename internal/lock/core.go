@@ -69,6 +69,7 @@ func (c *Core) Use(o object.Object) error {
 func (c *Core) use(o object.Object, w *robust.Words, ignoresDeaths bool) {
 	c.ignoresDeaths = ignoresDeaths
 	c.Mutex.Init(w, o.Table(), o.Room())
+	c.Mutex.Count(o.Counters())
 }
 
 // TryAcquire takes the lock if it is free, or if its owner is dead and the lock ignores deaths. It

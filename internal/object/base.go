@@ -53,6 +53,9 @@ func (b *Base) Object() Object { return b.o }
 // Table returns the segment's parties.
 func (b *Base) Table() *party.Table { return b.table }
 
+// Counters returns where the waits for the object count.
+func (b *Base) Counters() *wait.Counters { return b.o.Counters() }
+
 // Me returns this process's party.
 func (b *Base) Me() party.ID { return b.table.Me() }
 

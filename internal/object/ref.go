@@ -121,6 +121,21 @@ func (r *Ref[C, P]) Handle() shm.Handle {
 	return P(c).Object().Handle(0)
 }
 
+// Stats returns the object's statistics. If r or the segment is closed it returns ErrClosed as an
+// error of the method op.
+func (r *Ref[C, P]) Stats(op string) (shm.Stats, error) {
+	c := r.Load()
+	if c == nil {
+		kind, _, _ := P(nil).Type()
+		return shm.Stats{}, Closed(op, kind)
+	}
+	s, err := Stats(P(c).Object())
+	if err != nil {
+		err = Failed(P(c).Object(), op, err)
+	}
+	return s, err
+}
+
 // MarshalText returns the text of the object's handle. If r or the segment is closed it returns
 // ErrClosed as an error of the method op.
 func (r *Ref[C, P]) MarshalText(op string) ([]byte, error) {

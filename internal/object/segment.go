@@ -30,6 +30,8 @@ type Object interface {
 	Table() *party.Table
 	// Room returns where this process's waiters of the segment wait.
 	Room() *wait.Room
+	// Counters returns where the waits for the object count.
+	Counters() *wait.Counters
 	// Handle returns a handle of the object in a role, the zero Handle if the segment is closed.
 	Handle(role int) shm.Handle
 	// Hold makes this process a holder of role (1 or 2), once more. The epoch has moved when it returns.
@@ -90,6 +92,24 @@ func object(o any, err error) (Object, error) {
 		return nil, err
 	}
 	return o.(Object), nil
+}
+
+// Stats returns the statistics of o. It fails with shm.ErrClosed.
+func Stats(o Object) (shm.Stats, error) {
+	s, err := inner.Shm.StatsOf(o)
+	return s.(shm.Stats), err
+}
+
+// Memory is the memory of an object whose statistics are read.
+type Memory = inner.Memory
+
+// HasStats makes f set the figures that objects of that kind have in their memory. f must end whatever the memory
+// holds. Packages call it when they are initialized.
+func HasStats(kind shm.Kind, f func(m Memory, s *shm.Stats)) {
+	if inner.Shm.Stats == nil {
+		inner.Shm.Stats = make(map[uint32]func(Memory, any))
+	}
+	inner.Shm.Stats[uint32(kind)] = func(m Memory, s any) { f(m, s.(*shm.Stats)) }
 }
 
 // Grant is a party of a segment for a process that is about to be started.

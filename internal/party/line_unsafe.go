@@ -32,6 +32,13 @@ const aliveBit = 1
 
 var _ [LineSize]byte = [unsafe.Sizeof(Line{})]byte{}
 
+// State returns what the line says: the ID of its last party, 0 if there was none, the party's
+// process and PID namespace, and whether the party is marked alive.
+func (l *Line) State() (id ID, pid uint32, ns uint64, alive bool) {
+	w := l.word.Load()
+	return wordID(w), l.pid.Load(), l.ns.Load(), w&aliveBit != 0
+}
+
 func aliveWord(id ID) uint32 { return uint32(id)<<1 | aliveBit }
 func deadWord(id ID) uint32  { return uint32(id) << 1 }
 func wordID(w uint32) ID     { return ID(w >> 1) }

@@ -71,6 +71,9 @@ type Words struct {
 	_      [LineSize - 12]byte
 }
 
+// Lines returns the highest line that was ever used.
+func (w *Words) Lines() int { return int(min(w.mark.Load(), MaxLines)) }
+
 // NewTable returns the view of a party that is not attached yet. locks guard lines. The table calls
 // clean before it gives a line to a new party. waiting reports whether a goroutine waits.
 func NewTable(lines []Line, words *Words, locks Locks, clean func(line int), waiting func() bool) *Table {

@@ -107,15 +107,22 @@ const (
 
 func owned(id party.ID) uint64     { return uint64(id) << 1 }
 func ownerOf(word uint64) party.ID { return party.ID(word & ownerMask >> 1) }
-func heirOf(word uint64) party.ID  { return party.ID(word >> heirShift) }
-func heirPart(word uint64) uint64  { return word &^ ownerMask }
-func inherits(id party.ID) uint64  { return uint64(id) << heirShift }
-func handed(id party.ID) uint64    { return owned(id) | granted }
+
+// OwnerIn returns the party that a lock's word, the first of Words, names; 0 if there is none.
+func OwnerIn(word uint64) party.ID { return ownerOf(word) }
+
+func heirOf(word uint64) party.ID { return party.ID(word >> heirShift) }
+func heirPart(word uint64) uint64 { return word &^ ownerMask }
+func inherits(id party.ID) uint64 { return uint64(id) << heirShift }
+func handed(id party.ID) uint64   { return owned(id) | granted }
 
 // Init makes m the view of w.
 func (m *Mutex) Init(w *Words, table *party.Table, room *wait.Room) {
 	m.w, m.table, m.room = w, table, room
 }
+
+// Count makes the waits for the lock, and its being taken over from dead parties, count in c.
+func (m *Mutex) Count(c *wait.Counters) { m.spin.Count(c) }
 
 // TryAcquire takes the lock if it is free. Otherwise it returns ErrOwnerDied if the owner is dead,
 // and ErrHeld if it is not.
@@ -204,6 +211,9 @@ func (m *Mutex) TakeOver(ctx context.Context, wanted func() bool) (dead party.ID
 func (m *Mutex) TryTakeOver() (dead party.ID, ok bool) {
 	w := m.w.word.Load()
 	ok = m.died(w) && m.w.word.CompareAndSwap(w, heirPart(w)|owned(m.table.Me()))
+	if ok {
+		m.spin.Counters().Repaired()
+	}
 	return ownerOf(w), ok
 }
 

@@ -49,6 +49,7 @@ func DontDump([]byte)                                       {}
 func IsTooLarge(error) bool                                 { return false }
 func PidfdOpen(int) (*os.File, error)                       { return nil, errUnsupported }
 func AwaitExit(*os.File) error                              { return errUnsupported }
+func ProgramName(int) string                                { return "" }
 func PIDNamespace() uint64                                  { return 0 }
 func Pin(int) error                                         { return errUnsupported }
 func Yield()                                                { runtime.Gosched() }

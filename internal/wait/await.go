@@ -46,7 +46,7 @@ const (
 // So it misses no death: the try in step 4 sees a death before step 1, and a later death moves the
 // epoch.
 func (r *Room) Await(ctx context.Context, s *Spinner, w Waiter) error {
-	a := attempt{room: r, w: w}
+	a := attempt{room: r, w: w, spinner: s}
 	if err := ctx.Err(); err != nil { // one try, and no wait
 		if a.try() {
 			return a.err
@@ -94,6 +94,9 @@ type attempt struct {
 	w    Waiter
 	err  error // of the try that ended the wait
 
+	spinner *Spinner
+	slept   bool // once, at least
+
 	lot     *parkingLot // nil until the first sleep
 	sleeper *sleeper    // nil until the first sleep
 }
@@ -132,7 +135,7 @@ func (a *attempt) sleepOnce(ctx context.Context, slice time.Duration) (done bool
 		limit = noFenceSlice
 	}
 	seen := futex.Word{Addr: a.room.Epoch, Val: epoch}
-	err = a.lot.sleep(ctx, slice, limit, a.sleeper, a.w, word.Word, seen) // step 5
+	err = a.sleep(ctx, slice, limit, &word, seen) // step 5
 	if err == nil {
 		err = ctx.Err() // the words may move so often that no sleep sees ctx end
 	}
@@ -140,6 +143,20 @@ func (a *attempt) sleepOnce(ctx context.Context, slice time.Duration) (done bool
 		return true, nil
 	}
 	return false, err
+}
+
+// sleep sleeps at the armed word, and counts that.
+func (a *attempt) sleep(ctx context.Context, slice, limit time.Duration, word *Armed, epoch futex.Word) error {
+	c := a.spinner.counters
+	if c == nil {
+		return a.lot.sleep(ctx, slice, limit, a.sleeper, a.w, word.Word, epoch)
+	}
+	a.spinner.flush()
+	begin := time.Now()
+	err := a.lot.sleep(ctx, slice, limit, a.sleeper, a.w, word.Word, epoch)
+	c.slept(begin, word.moved(), !a.slept)
+	a.slept = true
+	return err
 }
 
 // tryLast is the last try of a wait that fails. The waiter may have consumed a wake, which would be

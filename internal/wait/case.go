@@ -14,6 +14,8 @@ type Case struct {
 	// Result returns what AwaitAny returns for this case if the try that ended the wait failed with
 	// err, or succeeded if err is nil.
 	Result func(err error) error
+	// Counters are where sleeps for the case count; nil: nowhere.
+	Counters *Counters
 }
 
 // Private is the room of what a process waits for that lies in no segment. Its epoch never moves.

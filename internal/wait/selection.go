@@ -44,6 +44,7 @@ type selection struct {
 	epochs []uint32 // of the rooms, as last read
 	armed  []Armed  // word of each case
 	asleep []sleeper
+	slept  bool       // once, at least
 	wake   chan error // of all sleepers
 	lot    *parkingLot
 	words  []futex.Word // the armed words, then the epochs
@@ -170,7 +171,9 @@ func (s *selection) sleepOnce(ctx context.Context, slice time.Duration) (over bo
 	if !fenced {
 		limit = noFenceSlice
 	}
+	begin := time.Now()
 	err = s.lot.sleepAny(ctx, slice, limit, s) // step 5
+	s.count(begin)
 	if err == nil {
 		err = ctx.Err()
 	}
@@ -182,6 +185,16 @@ func (s *selection) sleepOnce(ctx context.Context, slice time.Duration) (over bo
 		}
 	}
 	return false, err
+}
+
+// count counts a sleep at the object of each case.
+func (s *selection) count(begin time.Time) {
+	for i, c := range s.cases {
+		if c.Counters != nil {
+			c.Counters.slept(begin, s.armed[i].moved(), !s.slept)
+		}
+	}
+	s.slept = true
 }
 
 // try tries each case, and reports whether one of them has ended the wait.

@@ -22,6 +22,35 @@ type Spinner struct {
 	budget atomic.Int64  // nanoseconds to spin
 	failed atomic.Uint32 // spins in a row that did not see the answer
 	skip   atomic.Uint32 // waits that do not spin before the next spin
+
+	counters *Counters // of the object for which its waiters wait; nil: none
+	spins    atomic.Uint64
+	spinning atomic.Uint64 // nanoseconds; like spins not added to counters yet
+}
+
+// Count makes waits with s count in c. It is called before the first wait.
+func (s *Spinner) Count(c *Counters) { s.counters = c }
+
+// Counters returns where waits with s count, nil if they do not.
+func (s *Spinner) Counters() *Counters { return s.counters }
+
+// ended counts a wait that ended in its spin, after d.
+func (s *Spinner) ended(d time.Duration) {
+	if s.counters == nil {
+		return
+	}
+	s.spinning.Add(uint64(d))
+	if s.spins.Add(1) >= countEvery {
+		s.flush()
+	}
+}
+
+// flush adds what s has counted by itself to the counters.
+func (s *Spinner) flush() {
+	if n := s.spins.Swap(0); n > 0 {
+		s.counters.spinning.Add(s.spinning.Swap(0))
+		s.counters.spins.Add(n)
+	}
 }
 
 const (
@@ -58,7 +87,9 @@ func (s *Spinner) spin(try func() bool) bool {
 		for range pauses {
 			cpu.Pause()
 			if try() {
-				if now := time.Now(); now.Sub(last) < offCPU {
+				now := time.Now()
+				s.ended(now.Sub(begin))
+				if now.Sub(last) < offCPU {
 					s.saw(now.Sub(begin), budget)
 				} else {
 					s.missed(now.Sub(begin))

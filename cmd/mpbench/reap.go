@@ -1,0 +1,62 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// runReap is mpbench reap: it removes the segments to which no living process is attached, and says
+// which. It returns the exit status.
+func runReap(args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("mpbench reap", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	dry := flags.Bool("n", false, "remove nothing, only say what would be removed")
+	flags.Usage = func() {
+		fmt.Fprintln(stderr, "usage: mpbench reap [-n]\nRemoves the segments in /dev/shm to which no living process is attached.")
+		flags.PrintDefaults()
+	}
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return exitUsage
+	case flags.NArg() > 0:
+		flags.Usage()
+		return exitUsage
+	}
+	did, do := "removed", shm.Reap
+	if *dry {
+		did, do = "would remove", abandoned
+	}
+	reaped, err := do()
+	for _, name := range reaped {
+		fmt.Fprintf(stdout, "%s %s\n", did, printable(name))
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "mpbench reap:", err)
+		return exitFailed
+	}
+	if len(reaped) == 0 {
+		fmt.Fprintln(stdout, "no segment is abandoned")
+	}
+	return 0
+}
+
+// abandoned returns the names of the segments to which no living process is attached.
+func abandoned() ([]string, error) {
+	var names []string
+	for info, err := range shm.List() {
+		if err != nil {
+			return nil, err
+		}
+		if !info.Attached {
+			names = append(names, info.Name)
+		}
+	}
+	return names, nil
+}

@@ -1,0 +1,48 @@
+package shm
+
+import (
+	"time"
+
+	"github.com/seed-2e7ecdea/mp/internal/inner"
+	"github.com/seed-2e7ecdea/mp/internal/wait"
+)
+
+// Stats are statistics of an object, by all processes together, since it was made. They are read
+// without stopping anyone, and so are not of one moment.
+//
+// What passes through the object is read from the words with which the object itself works. A kind
+// of object has only the figures that are named below; the others are 0.
+//
+// The waits count in shared memory, only on the slow paths: a call that finds what it wants at
+// once, or within the first glances of a fraction of a microsecond, counts nowhere. Waits under
+// WaitSpin are not counted, nor spins in poll.Select, whose sleeps count for each of its cases. A process that is killed takes with it the sleep in
+// which it was, and up to 63 of its last spins for each thing that it waited for in the object.
+type Stats struct {
+	Sent     uint64 // queue, broadcast: values; one given up by a killed or aborting writer counts
+	Received uint64 // queue: values, those included that were given up
+	Bytes    uint64 // pipe: bytes sent in both directions, each message with 8 bytes and its padding
+	Depth    uint64 // queue: values in it; pipe: bytes in both rings; semaphore: free permits
+	Capacity uint64 // queue, broadcast: values; pipe: bytes of all rings
+	Holder   int    // lock, reentrant lock: process ID of the owner; 0: free, or the process is not known
+
+	Waits    uint64        // waits that slept
+	Sleeps   uint64        // sleeps in them; one lasts a second at most, then the waiter looks again
+	Wakes    uint64        // sleeps after which there was a wake, perhaps for another sleeper
+	Asleep   time.Duration // time in sleeps that have ended, of all goroutines together
+	Spins    uint64        // waits that ended while they spun, counted 64 at a time
+	Spinning time.Duration // time in those spins
+	Repairs  uint64        // locks and messages taken over from dead processes
+}
+
+func (s *Stats) count(c wait.Counts) {
+	s.Waits, s.Sleeps, s.Wakes, s.Asleep = c.Waits, c.Sleeps, c.Wakes, c.Asleep
+	s.Spins, s.Spinning, s.Repairs = c.Spins, c.Spinning, c.Repairs
+}
+
+// fill sets the figures that the object of that kind has in its memory. A package of mp that is not
+// part of the program does not add its figures.
+func (s *Stats) fill(kind Kind, m inner.Memory) {
+	if f := inner.Shm.Stats[uint32(kind)]; f != nil {
+		f(m, s)
+	}
+}
