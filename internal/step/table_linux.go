@@ -140,12 +140,18 @@ func (tb *Table[J]) rounds(t *testing.T, row *Row[J], mode Mode, points []point)
 	return len(try), missed
 }
 
+// slow is what a round takes in which a wake may have been lost: mp's waits look again by themselves,
+// about every second.
+const slow = 900 * time.Millisecond
+
 // round tries a row in one mode at one point, to which the child goes step by step or at full speed.
 // It reports whether the operation returned before it came there.
 func (tb *Table[J]) round(t *testing.T, row *Row[J], mode Mode, p point, steps bool) (missed bool) {
+	begun := time.Now()
 	defer func() {
-		if t.Failed() {
-			t.Logf("%s at %s: again by -step.at=%s", mode, where(p.pc), p)
+		took := time.Since(begun)
+		if t.Failed() || took > slow {
+			t.Logf("%s at %s, in %.1f s: again by -step.at=%s", mode, where(p.pc), took.Seconds(), p)
 		}
 	}()
 	r := tb.begin(t, row, mode, steps)
