@@ -14,7 +14,8 @@ import (
 func TestEveryInstruction(t *testing.T) { steps.Run(t) }
 
 var steps = step.NewTable("ring",
-	slices.Concat(queueSteps, selectSteps, sendSteps, receiveSteps, longSteps, broadcastSteps)...)
+	slices.Concat(queueSteps, selectSteps, sendSteps, receiveSteps, longSteps, broadcastSteps,
+		leaseSteps, batchSteps, joinSteps, slotSteps, holdSteps)...)
 
 // wide is a value that takes several instructions to copy. All its words are equal.
 type wide [8]uint64

@@ -282,20 +282,9 @@ var sendSteps = []stepRow{
 		Promise: "The same through a Sender.",
 		Set:     stepPipe(0, 0, false),
 		Before:  sendBefore(1),
-		Do: step.Does(func(ctx context.Context, j stepJob) error {
-			x, err := j.Conn.Sender(ctx)
-			if err != nil {
-				return err
-			}
-			msg, err := x.Next(ctx, messageSize)
-			if err != nil {
-				return err
-			}
-			copy(msg, tagged(childTag))
-			return errors.Join(x.Commit(), x.Close())
-		}),
-		Other: otherReceives,
-		Check: func(s *stepScene, o step.Outcome) { checkSent(s, o, tags(1, 1)) },
+		Do:      step.Does(sendByHolder),
+		Other:   otherReceives,
+		Check:   func(s *stepScene, o step.Outcome) { checkSent(s, o, tags(1, 1)) },
 	},
 }
 
@@ -412,20 +401,9 @@ var receiveSteps = []stepRow{
 		Promise: "The same through a Receiver.",
 		Set:     stepPipe(3, 0, false),
 		Before:  func(ctx context.Context, j stepJob) error { return Second(j.Conn.Receive(ctx)) },
-		Do: func(ctx context.Context, j stepJob) (uint64, error) {
-			x, err := j.Conn.Receiver(ctx)
-			if err != nil {
-				return 0, err
-			}
-			msg, err := x.Receive(ctx)
-			if err != nil {
-				return 0, err
-			}
-			tag, err := tagOf(msg)
-			return tag, errors.Join(err, x.Release(), x.Close())
-		},
-		Other: otherSends,
-		Check: func(s *stepScene, o step.Outcome) { checkReceived(s, o, tags(2, 3)) },
+		Do:      receiveByHolder,
+		Other:   otherSends,
+		Check:   func(s *stepScene, o step.Outcome) { checkReceived(s, o, tags(2, 3)) },
 	}, {
 		Name:    "Conn.Receive at the end of file",
 		Promise: "The end of file stays.",

@@ -28,6 +28,7 @@ type job struct {
 	RLock     *psync.RLock
 	RWLock    *psync.RWLock
 	Cond      *psync.Condition
+	RCond     *psync.RCondition
 	Semaphore *psync.Semaphore
 	Bounded   *psync.BoundedSemaphore
 	Event     *psync.Event

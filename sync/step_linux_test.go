@@ -14,7 +14,7 @@ import (
 func TestEveryInstruction(t *testing.T) { steps.Run(t) }
 
 var steps = step.NewTable("sync", slices.Concat(
-	lockSteps, rlockSteps, rwlockSteps, semaphoreSteps, boundedSteps, conditionSteps,
+	lockSteps, rlockSteps, rwlockSteps, semaphoreSteps, boundedSteps, conditionSteps, rconditionSteps,
 	eventSteps, barrierSteps, groupSteps, onceSteps)...)
 
 type (

@@ -136,6 +136,24 @@ var models = []struct {
 		},
 	},
 	{
+		name: "join",
+		searches: []search{
+			{defs: "THREADS=3 FOLLOW=3 DEATHS=0 CANCELS=0"},
+			{defs: "THREADS=3 FOLLOW=1 DEATHS=1 CANCELS=0"},
+			{defs: "THREADS=3 FOLLOW=1 DEATHS=1 CANCELS=1"},
+		},
+		mutations: []mutation{
+			{name: "ONE_LOOK", defs: "THREADS=3 FOLLOW=1 DEATHS=0 CANCELS=0", reason: violated},
+			{name: "NO_LAPS", defs: "THREADS=3 FOLLOW=3 DEATHS=0 CANCELS=0", reason: violated},
+			{name: "FREED_SILENT", defs: "THREADS=3 FOLLOW=0 DEATHS=0 CANCELS=0", reason: stuck},
+			{name: "DRAINED_FIRST", defs: "THREADS=3 FOLLOW=0 DEATHS=0 CANCELS=0", reason: stuck},
+			{name: "NO_FLAG", defs: "THREADS=3 FOLLOW=0 DEATHS=0 CANCELS=0", reason: stuck},
+			{name: "NO_ADOPT", defs: "THREADS=3 FOLLOW=0 DEATHS=1 CANCELS=0", reason: stuck},
+			{name: "ANNOUNCE_SILENT", defs: "THREADS=3 FOLLOW=0 DEATHS=1 CANCELS=0", reason: stuck},
+			{name: "EPOCH_LATE", defs: "THREADS=3 FOLLOW=0 DEATHS=1 CANCELS=0", reason: stuck},
+		},
+	},
+	{
 		name: "broadcast",
 		searches: []search{
 			{defs: "THREADS=2 PUBLISHERS=1 MESSAGES=2 SLOTS=1 DEATHS=1 CANCELS=0"},

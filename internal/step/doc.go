@@ -14,6 +14,10 @@
 //
 // Afterwards the row's Check looks at what is in shared memory.
 //
+// The thread comes to a point at full speed, by a register of the processor that makes it stop there.
+// If it does not come there so, or there are no such registers, it goes step by step, as it does once
+// for each row to find the points.
+//
 // A system call is one instruction. If the thread falls asleep in a system call of mp, being asleep
 // is one more point at which the test kills or stops it, and in the rounds with a larger k the
 // row's Asleep makes what the thread waits for happen.

@@ -26,6 +26,7 @@ type round[J any] struct {
 	row    *Row[J]
 	cpu    sys.ThreadCPUs
 	mode   Mode
+	steps  bool // the thread comes to the point step by step
 	scene  *Scene[J]
 	cells  *testkit.Cells
 	child  *proc.Call[string]
@@ -55,8 +56,8 @@ func (s *scope) close() {
 }
 
 // begin makes the objects of a round and starts its child, which gets ready for the operation.
-func (tb *Table[J]) begin(t testing.TB, row *Row[J], mode Mode) *round[J] {
-	r := &round[J]{scope: &scope{TB: t}, row: row, cpu: tb.cpu, mode: mode, o: Outcome{Mode: mode}, visits: make(map[uintptr]int)}
+func (tb *Table[J]) begin(t testing.TB, row *Row[J], mode Mode, steps bool) *round[J] {
+	r := &round[J]{scope: &scope{TB: t}, row: row, cpu: tb.cpu, mode: mode, steps: steps, o: Outcome{Mode: mode}, visits: make(map[uintptr]int)}
 	ok := false
 	defer func() {
 		if !ok {
@@ -70,6 +71,9 @@ func (tb *Table[J]) begin(t testing.TB, row *Row[J], mode Mode) *round[J] {
 	seg := testkit.Closing(r, testkit.Must(shm.Anonymous(size, &shm.Options{Wait: wait}))(r))
 	r.scene = &Scene[J]{TB: r, Seg: seg}
 	row.Set(r.scene)
+	// The child's threads run where this one does.
+	testkit.WantNil(r, "bind to all CPUs", tb.cpus.Bind(0))
+	defer tb.cpu.Bind(0)
 	r.cells = testkit.NewCells(r, seg, cells)
 	r.child = testkit.StartWith(r, tb.task, assignment[J]{row.Name, seg, r.scene.Job, r.cells},
 		&proc.Options{Env: []string{"GODEBUG=asyncpreemptoff=1", "GOGC=off", "GOMAXPROCS=4"}})
@@ -110,7 +114,9 @@ func (r *round[J]) run(p *point) {
 	r.sysmon = r.trace(r.secondThread())
 	r.cells.At(cellBegin).Store(1)
 
-	r.stepTo(p)
+	if r.steps || !r.runTo(*p) {
+		r.stepTo(p)
+	}
 	if r.mode != Kill && p != nil {
 		if p.asleep && !r.late {
 			testkit.WantNil(r, "interrupt", r.thread.Interrupt())
@@ -212,6 +218,82 @@ func (r *round[J]) stepTo(p *point) {
 		}
 	}
 	r.late = true
+}
+
+// stepIn lets the thread execute what it does before it waits in traced, where a point can't be.
+func (r *round[J]) stepIn() {
+	for {
+		var err error
+		r.pc, err = r.thread.PC()
+		testkit.WantNil(r, "registers", err)
+		next, err := look(r.thread, r.pc)
+		testkit.WantNil(r, "instruction", err)
+		if next.harness {
+			return
+		}
+		testkit.WantNil(r, "step", r.thread.Step())
+		for !r.awaitStep() {
+		}
+	}
+}
+
+// runTo lets the thread execute the operation up to the point, or to its end, as stepTo does, but at
+// full speed. It returns false, and the thread has not begun, if the registers that this takes are in
+// use, or the machine has none.
+func (r *round[J]) runTo(p point) bool {
+	r.stepIn()
+	if p.pc != 0 && r.thread.Break(p.pc) != nil {
+		return false
+	}
+	for n := 1; r.runOn(); n++ {
+		pc, err := r.thread.PC()
+		testkit.WantNil(r, "registers", err)
+		if r.pc = pc; pc != p.pc {
+			r.Fatalf("the thread stopped at %s instead of %s", where(pc), where(p.pc))
+		}
+		if n < p.nth {
+			continue
+		}
+		testkit.WantNil(r, "no breakpoint", r.thread.Break(0))
+		if p.asleep {
+			testkit.WantNil(r, "step", r.thread.Step())
+			if r.awaitStep() { // it did not have to sleep
+				r.late = !r.runOn()
+			}
+		}
+		return true
+	}
+	r.late = true
+	return true
+}
+
+// runOn lets the thread run until it stops, and returns true, or until the operation has returned,
+// and stops it then and returns false. It makes what the thread waits for happen.
+func (r *round[J]) runOn() bool {
+	testkit.WantNil(r, "continue", r.thread.Continue())
+	for begin := time.Now(); ; {
+		for range 10 {
+			if r.stopped(r.thread, r.thread.Stopped) {
+				return true
+			}
+			if r.cells.At(cellReturned).Load() != 0 {
+				testkit.WantNil(r, "interrupt", r.thread.Interrupt())
+				r.awaitStop(r.thread)
+				testkit.WantNil(r, "no breakpoint", r.thread.Break(0))
+				return false
+			}
+			sys.Yield()
+		}
+		if time.Since(begin) < 50*time.Microsecond {
+			continue
+		}
+		if r.asleep() {
+			r.wake()
+		}
+		if time.Since(begin) > testkit.Patience {
+			testkit.Stuck(r, fmt.Sprintf("the operation does not go on after %s", where(r.pc)))
+		}
+	}
 }
 
 // walked tells the walk of a point.

@@ -35,6 +35,7 @@ type Table[J any] struct {
 	rows []Row[J]
 	task *proc.Task[assignment[J], string]
 	cpu  sys.ThreadCPUs // on which the threads of the test and of the child run while they take turns
+	cpus sys.ThreadCPUs // on which other threads run
 }
 
 // NewTable returns the table of a package's rows. It must be called during the initialization of
@@ -59,6 +60,7 @@ type line struct {
 	instructions, points       int
 	functions                  []string
 	kills, stops, stopsAndKill int
+	missed                     int // of these, how many rounds did not come to their point
 	slept                      bool
 	took                       time.Duration
 }
@@ -88,23 +90,25 @@ func (tb *Table[J]) try(t *testing.T, row *Row[J]) line {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	// Both on one CPU take turns twice as fast as on two.
-	cpu, all, err := sys.BindThread()
+	var err error
+	tb.cpu, tb.cpus, err = sys.BindThread()
 	testkit.WantNil(t, "bind to a CPU", err)
-	defer all.Bind(0)
-	tb.cpu = cpu
+	defer tb.cpus.Bind(0)
 	walk := tb.walk(t, row)
 	l := line{row: row.Name, instructions: walk.own, points: len(walk.points), functions: walk.functions(), slept: walk.slept}
-	l.kills = tb.rounds(t, row, Kill, walk.points)
-	if row.Other != nil {
-		l.stops = tb.rounds(t, row, Stop, walk.points)
-		l.stopsAndKill = tb.rounds(t, row, StopKill, walk.points)
+	for mode, rounds := range map[Mode]*int{Kill: &l.kills, Stop: &l.stops, StopKill: &l.stopsAndKill} {
+		if mode == Kill || row.Other != nil {
+			n, missed := tb.rounds(t, row, mode, walk.points)
+			*rounds = n
+			l.missed += missed
+		}
 	}
 	return l
 }
 
 // rounds tries a row in one mode at its points, or at some of them. It returns the number of
-// rounds.
-func (tb *Table[J]) rounds(t *testing.T, row *Row[J], mode Mode, points []point) (n int) {
+// rounds, and of those in which the operation returned before it came to the point.
+func (tb *Table[J]) rounds(t *testing.T, row *Row[J], mode Mode, points []point) (n, missed int) {
 	first, stride := 0, 1
 	if !*all && *at == "" {
 		n := *some
@@ -118,50 +122,64 @@ func (tb *Table[J]) rounds(t *testing.T, row *Row[J], mode Mode, points []point)
 		}
 		t.Logf("%s at every %d. of %d points, -step.offset=%d", mode, stride, len(points), first)
 	}
+	var try []point
 	for i := first; i < len(points); i += stride {
-		p := points[i]
-		if *at != "" && *at != p.String() {
-			continue
+		if *at == "" || *at == points[i].String() {
+			try = append(try, points[i])
 		}
-		tb.round(t, row, mode, p)
-		if n++; t.Failed() {
+	}
+	for _, p := range try {
+		// At full speed a wait may take another course than step by step, and not come to the point.
+		if tb.round(t, row, mode, p, false) && !t.Failed() && tb.round(t, row, mode, p, true) {
+			missed++
+		}
+		if t.Failed() {
 			t.FailNow()
 		}
 	}
-	return n
+	return len(try), missed
 }
 
-// round tries a row in one mode at one point.
-func (tb *Table[J]) round(t *testing.T, row *Row[J], mode Mode, p point) {
+// slow is what a round takes in which a wake may have been lost: mp's waits look again by themselves,
+// about every second.
+const slow = 900 * time.Millisecond
+
+// round tries a row in one mode at one point, to which the child goes step by step or at full speed.
+// It reports whether the operation returned before it came there.
+func (tb *Table[J]) round(t *testing.T, row *Row[J], mode Mode, p point, steps bool) (missed bool) {
+	begun := time.Now()
 	defer func() {
-		if t.Failed() {
-			t.Logf("%s at %s: again by -step.at=%s", mode, where(p.pc), p)
+		took := time.Since(begun)
+		if t.Failed() || took > slow {
+			t.Logf("%s at %s, in %.1f s: again by -step.at=%s", mode, where(p.pc), took.Seconds(), p)
 		}
 	}()
-	r := tb.begin(t, row, mode)
+	r := tb.begin(t, row, mode, steps)
 	defer r.end()
 	r.run(&p)
+	return r.late && p.pc != 0
 }
 
 func (tb *Table[J]) report(lines []line) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n| %s | instructions | points | functions | kills | stops | stops and kills | s |\n|-|-:|-:|-:|-:|-:|-:|-:|\n", tb.name)
+	fmt.Fprintf(&b, "\n| %s | instructions | points | functions | kills | stops | stops and kills | missed | s |\n|-|-:|-:|-:|-:|-:|-:|-:|-:|\n", tb.name)
 	var sum line
 	for _, l := range lines {
 		slept := ""
 		if l.slept {
 			slept = ", sleeps"
 		}
-		fmt.Fprintf(&b, "| %s%s | %d | %d | %d | %d | %d | %d | %.1f |\n",
-			l.row, slept, l.instructions, l.points, len(l.functions), l.kills, l.stops, l.stopsAndKill, l.took.Seconds())
+		fmt.Fprintf(&b, "| %s%s | %d | %d | %d | %d | %d | %d | %d | %.1f |\n",
+			l.row, slept, l.instructions, l.points, len(l.functions), l.kills, l.stops, l.stopsAndKill, l.missed, l.took.Seconds())
 		sum.instructions += l.instructions
 		sum.points += l.points
 		sum.kills += l.kills
 		sum.stops += l.stops
 		sum.stopsAndKill += l.stopsAndKill
+		sum.missed += l.missed
 		sum.took += l.took
 	}
-	fmt.Fprintf(&b, "| all | %d | %d | | %d | %d | %d | %.1f |\n", sum.instructions, sum.points, sum.kills, sum.stops, sum.stopsAndKill, sum.took.Seconds())
+	fmt.Fprintf(&b, "| all | %d | %d | | %d | %d | %d | %d | %.1f |\n", sum.instructions, sum.points, sum.kills, sum.stops, sum.stopsAndKill, sum.missed, sum.took.Seconds())
 	return b.String()
 }
 
@@ -174,7 +192,7 @@ type walk struct {
 
 // walk steps through the whole operation once.
 func (tb *Table[J]) walk(t *testing.T, row *Row[J]) *walk {
-	r := tb.begin(t, row, Stop)
+	r := tb.begin(t, row, Stop, true)
 	defer r.end()
 	w := new(walk)
 	r.walk = w

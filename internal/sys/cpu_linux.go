@@ -47,19 +47,18 @@ func CPUTime() (int64, error) {
 // A ThreadCPUs is the set of CPUs on which a thread may run.
 type ThreadCPUs struct{ set unix.CPUSet }
 
-// BindThread binds the calling thread to one of the CPUs on which it may run. It returns that CPU,
-// and those on which the thread might run before.
+// BindThread binds the calling thread to the CPU on which it runs. It returns that CPU, and those on
+// which the thread might run before.
 func BindThread() (one, before ThreadCPUs, err error) {
 	if err := unix.SchedGetaffinity(0, &before.set); err != nil {
 		return one, before, os.NewSyscallError("sched_getaffinity", err)
 	}
-	for cpu := range len(before.set) * 64 {
-		if before.set.IsSet(cpu) {
-			one.set.Set(cpu)
-			return one, before, one.Bind(0)
-		}
+	cpu, err := currentCPU()
+	if err != nil {
+		return one, before, err
 	}
-	return one, before, unix.EINVAL
+	one.set.Set(cpu)
+	return one, before, one.Bind(0)
 }
 
 // Bind makes a thread, 0 for the calling one, run on these CPUs only.

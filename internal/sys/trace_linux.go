@@ -1,8 +1,12 @@
 package sys
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"math/bits"
 	"os"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -99,6 +103,32 @@ func (t *Tracee) AtSystemCall(pc uintptr) (bool, error) {
 		return false, os.NewSyscallError("ptrace(PTRACE_PEEKTEXT)", err)
 	}
 	return code == [...]byte{0x0f, 0x05} || code == [...]byte{0xcd, 0x80} || code == [...]byte{0x0f, 0x34}, nil
+}
+
+// Break makes the stopped tracee stop before it executes the instruction at pc, whenever it is about
+// to, instead of the pc of an earlier call; other threads are not affected. 0 means nowhere. It fails
+// with errors.ErrUnsupported where there are no registers for that.
+func (t *Tracee) Break(pc uintptr) error {
+	const first, control = 0, 7 // the registers for the address and for what is enabled
+	enabled := uintptr(0)
+	if pc != 0 {
+		enabled = 1
+	}
+	return errors.Join(t.setDebug(control, 0), t.setDebug(first, pc), t.setDebug(control, enabled))
+}
+
+// debugRegisters is the offset of u_debugreg in the kernel's struct user.
+var debugRegisters = map[string]uintptr{"amd64": 848, "386": 252}
+
+func (t *Tracee) setDebug(register int, v uintptr) error {
+	at, known := debugRegisters[runtime.GOARCH]
+	if !known {
+		return errors.ErrUnsupported
+	}
+	const word = bits.UintSize / 8
+	data := binary.NativeEndian.AppendUint64(nil, uint64(v))[:word] // little endian
+	_, err := unix.PtracePokeUser(t.tid, at+uintptr(register*word), data)
+	return os.NewSyscallError("ptrace(PTRACE_POKEUSER)", err)
 }
 
 // ThreadID returns the ID of the calling OS thread.
