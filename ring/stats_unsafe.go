@@ -56,7 +56,6 @@ func queueStats(m object.Memory, s *shm.Stats) {
 }
 
 // between reads what went in between two readings of what came out, and tries to have these agree.
-// If they do not, the difference of the results is less than what was inside, not more.
 func between(in, out func() uint64) (uint64, uint64) {
 	const tries = 3
 	before := out()

@@ -14,7 +14,6 @@ import (
 
 	_ "github.com/seed-2e7ecdea/mp/ring" // reads the figures that lie in queues, pipes and broadcasts
 	"github.com/seed-2e7ecdea/mp/shm"
-	_ "github.com/seed-2e7ecdea/mp/sync" // and in locks and semaphores
 )
 
 // runStat is mpbench stat: it prints what is in the named segment, or in all segments of /dev/shm

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io/fs"
 	"os/exec"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -106,15 +105,16 @@ func TestStatWatch(t *testing.T) {
 	if len(tables) != 7 {
 		t.Fatalf("%d tables, want 6:\n%s", len(tables)-1, out.String())
 	}
+	rates := 0
 	for _, table := range tables[2:] {
-		_, line, _ := strings.Cut(table, "queue ")
-		f := strings.Fields(line)
-		if len(f) < 5 || !strings.Contains(f[2], "/64^") || !strings.HasSuffix(f[4], "/s") {
-			t.Fatalf("no rate and no highest depth in\n%s", table)
+		if _, line, _ := strings.Cut(table, "queue "); !strings.Contains(line, "/64^") {
+			t.Errorf("no highest depth in\n%s", table)
+		} else if strings.Contains(line, "/s") {
+			rates++
 		}
-		if high, err := strconv.Atoi(f[2][strings.Index(f[2], "^")+1:]); err != nil || high > 3 {
-			t.Errorf("highest depth in %q, want 3 at most", f[2])
-		}
+	}
+	if rates == 0 {
+		t.Errorf("no rate in\n%s", out.String())
 	}
 }
 
