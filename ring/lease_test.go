@@ -24,6 +24,7 @@ func TestLease(t *testing.T) {
 		{"misuse", testLeaseMisuse},
 		{"passed_by", testLeasePassedBy},
 		{"all_leased", testAllLeased},
+		{"free_in_the_next_lap", testLeaseFreeLater},
 		{"around_the_laps", testLeaseLaps},
 		{"wakes_putter", testLeaseWakesPutter},
 		{"wakes_getter", testLeaseWakesGetter},
@@ -159,6 +160,22 @@ func testLeasePassedBy(t *testing.T, seg *shm.Segment) {
 			putEach(t, q, i)
 		}
 	}
+}
+
+// testLeaseFreeLater shows that a slot that was passed by is used again from the next lap on.
+func testLeaseFreeLater(t *testing.T, seg *shm.Segment) {
+	q := newQueue[uint64](t, seg, 4)
+	putEach(t, q, 1, 2, 3, 4)
+	l := lease(t, q, 1)
+	Want(t, "the value", Must(q.TryGet())(t), 2)
+	putEach(t, q, 5) // passes by the slot of 1
+	WantNil(t, "Done", l.Done())
+	WantError(t, "Put of a fourth value", q.TryPut(6), ring.ErrFull)
+	Want(t, "the value", Must(q.TryGet())(t), 3)
+	putEach(t, q, 6)
+	Want(t, "the value", Must(q.TryGet())(t), 4)
+	putEach(t, q, 7, 8)
+	wantGot(t, q, 5, 6, 7, 8)
 }
 
 // testAllLeased shows that polling a queue of which all slots are leased changes nothing.

@@ -96,12 +96,13 @@ func (tb *Table[J]) try(t *testing.T, row *Row[J]) line {
 	defer tb.cpus.Bind(0)
 	walk := tb.walk(t, row)
 	l := line{row: row.Name, instructions: walk.own, points: len(walk.points), functions: walk.functions(), slept: walk.slept}
-	for mode, rounds := range map[Mode]*int{Kill: &l.kills, Stop: &l.stops, StopKill: &l.stopsAndKill} {
-		if mode == Kill || row.Other != nil {
-			n, missed := tb.rounds(t, row, mode, walk.points)
-			*rounds = n
-			l.missed += missed
+	for mode, rounds := range []*int{Kill: &l.kills, Stop: &l.stops, StopKill: &l.stopsAndKill} {
+		if Mode(mode) != Kill && row.Other == nil {
+			continue
 		}
+		n, missed := tb.rounds(t, row, Mode(mode), walk.points)
+		*rounds = n
+		l.missed += missed
 	}
 	return l
 }
