@@ -7,6 +7,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/seed-2e7ecdea/mp/internal/party"
 	"github.com/seed-2e7ecdea/mp/internal/sys"
@@ -59,18 +60,19 @@ func inspect(name string) (Info, *os.File, error) {
 	return Info{Name: name, ID: id, Size: s.total - s.base, Attached: attached}, f, nil
 }
 
-// Reap removes the named segments to which no living process is attached, such as those that killed
-// processes have left behind. It returns their names. It does not touch blocks and other files, and
-// does not block. If Open is called for a segment at the same time, either Open succeeds and the
-// segment stays, or Open fails with fs.ErrNotExist.
-func Reap() ([]string, error) {
+// Reap removes the segments of those names, or all named segments if there are no names, to which no
+// living process is attached, such as those that killed processes have left behind. It returns their
+// names. It does not touch blocks and other files, and does not block. A name that does not exist is
+// no error. If Open is called for a segment at the same time, either Open succeeds and the segment
+// stays, or Open fails with fs.ErrNotExist.
+func Reap(names ...string) ([]string, error) {
 	var reaped []string
 	var errs error
 	for info, err := range List() {
 		if err != nil {
 			return reaped, err
 		}
-		if info.Attached {
+		if info.Attached || len(names) > 0 && !slices.Contains(names, info.Name) {
 			continue
 		}
 		ok, err := reap(info)

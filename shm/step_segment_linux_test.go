@@ -83,9 +83,9 @@ func otherAttaches(s *stepScene) (uint64, error) {
 	return 0, errors.Join(err, Attach(s, openSegment).Close())
 }
 
-// otherReaps reaps segments. It returns 1 if that of the job was among them.
+// otherReaps reaps the segment of the job. It returns 1 if it did.
 func otherReaps(s *stepScene) (uint64, error) {
-	reaped, err := shm.Reap()
+	reaped, err := shm.Reap(s.Job.Name)
 	if slices.Contains(reaped, s.Job.Name) {
 		return 1, err
 	}
@@ -164,7 +164,7 @@ var segmentSteps = []stepRow{
 		Set:     setOrphan,
 		Before:  func(context.Context, job) error { return nil },
 		Do: func(_ context.Context, j job) (uint64, error) {
-			reaped, err := shm.Reap()
+			reaped, err := shm.Reap(j.Name)
 			if err == nil && !slices.Contains(reaped, j.Name) {
 				err = fs.ErrNotExist
 			}

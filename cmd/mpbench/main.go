@@ -6,7 +6,7 @@
 //	mpbench -transports pipe,shm -sizes 64 -measure latency -wait spin -pin 0,1
 //	mpbench -json results.json
 //	mpbench stat -watch                              shows the segments in /dev/shm, their processes and objects
-//	mpbench reap                                     removes segments that no living process uses
+//	mpbench reap [NAME...]                           removes segments that no living process uses
 //
 // The exit status is
 //
