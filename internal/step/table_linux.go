@@ -150,9 +150,11 @@ const slow = 900 * time.Millisecond
 func (tb *Table[J]) round(t *testing.T, row *Row[J], mode Mode, p point, steps bool) (missed bool) {
 	begun := time.Now()
 	defer func() {
-		took := time.Since(begun)
-		if t.Failed() || took > slow {
-			t.Logf("%s at %s, in %.1f s: again by -step.at=%s", mode, where(p.pc), took.Seconds(), p)
+		switch took := time.Since(begun); {
+		case t.Failed():
+			t.Logf("%s at %s: again by -step.at=%s", mode, where(p.pc), p)
+		case took > slow:
+			t.Logf("%.1f s: %s at %s, -step.at=%s", took.Seconds(), mode, where(p.pc), p)
 		}
 	}()
 	r := tb.begin(t, row, mode, steps)
