@@ -54,7 +54,7 @@ func (g *inside) run(ctx context.Context, process, task string, input []byte) {
 		end.err = fmt.Errorf("task %q: %w", task, ErrUnknownTask)
 		return
 	}
-	end.made, end.err = run(ctx, input, g.use)
+	end.made, end.err = run(ctx, nil, input, g.use)
 }
 
 // attend waits for the end of g, and concludes p.

@@ -101,7 +101,7 @@ func (s *server) init(in workerInput) (err error) {
 	if run == nil {
 		return fmt.Errorf("task %q: %w", in.Init, ErrUnknownTask)
 	}
-	_, err = run(s.parent, in.Input, nil) // what it opens stays open
+	_, err = run(s.parent, nil, in.Input, nil) // what it opens stays open
 	return err
 }
 
@@ -246,7 +246,7 @@ func (s *server) run(dst []byte, run function, task string, argument []byte) (an
 		answer = append(append(dst, answerPanic), text...)
 	}()
 	var used lease // the objects in the argument
-	made, err := run(ctx, argument, func(l lease) { used = l })
+	made, err := run(ctx, append(dst, answerResult), argument, func(l lease) { used = l })
 	returned = true
 	if err != nil {
 		used.close()
@@ -254,12 +254,13 @@ func (s *server) run(dst []byte, run function, task string, argument []byte) (an
 	}
 	if !made.shared {
 		used.close()
-		return append(append(dst, answerResult), made.result...)
+		return made.result
 	}
 	s.mu.Lock()
 	s.given = append(s.given, gift{s.number, append(used, made.lease...)})
 	s.mu.Unlock()
-	return append(append(dst, answerObjects), made.result...)
+	made.result[len(dst)] = answerObjects
+	return made.result
 }
 
 func appendError(dst []byte, err error) []byte {

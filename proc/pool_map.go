@@ -91,6 +91,7 @@ type mapping[In, Out any] struct {
 // A part is the results of one batch.
 type part[Out any] struct {
 	b       *batch
+	coding  *coding[Out]
 	results []Out
 	errs    []error // nil if there is none
 	left    int     // calls without an answer
@@ -159,7 +160,7 @@ func (m *mapping[In, Out]) submit() {
 	m.mu.Lock()
 	chunk := m.chunk
 	m.mu.Unlock()
-	part := &part[Out]{owner: m}
+	part := &part[Out]{owner: m, coding: &m.task.out}
 	b := m.pool.newBatch(m.task.name, part, &m.options.CallOptions)
 	part.b = b
 	var failed error
@@ -169,7 +170,7 @@ func (m *mapping[In, Out]) submit() {
 			m.end = true
 			break
 		}
-		argument, err := pack(&in)
+		argument, _, err := m.task.in.encode(nil, &in)
 		if err != nil {
 			failed, m.end = fmt.Errorf("proc: Map of task %q: argument %d: %w", m.task.name, m.made, err), !m.options.KeepGoing
 			break
@@ -291,9 +292,7 @@ func (m *mapping[In, Out]) adapt(each time.Duration) {
 }
 
 func (p *part[Out]) deliver(i int, worker string, answer []byte) {
-	out, err := readAnswer[Out](worker, answer)
-	p.results[i] = out
-	p.answered(i, err)
+	p.answered(i, readAnswer(p.coding, worker, answer, &p.results[i]))
 }
 
 func (p *part[Out]) fail(i int, err error) { p.answered(i, err) }
