@@ -697,20 +697,3 @@ func TestPoolStorm(t *testing.T) {
 	}
 	t.Logf("%d calls had a result, %d were lost with %d workers; the slowest call after a kill took %v", good.Load(), lost.Load(), s.Lost["signal 9 (killed)"], slowest)
 }
-
-func BenchmarkPool(b *testing.B) {
-	p, err := proc.NewPool(2, nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer p.Close()
-	for _, chunk := range []int{0, 1} {
-		b.Run(fmt.Sprintf("Map/chunk=%d", chunk), func(b *testing.B) {
-			for _, err := range poolSquare.Map(b.Context(), p, seq(b.N), &proc.MapOptions{Chunk: chunk}) {
-				if err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
