@@ -93,13 +93,17 @@ func BenchmarkPoolSleep(b *testing.B) {
 // poolSpin waits for that long by the clock, as exactly as it can, without using a processor but at
 // the end.
 var poolSpin = proc.Register("poolSpin", func(_ context.Context, d time.Duration) (proc.None, error) {
+	poolSpinFor(d)
+	return proc.None{}, nil
+})
+
+func poolSpinFor(d time.Duration) {
 	end := time.Now().Add(d)
 	sleep := syscall.NsecToTimespec(int64(d - d/4))
 	_ = syscall.Nanosleep(&sleep, nil) // a signal may end it early; time.Sleep is too coarse
 	for time.Now().Before(end) {
 	}
-	return proc.None{}, nil
-})
+}
 
 // poolLen returns the length of an array.
 var poolLen = proc.Register("poolLen", func(_ context.Context, a *array.Array[byte]) (int, error) { return a.Len(), nil })
