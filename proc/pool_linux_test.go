@@ -697,3 +697,32 @@ func TestPoolStorm(t *testing.T) {
 	}
 	t.Logf("%d calls had a result, %d were lost with %d workers; the slowest call after a kill took %v", good.Load(), lost.Load(), s.Lost["signal 9 (killed)"], slowest)
 }
+
+// What a worker gives back while it begins the next batch is run once, by another.
+func TestPoolGivesBack(t *testing.T) {
+	p := newPool(t, 2, nil)
+	ctx := soon(t, time.Minute)
+	maps := 60
+	if testing.Short() {
+		maps = 6
+	}
+	for range maps {
+		i := 0
+		for y, err := range poolDo.Map(ctx, p, func(yield func(poolTest) bool) {
+			for i := range 400 {
+				in := poolTest{N: i}
+				if i%100 == 50 {
+					in.Sleep = 6 * time.Millisecond
+				}
+				if !yield(in) {
+					return
+				}
+			}
+		}, &proc.MapOptions{Chunk: 1}) {
+			if y != i || err != nil {
+				t.Fatalf("call %d: %d, %v", i, y, err)
+			}
+			i++
+		}
+	}
+}

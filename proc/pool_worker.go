@@ -55,7 +55,7 @@ type worker struct {
 
 const (
 	minWindow = 1  // one that runs
-	maxWindow = 64 // batches that a worker may have if each takes next to no time
+	maxWindow = 512 // batches that a worker may have if each takes next to no time
 )
 
 func newWorker(p *Pool, number int) *worker {
@@ -362,7 +362,7 @@ func (w *worker) finish(b *batch) {
 	p.stats.Done += b.n
 	switch {
 	case took < briefBatch:
-		w.window = min(2*w.window, maxWindow)
+		w.window = min(2*w.window, maxWindow, max(4, 4096/b.n))
 	case took < longBatch:
 		w.window = min(2*w.window, 1+max(1, int(aheadTime/took)))
 	default:
@@ -683,7 +683,7 @@ func (w *worker) gaveBack(answer []byte) {
 	if err != nil {
 		return
 	}
-	for i := len(w.has) - 1; i > 0; i-- {
+	for i := len(w.has) - 1; i >= 0; i-- { // the worker may have answered all before the first one
 		if b := w.has[i]; b.number >= from && b.number < to {
 			w.has = slices.Delete(w.has, i, i+1)
 			w.calls -= b.n
@@ -691,4 +691,5 @@ func (w *worker) gaveBack(answer []byte) {
 			w.pool.put(b, true)
 		}
 	}
+	w.wake.Signal()
 }
