@@ -119,8 +119,10 @@ func NewPool(workers int, o *PoolOptions) (*Pool, error) {
 	p.segment = segment
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	for range workers {
-		if err := p.add().start(); err != nil {
+		w := p.add()
+		if err := w.start(); err != nil {
 			p.fail(err)
+			w.leave(err)
 			<-p.ended
 			return nil, fmt.Errorf("proc: NewPool: %w", err)
 		}

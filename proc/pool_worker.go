@@ -54,7 +54,7 @@ type worker struct {
 }
 
 const (
-	minWindow = 1  // one that runs
+	minWindow = 1   // one that runs
 	maxWindow = 512 // batches that a worker may have if each takes next to no time
 )
 
@@ -104,7 +104,6 @@ func (w *worker) startProcess() error {
 	if err != nil {
 		return err
 	}
-	defer theirs.Close() // the worker holds that end from its start on
 	o := Options{}
 	if p.options.Process != nil {
 		o = *p.options.Process
@@ -121,7 +120,15 @@ func (w *worker) startProcess() error {
 		err = call.Process.Start(p.ctx)
 	}
 	if err != nil {
-		return errors.Join(err, ours.Close())
+		return errors.Join(err, theirs.Close(), ours.Close())
+	}
+	if in.Inside { // the goroutine opens that end some time after its start
+		go func() {
+			<-call.Done()
+			theirs.Close()
+		}()
+	} else { // a process holds it from its start on
+		theirs.Close()
 	}
 	p.mu.Lock()
 	w.call, w.conn = call, ours

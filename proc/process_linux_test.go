@@ -584,9 +584,9 @@ func TestP36_P37_InheritedFiles(t *testing.T) {
 	}
 }
 
-// TestReaped shows that a result counts though another part of the program, as PID 1 does, reaps all
+// TestP30_Reaped shows that a result counts though another part of the program, as PID 1 does, reaps all
 // children. Then only the exit code is unknown.
-func TestReaped(t *testing.T) {
+func TestP30_Reaped(t *testing.T) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
