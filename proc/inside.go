@@ -134,6 +134,7 @@ func (g *inside) PID() int { return os.Getpid() }
 // Signal does what a child does when it gets sig.
 func (g *inside) Signal(sig syscall.Signal) error {
 	if sig == syscall.SIGKILL {
+		g.leave() // first, so that nothing comes of the task any more
 		g.ending.cancel(context.Canceled)
 		g.giveUp(sig)
 		return nil

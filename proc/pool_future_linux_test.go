@@ -256,10 +256,10 @@ var poolTwice = proc.Register("poolTwice", func(ctx context.Context, _ proc.None
 	s := &poolInside
 	s.Lock()
 	s.tries++
-	n := s.tries
+	n, begun := s.tries, s.begun
 	s.Unlock()
 	if n == 1 {
-		close(s.begun)
+		close(begun)
 		<-ctx.Done()
 	}
 	return n, ctx.Err()
@@ -294,6 +294,9 @@ func TestPoolInProcess(t *testing.T) {
 	})
 	t.Run("keys", func(t *testing.T) {
 		p := newPool(t, 3, &proc.PoolOptions{Process: inside})
+		poolInside.Lock()
+		poolInside.ran = nil
+		poolInside.Unlock()
 		var all []*proc.Future[int]
 		for i := range 300 {
 			f, err := poolKeyed.Submit(ctx, p, i, &proc.CallOptions{Key: "k"})
@@ -307,7 +310,10 @@ func TestPoolInProcess(t *testing.T) {
 				t.Fatal(n, err)
 			}
 		}
-		if s := &poolInside; !slices.IsSorted(s.ran) || len(s.ran) != 300 || s.most != 1 {
+		s := &poolInside
+		s.Lock()
+		defer s.Unlock()
+		if !slices.IsSorted(s.ran) || len(s.ran) != 300 || s.most != 1 {
 			t.Errorf("%d calls of one key ran, %d at once, sorted: %t", len(s.ran), s.most, slices.IsSorted(s.ran))
 		}
 	})
@@ -328,7 +334,9 @@ func TestPoolInProcess(t *testing.T) {
 	})
 	t.Run("retries", func(t *testing.T) {
 		p := newPool(t, 1, &proc.PoolOptions{Process: inside, Retries: 1})
-		poolInside.begun = make(chan struct{})
+		poolInside.Lock()
+		poolInside.begun, poolInside.tries = make(chan struct{}), 0
+		poolInside.Unlock()
 		f, err := poolTwice.Submit(ctx, p, proc.None{})
 		if err != nil {
 			t.Fatal(err)

@@ -141,9 +141,13 @@ const (
 	maxMessage = workerRing >> 3 // a message that is longer gets no further batch
 )
 
-// give makes b wait for w. The caller holds the pool's mutex.
-func (w *worker) give(b *batch) {
-	w.own = append(w.own, b)
+// give makes b wait for w, before all others if w had it already. The caller holds the pool's mutex.
+func (w *worker) give(b *batch, again bool) {
+	if again {
+		w.own = slices.Insert(w.own, 0, b)
+	} else {
+		w.own = append(w.own, b)
+	}
 	w.idle = false
 	w.wake.Signal()
 }
@@ -264,9 +268,7 @@ func (w *worker) collect() {
 			}
 			front = b
 		}
-		w.answered(front, buf[:n])
-		if front.next.Load() == int64(front.n) {
-			w.finish(front)
+		if w.answered(front, buf[:n]) {
 			front = nil
 		}
 	}
@@ -305,8 +307,9 @@ func (w *worker) front(answer []byte) *batch {
 	return nil
 }
 
-// answered delivers the answer to the first call of b without one.
-func (w *worker) answered(b *batch, answer []byte) {
+// answered delivers the answer to the first call of b without one. It reports whether that was the
+// last one.
+func (w *worker) answered(b *batch, answer []byte) (last bool) {
 	i := b.next.Load()
 	var err error
 	if answer[0] == answerObjects {
@@ -325,11 +328,27 @@ func (w *worker) answered(b *batch, answer []byte) {
 		w.begun.Store(time.Now().UnixNano())
 	}
 	b.next.Store(i + 1)
+	if last = i+1 == int64(b.n); last {
+		w.finish(b) // before the caller has the result, so that Stats counts the call
+	}
 	if err != nil {
 		b.work.fail(b.first+int(i), err)
 	} else {
 		b.work.deliver(b.first+int(i), w.call.Name(), answer)
 	}
+	if last && w.objects {
+		w.opened(b)
+	}
+	return last
+}
+
+// opened lets the worker know that the objects in b's results are open in this process.
+func (w *worker) opened(b *batch) {
+	w.objects = false
+	w.pool.mu.Lock()
+	defer w.pool.mu.Unlock()
+	w.stops = append(w.stops, binary.AppendUvarint([]byte{messageOpened}, b.number))
+	w.wake.Signal()
 }
 
 // cause returns the error of a call that was stopped, or nil. The caller holds the pool's mutex.
@@ -358,10 +377,6 @@ func (w *worker) finish(b *batch) {
 	took := w.pace
 	w.last = now
 	b.worker = nil
-	if w.objects {
-		w.objects = false
-		w.stops = append(w.stops, binary.AppendUvarint([]byte{messageOpened}, b.number))
-	}
 	w.has[0] = nil
 	w.has = w.has[1:]
 	w.done += b.n
@@ -375,7 +390,7 @@ func (w *worker) finish(b *batch) {
 	default:
 		w.window = minWindow
 	}
-	if w.hungry() || len(w.stops) > 0 {
+	if w.hungry() {
 		w.wake.Signal()
 	}
 	p.mu.Unlock()
