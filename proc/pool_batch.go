@@ -50,14 +50,14 @@ const (
 	answerError   = 'E' // a task's error: wireError
 	answerPanic   = 'P' // a task's panic: wirePanic
 	answerLast    = 'L' // a task's error: wireError; the worker begins no other call, and exits
-	answerBack    = 'B' // two numbers of batches: the worker will not begin the first one nor those up to the second one
+	answerBack    = 'B' // two numbers: the worker will not begin the batches from the first up to before the second
 )
 
 // A message to a worker begins with one of these bytes.
 const (
-	messageBatch  = 'B' // batches: for each, length and name of the task, number of calls, and each call's argument after its length
+	messageBatch  = 'B' // batches: for each, the task's name and, after their number, the arguments; each after its length
 	messageStop   = 'S' // numbers of a batch, and of its first call that may run on
-	messageBack   = 'T' // two numbers of batches: the pool takes the first one and those up to the second one back, if they are not begun
+	messageBack   = 'T' // two numbers: the pool takes back the batches from the first up to before the second, if not begun
 	messageOpened = 'O' // number of a batch: its results, and those of the batches before it, are decoded
 	messageQuit   = 'Q' // the worker is to return
 )

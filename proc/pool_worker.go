@@ -54,8 +54,10 @@ type worker struct {
 }
 
 const (
-	minWindow = 1   // one that runs
-	maxWindow = 512 // batches that a worker may have if each takes next to no time
+	minWindow  = 1    // one that runs
+	maxWindow  = 512  // batches that a worker may have if each takes next to no time
+	fullWindow = 4096 // calls in them
+	fewBatches = 4    // batches that it may have however many calls they have
 )
 
 func newWorker(p *Pool, number int) *worker {
@@ -208,7 +210,10 @@ func (w *worker) hungry() bool { return w.window-len(w.has) > w.window/4 }
 // serve appends a message with batches for the worker to msg, and nothing if there are none. The
 // caller holds the pool's mutex.
 func (w *worker) serve(msg []byte) []byte {
-	for len(w.has) < w.window && len(msg) < maxMessage && (len(w.has) == 0 || !w.pool.hasFree()) { // else the free one is to take it
+	for len(w.has) < w.window && len(msg) < maxMessage {
+		if len(w.has) > 0 && w.pool.hasFree() {
+			break // the free one is to take it
+		}
 		b := w.pool.take(w)
 		if b == nil {
 			break
@@ -384,7 +389,7 @@ func (w *worker) finish(b *batch) {
 	p.stats.Done += b.n
 	switch {
 	case took < briefBatch:
-		w.window = min(2*w.window, maxWindow, max(4, 4096/b.n))
+		w.window = min(2*w.window, maxWindow, max(fewBatches, fullWindow/b.n))
 	case took < longBatch:
 		w.window = min(2*w.window, 1+max(1, int(aheadTime/took)))
 	default:
@@ -410,7 +415,7 @@ func (w *worker) ran(now time.Time) time.Duration {
 const (
 	briefBatch = 100 * time.Microsecond // a worker may have more batches if each takes less than this
 	longBatch  = 10 * time.Millisecond  // and no more than minWindow if each takes longer than this
-	aheadTime  = 4 * time.Millisecond   // between these, what waits behind the batch that runs takes so long, so that the worker need not wait if the pool's process is not scheduled at once
+	aheadTime  = 4 * time.Millisecond   // between these, what waits behind the batch that runs takes so long
 )
 
 // arm starts the timer for timeouts, unless it runs. The caller holds the pool's mutex.

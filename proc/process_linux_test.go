@@ -51,6 +51,13 @@ func TestP04_RoundTrip(t *testing.T) {
 	t.Run("nil pointer", func(t *testing.T) { roundTrip(t, echoPoint, nil) })
 	t.Run("interface", func(t *testing.T) { roundTrip(t, echoAny, any(point{3, 4})) })
 	t.Run("nil interface", func(t *testing.T) { roundTrip(t, echoAny, nil) })
+	t.Run("error", func(t *testing.T) {
+		in := fmt.Errorf("outer: %w", errCustom)
+		out, err := start(t, echoError, in, nil).Result(within(t))
+		if err != nil || out == nil || out.Error() != in.Error() || !errors.Is(out, errCustom) {
+			t.Errorf("%v became %v, %v", in, out, err)
+		}
+	})
 	t.Run("struct", func(t *testing.T) {
 		roundTrip(t, echoRecord, record{
 			Name:   "r",
