@@ -3,10 +3,6 @@ package proc_test
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
-	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -20,11 +16,7 @@ import (
 // benchPool returns a pool that has run a few calls.
 func benchPool(b *testing.B, workers int, o *proc.PoolOptions) *proc.Pool {
 	b.Helper()
-	p, err := proc.NewPool(workers, o)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { p.Terminate() })
+	p := newPool(b, workers, o)
 	mapAll(b, p, 2000, nil)
 	return p
 }
@@ -203,26 +195,9 @@ if __name__ == "__main__":
 
 // BenchmarkPythonPool is BenchmarkPoolMap for multiprocessing. chunk=0 is the default of each.
 func BenchmarkPythonPool(b *testing.B) {
-	name, err := exec.LookPath("python3")
-	if err != nil {
-		b.Skip("needs python3")
-	}
-	file := b.TempDir() + "/pool.py"
-	if err := os.WriteFile(file, []byte(pythonPool), 0o600); err != nil {
-		b.Fatal(err)
-	}
 	for b.Loop() {
-		out, err := exec.Command(name, file).Output()
-		if err != nil {
-			b.Fatal(err)
-		}
-		for line := range strings.Lines(string(out)) {
-			chunk, rate, _ := strings.Cut(strings.TrimSpace(line), " ")
-			python, err := strconv.ParseFloat(rate, 64)
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.ReportMetric(python, "calls/s:chunk="+chunk)
+		for chunk, rate := range pythonFigures(b, pythonPool) {
+			b.ReportMetric(rate, "calls/s:chunk="+chunk)
 		}
 	}
 }

@@ -82,7 +82,7 @@ var poolCountInits = proc.Register("poolCountInits", func(ctx context.Context, _
 
 func init() { proc.RegisterError(errPoolTest) }
 
-func newPool(t *testing.T, workers int, o *proc.PoolOptions) *proc.Pool {
+func newPool(t testing.TB, workers int, o *proc.PoolOptions) *proc.Pool {
 	t.Helper()
 	p, err := proc.NewPool(workers, o)
 	if err != nil {
