@@ -3,7 +3,10 @@ package proc
 import "context"
 
 // A Call is a process that will give a result.
-type Call[Out any] struct{ *Process }
+type Call[Out any] struct {
+	*Process
+	coding *coding[Out]
+}
 
 // Result waits as Join does, and returns what the task returned. The error is
 // that of Join, or ErrNoResult if the process ended well without one. Any number
@@ -24,8 +27,8 @@ func (c *Call[Out]) Result(ctx context.Context) (Out, error) {
 	if out, ok := c.claim().(Out); ok {
 		return out, nil
 	}
-	out, err := decode[Out](c.outcome.result)
-	if err != nil {
+	var out Out
+	if err := c.coding.decode(c.outcome.result, &out); err != nil {
 		return none, failed("Result", c.name, err)
 	}
 	return out, nil

@@ -172,7 +172,7 @@ func (h *heritage) call(ctx context.Context, r *request) (made product, err erro
 		}
 		panic(v)
 	}()
-	made, err = run(ctx, r.input, nil)
+	made, err = run(ctx, nil, r.input, nil)
 	finished = true
 	return made, err
 }

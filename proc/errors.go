@@ -1,9 +1,7 @@
 package proc
 
 import (
-	"bytes"
 	"context"
-	"encoding/gob"
 	"errors"
 	"fmt"
 	"io"
@@ -132,19 +130,20 @@ type wireError struct {
 	Errno   uint
 }
 
+var errorCoding coding[wireError]
+
 func encodeError(err error) ([]byte, error) {
 	w := wireError{Message: err.Error(), Chain: chain(nil, err), Known: known.Texts(err)}
 	if errno := syscall.Errno(0); errors.As(err, &errno) {
 		w.Errno = uint(errno)
 	}
-	var buf bytes.Buffer
-	err = gob.NewEncoder(&buf).Encode(w)
-	return buf.Bytes(), err
+	text, _, err := errorCoding.encode(nil, &w)
+	return text, err
 }
 
 func decodeError(process string, data []byte) error {
 	var w wireError
-	if err := gob.NewDecoder(bytes.NewReader(data)).Decode(&w); err != nil {
+	if err := errorCoding.decode(data, &w); err != nil {
 		return failed("Join", process, fmt.Errorf("the error of its task can't be decoded: %w", err))
 	}
 	e := &RemoteError{Process: process, Message: w.Message, Chain: w.Chain, known: known.Errors(w.Known)}
@@ -198,15 +197,16 @@ const noMemory = "out of memory"
 // wirePanic is a panic on its way from the child.
 type wirePanic struct{ Value, Stack string }
 
+var panicCoding coding[wirePanic]
+
 func encodePanic(value any, stack []byte) ([]byte, error) {
-	var buf bytes.Buffer
-	err := gob.NewEncoder(&buf).Encode(wirePanic{fmt.Sprint(value), string(stack)})
-	return buf.Bytes(), err
+	text, _, err := panicCoding.encode(nil, &wirePanic{fmt.Sprint(value), string(stack)})
+	return text, err
 }
 
 func decodePanic(process string, data []byte) error {
 	var w wirePanic
-	if err := gob.NewDecoder(bytes.NewReader(data)).Decode(&w); err != nil {
+	if err := panicCoding.decode(data, &w); err != nil {
 		return failed("Join", process, fmt.Errorf("its panic can't be decoded: %w", err))
 	}
 	return &PanicError{Process: process, Value: w.Value, Stack: w.Stack}

@@ -79,7 +79,7 @@ func TestErrorTable(t *testing.T) {
 	var panicked *proc.PanicError
 	var remote *proc.RemoteError
 	for _, c := range []errorCase{
-		{"New", `task "echo func"`, "(value) is a func", proc.ErrValue, nil, func(t *testing.T) error {
+		{"New", `task "echo func"`, "func(): kind func", proc.ErrValue, nil, func(t *testing.T) error {
 			_, err := echoFunc.New(func() {}, nil)
 			return err
 		}},

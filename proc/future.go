@@ -27,6 +27,7 @@ type CallOptions struct {
 // A Future is the result of a call that may not be there yet. Its methods may be called by any
 // number of goroutines at once, any number of times.
 type Future[Out any] struct {
+	coding *coding[Out]
 	done   chan struct{}
 	out    Out
 	err    error
@@ -44,13 +45,13 @@ type Future[Out any] struct {
 // error of the encoding if in can't be sent. Objects in shared memory that stand in the argument
 // must stay open until the result is there.
 func (t *Task[In, Out]) Submit(ctx context.Context, p *Pool, in In, o ...*CallOptions) (*Future[Out], error) {
-	argument, err := pack(&in)
+	data, _, err := t.in.encode(nil, &in)
 	if err != nil {
 		return nil, fmt.Errorf("proc: Submit of task %q: %w", t.name, err)
 	}
-	f := &Future[Out]{done: make(chan struct{})}
+	f := &Future[Out]{coding: &t.out, done: make(chan struct{})}
 	b := p.newBatch(t.name, f, only(o))
-	b.data, b.n = appendCall(nil, argument), 1
+	b.data, b.n = appendCall(nil, data), 1
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("proc: Submit of task %q: %w", t.name, err)
 	}
@@ -150,7 +151,7 @@ func (f *Future[Out]) Then(fn func(Out, error)) {
 }
 
 func (f *Future[Out]) deliver(_ int, worker string, answer []byte) {
-	f.out, f.err = readAnswer[Out](worker, answer)
+	f.err = readAnswer(f.coding, worker, answer, &f.out)
 	f.finish()
 }
 
@@ -175,12 +176,13 @@ func (f *Future[Out]) setUnhook(unhook func() bool) {
 
 func (f *Future[Out]) took(time.Duration) {}
 
-// readAnswer returns the result or the error in a worker's answer.
-func readAnswer[Out any](worker string, answer []byte) (out Out, err error) {
+// readAnswer sets *out to the result in a worker's answer, or returns the error in it.
+func readAnswer[Out any](c *coding[Out], worker string, answer []byte, out *Out) (err error) {
 	switch answer[0] {
 	case answerResult, answerObjects:
-		out, err = decode[Out](answer[1:])
-		if err != nil {
+		if err = c.decode(answer[1:], out); err != nil {
+			var none Out
+			*out = none
 			err = fmt.Errorf("proc: result from %s: %w", worker, err)
 		}
 	case answerError, answerLast:
@@ -190,5 +192,5 @@ func readAnswer[Out any](worker string, answer []byte) (out Out, err error) {
 	default:
 		err = fmt.Errorf("proc: answer from %s: %w", worker, errMessage)
 	}
-	return out, err
+	return err
 }

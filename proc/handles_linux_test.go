@@ -110,7 +110,13 @@ var hold = proc.Register("hold", func(context.Context, *shm.Segment) (byte, erro
 
 func anonymous(t *testing.T, o *shm.Options) *shm.Segment {
 	t.Helper()
-	seg, err := shm.Anonymous(1<<16, o)
+	return anonymousOf(t, 1<<16, o)
+}
+
+// anonymousOf returns a segment of that size, which is closed at the end of the test.
+func anonymousOf(t *testing.T, size int, o *shm.Options) *shm.Segment {
+	t.Helper()
+	seg, err := shm.Anonymous(size, o)
 	if err != nil {
 		t.Fatal(err)
 	}

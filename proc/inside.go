@@ -54,7 +54,7 @@ func (g *inside) run(ctx context.Context, process, task string, input []byte) {
 		end.err = fmt.Errorf("task %q: %w", task, ErrUnknownTask)
 		return
 	}
-	end.made, end.err = run(ctx, input, g.use)
+	end.made, end.err = run(ctx, nil, input, g.use)
 }
 
 // attend waits for the end of g, and concludes p.
@@ -134,6 +134,7 @@ func (g *inside) PID() int { return os.Getpid() }
 // Signal does what a child does when it gets sig.
 func (g *inside) Signal(sig syscall.Signal) error {
 	if sig == syscall.SIGKILL {
+		g.leave() // first, so that nothing comes of the task any more
 		g.ending.cancel(context.Canceled)
 		g.giveUp(sig)
 		return nil

@@ -58,8 +58,10 @@ func TestMain(m *testing.M) {
 	case "cpus":
 		fmt.Println(proc.CPUCount())
 		os.Exit(0)
-	case "ctrl-c", "ctrl-c handled":
+	case "ctrl-c", "ctrl-c handled", "ctrl-c pool", "ctrl-c pool handled":
 		os.Exit(mainForCtrlC(mode))
+	case "pool left":
+		os.Exit(mainLeavingPool())
 	case "exec":
 		os.Setenv(modeEnv, "")
 		panic(syscall.Exec("/proc/self/exe", os.Args, os.Environ()))

@@ -119,8 +119,10 @@ func NewPool(workers int, o *PoolOptions) (*Pool, error) {
 	p.segment = segment
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	for range workers {
-		if err := p.add().start(); err != nil {
+		w := p.add()
+		if err := w.start(); err != nil {
 			p.fail(err)
+			w.leave(err)
 			<-p.ended
 			return nil, fmt.Errorf("proc: NewPool: %w", err)
 		}
@@ -266,7 +268,7 @@ func (p *Pool) submit(op string, b *batch) error {
 // holds mu.
 func (p *Pool) put(b *batch, again bool) {
 	if w := p.keys[b.key]; b.key != "" && w != nil {
-		w.give(b)
+		w.give(b, again)
 		return
 	}
 	// A batch whose worker was lost goes before all others, so that calls of a key keep their
@@ -307,15 +309,26 @@ func (p *Pool) take(w *worker) *batch {
 		p.pending = p.pending[1:]
 		if b.key != "" {
 			if other := p.keys[b.key]; other != nil && other != w {
-				other.give(b)
+				other.give(b, false)
 				continue
 			}
-			p.keys[b.key] = w
-			w.keys = append(w.keys, b.key)
+			p.bind(w, b.key)
 		}
 		return b
 	}
 	return nil
+}
+
+// bind makes the calls with that key go to w, those that wait already first. The caller holds mu.
+func (p *Pool) bind(w *worker, key string) {
+	p.keys[key] = w
+	w.keys = append(w.keys, key)
+	p.pending = slices.DeleteFunc(p.pending, func(b *batch) bool {
+		if b.key == key {
+			w.own = append(w.own, b)
+		}
+		return b.key == key
+	})
 }
 
 // withdraw takes b back if no worker has it. The caller holds mu.

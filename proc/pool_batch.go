@@ -50,14 +50,14 @@ const (
 	answerError   = 'E' // a task's error: wireError
 	answerPanic   = 'P' // a task's panic: wirePanic
 	answerLast    = 'L' // a task's error: wireError; the worker begins no other call, and exits
-	answerBack    = 'B' // number of a batch, and 1 if the worker will not begin it: answers messageBack
+	answerBack    = 'B' // two numbers: the worker will not begin the batches from the first up to before the second
 )
 
 // A message to a worker begins with one of these bytes.
 const (
-	messageBatch  = 'B' // length and name of the task, number of calls, and each call's argument after its length
+	messageBatch  = 'B' // batches: for each, the task's name and, after their number, the arguments; each after its length
 	messageStop   = 'S' // numbers of a batch, and of its first call that may run on
-	messageBack   = 'T' // number of a batch that the pool takes back if the worker has not begun it
+	messageBack   = 'T' // two numbers: the pool takes back the batches from the first up to before the second, if not begun
 	messageOpened = 'O' // number of a batch: its results, and those of the batches before it, are decoded
 	messageQuit   = 'Q' // the worker is to return
 )
@@ -78,24 +78,42 @@ func cutCall(data []byte) (argument, rest []byte, err error) {
 
 var errMessage = errors.New("a message between a pool and its worker is malformed")
 
-// message appends the message for the calls without an answer to dst.
-func (b *batch) message(dst []byte) []byte {
-	dst = appendCall(append(dst, messageBatch), b.task)
-	dst = binary.AppendUvarint(dst, uint64(b.n))
-	return append(dst, b.data...)
+// append appends b, as it travels, to a message.
+func (b *batch) append(msg []byte) []byte {
+	msg = appendCall(msg, b.task)
+	msg = binary.AppendUvarint(msg, uint64(b.n))
+	return append(msg, b.data...)
 }
 
-// parseBatch is the inverse of message.
-func parseBatch(msg []byte) (task string, n int, data []byte, err error) {
-	name, rest, err := cutCall(msg[1:])
+// parseBatch is the inverse of append, but for the calls' arguments, with which rest begins.
+func parseBatch(msg []byte) (task []byte, n int, rest []byte, err error) {
+	task, rest, err = cutCall(msg)
 	if err != nil {
-		return "", 0, nil, err
+		return nil, 0, nil, err
 	}
 	count, k := binary.Uvarint(rest)
 	if k <= 0 || count > uint64(len(rest)) {
-		return "", 0, nil, errMessage
+		return nil, 0, nil, errMessage
 	}
-	return string(name), int(count), rest[k:], nil
+	return task, int(count), rest[k:], nil
+}
+
+// twoNumbers returns the numbers with which a message or an answer goes on after its first byte.
+func twoNumbers(msg []byte) (a, b uint64, err error) {
+	a, k := binary.Uvarint(msg[1:])
+	if k <= 0 {
+		return 0, 0, errMessage
+	}
+	b, k2 := binary.Uvarint(msg[1+k:])
+	if k2 <= 0 {
+		return 0, 0, errMessage
+	}
+	return a, b, nil
+}
+
+// appendTwo is the inverse of twoNumbers.
+func appendTwo(kind byte, a, b uint64) []byte {
+	return binary.AppendUvarint(binary.AppendUvarint([]byte{kind}, a), b)
 }
 
 // cut drops the calls that have an answer.

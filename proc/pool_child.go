@@ -30,15 +30,21 @@ type server struct {
 	conn    *ring.Conn
 	batches chan []byte
 
+	task     string   // of the last batch
+	function function // of that task
+	answer   []byte
+	use      func(lease) // notes what is used
+
 	mu     sync.Mutex
 	parent context.Context
 	ctx    context.Context // of the call that runs
 	cancel context.CancelFunc
 	number uint64            // of the batch that runs
 	call   uint64            // that runs
-	begun  uint64            // batches that were begun, or taken back
+	begun  uint64            // batches that were begun, or skipped since they were taken back
 	stops  map[uint64]uint64 // for a batch, the first call that may run
 	taken  map[uint64]bool   // the batches that the pool has taken back
+	used   lease             // the objects in the argument of the call that runs
 	given  []gift            // objects in results that the pool has not opened yet, oldest first
 }
 
@@ -57,6 +63,7 @@ func serve(ctx context.Context, in workerInput) error {
 	}
 	s := &server{conn: in.Conn, batches: make(chan []byte, maxWindow), parent: ctx, stops: make(map[uint64]uint64), taken: make(map[uint64]bool)}
 	s.ctx, s.cancel = context.WithCancel(ctx)
+	s.use = func(l lease) { s.used = l }
 	if err := s.init(in); err != nil {
 		text, _ := encodeError(err)
 		_ = s.conn.Send(ctx, append([]byte{answerError}, text...)) // the pool may be gone
@@ -66,31 +73,45 @@ func serve(ctx context.Context, in workerInput) error {
 		return err
 	}
 	go s.receive()
-	var answer []byte
 	for msg := range s.batches {
-		if !s.beginBatch() {
-			continue
-		}
-		task, n, data, err := parseBatch(msg)
-		if err != nil {
-			return err
-		}
-		run := findTask(task)
-		for range n {
-			var argument []byte
-			if argument, data, err = cutCall(data); err != nil {
+		for len(msg) > 0 {
+			var err error
+			if msg, err = s.runBatch(msg); err != nil {
 				return err
 			}
-			answer = s.run(answer[:0], run, task, argument)
-			if err := s.conn.Send(ctx, answer); err != nil {
-				return err
-			}
-		}
-		if cap(answer) > workerRing {
-			answer = nil
 		}
 	}
 	return nil
+}
+
+// runBatch runs the calls of the first batch in msg, unless the pool has taken it back, and answers
+// them. It returns what follows the batch.
+func (s *server) runBatch(msg []byte) (rest []byte, err error) {
+	name, n, rest, err := parseBatch(msg)
+	if err != nil {
+		return nil, err
+	}
+	if string(name) != s.task {
+		s.task, s.function = string(name), findTask(string(name))
+	}
+	taken := !s.beginBatch()
+	for range n {
+		var argument []byte
+		if argument, rest, err = cutCall(rest); err != nil {
+			return nil, err
+		}
+		if taken {
+			continue
+		}
+		s.answer = s.run(s.answer[:0], argument)
+		if err := s.conn.Send(s.parent, s.answer); err != nil {
+			return nil, err
+		}
+		if cap(s.answer) > workerRing {
+			s.answer = nil
+		}
+	}
+	return rest, nil
 }
 
 func (s *server) init(in workerInput) (err error) {
@@ -101,7 +122,7 @@ func (s *server) init(in workerInput) (err error) {
 	if run == nil {
 		return fmt.Errorf("task %q: %w", in.Init, ErrUnknownTask)
 	}
-	_, err = run(s.parent, in.Input, nil) // what it opens stays open
+	_, err = run(s.parent, nil, in.Input, nil) // what it opens stays open
 	return err
 }
 
@@ -116,39 +137,40 @@ func (s *server) receive() {
 		}
 		switch msg[0] {
 		case messageStop:
-			s.stop(msg[1:])
+			if s.stop(msg) != nil {
+				return
+			}
 		case messageOpened:
 			s.opened(msg[1:])
 		case messageBack:
-			if s.giveBack(msg[1:]) != nil {
+			if s.giveBack(msg) != nil {
 				return
 			}
+		case messageBatch:
+			s.batches <- msg[1:]
 		default:
-			s.batches <- msg
+			return
 		}
 	}
 }
 
 // stop ends the context of the call that runs, if the message says so, and notes which ones are to
 // be skipped.
-func (s *server) stop(msg []byte) {
-	number, k := binary.Uvarint(msg)
-	if k <= 0 {
-		return
-	}
-	end, k2 := binary.Uvarint(msg[k:])
-	if k2 <= 0 {
-		return
+func (s *server) stop(msg []byte) error {
+	number, end, err := twoNumbers(msg)
+	if err != nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if number < s.number {
-		return // answered
+		return nil // answered
 	}
 	s.stops[number] = max(end, s.stops[number])
 	if number == s.number && s.call < end {
 		s.cancel()
 	}
+	return nil
 }
 
 // begin makes ready for the next call, and returns its context.
@@ -200,37 +222,36 @@ func (s *server) opened(msg []byte) {
 
 // giveBack answers messageBack.
 func (s *server) giveBack(msg []byte) error {
-	number, k := binary.Uvarint(msg)
-	if k <= 0 {
-		return errMessage
+	from, to, err := twoNumbers(msg)
+	if err != nil {
+		return err
 	}
-	answer := append([]byte{answerBack}, msg[:k]...)
 	s.mu.Lock()
-	if number >= s.begun {
+	from = max(from, s.begun)
+	for number := from; number < to; number++ {
 		s.taken[number] = true
-		answer = append(answer, 1)
-	} else {
-		answer = append(answer, 0)
 	}
 	s.mu.Unlock()
-	return s.conn.Send(s.parent, answer)
+	return s.conn.Send(s.parent, appendTwo(answerBack, from, to))
 }
 
-// run runs one call and appends its answer to dst.
-func (s *server) run(dst []byte, run function, task string, argument []byte) (answer []byte) {
+// run runs one call of the last batch and appends its answer to dst.
+func (s *server) run(dst []byte, argument []byte) (answer []byte) {
 	ctx := s.begin()
 	defer s.end()
 	if err := ctx.Err(); err != nil {
 		return appendError(dst, err)
 	}
-	if run == nil {
-		return appendError(dst, fmt.Errorf("task %q: %w", task, ErrUnknownTask))
+	if s.function == nil {
+		return appendError(dst, fmt.Errorf("task %q: %w", s.task, ErrUnknownTask))
 	}
+	s.used = nil
 	returned := false
 	defer func() {
 		if returned {
 			return
 		}
+		s.used.close()
 		v := recover()
 		if v == nil {
 			dst = appendError(dst, errors.New("task called runtime.Goexit, which ends its worker"))
@@ -245,21 +266,21 @@ func (s *server) run(dst []byte, run function, task string, argument []byte) (an
 		}
 		answer = append(append(dst, answerPanic), text...)
 	}()
-	var used lease // the objects in the argument
-	made, err := run(ctx, argument, func(l lease) { used = l })
+	made, err := s.function(ctx, append(dst, answerResult), argument, s.use)
 	returned = true
 	if err != nil {
-		used.close()
+		s.used.close()
 		return appendError(dst, err)
 	}
 	if !made.shared {
-		used.close()
-		return append(append(dst, answerResult), made.result...)
+		s.used.close()
+		return made.result
 	}
 	s.mu.Lock()
-	s.given = append(s.given, gift{s.number, append(used, made.lease...)})
+	s.given = append(s.given, gift{s.number, append(s.used, made.lease...)})
 	s.mu.Unlock()
-	return append(append(dst, answerObjects), made.result...)
+	made.result[len(dst)] = answerObjects
+	return made.result
 }
 
 func appendError(dst []byte, err error) []byte {

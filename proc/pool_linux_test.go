@@ -7,7 +7,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"sync"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -82,7 +82,7 @@ var poolCountInits = proc.Register("poolCountInits", func(ctx context.Context, _
 
 func init() { proc.RegisterError(errPoolTest) }
 
-func newPool(t *testing.T, workers int, o *proc.PoolOptions) *proc.Pool {
+func newPool(t testing.TB, workers int, o *proc.PoolOptions) *proc.Pool {
 	t.Helper()
 	p, err := proc.NewPool(workers, o)
 	if err != nil {
@@ -565,7 +565,7 @@ func TestPoolMemory(t *testing.T) {
 	ctx := soon(t, time.Minute)
 	_, err := poolDo.Apply(ctx, p, poolTest{Act: "leak"})
 	var lost *proc.WorkerLostError
-	if !errors.As(err, &lost) || !lost.Memory {
+	if !errors.As(err, &lost) || !lost.Memory || !errors.Is(err, proc.ErrMemory) || !strings.HasSuffix(err.Error(), "was lost: out of memory") {
 		t.Errorf("%v; want out of memory", err)
 	}
 	if s := p.Stats(); s.Lost["out of memory"] != 1 {
@@ -639,78 +639,31 @@ func TestPoolProgress(t *testing.T) {
 	}
 }
 
-// Workers are killed at random while several goroutines call the pool. Each call has one result or
-// one error.
-func TestPoolStorm(t *testing.T) {
-	kills := 100
+// What a worker gives back while it begins the next batch is run once, by another.
+func TestPoolGivesBack(t *testing.T) {
+	p := newPool(t, 2, nil)
+	ctx := soon(t, time.Minute)
+	maps := 60
 	if testing.Short() {
-		kills = 10
+		maps = 6
 	}
-	p := newPool(t, 3, nil)
-	ctx := soon(t, 2*time.Minute)
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	var good, lost atomic.Int64
-	for g := range 4 {
-		wg.Go(func() {
-			for i := g; ; i += 4 {
-				select {
-				case <-stop:
-					return
-				default:
+	for range maps {
+		i := 0
+		for y, err := range poolDo.Map(ctx, p, func(yield func(poolTest) bool) {
+			for i := range 400 {
+				in := poolTest{N: i}
+				if i%100 == 50 {
+					in.Sleep = 6 * time.Millisecond
 				}
-				y, err := poolSquare.Apply(ctx, p, i)
-				var e *proc.WorkerLostError
-				switch {
-				case err == nil && y == i*i:
-					good.Add(1)
-				case errors.As(err, &e):
-					lost.Add(1)
-				default:
-					t.Errorf("call %d: %d, %v", i, y, err)
+				if !yield(in) {
 					return
 				}
 			}
-		})
-	}
-	var slowest time.Duration
-	for range kills {
-		pid, err := poolPID.Apply(ctx, p, 0)
-		if err != nil {
-			continue
-		}
-		syscall.Kill(pid, syscall.SIGKILL)
-		begin := time.Now()
-		if _, err := poolSquare.Apply(ctx, p, 1); ctx.Err() != nil {
-			t.Fatalf("%v; %+v", err, p.Stats())
-		}
-		slowest = max(slowest, time.Since(begin))
-	}
-	close(stop)
-	wg.Wait()
-	if err := p.Close(); err != nil {
-		t.Error(err)
-	}
-	s := p.Stats()
-	if s.Lost["signal 9 (killed)"] == 0 || good.Load() == 0 {
-		t.Errorf("%+v", s)
-	}
-	t.Logf("%d calls had a result, %d were lost with %d workers; the slowest call after a kill took %v", good.Load(), lost.Load(), s.Lost["signal 9 (killed)"], slowest)
-}
-
-func BenchmarkPool(b *testing.B) {
-	p, err := proc.NewPool(2, nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer p.Close()
-	for _, chunk := range []int{0, 1} {
-		b.Run(fmt.Sprintf("Map/chunk=%d", chunk), func(b *testing.B) {
-			for _, err := range poolSquare.Map(b.Context(), p, seq(b.N), &proc.MapOptions{Chunk: chunk}) {
-				if err != nil {
-					b.Fatal(err)
-				}
+		}, &proc.MapOptions{Chunk: 1}) {
+			if y != i || err != nil {
+				t.Fatalf("call %d: %d, %v", i, y, err)
 			}
-		})
+			i++
+		}
 	}
 }

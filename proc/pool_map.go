@@ -6,6 +6,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -58,14 +59,12 @@ func (t *Task[In, Out]) mapping(ctx context.Context, p *Pool, in iter.Seq[In], o
 		o = &MapOptions{}
 	}
 	return func(yield func(Out, error) bool) {
-		next, stop := iter.Pull(in)
-		defer stop()
-		m := &mapping[In, Out]{task: t, pool: p, options: o, ordered: ordered, next: next, chunk: max(o.Chunk, 1)}
+		m := &mapping[In, Out]{task: t, pool: p, options: o, ordered: ordered, chunk: max(o.Chunk, 1), yield: yield}
 		m.changed.L = &m.mu
 		if ctx.Done() != nil {
 			defer context.AfterFunc(ctx, func() { m.interrupt(ctx.Err()) })()
 		}
-		m.run(yield)
+		m.run(in)
 	}
 }
 
@@ -75,25 +74,31 @@ type mapping[In, Out any] struct {
 	pool    *Pool
 	options *MapOptions
 	ordered bool
-	next    func() (In, bool)
-	end     bool // in has no more values, or is not read any more
-	made    int  // calls
-	yielded int  // calls whose results were yielded
+	yield   func(Out, error) bool
+	next    *part[Out] // being filled, or nil
+	size    int        // calls that it will have
+	scratch []byte     // an encoded argument
+	made    int        // calls
+	yielded int        // calls whose results were yielded
+	over    bool       // nothing more may be yielded
 
 	mu      sync.Mutex
 	changed sync.Cond
 	chunk   int          // calls in the next batch
 	open    []*part[Out] // submitted and not yielded, oldest first
 	waiting int          // batches of them that have no result
+	sated   bool         // no batch is submitted until some have a result
+	end     bool         // no more values are read
 	err     error        // ctx's
 }
 
 // A part is the results of one batch.
 type part[Out any] struct {
 	b       *batch
+	coding  *coding[Out]
 	results []Out
-	errs    []error // nil if there is none
-	left    int     // calls without an answer
+	errs    []error      // nil if there is none
+	left    atomic.Int64 // calls without an answer
 	owner   interface {
 		lock() sync.Locker
 		completed()
@@ -101,46 +106,125 @@ type part[Out any] struct {
 	}
 }
 
-func (m *mapping[In, Out]) run(yield func(Out, error) bool) {
+// run reads in, and yields the results on the way and after it.
+func (m *mapping[In, Out]) run(in iter.Seq[In]) {
 	defer m.abandon()
-	for {
-		ready, err := m.await()
-		if err != nil {
-			var none Out
-			yield(none, fmt.Errorf("proc: Map of task %q: %w", m.task.name, err))
-			return
-		}
-		if ready == nil {
-			return
-		}
-		for i, out := range ready.results {
-			var err error
-			if ready.errs != nil {
-				err = ready.errs[i]
-			}
-			m.yielded++
-			if !yield(out, err) || err != nil && !m.options.KeepGoing {
-				return
-			}
-		}
-		if m.options.Progress != nil {
-			m.options.Progress(m.yielded, max(m.options.Total, m.made))
+	for v := range in {
+		if !m.put(&v) {
+			break
 		}
 	}
-}
-
-// fill submits batches until the pool has enough of them.
-func (m *mapping[In, Out]) fill() {
-	for !m.end && m.hasRoom() {
+	if m.over {
+		return
+	}
+	if m.next != nil {
 		m.submit()
 	}
+	m.mu.Lock()
+	m.end = true
+	m.mu.Unlock()
+	m.advance()
 }
 
-func (m *mapping[In, Out]) hasRoom() bool {
-	limit := m.pool.room()
+// put makes a call with the argument *v. It returns false if no more values are to be read.
+func (m *mapping[In, Out]) put(v *In) bool {
+	var err error
+	if m.scratch, _, err = m.task.in.encode(m.scratch[:0], v); err != nil {
+		return m.refuse(err)
+	}
+	if m.next == nil {
+		m.begin()
+	}
+	b := m.next.b
+	b.data = appendCall(b.data, m.scratch)
+	b.n++
+	m.made++
+	if b.n < m.size {
+		return true
+	}
+	return m.submit() && m.advance()
+}
+
+// refuse answers a call whose argument can't be sent with err.
+func (m *mapping[In, Out]) refuse(err error) bool {
+	if m.next != nil && !m.submit() {
+		return false
+	}
+	err = fmt.Errorf("proc: Map of task %q: argument %d: %w", m.task.name, m.made, err)
+	m.made++
+	m.add(&part[Out]{results: make([]Out, 1), errs: []error{err}})
+	return m.options.KeepGoing
+}
+
+// begin begins a batch.
+func (m *mapping[In, Out]) begin() {
+	m.mu.Lock()
+	m.size = m.chunk
+	m.mu.Unlock()
+	m.next = &part[Out]{owner: m, coding: &m.task.out}
+	m.next.b = m.pool.newBatch(m.task.name, m.next, &m.options.CallOptions)
+	m.next.b.data = make([]byte, 0, m.size*(len(m.scratch)+2))
+}
+
+// submit gives the batch to the pool. It returns false if the pool takes no more.
+func (m *mapping[In, Out]) submit() bool {
+	p := m.next
+	m.next = nil
+	p.results = make([]Out, p.b.n)
+	p.left.Store(int64(p.b.n))
+	m.add(p)
+	if err := m.pool.submit("Map", p.b); err != nil {
+		p.b.failAll(err)
+		return false
+	}
+	return true
+}
+
+func (m *mapping[In, Out]) add(p *part[Out]) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.err == nil && m.waiting < limit && len(m.open) < 4*limit
+	m.open = append(m.open, p)
+	if p.b != nil {
+		m.waiting++
+	}
+}
+
+// advance yields the results that are there, and waits for more until another batch may be
+// submitted, or until all results are yielded if there are no more values. It returns false if the
+// loop has ended.
+func (m *mapping[In, Out]) advance() bool {
+	for !m.over {
+		p, err := m.take()
+		switch {
+		case err != nil:
+			var none Out
+			m.yield(none, fmt.Errorf("proc: Map of task %q: %w", m.task.name, err))
+			m.over = true
+		case p == nil:
+			return true
+		default:
+			m.deliver(p)
+		}
+	}
+	return false
+}
+
+// deliver yields the results of a part.
+func (m *mapping[In, Out]) deliver(p *part[Out]) {
+	for i, out := range p.results {
+		var err error
+		if p.errs != nil {
+			err = p.errs[i]
+		}
+		m.yielded++
+		if !m.yield(out, err) || err != nil && !m.options.KeepGoing {
+			m.over = true
+			return
+		}
+	}
+	if m.options.Progress != nil {
+		m.options.Progress(m.yielded, max(m.options.Total, m.made))
+	}
 }
 
 // room returns how many batches the pool can use at a time.
@@ -154,93 +238,41 @@ func (p *Pool) room() int {
 	return n
 }
 
-// submit makes a batch of the next values and gives it to the pool.
-func (m *mapping[In, Out]) submit() {
-	m.mu.Lock()
-	chunk := m.chunk
-	m.mu.Unlock()
-	part := &part[Out]{owner: m}
-	b := m.pool.newBatch(m.task.name, part, &m.options.CallOptions)
-	part.b = b
-	var failed error
-	for b.n < chunk {
-		in, ok := m.next()
-		if !ok {
-			m.end = true
-			break
-		}
-		argument, err := pack(&in)
-		if err != nil {
-			failed, m.end = fmt.Errorf("proc: Map of task %q: argument %d: %w", m.task.name, m.made, err), !m.options.KeepGoing
-			break
-		}
-		b.data = appendCall(b.data, argument)
-		b.n++
-		m.made++
-	}
-	if b.n > 0 {
-		part.results, part.left = make([]Out, b.n), b.n
-		m.add(part)
-		if err := m.pool.submit("Map", b); err != nil {
-			m.end = true
-			b.failAll(err)
-		}
-	}
-	if failed != nil {
-		m.made++
-		m.add(failedPart[Out](failed))
-	}
-}
-
-// failedPart returns a part for a call that could not be made.
-func failedPart[Out any](err error) *part[Out] {
-	return &part[Out]{results: make([]Out, 1), errs: []error{err}}
-}
-
-func (m *mapping[In, Out]) add(p *part[Out]) {
+// take waits until a part can be yielded, and returns it. It returns nil if another batch may be
+// submitted, or if there are no more parts and no more values.
+func (m *mapping[In, Out]) take() (*part[Out], error) {
+	limit := m.pool.room()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.open = append(m.open, p)
-	if p.left > 0 {
-		m.waiting++
-	}
-}
-
-// await submits batches as there is room for them, until a part can be yielded, and returns that
-// part: nil if there is none any more.
-func (m *mapping[In, Out]) await() (*part[Out], error) {
 	for {
-		m.fill()
-		if p, done, err := m.take(); done {
-			return p, err
-		}
-	}
-}
-
-// take waits until a part can be yielded, and returns it. done is true then, and if there is none
-// any more. It is false if another batch may be submitted.
-func (m *mapping[In, Out]) take() (p *part[Out], done bool, err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for m.err == nil && len(m.open) > 0 {
-		if i := m.ready(); i >= 0 {
+		switch i := m.ready(); {
+		case m.err != nil:
+			return nil, m.err
+		case i >= 0:
 			p := m.open[i]
 			m.open = slices.Delete(m.open, i, i+1)
-			return p, true, nil
+			return p, nil
+		case m.end && len(m.open) == 0, !m.end && m.hasRoom(limit):
+			return nil, nil
 		}
-		waiting := m.waiting
 		m.changed.Wait()
-		if !m.end && m.waiting < waiting {
-			return nil, false, nil
-		}
 	}
-	return nil, m.end || m.err != nil, m.err
+}
+
+// hasRoom reports whether another batch may be submitted. Once there is no room, it wants room for
+// several, so that the loop's goroutine need not wake up for each. The caller holds mu.
+func (m *mapping[In, Out]) hasRoom(limit int) bool {
+	if m.sated {
+		limit -= limit / 8
+	}
+	m.sated = m.waiting >= limit || len(m.open) >= 4*limit
+	return !m.sated
 }
 
 // ready returns the index of a part that can be yielded now, or -1. The caller holds mu.
 func (m *mapping[In, Out]) ready() int {
 	for i, p := range m.open {
-		if p.left == 0 {
+		if p.left.Load() == 0 {
 			return i
 		}
 		if m.ordered {
@@ -291,26 +323,32 @@ func (m *mapping[In, Out]) adapt(each time.Duration) {
 }
 
 func (p *part[Out]) deliver(i int, worker string, answer []byte) {
-	out, err := readAnswer[Out](worker, answer)
-	p.results[i] = out
-	p.answered(i, err)
+	p.answered(i, readAnswer(p.coding, worker, answer, &p.results[i]))
 }
 
 func (p *part[Out]) fail(i int, err error) { p.answered(i, err) }
 
 func (p *part[Out]) answered(i int, err error) {
+	if err != nil {
+		p.note(i, err)
+	}
+	if p.left.Add(-1) == 0 {
+		l := p.owner.lock()
+		l.Lock()
+		defer l.Unlock()
+		p.owner.completed()
+	}
+}
+
+// note notes the error of a call.
+func (p *part[Out]) note(i int, err error) {
 	l := p.owner.lock()
 	l.Lock()
 	defer l.Unlock()
-	if err != nil {
-		if p.errs == nil {
-			p.errs = make([]error, len(p.results))
-		}
-		p.errs[i] = err
+	if p.errs == nil {
+		p.errs = make([]error, len(p.results))
 	}
-	if p.left--; p.left == 0 {
-		p.owner.completed()
-	}
+	p.errs[i] = err
 }
 
 func (p *part[Out]) took(each time.Duration) { p.owner.adapt(each) }

@@ -54,8 +54,10 @@ type worker struct {
 }
 
 const (
-	minWindow = 1  // one that runs
-	maxWindow = 64 // batches that a worker may have if each takes next to no time
+	minWindow  = 1    // one that runs
+	maxWindow  = 512  // batches that a worker may have if each takes next to no time
+	fullWindow = 4096 // calls in them
+	fewBatches = 4    // batches that it may have however many calls they have
 )
 
 func newWorker(p *Pool, number int) *worker {
@@ -104,7 +106,6 @@ func (w *worker) startProcess() error {
 	if err != nil {
 		return err
 	}
-	defer theirs.Close() // the worker holds that end from its start on
 	o := Options{}
 	if p.options.Process != nil {
 		o = *p.options.Process
@@ -121,7 +122,15 @@ func (w *worker) startProcess() error {
 		err = call.Process.Start(p.ctx)
 	}
 	if err != nil {
-		return errors.Join(err, ours.Close())
+		return errors.Join(err, theirs.Close(), ours.Close())
+	}
+	if in.Inside { // the goroutine opens that end some time after its start
+		go func() {
+			<-call.Done()
+			theirs.Close()
+		}()
+	} else { // a process holds it from its start on
+		theirs.Close()
 	}
 	p.mu.Lock()
 	w.call, w.conn = call, ours
@@ -129,12 +138,18 @@ func (w *worker) startProcess() error {
 	return nil
 }
 
-// workerRing is the size of the ring of a worker's pipe.
-const workerRing = 1 << 18
+const (
+	workerRing = 1 << 18         // size of the ring of a worker's pipe
+	maxMessage = workerRing >> 3 // a message that is longer gets no further batch
+)
 
-// give makes b wait for w. The caller holds the pool's mutex.
-func (w *worker) give(b *batch) {
-	w.own = append(w.own, b)
+// give makes b wait for w, before all others if w had it already. The caller holds the pool's mutex.
+func (w *worker) give(b *batch, again bool) {
+	if again {
+		w.own = slices.Insert(w.own, 0, b)
+	} else {
+		w.own = append(w.own, b)
+	}
 	w.idle = false
 	w.wake.Signal()
 }
@@ -144,15 +159,8 @@ func (w *worker) feed() {
 	defer close(w.fed)
 	var msg []byte
 	for {
-		b, stop, ok := w.next()
-		switch {
-		case stop != nil:
-			msg = append(msg[:0], stop...)
-		case b != nil:
-			msg = b.message(msg[:0])
-		default:
-			msg = append(msg[:0], messageQuit)
-		}
+		var ok bool
+		msg, ok = w.next(msg[:0])
 		if err := w.conn.Send(context.Background(), msg); err != nil || !ok {
 			return // if it failed, the worker is dead, and the collector sees to the rest
 		}
@@ -162,25 +170,23 @@ func (w *worker) feed() {
 	}
 }
 
-// next waits until there is something to send: a batch, a message that stops one, or neither if the
-// worker is to end. ok is false if it is the last message.
-func (w *worker) next() (b *batch, stop []byte, ok bool) {
+// next waits until there is something to send, and appends the message to msg. ok is false if it is
+// the last one.
+func (w *worker) next(msg []byte) (_ []byte, ok bool) {
 	p := w.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
 		switch {
 		case w.gone:
-			return nil, nil, false
+			return append(msg, messageQuit), false
 		case len(w.stops) != 0:
-			stop, w.stops = w.stops[0], w.stops[1:]
-			return nil, stop, true
-		case len(w.has) < w.window:
-			if len(w.has) == 0 || !p.hasFree() { // else the free one is to take it
-				if b := p.take(w); b != nil {
-					w.begin(b)
-					return b, nil, true
-				}
+			msg = append(msg, w.stops[0]...)
+			w.stops = w.stops[1:]
+			return msg, true
+		case w.hungry():
+			if msg := w.serve(msg); len(msg) > 0 {
+				return msg, true
 			}
 			w.idle = !w.retiring
 			if len(w.has) != 0 {
@@ -188,13 +194,37 @@ func (w *worker) next() (b *batch, stop []byte, ok bool) {
 			}
 			if w.retiring || p.state != poolOpen {
 				w.retiring = true
-				return nil, nil, false
+				return append(msg, messageQuit), false
 			}
 			p.relieve(w)
 		}
 		w.wake.Wait()
 		w.idle = false
 	}
+}
+
+// hungry reports whether the worker is to get batches. It gets several at a time, so that neither
+// the feeder nor the worker need wake up for each. The caller holds the pool's mutex.
+func (w *worker) hungry() bool { return w.window-len(w.has) > w.window/4 }
+
+// serve appends a message with batches for the worker to msg, and nothing if there are none. The
+// caller holds the pool's mutex.
+func (w *worker) serve(msg []byte) []byte {
+	for len(w.has) < w.window && len(msg) < maxMessage {
+		if len(w.has) > 0 && w.pool.hasFree() {
+			break // the free one is to take it
+		}
+		b := w.pool.take(w)
+		if b == nil {
+			break
+		}
+		w.begin(b)
+		if len(msg) == 0 {
+			msg = append(msg, messageBatch)
+		}
+		msg = b.append(msg)
+	}
+	return msg
 }
 
 // begin notes that the worker gets b. The caller holds the pool's mutex.
@@ -243,9 +273,7 @@ func (w *worker) collect() {
 			}
 			front = b
 		}
-		w.answered(front, buf[:n])
-		if front.next.Load() == int64(front.n) {
-			w.finish(front)
+		if w.answered(front, buf[:n]) {
 			front = nil
 		}
 	}
@@ -273,7 +301,7 @@ func (w *worker) front(answer []byte) *batch {
 	defer w.pool.mu.Unlock()
 	switch {
 	case answer[0] == answerBack:
-		w.gaveBack(answer[1:])
+		w.gaveBack(answer)
 	case len(w.has) != 0 && w.ready:
 		return w.has[0]
 	case answer[0] == answerReady:
@@ -284,8 +312,9 @@ func (w *worker) front(answer []byte) *batch {
 	return nil
 }
 
-// answered delivers the answer to the first call of b without one.
-func (w *worker) answered(b *batch, answer []byte) {
+// answered delivers the answer to the first call of b without one. It reports whether that was the
+// last one.
+func (w *worker) answered(b *batch, answer []byte) (last bool) {
 	i := b.next.Load()
 	var err error
 	if answer[0] == answerObjects {
@@ -304,11 +333,27 @@ func (w *worker) answered(b *batch, answer []byte) {
 		w.begun.Store(time.Now().UnixNano())
 	}
 	b.next.Store(i + 1)
+	if last = i+1 == int64(b.n); last {
+		w.finish(b) // before the caller has the result, so that Stats counts the call
+	}
 	if err != nil {
 		b.work.fail(b.first+int(i), err)
 	} else {
 		b.work.deliver(b.first+int(i), w.call.Name(), answer)
 	}
+	if last && w.objects {
+		w.opened(b)
+	}
+	return last
+}
+
+// opened lets the worker know that the objects in b's results are open in this process.
+func (w *worker) opened(b *batch) {
+	w.objects = false
+	w.pool.mu.Lock()
+	defer w.pool.mu.Unlock()
+	w.stops = append(w.stops, binary.AppendUvarint([]byte{messageOpened}, b.number))
+	w.wake.Signal()
 }
 
 // cause returns the error of a call that was stopped, or nil. The caller holds the pool's mutex.
@@ -337,10 +382,6 @@ func (w *worker) finish(b *batch) {
 	took := w.pace
 	w.last = now
 	b.worker = nil
-	if w.objects {
-		w.objects = false
-		w.stops = append(w.stops, binary.AppendUvarint([]byte{messageOpened}, b.number))
-	}
 	w.has[0] = nil
 	w.has = w.has[1:]
 	w.done += b.n
@@ -348,13 +389,15 @@ func (w *worker) finish(b *batch) {
 	p.stats.Done += b.n
 	switch {
 	case took < briefBatch:
-		w.window = min(2*w.window, maxWindow)
+		w.window = min(2*w.window, maxWindow, max(fewBatches, fullWindow/b.n))
 	case took < longBatch:
-		w.window = max(w.window/2, 2) // one that runs, one that waits
+		w.window = min(2*w.window, 1+max(1, int(aheadTime/took)))
 	default:
 		w.window = minWindow
 	}
-	w.wake.Signal()
+	if w.hungry() {
+		w.wake.Signal()
+	}
 	p.mu.Unlock()
 	b.work.took(took / time.Duration(b.n))
 }
@@ -372,6 +415,7 @@ func (w *worker) ran(now time.Time) time.Duration {
 const (
 	briefBatch = 100 * time.Microsecond // a worker may have more batches if each takes less than this
 	longBatch  = 10 * time.Millisecond  // and no more than minWindow if each takes longer than this
+	aheadTime  = 4 * time.Millisecond   // between these, what waits behind the batch that runs takes so long
 )
 
 // arm starts the timer for timeouts, unless it runs. The caller holds the pool's mutex.
@@ -427,8 +471,7 @@ func (w *worker) stop(b *batch, gently bool) {
 
 // send makes the feeder send a message that stops the calls of b before call end.
 func (w *worker) send(b *batch, end int64) {
-	msg := binary.AppendUvarint([]byte{messageStop}, b.number)
-	w.stops = append(w.stops, binary.AppendUvarint(msg, uint64(end)))
+	w.stops = append(w.stops, appendTwo(messageStop, b.number, uint64(end)))
 	w.wake.Signal()
 }
 
@@ -616,26 +659,41 @@ func (p *Pool) hasFree() bool {
 	return false
 }
 
-// relieve asks a worker that runs a long call for a batch that waits behind it, since idle has
-// nothing to do. The caller holds mu.
+// relieve asks a worker that has more to do than one call for the batches that wait last, since idle
+// has nothing to do. The caller holds mu.
 func (p *Pool) relieve(idle *worker) {
 	now := time.Now()
 	for _, w := range p.workers {
-		if len(w.has) < 2 || w.asked || w.gone {
+		from := w.surplus()
+		if from == 0 || w.asked || w.gone {
 			continue
 		}
-		b := w.has[len(w.has)-1]
-		if b.key != "" {
-			continue
+		left := relieveAfter - w.ran(now)
+		if from > 1 {
+			left -= w.pace * time.Duration(from-1) // it is some time until their turn
 		}
-		if left := relieveAfter - w.ran(now); left > 0 {
+		if left > 0 {
 			time.AfterFunc(left, idle.look)
 			continue
 		}
 		w.asked = true
-		w.stops = append(w.stops, binary.AppendUvarint([]byte{messageBack}, b.number))
+		w.stops = append(w.stops, appendTwo(messageBack, w.has[from].number, w.sent))
 		w.wake.Signal()
 	}
+}
+
+// surplus returns the index of the first batch that the worker is to give back: half of those that
+// wait, but none from the last one with a key on. It is 0 if there is none. The caller holds the
+// pool's mutex.
+func (w *worker) surplus() int {
+	from := len(w.has)
+	for from > 1 && from > (len(w.has)+1)/2 && w.has[from-1].key == "" {
+		from--
+	}
+	if from == len(w.has) {
+		return 0
+	}
+	return from
 }
 
 // look makes the feeder look for something to do.
@@ -648,17 +706,17 @@ func (w *worker) look() {
 // gaveBack handles the answer to messageBack. The caller holds the pool's mutex.
 func (w *worker) gaveBack(answer []byte) {
 	w.asked = false
-	number, k := binary.Uvarint(answer)
-	if k <= 0 || len(answer) <= k || answer[k] == 0 {
+	from, to, err := twoNumbers(answer)
+	if err != nil {
 		return
 	}
-	for i, b := range w.has {
-		if b.number == number && i > 0 {
+	for i := len(w.has) - 1; i >= 0; i-- { // the worker may have answered all before the first one
+		if b := w.has[i]; b.number >= from && b.number < to {
 			w.has = slices.Delete(w.has, i, i+1)
 			w.calls -= b.n
 			b.worker = nil
 			w.pool.put(b, true)
-			return
 		}
 	}
+	w.wake.Signal()
 }

@@ -22,7 +22,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/seed-2e7ecdea/mp/array"
 	"github.com/seed-2e7ecdea/mp/proc"
@@ -37,7 +36,7 @@ func TestP04_RoundTrip(t *testing.T) {
 	t.Run("zero", func(t *testing.T) { roundTrip(t, echoInt, 0) })
 	t.Run("string", func(t *testing.T) { roundTrip(t, echoString, "a\x00b\nc") })
 	t.Run("bytes", func(t *testing.T) { roundTrip(t, echoBytes, []byte{0, 1, 255}) })
-	t.Run("nil bytes", func(t *testing.T) { roundTrip(t, echoBytes, nil) })
+	t.Run("empty bytes", func(t *testing.T) { roundTrip(t, echoBytes, []byte{}) })
 	t.Run("16 MiB", func(t *testing.T) { // too much for cmp
 		in := bytes.Repeat([]byte("0123456789abcde\n"), 1<<20)
 		out, err := start(t, echoBytes, in, nil).Result(within(t))
@@ -52,6 +51,13 @@ func TestP04_RoundTrip(t *testing.T) {
 	t.Run("nil pointer", func(t *testing.T) { roundTrip(t, echoPoint, nil) })
 	t.Run("interface", func(t *testing.T) { roundTrip(t, echoAny, any(point{3, 4})) })
 	t.Run("nil interface", func(t *testing.T) { roundTrip(t, echoAny, nil) })
+	t.Run("error", func(t *testing.T) {
+		in := fmt.Errorf("outer: %w", errCustom)
+		out, err := start(t, echoError, in, nil).Result(within(t))
+		if err != nil || out == nil || out.Error() != in.Error() || !errors.Is(out, errCustom) {
+			t.Errorf("%v became %v, %v", in, out, err)
+		}
+	})
 	t.Run("struct", func(t *testing.T) {
 		roundTrip(t, echoRecord, record{
 			Name:   "r",
@@ -59,7 +65,8 @@ func TestP04_RoundTrip(t *testing.T) {
 			Big:    new(big.Int).Exp(big.NewInt(3), big.NewInt(1000), nil),
 			Points: []point{{1, 2}, {3, 4}},
 			ByName: map[string]*point{"p": {5, 6}},
-			Next:   &record{Name: "next", Big: big.NewInt(1)},
+			Next:   &record{Name: "next", Big: big.NewInt(1), Nil: &point{}},
+			hidden: 9,
 			Any:    point{7, 8},
 		})
 	})
@@ -73,7 +80,7 @@ func roundTrip[T any](t *testing.T, task *proc.Task[T, T], in T) {
 		t.Fatalf("Result: %v", err)
 	}
 	same := cmp.Comparer(func(a, b *big.Int) bool { return a == nil && b == nil || a != nil && b != nil && a.Cmp(b) == 0 })
-	if diff := cmp.Diff(in, out, same, cmpopts.IgnoreUnexported(record{})); diff != "" {
+	if diff := cmp.Diff(in, out, same, cmp.AllowUnexported(record{})); diff != "" {
 		t.Errorf("changed on the way (-in +out):\n%s", diff)
 	}
 	wantExit(t, p.Process, 0)
@@ -91,11 +98,16 @@ func TestUnsendable(t *testing.T) {
 		name, where string
 		make        func() error
 	}{
-		{"chan", "(value).C is a chan", func() error {
+		{"chan", ".C: kind chan", func() error {
 			_, err := echoChan.New(struct{ C chan int }{make(chan int)}, nil)
 			return err
 		}},
-		{"func", "(value) is a func", func() error { _, err := echoFunc.New(func() {}, nil); return err }},
+		{"nil chan", ".C: kind chan", func() error { _, err := echoChan.New(struct{ C chan int }{}, nil); return err }},
+		{"chan in an interface", "(value)[k] is a chan", func() error {
+			_, err := echoAny.New(map[string]any{"k": make(chan int)}, nil)
+			return err
+		}},
+		{"func", "func(): kind func", func() error { _, err := echoFunc.New(func() {}, nil); return err }},
 		{"map in itself", "(value)[self] refers to itself", func() error { _, err := echoAny.New(self, nil); return err }},
 		{"list in itself", "(value).Next.Next refers to itself", func() error { _, err := echoRecord.New(*list, nil); return err }},
 		{"slice in itself", "(value)[1] refers to itself", func() error { _, err := echoAny.New(slice, nil); return err }},
@@ -108,13 +120,8 @@ func TestUnsendable(t *testing.T) {
 		})
 	}
 	t.Run("unregistered type", func(t *testing.T) {
-		if _, err := echoError.New(errors.New("x"), nil); err == nil {
-			t.Error("New of an interface holding a type unknown to gob: no error")
-		}
-	})
-	t.Run("nil chan", func(t *testing.T) { // gob leaves it out, and nothing is lost
-		if _, err := echoChan.New(struct{ C chan int }{}, nil); errors.Is(err, proc.ErrValue) {
-			t.Errorf("New: %v", err)
+		if _, err := echoAny.New(record{}, nil); !errors.Is(err, ring.ErrEncode) || !strings.Contains(err.Error(), "record") {
+			t.Errorf("New: %v, want ErrEncode with the type", err)
 		}
 	})
 	t.Run("result", func(t *testing.T) {
@@ -584,9 +591,9 @@ func TestP36_P37_InheritedFiles(t *testing.T) {
 	}
 }
 
-// TestReaped shows that a result counts though another part of the program, as PID 1 does, reaps all
+// TestP30_Reaped shows that a result counts though another part of the program, as PID 1 does, reaps all
 // children. Then only the exit code is unknown.
-func TestReaped(t *testing.T) {
+func TestP30_Reaped(t *testing.T) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)

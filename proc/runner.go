@@ -1,9 +1,6 @@
 package proc
 
-import (
-	"context"
-	"reflect"
-)
+import "context"
 
 // A Runner is a task as a type: its fields are the argument.
 type Runner interface {
@@ -26,10 +23,6 @@ type Runner interface {
 //	p, err := greet.Start(ctx, greeter{"good morning", "bob"}, nil)
 func RegisterRunner[R Runner](name string) *Task[R, None] {
 	return Register(name, func(ctx context.Context, r R) (None, error) {
-		// encoding/gob makes a nil pointer of a pointer to a zero value.
-		if v := reflect.ValueOf(&r).Elem(); v.Kind() == reflect.Pointer && v.IsNil() {
-			v.Set(reflect.New(v.Type().Elem()))
-		}
 		return None{}, r.Run(ctx)
 	})
 }

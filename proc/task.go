@@ -8,17 +8,21 @@ import (
 
 // A Task is a function that can run in another process. Its methods may be
 // called by several goroutines at once.
-type Task[In, Out any] struct{ name string }
+type Task[In, Out any] struct {
+	name string
+	in   coding[In]
+	out  coding[Out]
+}
 
-// A function is a task's, from encoded input to encoded result. If use is not nil, it is called with
-// the objects in the input before the task runs.
-type function func(ctx context.Context, input []byte, use func(lease)) (product, error)
+// A function is a task's, from encoded input to encoded result, which it appends to dst. If use is
+// not nil, it is called with the objects in the input before the task runs.
+type function func(ctx context.Context, dst, input []byte, use func(lease)) (product, error)
 
 // A product is what a task's function has returned.
 type product struct {
-	result []byte
-	shared bool  // there are handles of objects in the result
-	lease  lease // the objects in the result, as the task had them; only if use was not nil
+	result []byte // dst and the result
+	shared bool   // there are handles of objects in the result
+	lease  lease  // the objects in the result, as the task had them; only if use was not nil
 }
 
 // registry holds the tasks of this program by name.
@@ -31,11 +35,10 @@ var registry = struct {
 // the task by its name, so it must be registered before Init in both: make it a
 // package-level variable. It panics if the name is taken or if Init was called.
 //
-// The input and the result travel as encoding/gob sends them: exported fields, interface values
-// whose type is known to gob.Register. A pointer to a zero value arrives as a nil pointer, and an
-// empty slice as a nil slice. The objects of mp travel by their handles, wherever in the input or
-// the result they stand; a type that marshals itself shows the one it holds by a method Handle()
-// shm.Handle. The receiver then is a user of them like the sender.
+// The input and the result travel by the codec of package ring: see ring.DefaultCodec for what it
+// encodes, and ring.RegisterType for values of interfaces. A []byte that is nil arrives empty. The objects of mp travel by their
+// handles, wherever in the input or the result they stand; a type that marshals itself shows the one
+// it holds by a method Handle() shm.Handle. The receiver then is a user of them like the sender.
 //
 // In the child, f runs on the main goroutine, and the process ends when f returns, with exit code
 // 0, or 1 if f returned an error. The child's other goroutines and its own children end with it:
@@ -56,32 +59,29 @@ func Register[In, Out any](name string, f func(ctx context.Context, in In) (Out,
 	if registry.tasks[name] != nil {
 		panic(fmt.Sprintf("proc: task %q registered twice", name))
 	}
-	registry.tasks[name] = func(ctx context.Context, input []byte, use func(lease)) (made product, err error) {
-		in, err := decode[In](input)
-		if err != nil {
+	t := &Task[In, Out]{name: name}
+	registry.tasks[name] = func(ctx context.Context, dst, input []byte, use func(lease)) (made product, err error) {
+		var in In
+		if err := t.in.decode(input, &in); err != nil {
 			return made, fmt.Errorf("input of task %q: %w", name, err)
 		}
-		if use != nil {
-			use(objectsIn(&in))
+		if use != nil && t.in.walk {
+			use(t.in.objects(&in))
 		}
 		out, err := f(ctx, in)
 		if err != nil {
 			return made, err
 		}
-		seen, err := sightings(&out)
-		if err == nil {
-			made.result, err = encode(out)
-		}
-		if err != nil {
+		var seen []sighting
+		if made.result, seen, err = t.out.encode(dst, &out); err != nil {
 			return made, fmt.Errorf("result of task %q: %w", name, err)
 		}
-		made.shared = len(seen) > 0
-		if use != nil {
-			made.lease = objectsIn(&out)
+		if made.shared = len(seen) > 0; use != nil {
+			made.lease = leaseOf(seen)
 		}
 		return made, nil
 	}
-	return &Task[In, Out]{name: name}
+	return t
 }
 
 // findTask returns the function of a task, or nil.
@@ -91,21 +91,13 @@ func findTask(name string) function {
 	return registry.tasks[name]
 }
 
-// pack encodes *v if all of it can be sent.
-func pack[T any](v *T) ([]byte, error) {
-	if _, err := sightings(v); err != nil {
-		return nil, err
-	}
-	return encode(*v)
-}
-
 // Name returns the name that was given to Register.
 func (t *Task[In, Out]) Name() string { return t.name }
 
 // New makes a process that will run t with the input in. It encodes the input: the process
 // does not see later changes. It returns ErrValue if in holds a channel, a function or itself,
-// os.ErrClosed if in holds a closed object, and the error of encoding/gob if gob can't
-// encode in.
+// os.ErrClosed if in holds a closed object, and ring.ErrEncode or the error of a method if in can't
+// be encoded otherwise. The error says which part of in it was.
 func (t *Task[In, Out]) New(in In, options *Options) (*Call[Out], error) {
 	input, seen, err := t.encode(in)
 	if err != nil {
@@ -113,10 +105,11 @@ func (t *Task[In, Out]) New(in In, options *Options) (*Call[Out], error) {
 	}
 	p := newProcess(t.name, input, seen, options)
 	p.keep = func(result []byte) (any, lease, error) {
-		out, err := decode[Out](result)
-		return out, objectsIn(&out), err
+		var out Out
+		err := t.out.decode(result, &out)
+		return out, t.out.objects(&out), err
 	}
-	return &Call[Out]{p}, nil
+	return &Call[Out]{p, &t.out}, nil
 }
 
 // Start calls New and Process.Start. It returns as soon as the process exists. If it returns an
@@ -134,10 +127,7 @@ func (t *Task[In, Out]) Start(ctx context.Context, in In, options *Options) (*Ca
 
 // encode returns the encoded input and the handles in it.
 func (t *Task[In, Out]) encode(in In) (input []byte, seen []sighting, err error) {
-	if seen, err = sightings(&in); err == nil {
-		input, err = encode(in)
-	}
-	if err != nil {
+	if input, seen, err = t.in.encode(nil, &in); err != nil {
 		return nil, nil, fmt.Errorf("proc: New of task %q: %w", t.name, err)
 	}
 	return input, seen, nil

@@ -3,7 +3,6 @@ package proc_test
 import (
 	"bytes"
 	"context"
-	"encoding/gob"
 	"errors"
 	"fmt"
 	"io"
@@ -33,10 +32,10 @@ type record struct {
 	Next   *record
 	Any    any
 	Nil    *point
-	hidden int //lint:ignore U1000 gob leaves it out
+	hidden int
 }
 
-func init() { gob.Register(point{}) }
+func init() { ring.RegisterType[point]() }
 
 var (
 	echoInt    = echo[int]("int")

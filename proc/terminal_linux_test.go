@@ -28,10 +28,13 @@ var reportReady = proc.Register("report ready", func(ctx context.Context, _ proc
 func mainForCtrlC(mode string) int {
 	proc.Init()
 	ctx := context.Background()
-	if mode == "ctrl-c handled" {
+	if strings.HasSuffix(mode, "handled") {
 		var stop func()
 		ctx, stop = signal.NotifyContext(ctx, os.Interrupt)
 		defer stop()
+	}
+	if strings.Contains(mode, "pool") {
+		return poolForCtrlC(ctx)
 	}
 	spares := proc.NewSpares(1, nil)
 	if err := spares.Ready(ctx); err != nil {
@@ -54,10 +57,30 @@ func mainForCtrlC(mode string) int {
 	return 130
 }
 
+// poolForCtrlC is mainForCtrlC with a pool.
+func poolForCtrlC(ctx context.Context) int {
+	p, err := proc.NewPool(4, nil)
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	defer p.Terminate()
+	for _, err := range reportReady.Map(ctx, p, func(yield func(proc.None) bool) {
+		for i := 0; i < 4 && yield(proc.None{}); i++ {
+		}
+	}) {
+		if ctx.Err() == nil {
+			fmt.Println("a call has ended:", err)
+			return 1
+		}
+	}
+	return 130
+}
+
 // Ctrl-C at a terminal ends a program with children at once, without noise, whether it handles
 // SIGINT or not. The shell sees the status 130.
 func TestCtrlC(t *testing.T) {
-	for _, mode := range []string{"ctrl-c", "ctrl-c handled"} {
+	for _, mode := range []string{"ctrl-c", "ctrl-c handled", "ctrl-c pool", "ctrl-c pool handled"} {
 		t.Run(mode, func(t *testing.T) {
 			terminal, theirs, err := sys.OpenPTY()
 			if err != nil {

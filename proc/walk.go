@@ -1,14 +1,13 @@
 package proc
 
 import (
-	"encoding"
-	"encoding/gob"
 	"fmt"
 	"io"
 	"os"
 	"reflect"
 	"sync"
 
+	"github.com/seed-2e7ecdea/mp/internal/codec"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
@@ -16,10 +15,8 @@ import (
 type holder interface{ Handle() shm.Handle }
 
 var (
-	handleType      = reflect.TypeFor[shm.Handle]()
-	holderType      = reflect.TypeFor[holder]()
-	gobEncoderType  = reflect.TypeFor[gob.GobEncoder]()
-	binaryMarshaler = reflect.TypeFor[encoding.BinaryMarshaler]()
+	handleType = reflect.TypeFor[shm.Handle]()
+	holderType = reflect.TypeFor[holder]()
 )
 
 // A sighting is a handle found in a value.
@@ -29,8 +26,8 @@ type sighting struct {
 	closer io.Closer // ends this process's use of the object; nil if there is none, and of a segment
 }
 
-// A walk visits what encoding/gob would send of a value: it collects the handles
-// and refuses what gob would drop silently or never finish with.
+// A walk visits all of a value that is sent. It collects the handles, and refuses what can't be
+// sent or has no end.
 type walk struct {
 	found []sighting
 	above map[place]bool // pointers, maps and slices from the root to here
@@ -47,9 +44,6 @@ type place struct {
 // v holds a channel, a function or itself, with os.ErrClosed if it holds a closed
 // object.
 func sightings[T any](v *T) ([]sighting, error) {
-	if !mustWalk(reflect.TypeFor[T]()) {
-		return nil, nil
-	}
 	w := walk{above: make(map[place]bool)}
 	if err := w.visit(reflect.ValueOf(v).Elem(), ""); err != nil {
 		return nil, err
@@ -60,9 +54,8 @@ func sightings[T any](v *T) ([]sighting, error) {
 // A lease is the uses of objects that this process has by a decoded value.
 type lease []io.Closer
 
-// objectsIn returns the objects in *v.
-func objectsIn[T any](v *T) (l lease) {
-	seen, _ := sightings(v) // an error means that the rest can't be sent, and so was not decoded
+// leaseOf returns the uses of the objects that were seen.
+func leaseOf(seen []sighting) (l lease) {
 	for _, s := range seen {
 		if s.closer != nil {
 			l = append(l, s.closer)
@@ -132,12 +125,23 @@ func (w *walk) visit(v reflect.Value, path string) error {
 			return nil
 		})
 	case reflect.Struct:
-		for i := range v.NumField() {
-			if f := v.Type().Field(i); f.IsExported() {
-				if err := w.visit(v.Field(i), path+"."+f.Name); err != nil {
-					return err
-				}
-			}
+		return w.fields(v, path)
+	}
+	return nil
+}
+
+// fields visits the fields of a struct, exported or not.
+func (w *walk) fields(v reflect.Value, path string) error {
+	if !v.CanAddr() {
+		moved := reflect.New(v.Type()).Elem()
+		moved.Set(v)
+		v = moved
+	}
+	for i := range v.NumField() {
+		f := v.Field(i)
+		f = reflect.NewAt(f.Type(), f.Addr().UnsafePointer()).Elem() // else the methods of an unexported field could not be called
+		if err := w.visit(f, path+"."+v.Type().Field(i).Name); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -179,9 +183,12 @@ func as[I any](v reflect.Value) (I, bool) {
 	return none, false
 }
 
-// marshalsItself reports whether gob asks t for its bytes.
+// marshalsItself reports whether methods of t, or of what t points to, encode a value.
 func marshalsItself(t reflect.Type) bool {
-	return has(t, gobEncoderType) || has(t, binaryMarshaler)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return codec.MarshalsItself(t)
 }
 
 func has(t, iface reflect.Type) bool {
@@ -220,8 +227,7 @@ func look(t reflect.Type, above map[reflect.Type]bool) bool {
 			must = look(t.Key(), above) || look(t.Elem(), above)
 		case reflect.Struct:
 			for i := 0; i < t.NumField() && !must; i++ {
-				f := t.Field(i)
-				must = f.IsExported() && look(f.Type, above)
+				must = look(t.Field(i).Type, above)
 			}
 		}
 	}

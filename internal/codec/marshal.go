@@ -43,6 +43,10 @@ func marshalingOf(t reflect.Type) marshaling {
 	return marshalNone
 }
 
+// MarshalsItself reports whether a value of type t is encoded as a whole, by its methods or since it
+// is a time.Time.
+func MarshalsItself(t reflect.Type) bool { return t == timeType || marshalingOf(t) != marshalNone }
+
 // marshal returns the bytes of the value at p, whose type is n's.
 func (n *node) marshal(p pointer) (b []byte, err error) {
 	v := reflect.NewAt(n.typ, p).Interface()

@@ -37,6 +37,7 @@ var layers = []layer{
 	}},
 	{"proc", []string{
 		"ring", "shm", "poll", "internal/object", "internal/known", "internal/wait", "internal/sys", "internal/crash",
+		"internal/codec",
 	}},
 	{"ring", []string{
 		"shm", "poll", "internal/object", "internal/known", "internal/robust", "internal/party", "internal/wait", "futex", "internal/fence",
