@@ -70,7 +70,7 @@ func (e *encoded[T]) getCase(v *T) poll.Case {
 	t := new(taken)
 	return newCase(&wait.Case{
 		Room:   k.room,
-		Waiter: &getter[envelope]{k, e.inner.isOpen(k), func() error { return e.take(k, t) }},
+		Waiter: &getter[envelope]{k, e.inner.isOpen(k), func() error { return e.take(k, k.takes != reading, t) }},
 		Result: func(err error) error {
 			err = k.fails.of("Get", e.deliver(k, t, v, err))
 			t.end()

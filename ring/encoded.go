@@ -195,10 +195,10 @@ func (e *encoded[T]) freed(at stored) {
 	e.store.w.waiters.NotifyAll()
 }
 
-// take takes the oldest message. It fails as queueCore.get does. If the queue is joinable, the
-// message is leased.
-func (e *encoded[T]) take(k *queueCore[envelope], t *taken) error {
-	if k.takes != reading {
+// take takes the oldest message. It fails as queueCore.get does. The message is leased if lease is
+// true.
+func (e *encoded[T]) take(k *queueCore[envelope], lease bool, t *taken) error {
+	if lease {
 		return e.takeLease(k, t)
 	}
 	word, lap, err := k.claimReady(reading)
@@ -245,7 +245,7 @@ func (e *encoded[T]) get(ctx context.Context, op string, v *T) error {
 	}
 	var t taken
 	defer t.end()
-	err := e.takeBy(ctx, k, e.take, &t)
+	err := e.await(ctx, k, k.takes != reading, &t)
 	err = e.deliver(k, &t, v, err)
 	if err != nil {
 		err = k.fails.of(op, err)
@@ -254,21 +254,28 @@ func (e *encoded[T]) get(ctx context.Context, op string, v *T) error {
 	return err
 }
 
-// takeBy takes the oldest message by take. It does not block if ctx is tryOnce.
-func (e *encoded[T]) takeBy(ctx context.Context, k *queueCore[envelope], take func(*queueCore[envelope], *taken) error, t *taken) error {
-	err := take(k, t)
+// await is take that blocks, unless ctx is tryOnce.
+func (e *encoded[T]) await(ctx context.Context, k *queueCore[envelope], lease bool, t *taken) error {
+	err := e.take(k, lease, t)
 	if ctx == tryOnce {
 		for i := 0; err == ErrBusy && i < busySpins; i++ {
 			cpu.Pause()
-			err = take(k, t)
+			err = e.take(k, lease, t)
 		}
 		return err
 	}
 	if err == ErrEmpty || err == ErrBusy {
-		u := new(taken) // it escapes, and t does not
-		err = e.inner.awaitGet(ctx, k, func() error { return take(k, u) })
-		*t = *u
+		err = e.sleep(ctx, k, lease, t)
 	}
+	return err
+}
+
+// sleep is await after a take that found nothing. It is a function of its own so that what escapes
+// does so here.
+func (e *encoded[T]) sleep(ctx context.Context, k *queueCore[envelope], lease bool, t *taken) error {
+	u := new(taken)
+	err := e.inner.awaitGet(ctx, k, func() error { return e.take(k, lease, u) })
+	*t = *u
 	return err
 }
 
@@ -362,7 +369,7 @@ func (e *encoded[T]) getMany(ctx context.Context, op string, vs []T) (int, error
 	n := 1
 	for ; n < len(vs); n++ {
 		var t taken
-		err := e.take(k, &t)
+		err := e.take(k, k.takes != reading, &t)
 		if err != nil {
 			t.end()
 			break

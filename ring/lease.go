@@ -89,7 +89,7 @@ func (q *Queue[T]) leaseEncoded(ctx context.Context, op string) (*Lease[T], erro
 	}
 	var t taken
 	defer t.end()
-	err := e.takeBy(ctx, k, e.takeLease, &t)
+	err := e.await(ctx, k, true, &t)
 	return q.newEncodedLease(op, e, k, &t, err)
 }
 
