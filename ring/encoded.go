@@ -142,7 +142,7 @@ func (e *encoded[T]) stale(k *queueCore[envelope]) func(mark uint64) bool {
 			case s.is() == writing:
 				return s.lap() != pos.lap()
 			default: // the slot of a lease goes on to later laps, but the message does not
-				birth := atomic.LoadUint32(&k.slots.message(word).birth)
+				birth := k.slots.message(word).birth.Load()
 				return birth != pos.lap() && state(word.Load()) == s
 			}
 		}
@@ -160,7 +160,7 @@ type stored struct {
 // where the message lay.
 func (e *encoded[T]) content(k *queueCore[envelope], word *atomic.Uint64, dst []byte) ([]byte, stored, error) {
 	m := k.slots.message(word)
-	size := int(atomic.LoadUint32(&m.size))
+	size := int(m.size)
 	if size < 0 || size > inlineSize && size > len(e.store.inUse())*blockData {
 		return nil, stored{}, fmt.Errorf("%w: a message of %d bytes", ErrCorrupt, size)
 	}
@@ -170,20 +170,19 @@ func (e *encoded[T]) content(k *queueCore[envelope], word *atomic.Uint64, dst []
 	if size <= inlineSize {
 		return append(dst[:0], m.inline[:size]...), stored{}, nil
 	}
-	at := e.lies(k, word)
+	at := e.lies(k, word, size)
 	msg, err := e.store.read(dst[:0], at.first, size, at.mark)
 	return msg, at, err
 }
 
-// lies returns where the message of a slot that this process has claimed lies.
-func (e *encoded[T]) lies(k *queueCore[envelope], word *atomic.Uint64) stored {
-	m := k.slots.message(word)
-	size := int(atomic.LoadUint32(&m.size))
+// lies returns where the message of size bytes lies whose slot this process has claimed.
+func (e *encoded[T]) lies(k *queueCore[envelope], word *atomic.Uint64, size int) stored {
 	if size <= inlineSize {
 		return stored{}
 	}
-	pos := positionAt(atomic.LoadUint32(&m.birth)&lapMask, k.slots.indexOf(word))
-	return stored{blocksFor(size), atomic.LoadUint32(&m.first), markOf(pos)}
+	m := k.slots.message(word)
+	pos := positionAt(m.birth.Load()&lapMask, k.slots.indexOf(word))
+	return stored{blocksFor(size), m.first, markOf(pos)}
 }
 
 // freed gives back the blocks of a message whose slot is free, and wakes the putters that wait for
@@ -315,7 +314,7 @@ func (e *encoded[T]) decodeLeased(k *queueCore[envelope], t *taken, v *T) error 
 
 // finish ends a lease: its message is gone.
 func (e *encoded[T]) finish(k *queueCore[envelope], word *atomic.Uint64) error {
-	at := e.lies(k, word)
+	at := e.lies(k, word, int(k.slots.message(word).size))
 	if err := k.finish(word); err != nil {
 		return err
 	}
