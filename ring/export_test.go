@@ -111,3 +111,12 @@ func (q *Queue[T]) BlocksInUse() (n int) {
 	}
 	return n
 }
+
+// EncodedPrint returns the fingerprint of a queue of encoded Ts.
+func EncodedPrint[T any]() uint64 {
+	f, err := formOf[T]()
+	if err != nil || f.coding == nil {
+		panic(err)
+	}
+	return f.print
+}

@@ -14,8 +14,7 @@ import (
 	"github.com/seed-2e7ecdea/mp"
 )
 
-const text = "Humpty Dumpty sat on a wall,\nHumpty Dumpty had a great fall;\n" +
-	"All the King's horses and all the King's men\nCouldn't put Humpty together again.\n"
+const text = "Humpty Dumpty sat on a wall,\nHumpty Dumpty had a great fall;\nAll the King's horses and all the King's men\nCouldn't put Humpty together again.\n"
 
 type job struct {
 	Lines  *mp.Queue[string]
