@@ -142,8 +142,7 @@ func (e *encoded[T]) stale(k *queueCore[envelope]) func(mark uint64) bool {
 			case s.is() == writing:
 				return s.lap() != pos.lap()
 			default: // the slot of a lease goes on to later laps, but the message does not
-				birth := k.slots.message(word).birth.Load()
-				return birth != pos.lap() && state(word.Load()) == s
+				return k.slots.message(word).birth.Load() != pos.lap()
 			}
 		}
 	}

@@ -99,14 +99,18 @@ func (s *storage) open(o object.Object, off int) error {
 func (s *storage) capacity() int { return len(s.blocks) * blockData }
 
 // inUse returns the blocks that have memory.
-func (s *storage) inUse() []block { return s.blocks[:min(int(s.w.backed.Load()), len(s.blocks))] }
+func (s *storage) inUse() []block { return s.blocks[:min(s.w.backed.Load(), s.units())] }
+
+// units returns the number of blocks. Indexes in shared memory may be anything, so they are compared
+// to it before they become an int.
+func (s *storage) units() uint32 { return uint32(len(s.blocks)) }
 
 // room makes sure that n blocks were free at some time during the call. It fails with ErrFull or
 // shm.ErrNoSpace. stale tells whether a block with that mark may be freed.
 func (s *storage) room(n int, stale func(mark uint64) bool) error {
 	blocks := s.inUse()
 	free := 0
-	for i := int(s.w.low.Load()); i < len(blocks) && free < n; i++ {
+	for i := min(s.w.low.Load(), uint32(len(blocks))); i < uint32(len(blocks)) && free < n; i++ {
 		if blocks[i].mark.Load() == 0 {
 			free++
 		}
@@ -151,7 +155,7 @@ func (s *storage) grow(backed, n int) error {
 	}
 	for {
 		now := s.w.backed.Load()
-		if int(now) >= backed+n || s.w.backed.CompareAndSwap(now, uint32(backed+n)) {
+		if now >= uint32(backed+n) || s.w.backed.CompareAndSwap(now, uint32(backed+n)) {
 			return nil
 		}
 	}
@@ -162,9 +166,9 @@ func (s *storage) grow(backed, n int) error {
 func (s *storage) take(n int, mark uint64) (first uint32, ok bool) {
 	blocks := s.inUse()
 	low := s.w.low.Load()
-	start := int(low)
-	if start >= len(blocks) {
-		start = 0
+	start := 0
+	if low < uint32(len(blocks)) {
+		start = int(low)
 	}
 	var last *block
 	taken := 0
@@ -199,7 +203,7 @@ func (s *storage) take(n int, mark uint64) (first uint32, ok bool) {
 // freed them since they became stale.
 func (s *storage) give(first uint32, n int, mark uint64) {
 	lowest := first
-	for i := first; n > 0 && int(i) < len(s.blocks); n-- {
+	for i := first; n > 0 && i < s.units(); n-- {
 		b := &s.blocks[i]
 		next := b.next.Load() // before another message may have the block
 		if !b.mark.CompareAndSwap(mark, 0) {
@@ -226,7 +230,7 @@ func (s *storage) lower(i uint32) {
 
 // write copies msg into the blocks of a list.
 func (s *storage) write(first uint32, msg []byte) {
-	for i := first; len(msg) > 0 && int(i) < len(s.blocks); {
+	for i := first; len(msg) > 0 && i < s.units(); {
 		b := &s.blocks[i]
 		n := min(len(msg), blockData)
 		copy(b.data[:n], msg)
@@ -238,7 +242,7 @@ func (s *storage) write(first uint32, msg []byte) {
 // mark.
 func (s *storage) read(dst []byte, first uint32, size int, mark uint64) ([]byte, error) {
 	for i := first; size > 0; {
-		if int(i) >= len(s.blocks) || s.blocks[i].mark.Load() != mark {
+		if i >= s.units() || s.blocks[i].mark.Load() != mark {
 			return dst, fmt.Errorf("%w: a message in storage", ErrCorrupt)
 		}
 		b := &s.blocks[i]
