@@ -124,8 +124,8 @@ func TestObjects(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	if _, err := mp.NewQueue[string](1); !errors.Is(err, shm.ErrType) {
-		t.Errorf("a queue of strings: %v, want shm.ErrType", err)
+	if _, err := mp.NewQueue[chan int](1); !errors.Is(err, shm.ErrType) {
+		t.Errorf("a queue of channels: %v, want shm.ErrType", err)
 	}
 	q := must(mp.NewQueue[int64](1))
 	if _, err := q.TryGet(); !errors.Is(err, mp.ErrEmpty) {

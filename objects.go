@@ -91,8 +91,9 @@ var (
 	ErrClosed = ring.ErrClosed
 )
 
-// NewQueue makes a queue with space for capacity values. It fails with shm.ErrType if a T holds
-// pointers or has no fixed size.
+// NewQueue makes a queue with space for capacity values of any type. It fails with shm.ErrType if a
+// part of T, such as a channel, means nothing in another process. Long values share 1 GiB at most:
+// see ring.QueueOptions.
 func NewQueue[T any](capacity int) (*Queue[T], error) {
 	return ring.NewQueue[T](nil, "", capacity, nil)
 }

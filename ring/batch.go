@@ -17,7 +17,7 @@ import (
 func (q *Queue[T]) PutMany(ctx context.Context, vs []T) (n int, err error) {
 	k := q.core.Load()
 	if k == nil {
-		return 0, closed("PutMany")
+		return q.enc.Load().putMany(ctx, "PutMany", vs)
 	}
 	for n < len(vs) && err == nil {
 		var put int
@@ -42,7 +42,7 @@ func (q *Queue[T]) PutMany(ctx context.Context, vs []T) (n int, err error) {
 func (q *Queue[T]) TryPutMany(vs []T) (n int, err error) {
 	k := q.core.Load()
 	if k == nil {
-		return 0, closed("TryPutMany")
+		return q.enc.Load().putMany(tryOnce, "TryPutMany", vs)
 	}
 	for n < len(vs) && err == nil {
 		var put int
@@ -65,7 +65,7 @@ func (q *Queue[T]) TryPutMany(vs []T) (n int, err error) {
 func (q *Queue[T]) GetMany(ctx context.Context, vs []T) (n int, err error) {
 	k := q.core.Load()
 	if k == nil {
-		return 0, closed("GetMany")
+		return q.enc.Load().getMany(ctx, "GetMany", vs)
 	}
 	if len(vs) == 0 {
 		return 0, nil
@@ -84,7 +84,7 @@ func (q *Queue[T]) GetMany(ctx context.Context, vs []T) (n int, err error) {
 func (q *Queue[T]) TryGetMany(vs []T) (n int, err error) {
 	k := q.core.Load()
 	if k == nil {
-		return 0, closed("TryGetMany")
+		return q.enc.Load().getMany(tryOnce, "TryGetMany", vs)
 	}
 	if len(vs) == 0 {
 		return 0, nil

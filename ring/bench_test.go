@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
@@ -175,5 +176,43 @@ func BenchmarkBroadcast(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkEncoded measures queues whose values are encoded, to be compared with BenchmarkQueue.
+func BenchmarkEncoded(b *testing.B) {
+	b.Run("string=64", func(b *testing.B) { benchmarkEncoded(b, strings.Repeat("x", 64)) })
+	b.Run("string=1024", func(b *testing.B) { benchmarkEncoded(b, strings.Repeat("x", 1024)) })
+	b.Run("bytes=1Mi", func(b *testing.B) { benchmarkEncoded(b, make([]byte, 1<<20)) })
+	b.Run("struct", func(b *testing.B) {
+		type tagged struct {
+			ID   int
+			Name string
+			Tags []string
+		}
+		benchmarkEncoded(b, tagged{7, strings.Repeat("n", 20), []string{"red", "green", "blue"}})
+	})
+}
+
+func benchmarkEncoded[T any](b *testing.B, v T) {
+	seg := Anonymous(b, 256<<20)
+	q := newQueue[T](b, seg, 1024)
+	ctx := context.Background()
+	done := Async(func() error {
+		for {
+			if _, err := q.Get(ctx); err != nil {
+				return err
+			}
+		}
+	})
+	for b.Loop() {
+		if err := q.Put(ctx, v); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e6, "M/s")
+	q.Shutdown()
+	if err := <-done; !errors.Is(err, ring.ErrShutdown) {
+		b.Fatal(err)
 	}
 }

@@ -14,7 +14,7 @@ func (q *Queue[T]) GetCase(v *T) poll.Case {
 	_ = *v // panics before a slot is claimed
 	k := q.core.Load()
 	if k == nil {
-		return newCase(wait.FailedCase(closed("Get")))
+		return q.enc.Load().getCase(v)
 	}
 	return newCase(&wait.Case{
 		Room: k.room, Counters: k.o.Counters(),
@@ -29,7 +29,7 @@ func (q *Queue[T]) LeaseCase(l **Lease[T]) poll.Case {
 	_ = *l // panics before a slot is claimed
 	k := q.core.Load()
 	if k == nil {
-		return newCase(wait.FailedCase(closed("Lease")))
+		return q.leaseEncodedCase(l)
 	}
 	var word *atomic.Uint64
 	claim := func() (err error) {
@@ -47,16 +47,78 @@ func (q *Queue[T]) LeaseCase(l **Lease[T]) poll.Case {
 }
 
 // PutCase returns a case of poll.Select that appends *v, as Put does, and fails as Put does. The
-// value is the one that *v has when there is space for it.
+// value is the one that *v has when there is space for it. If the queue's values are encoded, Select
+// encodes *v each time that it looks for space.
 func (q *Queue[T]) PutCase(v *T) poll.Case {
 	_ = *v // panics before a slot is claimed
 	k := q.core.Load()
 	if k == nil {
-		return newCase(wait.FailedCase(closed("Put")))
+		return q.enc.Load().putCase(v)
 	}
 	return newCase(&wait.Case{
 		Room: k.room, Counters: k.o.Counters(),
 		Waiter: &putter[T]{k, q.isOpen(k), func() error { return k.put(v) }},
+		Result: func(err error) error { return k.fails.of("Put", err) },
+	})
+}
+
+// getCase is Queue.GetCase.
+func (e *encoded[T]) getCase(v *T) poll.Case {
+	k := e.open()
+	if k == nil {
+		return newCase(wait.FailedCase(closed("Get")))
+	}
+	t := new(taken)
+	return newCase(&wait.Case{
+		Room:   k.room,
+		Waiter: &getter[envelope]{k, e.inner.isOpen(k), func() error { return e.take(k, k.takes != reading, t) }},
+		Result: func(err error) error {
+			err = k.fails.of("Get", e.deliver(k, t, v, err))
+			t.end()
+			*t = taken{}
+			return err
+		},
+	})
+}
+
+// leaseEncodedCase is LeaseCase if the queue's values are encoded.
+func (q *Queue[T]) leaseEncodedCase(l **Lease[T]) poll.Case {
+	e := q.enc.Load()
+	k := e.open()
+	if k == nil {
+		return newCase(wait.FailedCase(closed("Lease")))
+	}
+	t := new(taken)
+	return newCase(&wait.Case{
+		Room:   k.room,
+		Waiter: &getter[envelope]{k, e.inner.isOpen(k), func() error { return e.takeLease(k, t) }},
+		Result: func(err error) error {
+			*l, err = q.newEncodedLease("Lease", e, k, t, err)
+			t.end()
+			*t = taken{}
+			return err
+		},
+	})
+}
+
+// putCase is Queue.PutCase.
+func (e *encoded[T]) putCase(v *T) poll.Case {
+	k := e.open()
+	if k == nil {
+		return newCase(wait.FailedCase(closed("Put")))
+	}
+	put := func() error {
+		buf := buffers.Get().(*[]byte)
+		defer putBuffer(buf)
+		msg, err := e.encode(buf, v)
+		if err == nil {
+			err = e.putBytes(k, msg)
+		}
+		return err
+	}
+	return newCase(&wait.Case{
+		Room:   k.room,
+		Waiter: e.storer(k, 1, put),
 		Result: func(err error) error { return k.fails.of("Put", err) },
 	})
 }

@@ -34,15 +34,15 @@ func ToChan[T any](ctx context.Context, q *Queue[T], c chan<- T) error {
 			return err
 		}
 		v := l.Value()
-		if err := l.k.unlessClosed(nil); err != nil {
-			return l.k.fails.of("ToChan", err) // v may not come from the queue; the value is another's now
+		if l.room().Closed() {
+			return l.failures().of("ToChan", ErrClosed) // v may not come from the queue; the value is another's now
 		}
 		select {
 		case c <- v:
 			err = l.Done()
 		case <-ctx.Done():
 			l.Return() // if that fails, the value comes back all the same
-			err = l.k.fails.of("ToChan", ctx.Err())
+			err = l.failures().of("ToChan", ctx.Err())
 		}
 		if err != nil {
 			return err
@@ -58,8 +58,8 @@ func ToChan[T any](ctx context.Context, q *Queue[T], c chan<- T) error {
 // put, it returns that as left. Otherwise left is nil. FromChan holds at most one value at a time,
 // and none while it waits for the next one.
 func FromChan[T any](ctx context.Context, c <-chan T, q *Queue[T]) (left *T, err error) {
-	k := q.core.Load()
-	if k == nil {
+	fails := q.failures()
+	if fails == nil {
 		return nil, closed("FromChan")
 	}
 	for {
@@ -68,7 +68,7 @@ func FromChan[T any](ctx context.Context, c <-chan T, q *Queue[T]) (left *T, err
 		select {
 		case v, ok = <-c:
 		case <-ctx.Done():
-			return nil, k.fails.of("FromChan", ctx.Err())
+			return nil, fails.of("FromChan", ctx.Err())
 		}
 		if !ok {
 			return nil, nil

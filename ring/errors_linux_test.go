@@ -60,7 +60,7 @@ func TestErrorTable(t *testing.T) {
 	fails("Receiver.Receive", pipe, Second(receiver.Receive(ctx)), ring.ErrClosed)
 	fails("Receiver.Release", pipe, receiver.Release(), ring.ErrClosed)
 	fails("new queue", queue, Second(ring.NewQueue[uint64](seg, "words", 0, nil)), shm.ErrSize)
-	fails("new queue", queue, Second(ring.NewQueue[string](seg, "words", 1, nil)), shm.ErrType)
+	fails("new queue", queue, Second(ring.NewQueue[func()](seg, "words", 1, nil)), shm.ErrType)
 	fails("open queue", queue, Second(ring.OpenQueue[uint32](seg, "words")), shm.ErrMismatch)
 	WantNil(t, "Shutdown", q.Shutdown())
 	fails("Put", queue, q.Put(ctx, 1), ring.ErrShutdown)

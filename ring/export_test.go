@@ -99,3 +99,24 @@ func (b *Broadcast[T]) GoThrough(n uint64) {
 
 // RingAt is the offset of the ring from A to B in a pipe.
 const RingAt = pipeHead
+
+// BlocksInUse returns the number of blocks of q's storage that are neither free nor stale.
+func (q *Queue[T]) BlocksInUse() (n int) {
+	e := q.enc.Load()
+	stale := e.stale(e.open())
+	for i := range e.store.inUse() {
+		if m := e.store.blocks[i].mark.Load(); m != 0 && !stale(m) {
+			n++
+		}
+	}
+	return n
+}
+
+// EncodedPrint returns the fingerprint of a queue of encoded Ts.
+func EncodedPrint[T any]() uint64 {
+	f, err := formOf[T]()
+	if err != nil || f.coding == nil {
+		panic(err)
+	}
+	return f.print
+}

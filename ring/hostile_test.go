@@ -66,6 +66,7 @@ func (s *spoiler) spoil() {
 func TestHostileBytes(t *testing.T) {
 	onBoth(t, func(t *testing.T, seg *shm.Segment) {
 		t.Run("queue", func(t *testing.T) { testHostileQueue(t, seg) })
+		t.Run("encoded queue", func(t *testing.T) { testHostileEncoded(t, seg) })
 		t.Run("pipe", func(t *testing.T) { testHostilePipe(t, seg) })
 		t.Run("broadcast", func(t *testing.T) { testHostileBroadcast(t, seg) })
 	})
@@ -133,7 +134,7 @@ func hostile(t *testing.T, mem []byte, during bool, reset func(), ops []func() e
 func unexpected(err error) error {
 	for _, e := range []error{
 		nil, ring.ErrFull, ring.ErrEmpty, ring.ErrBusy, ring.ErrShutdown, ring.ErrTooLarge, ring.ErrBrokenPipe,
-		ring.ErrCorrupt, ring.ErrLost, ring.ErrTooManySubscribers, context.Canceled, context.DeadlineExceeded,
+		ring.ErrCorrupt, ring.ErrDecode, ring.ErrLost, ring.ErrTooManySubscribers, context.Canceled, context.DeadlineExceeded,
 	} {
 		if errors.Is(err, e) {
 			return nil
@@ -184,6 +185,48 @@ func testHostileQueue(t *testing.T, seg *shm.Segment) {
 		})
 		runtime.KeepAlive(o)
 	}
+}
+
+func testHostileEncoded(t *testing.T, seg *shm.Segment) {
+	const name = "e"
+	made := Must(ring.NewQueue(seg, name, 3, &ring.QueueOptions[map[string]any]{Storage: 16 << 10}))(t)
+	q := Closing(t, made)
+	o := Must(object.OpenHandle(q.Handle(), shm.KindQueue, ring.EncodedPrint[map[string]any]()))(t)
+	short, long := map[string]any{"a": 1}, map[string]any{"b": string(make([]byte, 3000)), "c": []any{true}}
+	WantNil(t, "Put", q.Put(context.Background(), long)) // the blocks have memory
+	WantNil(t, "Put", q.Put(context.Background(), short))
+	blank := append([]byte(nil), o.Bytes()...)
+	some := func() map[string]any { return []map[string]any{short, long}[rand.IntN(2)] }
+	hostile(t, o.Bytes(), isMapped(t, seg), func() { restore(o.Bytes(), blank) }, []func() error{
+		func() error { return unexpected(q.TryPut(some())) },
+		func() error { return unexpected(Second(q.TryGet())) },
+		func() error { q.Len(); return nil },
+		briefly(func(ctx context.Context) error { return q.Put(ctx, some()) }),
+		briefly(func(ctx context.Context) error { return Second(q.Get(ctx)) }),
+		briefly(func(ctx context.Context) error {
+			l, err := q.Lease(ctx)
+			if err != nil {
+				return err
+			}
+			if err := l.Return(); rand.IntN(2) == 0 || err != nil {
+				return err
+			}
+			if l, err = q.Lease(ctx); err != nil {
+				return err
+			}
+			return l.Done()
+		}),
+		func() error {
+			r, err := ring.OpenQueue[map[string]any](seg, name)
+			if err != nil {
+				return unexpected(err)
+			}
+			r.TryPut(some())
+			r.TryGet()
+			return r.Close()
+		},
+	})
+	runtime.KeepAlive(o)
 }
 
 func testHostileBroadcast(t *testing.T, seg *shm.Segment) {

@@ -27,7 +27,7 @@ import (
 func (q *Queue[T]) TaskDone() error {
 	k := q.core.Load()
 	if k == nil {
-		return closed("TaskDone")
+		return q.enc.Load().taskDone()
 	}
 	word, ok := k.tasks.first()
 	err := error(ErrTooManyDone)
@@ -53,6 +53,9 @@ func (q *Queue[T]) TaskDone() error {
 func (q *Queue[T]) Join(ctx context.Context) error {
 	k := q.core.Load()
 	if k == nil {
+		if e := q.enc.Load(); e != nil {
+			return e.inner.Join(ctx)
+		}
 		return closed("Join")
 	}
 	if k.w.flags.Load()&queueJoined == 0 {
@@ -131,6 +134,11 @@ func (k *queueCore[T]) keep(word *atomic.Uint64) error {
 	if crash.Enabled {
 		crash.At(crash.QueueGetCopied) // the message is that of a dead holder: delivered again
 	}
+	return k.keepTask(word)
+}
+
+// keepTask makes the message of a slot that this party has leased a task.
+func (k *queueCore[T]) keepTask(word *atomic.Uint64) error {
 	if !k.tasks.add(word) {
 		_ = k.giveBack(word)
 		return ErrClosed

@@ -7,6 +7,7 @@ import (
 
 	"github.com/seed-2e7ecdea/mp/internal/cpu"
 	"github.com/seed-2e7ecdea/mp/internal/object"
+	"github.com/seed-2e7ecdea/mp/internal/wait"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
@@ -27,6 +28,11 @@ type Lease[T any] struct {
 	q    *Queue[T]
 	k    *queueCore[T]
 	word atomic.Pointer[atomic.Uint64] // nil: the lease has ended
+
+	// If the values are encoded, k is nil.
+	from  *encoded[T]
+	enc   *queueCore[envelope]
+	value *T // the decoded value
 }
 
 // Lease takes the oldest value under a lease. It blocks and fails as Get does. A Put that returned
@@ -35,7 +41,7 @@ type Lease[T any] struct {
 func (q *Queue[T]) Lease(ctx context.Context) (*Lease[T], error) {
 	k := q.core.Load()
 	if k == nil {
-		return nil, closed("Lease")
+		return q.leaseEncoded(ctx, "Lease")
 	}
 	word, err := k.claimLease()
 	if err == ErrEmpty || err == ErrBusy {
@@ -51,7 +57,7 @@ func (q *Queue[T]) Lease(ctx context.Context) (*Lease[T], error) {
 func (q *Queue[T]) TryLease() (*Lease[T], error) {
 	k := q.core.Load()
 	if k == nil {
-		return nil, closed("TryLease")
+		return q.leaseEncoded(tryOnce, "TryLease")
 	}
 	word, err := k.claimLease()
 	for i := 0; err == ErrBusy && i < busySpins; i++ {
@@ -74,6 +80,33 @@ func (q *Queue[T]) newLease(op string, k *queueCore[T], word *atomic.Uint64, err
 	return l, nil
 }
 
+// leaseEncoded is Lease, or TryLease if ctx is tryOnce, of a queue whose values are encoded.
+func (q *Queue[T]) leaseEncoded(ctx context.Context, op string) (*Lease[T], error) {
+	e := q.enc.Load()
+	k := e.open()
+	if k == nil {
+		return nil, closed(op)
+	}
+	var t taken
+	defer t.end()
+	err := e.await(ctx, k, true, &t)
+	return q.newEncodedLease(op, e, k, &t, err)
+}
+
+// newEncodedLease returns the lease of what was taken, or the error of the method op. A message that
+// can't be decoded is gone.
+func (q *Queue[T]) newEncodedLease(op string, e *encoded[T], k *queueCore[envelope], t *taken, err error) (*Lease[T], error) {
+	l := &Lease[T]{q: q, from: e, enc: k, value: new(T)}
+	if err == nil {
+		err = e.decodeLeased(k, t, l.value)
+	}
+	if err != nil {
+		return nil, k.fails.of(op, err)
+	}
+	l.word.Store(t.word)
+	return l, nil
+}
+
 // Value returns a copy of the value. It panics if the lease has ended.
 func (l *Lease[T]) Value() T {
 	v := *l.Pointer()
@@ -85,10 +118,16 @@ func (l *Lease[T]) Value() T {
 // copy. It returns nil if the lease has ended. The pointer is valid until Done or Return is called,
 // or the segment is closed. The holder may modify the value; if the value comes back, the next
 // holder sees what was modified.
+//
+// If the queue's values are encoded, the pointer is to the value that Lease has decoded, and Value
+// returns it: what the holder modifies is not seen by the next one.
 func (l *Lease[T]) Pointer() *T {
 	word := l.word.Load()
 	if word == nil {
 		return nil
+	}
+	if l.enc != nil {
+		return l.value
 	}
 	return l.k.slots.message(word)
 }
@@ -97,29 +136,66 @@ func (l *Lease[T]) Pointer() *T {
 // if Done or Return was called before, and with ErrClosed if this process has closed the segment:
 // then the value comes back. A lease may be ended after Close of its Queue, unless the queue does
 // not exist any more: then Done fails with ErrClosed, too.
-func (l *Lease[T]) Done() error { return l.end("Lease.Done", (*queueCore[T]).finish) }
+func (l *Lease[T]) Done() error {
+	if l.enc != nil {
+		return l.end("Lease.Done", func(word *atomic.Uint64) error { return l.from.finish(l.enc, word) })
+	}
+	return l.end("Lease.Done", l.k.finish)
+}
 
 // Return ends the lease and gives the value back: the next Get or Lease of any process takes it
 // before all others. It fails as Done does.
-func (l *Lease[T]) Return() error { return l.end("Lease.Return", (*queueCore[T]).giveBack) }
+func (l *Lease[T]) Return() error {
+	if l.enc != nil {
+		return l.end("Lease.Return", l.enc.giveBack)
+	}
+	return l.end("Lease.Return", l.k.giveBack)
+}
 
 // end ends the lease by f.
-func (l *Lease[T]) end(op string, f func(*queueCore[T], *atomic.Uint64) error) error {
-	k := l.k
-	if k == nil {
+func (l *Lease[T]) end(op string, f func(word *atomic.Uint64) error) error {
+	fails := l.failures()
+	if fails == nil {
 		return &object.Error{Op: "ring: " + op, Kind: shm.KindQueue, Err: ErrLeaseEnded}
 	}
 	word := l.word.Swap(nil)
 	if word == nil {
-		return k.fails.of(op, ErrLeaseEnded)
+		return fails.of(op, ErrLeaseEnded)
 	}
-	err := f(k, word)
-	if err == ErrCorrupt && l.q.core.Load() != k {
+	err := f(word)
+	if err == ErrCorrupt && !l.isOpen() {
 		err = ErrClosed // the memory of a queue that does not exist any more
 	}
 	if err != nil {
-		err = k.fails.of(op, err)
+		err = fails.of(op, err)
 	}
 	runtime.KeepAlive(l)
 	return err
+}
+
+// failures makes the errors of l's queue. It is nil for the zero Lease.
+func (l *Lease[T]) failures() *failures {
+	switch {
+	case l.enc != nil:
+		return &l.enc.fails
+	case l.k != nil:
+		return &l.k.fails
+	}
+	return nil
+}
+
+// isOpen reports whether the Queue from which the value was taken is open.
+func (l *Lease[T]) isOpen() bool {
+	if l.enc != nil {
+		return l.from.open() == l.enc
+	}
+	return l.q.core.Load() == l.k
+}
+
+// room returns the wait domain of l's queue.
+func (l *Lease[T]) room() *wait.Room {
+	if l.enc != nil {
+		return l.enc.room
+	}
+	return l.k.room
 }

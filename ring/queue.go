@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"sync/atomic"
 
-	"github.com/seed-2e7ecdea/mp/internal/layout"
 	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -18,7 +17,17 @@ import (
 // A Queue is a first-in, first-out queue of values of type T with a fixed capacity, for any number
 // of processes and goroutines.
 //
-// T has a fixed size and holds no pointers: see shm.ErrType. Values are copied in and out.
+// T may be any type whose values mean something in another process. If T has a fixed size and holds
+// no pointers, values are copied in and out. Values of other types, such as strings, slices, maps and
+// structs that hold them, are encoded: see DefaultCodec and RegisterCodec. Put encodes a value before
+// it takes a slot, and Get decodes it after it has given the slot back, so that code of the program
+// can fail or take long there. If encoding fails, Put returns its error and puts nothing. If decoding
+// fails, Get returns its error, which wraps ErrDecode for the default codec, and the value is gone.
+//
+// An encoded value of up to 104 bytes lies in its slot. Longer ones lie in the queue's storage: see
+// QueueOptions.Storage. While the storage has no space for a value the queue counts as full for it. A
+// value that is larger than the storage fails with ErrTooLarge. Put fails with shm.ErrNoSpace if the
+// system has no memory for the storage.
 //
 // A Put that returned nil synchronizes before the Get that returns its value. The values that one
 // goroutine puts are got in the order of its calls.
@@ -34,7 +43,8 @@ import (
 // goroutines at once. After Close, methods that return an error return ErrClosed, and Len and Cap
 // panic.
 type Queue[T any] struct {
-	core atomic.Pointer[queueCore[T]]
+	core atomic.Pointer[queueCore[T]] // nil if the queue is closed, or if its values are encoded
+	enc  atomic.Pointer[encoded[T]]   // nil unless the values are encoded
 }
 
 var (
@@ -49,12 +59,19 @@ type QueueOptions[T any] struct {
 	// Joinable makes a value that Get, GetMany or All has taken an unfinished task until TaskDone:
 	// it keeps its slot, and comes back if the process dies. See Queue.TaskDone and Queue.Join.
 	Joinable bool
+	// Storage is the size in bytes of the space for encoded values that are longer than 104 bytes. It
+	// takes addresses of the segment at once, and memory as far as it is used, in blocks of 1 KiB, of
+	// which a value fills all but the last. The memory stays with the queue. The default is a quarter
+	// of the segment's size, or 1 GiB if that is less. A queue of a type with a fixed layout has no
+	// storage.
+	Storage int
 }
 
 // NewQueue makes an empty queue for capacity values in seg, with an optional name. The queue takes
-// 640 bytes, and for each value 8 bytes and T's size rounded up to 8. NewQueue fails with
-// shm.ErrType if T can't be shared (the error names the part of T), with shm.ErrSize if capacity is
-// less than 1 or too large, or as every New function does: see package shm.
+// 640 bytes, and for each value 8 bytes and T's size rounded up to 8. If values are encoded, it takes
+// 128 bytes for each value, and the storage. NewQueue fails with shm.ErrType if T can't be shared
+// (the error names the part of T), with shm.ErrSize if the capacity is less than 1 or too large or
+// the storage is, or as every New function does: see package shm.
 func NewQueue[T any](seg *shm.Segment, name string, capacity int, o *QueueOptions[T]) (*Queue[T], error) {
 	return newQueueAt(seg, name, capacity, 0, o)
 }
@@ -64,40 +81,64 @@ func newQueueAt[T any](seg *shm.Segment, name string, capacity int, lap uint32, 
 	if opts == nil {
 		opts = new(QueueOptions[T])
 	}
-	l, err := layout.Of[T]()
+	form, err := formOf[T]()
 	if err != nil {
 		return nil, fmt.Errorf("ring: new queue %q: %w", name, err)
 	}
-	stride := strideOf[T]()
-	if capacity < 1 || capacity > maxSlots || uint64(capacity)*uint64(stride) > uint64(maxObject) {
-		return nil, fmt.Errorf("ring: new queue %q: %w: capacity %d", name, shm.ErrSize, capacity)
+	var o object.Object
+	if form.coding == nil {
+		o, err = makeQueue[T](seg, name, capacity, lap, opts.Joinable, form.print, 0)
+	} else {
+		size := opts.Storage
+		if size == 0 {
+			size = defaultStorage(seg)
+		}
+		if size < 0 || size > maxObject {
+			return nil, fmt.Errorf("ring: new queue %q: %w: a storage of %d bytes", name, shm.ErrSize, size)
+		}
+		o, err = makeQueue[envelope](seg, name, capacity, lap, opts.Joinable, form.print, storageHead+size/blockSize*blockSize)
 	}
-	o, err := object.New(seg, object.Spec{
-		Kind: shm.KindQueue, Name: name, Size: queueHead + capacity*stride, Fingerprint: l.Fingerprint,
-		Init: func(mem []byte) error {
-			w := view.At[queueWords](mem, 0)
-			w.count.Store(uint32(capacity))
-			if opts.Joinable {
-				w.mode.Store(queueJoinable)
-				w.front.Store(leasesInUse)
-			}
-			if lap == 0 {
-				return nil // a slot of zeros is free in lap 0
-			}
-			var s slots[T]
-			s.set(mem[queueHead:], uint32(capacity))
-			for i := range s.count {
-				s.slotWord(i).Store(uint64(freeAt(lap)))
-			}
-			w.tail.Store(uint64(positionAt(lap, 0)))
-			w.head.Store(uint64(positionAt(lap, 0)))
-			return nil
-		},
-	})
 	if err != nil {
 		return nil, err
 	}
-	return useQueue[T](o)
+	return useQueue(o, form)
+}
+
+// makeQueue makes a queue of messages of type T with so many bytes of storage.
+func makeQueue[T any](seg *shm.Segment, name string, capacity int, lap uint32, joinable bool, print uint64, storage int) (object.Object, error) {
+	stride := strideOf[T]()
+	if capacity < 1 || capacity > maxSlots || uint64(capacity)*uint64(stride) > uint64(maxObject-queueHead-storage) {
+		return nil, fmt.Errorf("ring: new queue %q: %w: capacity %d, storage of %d bytes", name, shm.ErrSize, capacity, storage)
+	}
+	spec := object.Spec{Kind: shm.KindQueue, Name: name, Size: queueHead + capacity*stride, Fingerprint: print}
+	if storage > 0 {
+		at := storageAt(capacity)
+		spec.Size, spec.Reserved = at+storage, at+storageHead
+	}
+	spec.Init = func(mem []byte) error {
+		w := view.At[queueWords](mem, 0)
+		w.count.Store(uint32(capacity))
+		if joinable {
+			w.mode.Store(queueJoinable)
+			w.front.Store(leasesInUse)
+		}
+		if storage > 0 {
+			w.mode.Or(queueEncoded)
+			view.At[storageWords](mem, storageAt(capacity)).units.Store(uint32((storage - storageHead) / blockSize))
+		}
+		if lap == 0 {
+			return nil // a slot of zeros is free in lap 0
+		}
+		var s slots[T]
+		s.set(mem[queueHead:], uint32(capacity))
+		for i := range s.count {
+			s.slotWord(i).Store(uint64(freeAt(lap)))
+		}
+		w.tail.Store(uint64(positionAt(lap, 0)))
+		w.head.Store(uint64(positionAt(lap, 0)))
+		return nil
+	}
+	return object.New(seg, spec)
 }
 
 // maxObject is the largest size of an object. It fits into an int of 32 bits.
@@ -106,31 +147,39 @@ const maxObject = 1<<31 - 1<<20
 // OpenQueue opens the queue of that name. It fails with shm.ErrMismatch if its values are not of
 // type T, or as every Open function does: see package shm.
 func OpenQueue[T any](seg *shm.Segment, name string) (*Queue[T], error) {
-	l, err := layout.Of[T]()
+	form, err := formOf[T]()
 	if err != nil {
 		return nil, fmt.Errorf("ring: open queue %q: %w", name, err)
 	}
-	o, err := object.Open(seg, shm.KindQueue, name, l.Fingerprint)
+	o, err := object.Open(seg, shm.KindQueue, name, form.print)
 	if err != nil {
 		return nil, err
 	}
-	return useQueue[T](o)
+	return useQueue(o, form)
 }
 
-func useQueue[T any](o object.Object) (*Queue[T], error) {
+func useQueue[T any](o object.Object, f form[T]) (*Queue[T], error) {
 	q := new(Queue[T])
-	if err := q.use(o); err != nil {
+	if err := q.use(o, f); err != nil {
 		return nil, err
 	}
 	return q, nil
 }
 
-func (q *Queue[T]) use(o object.Object) error {
-	k, err := newQueueCore[T](o)
+func (q *Queue[T]) use(o object.Object, f form[T]) error {
+	var k *queueCore[T]
+	var e *encoded[T]
+	var err error
+	if f.coding == nil {
+		k, err = newQueueCore[T](o)
+	} else {
+		e, err = newEncoded(o, f.coding)
+	}
 	if err = o.UnlessClosed(err); err != nil {
 		return errors.Join(err, o.Close())
 	}
 	q.core.Store(k)
+	q.enc.Store(e)
 	return nil
 }
 
@@ -139,7 +188,7 @@ func (q *Queue[T]) use(o object.Object) error {
 func (q *Queue[T]) TryPut(v T) error {
 	k := q.core.Load()
 	if k == nil {
-		return closed("TryPut")
+		return q.enc.Load().put(tryOnce, "TryPut", copied(v))
 	}
 	err := k.put(&v)
 	if err != nil {
@@ -155,7 +204,7 @@ func (q *Queue[T]) TryPutFrom(v *T) error {
 	_ = *v // panics before a slot is claimed
 	k := q.core.Load()
 	if k == nil {
-		return closed("TryPutFrom")
+		return q.enc.Load().put(tryOnce, "TryPutFrom", v)
 	}
 	err := k.put(v)
 	if err != nil {
@@ -172,7 +221,7 @@ func (q *Queue[T]) TryPutFrom(v *T) error {
 func (q *Queue[T]) Put(ctx context.Context, v T) error {
 	k := q.core.Load()
 	if k == nil {
-		return closed("Put")
+		return q.enc.Load().put(ctx, "Put", copied(v))
 	}
 	word, pos, err := k.claimFree()
 	if err == nil {
@@ -200,7 +249,7 @@ func (q *Queue[T]) PutFrom(ctx context.Context, v *T) error {
 	_ = *v // panics before a slot is claimed
 	k := q.core.Load()
 	if k == nil {
-		return closed("PutFrom")
+		return q.enc.Load().put(ctx, "PutFrom", v)
 	}
 	err := k.put(v)
 	if err == ErrFull {
@@ -234,7 +283,7 @@ func (q *Queue[T]) TryGet() (T, error) {
 	var v T
 	k := q.core.Load()
 	if k == nil {
-		return v, closed("TryGet")
+		return q.getEncoded(tryOnce, "TryGet")
 	}
 	if err := k.getRetrying(&v); err != nil {
 		var zero T
@@ -250,7 +299,7 @@ func (q *Queue[T]) TryGetInto(v *T) error {
 	_ = *v // panics before a slot is claimed
 	k := q.core.Load()
 	if k == nil {
-		return closed("TryGetInto")
+		return q.enc.Load().get(tryOnce, "TryGetInto", v)
 	}
 	err := k.getRetrying(v)
 	if err != nil {
@@ -268,7 +317,7 @@ func (q *Queue[T]) TryGetInto(v *T) error {
 func (q *Queue[T]) Get(ctx context.Context) (v T, err error) {
 	k := q.core.Load()
 	if k == nil {
-		return v, closed("Get")
+		return q.getEncoded(ctx, "Get")
 	}
 	word, lap, err := k.claimReady(k.takes)
 	if err != nil {
@@ -301,7 +350,7 @@ func (q *Queue[T]) GetInto(ctx context.Context, v *T) error {
 	_ = *v // panics before a slot is claimed
 	k := q.core.Load()
 	if k == nil {
-		return closed("GetInto")
+		return q.enc.Load().get(ctx, "GetInto", v)
 	}
 	err := k.get(v)
 	if err == ErrEmpty || err == ErrBusy {
@@ -323,6 +372,30 @@ func (q *Queue[T]) awaitGet(ctx context.Context, k *queueCore[T], try func() err
 	runtime.KeepAlive(k)
 	return err
 }
+
+// getEncoded is Get, or TryGet if ctx is tryOnce, of a queue whose values are encoded.
+func (q *Queue[T]) getEncoded(ctx context.Context, op string) (v T, err error) {
+	if err = q.enc.Load().get(ctx, op, &v); err != nil {
+		var zero T
+		return zero, err
+	}
+	return v, nil
+}
+
+// failures makes the errors of q's methods. It is nil if q is closed.
+func (q *Queue[T]) failures() *failures {
+	if k := q.core.Load(); k != nil {
+		return &k.fails
+	}
+	if k := q.enc.Load().open(); k != nil {
+		return &k.fails
+	}
+	return nil
+}
+
+// copied returns a copy of v. A method that uses it instead of the address of its own variable keeps
+// that on its stack.
+func copied[T any](v T) *T { return &v }
 
 // All returns an iterator over the values that it takes from the queue, with one Get for each
 // iteration. The loop ends when the queue is shut down and empty. If Get fails for another reason,
@@ -351,6 +424,9 @@ func (q *Queue[T]) All(ctx context.Context) iter.Seq2[T, error] {
 func (q *Queue[T]) Len() int {
 	k := q.core.Load()
 	if k == nil {
+		if e := q.enc.Load(); e.open() != nil {
+			return e.inner.Len()
+		}
 		panic(closed("Len"))
 	}
 	n := k.length()
@@ -365,6 +441,9 @@ func (q *Queue[T]) Len() int {
 func (q *Queue[T]) Cap() int {
 	k := q.core.Load()
 	if k == nil {
+		if e := q.enc.Load(); e.open() != nil {
+			return e.inner.Cap()
+		}
 		panic(closed("Cap"))
 	}
 	return int(k.slots.count)
@@ -376,7 +455,7 @@ func (q *Queue[T]) Cap() int {
 func (q *Queue[T]) Shutdown() error {
 	k := q.core.Load()
 	if k == nil {
-		return closed("Shutdown")
+		return q.enc.Load().shutdown()
 	}
 	k.w.flags.Or(queueShut)
 	k.w.items.NotifyAll()
@@ -395,6 +474,9 @@ func closed(op string) error { return object.Closed("ring: "+op, shm.KindQueue) 
 func (q *Queue[T]) Handle() shm.Handle {
 	k := q.core.Load()
 	if k == nil {
+		if e := q.enc.Load(); e != nil {
+			return e.inner.Handle()
+		}
 		return shm.Handle{}
 	}
 	return k.o.Handle(0)
@@ -403,12 +485,12 @@ func (q *Queue[T]) Handle() shm.Handle {
 // Stats returns the statistics of the queue by all processes: see shm.Stats. It does not block, and
 // fails with ErrClosed.
 func (q *Queue[T]) Stats() (shm.Stats, error) {
-	k := q.core.Load()
-	if k == nil {
+	f := q.failures()
+	if f == nil {
 		return shm.Stats{}, closed("Stats")
 	}
-	s, err := object.Stats(k.o)
-	return s, k.fails.of("Stats", err)
+	s, err := object.Stats(f.o)
+	return s, f.of("Stats", err)
 }
 
 // MarshalText encodes the queue's handle.
@@ -420,15 +502,15 @@ func (q *Queue[T]) UnmarshalText(text []byte) error {
 	if err := h.UnmarshalText(text); err != nil {
 		return err
 	}
-	l, err := layout.Of[T]()
+	form, err := formOf[T]()
 	if err != nil {
 		return fmt.Errorf("ring: open queue: %w", err)
 	}
-	o, err := object.OpenHandle(h, shm.KindQueue, l.Fingerprint)
+	o, err := object.OpenHandle(h, shm.KindQueue, form.print)
 	if err != nil {
 		return err
 	}
-	return q.use(o)
+	return q.use(o, form)
 }
 
 // MarshalBinary is MarshalText.
@@ -440,6 +522,9 @@ func (q *Queue[T]) UnmarshalBinary(data []byte) error { return q.UnmarshalText(d
 // Close closes q. Calls that wait through q return ErrClosed. Other Queues that are open on the
 // same queue, in this and in other processes, are not affected. Close may be called more than once.
 func (q *Queue[T]) Close() error {
+	if e := q.enc.Swap(nil); e != nil {
+		return e.inner.Close()
+	}
 	k := q.core.Swap(nil)
 	if k == nil {
 		return nil

@@ -20,7 +20,7 @@ import (
 //	4     flags    queueShut, queueJoined
 //	8     front    0 until the first lease; bit 0 says that leases are in use; moves with each value
 //	               that is returned
-//	16    mode     queueJoinable; written when the queue is made
+//	16    mode     queueJoinable, queueEncoded; written when the queue is made
 //	20    done     gate of the goroutines that wait in Join
 //	128   tail     where to look for the next slot to write; written by putters
 //	256   head     where to look for the next message; written by getters
@@ -99,6 +99,7 @@ const (
 	leasesInUse   = 1 << 0 // front
 	oneReturn     = 1 << 1 // front: what each return adds
 	queueJoinable = 1 << 0 // mode: Get takes values under a lease, which TaskDone ends
+	queueEncoded  = 1 << 1 // mode: the messages are envelopes, and a storage follows the slots
 )
 
 const (

@@ -2,6 +2,8 @@ package ring
 
 import (
 	"context"
+	"fmt"
+	"reflect"
 	"runtime"
 	"sync/atomic"
 
@@ -21,11 +23,12 @@ type Slot[T any] struct {
 	pos  position
 }
 
-// Reserve reserves the next free slot. It blocks and fails as Put does.
+// Reserve reserves the next free slot. It blocks and fails as Put does. It fails with shm.ErrType if
+// the queue's values are encoded.
 func (q *Queue[T]) Reserve(ctx context.Context) (Slot[T], error) {
 	k := q.core.Load()
 	if k == nil {
-		return Slot[T]{}, closed("Reserve")
+		return Slot[T]{}, q.noSlot("Reserve")
 	}
 	s, err := k.reserve()
 	if err == ErrFull {
@@ -44,13 +47,21 @@ func (q *Queue[T]) Reserve(ctx context.Context) (Slot[T], error) {
 func (q *Queue[T]) TryReserve() (Slot[T], error) {
 	k := q.core.Load()
 	if k == nil {
-		return Slot[T]{}, closed("TryReserve")
+		return Slot[T]{}, q.noSlot("TryReserve")
 	}
 	s, err := k.reserve()
 	if err != nil {
 		return Slot[T]{}, k.fails.of("TryReserve", err)
 	}
 	return s, nil
+}
+
+// noSlot returns the error of the method op of a queue that is closed or whose values are encoded.
+func (q *Queue[T]) noSlot(op string) error {
+	if f := q.failures(); f != nil {
+		return f.of(op, fmt.Errorf("%w: values of type %v are encoded, so they can't be written in place", shm.ErrType, reflect.TypeFor[T]()))
+	}
+	return closed(op)
 }
 
 // reserve claims the next free slot. It fails with ErrFull, ErrShutdown, ErrClosed or ErrCorrupt.

@@ -25,7 +25,10 @@ func queueStats(m object.Memory, s *shm.Stats) {
 		return
 	}
 	stride := (m.Len() - queueHead) / int(count)
-	if stride < slotHead || stride%8 != 0 {
+	if m.Uint32(int(unsafe.Offsetof(w.mode)))&queueEncoded != 0 {
+		stride = strideOf[envelope]()
+	}
+	if stride < slotHead || stride%8 != 0 || int64(count)*int64(stride) > int64(m.Len()-queueHead) {
 		return
 	}
 	walk := func(off uintptr, claimed func(s state, behind int32) bool) uint64 {

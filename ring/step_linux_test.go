@@ -14,7 +14,7 @@ import (
 func TestEveryInstruction(t *testing.T) { steps.Run(t) }
 
 var steps = step.NewTable("ring",
-	slices.Concat(queueSteps, selectSteps, sendSteps, receiveSteps, longSteps, broadcastSteps,
+	slices.Concat(queueSteps, encodedSteps, selectSteps, sendSteps, receiveSteps, longSteps, broadcastSteps,
 		leaseSteps, batchSteps, joinSteps, slotSteps, holdSteps)...)
 
 // wide is a value that takes several instructions to copy. All its words are equal.
@@ -48,6 +48,8 @@ const (
 type stepJob struct {
 	Queue *ring.Queue[wide]
 	Other *ring.Queue[wide] // of the rows of Select
+	Texts *ring.Queue[string]
+	Short bool // whether the values of Texts lie in their slots
 	Conn  *ring.Conn
 	Cells *Cells
 

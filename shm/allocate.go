@@ -251,8 +251,8 @@ const reserveAtOnce = 1 << 16
 
 var pageSize = os.Getpagesize()
 
-// fill reserves the memory of the range that alloc has found, and makes it zero.
-func (a *attachment) fill(off, size int) error {
+// fill makes the range that alloc has found zero, and reserves the memory of its first bytes.
+func (a *attachment) fill(off, size, reserved int) error {
 	d := &a.words.dir
 	mem := a.mem.bytes[off : off+size]
 	f := a.mem.file
@@ -266,10 +266,10 @@ func (a *attachment) fill(off, size int) error {
 			return err
 		}
 		d.backed.Store(uint64(off))
-		if err := reserve(f, off, size); err != nil {
+		if err := reserve(f, off, reserved); err != nil {
 			return errors.Join(err, sys.Punch(f, int64(off), int64(size)))
 		}
-		d.backed.Store(uint64(off + size))
+		d.backed.Store(uint64(off + reserved))
 		return nil
 	case d.backed.Load() < uint64(off+size):
 		n := max(size, min(reserveAtOnce, int(d.limit.Load())-off))

@@ -173,7 +173,7 @@ func objectErrors(t *testing.T) []Failure {
 		Fails("new", quoted("lock", "x"), shm.ErrNoSpace, plain(small, "x", 1)),
 		Fails("new", "lock", shm.ErrNoSpace, plain(small, "", 1)),
 		Fails("new", quoted("lock", "x"), shm.ErrCorrupt, plain(corrupt, "x", 1)),
-		Fails("new", quoted("queue", "x"), shm.ErrType, func() error { return Second(ring.NewQueue[string](seg, "x", 1, nil)) }),
+		Fails("new", quoted("queue", "x"), shm.ErrType, func() error { return Second(ring.NewQueue[func()](seg, "x", 1, nil)) }),
 		Fails("open", quoted("lock", "x"), fs.ErrNotExist, func() error { return Second(psync.OpenLock(seg, "x")) }),
 		Fails("open", quoted("lock", "p"), shm.ErrCorrupt, func() error { return Second(openPlain(corrupt, "p")) }),
 		Fails("open", quoted("event", "a"), shm.ErrMismatch, func() error { return Second(psync.OpenEvent(small, "a")) }),

@@ -8,8 +8,8 @@ import (
 
 func init() {
 	in := &inner.Shm
-	in.New = func(s any, kind uint32, name string, size int, fingerprint uint64, init func(mem []byte) error) (any, error) {
-		return s.(*Segment).newObject(spec{Kind(kind), name, size, fingerprint, init})
+	in.New = func(s any, kind uint32, name string, size, reserved int, fingerprint uint64, init func(mem []byte) error) (any, error) {
+		return s.(*Segment).newObject(spec{Kind(kind), name, size, reserved, fingerprint, init})
 	}
 	in.Open = func(s any, kind uint32, name string, fingerprint uint64) (any, error) {
 		return s.(*Segment).openObject(Kind(kind), name, fingerprint)

@@ -1,6 +1,7 @@
 package shm
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,6 +21,7 @@ type spec struct {
 	Kind        Kind
 	Name        string // at most MaxObjectName bytes; if empty, only a handle leads to the object
 	Size        int    // bytes
+	Reserved    int    // the bytes, from the first on, that get memory; 0: all
 	Fingerprint uint64 // of the type that the object holds
 	// Init fills the memory, which is zero. The object does not exist before Init has returned nil,
 	// whichever process is killed. Init runs under the directory's lock, and must not use the
@@ -127,7 +129,7 @@ func (a *attachment) tryMake(spec spec) (o *object, err error) {
 		crash.At(crash.ObjectAllocated)
 	}
 	// 3. The range has memory, which is zero.
-	if err := a.fill(off, spec.Size); err != nil {
+	if err := a.fill(off, spec.Size, cmp.Or(spec.Reserved, spec.Size)); err != nil {
 		return nil, err
 	}
 	if crash.Enabled {
@@ -469,4 +471,13 @@ func (o *object) again() *object { return o.a.object(o.hold.entry, o.serial, o.k
 func (o *object) Close() error {
 	o.use.close()
 	return nil
+}
+
+// Reserve makes sure that [off, off+n) of the object, which was made with Reserved, has memory. It
+// fails with ErrNoSpace or ErrClosed.
+func (o *object) Reserve(off, n int) error {
+	if o.a.mem.file == nil {
+		return nil
+	}
+	return reserve(o.a.mem.file, o.Offset()+off, n)
 }

@@ -17,66 +17,69 @@ package crash
 type Point uint8
 
 const (
-	LockTaken          Point = iota // the word names the owner
-	LockWaiting                     // the gate says that there is a waiter; it does not sleep yet
-	LockWoken                       // the waiter was woken, and does not hold the lock yet
-	LockFreed                       // the word is free; no waiter is woken yet
-	LockClaimed                     // the word names the heir, a waiter to which the lock will be handed over; it does not sleep yet
-	LockHanded                      // the word names the heir as the owner; the heir is not woken yet
-	QueuePutClaimed                 // slot WRITING; tail not advanced
-	QueuePutHelped                  // slot WRITING; tail advanced
-	QueuePutCopied                  // slot WRITING; message copied
-	QueuePutReady                   // slot READY; no getter is woken yet
-	QueuePutWaiting                 // queue full; the gate says that there is a waiter
-	QueueGetClaimed                 // slot READING; head not advanced
-	QueueGetHelped                  // slot READING; head advanced
-	QueueGetCopied                  // slot READING; message copied out
-	QueueGetFreed                   // slot FREE; no putter is woken yet
-	QueueGetWaiting                 // queue empty; the gate says that there is a waiter
-	QueuePutSkipped                 // a slot that is leased or returned is in the next lap; no slot is claimed
-	QueueGetAdopted                 // slot READING or LEASED, taken over from a dead getter or from a lease that was returned
-	QueueSlotAborted                // slot FREE; no getter or putter is woken yet
-	QueueLeaseDone                  // slot FREE; no putter is woken yet
-	QueueLeaseReturned              // slot RETURNED; front not moved
-	QueueJoinWaiting                // the gate says that there is a joiner
-	QueueLeaseTold                  // slot RETURNED; front moved; no getter is woken yet
-	PipeSendEntered                 // the sender holds its end; nothing is written
-	PipeSendCopied                  // message copied; header still 0
-	PipeSendPublished               // header written; tail not advanced
-	PipeSendMoved                   // tail advanced; the sender still holds its end
-	PipeSendLeft                    // the end is free; no receiver is woken yet
-	PipeReceiveEntered              // the receiver holds its end
-	PipeReceiveCopied               // message copied out; head not advanced
-	PipeReceiveMoved                // head advanced; the receiver still holds its end
-	PipeReceiveLeft                 // the end is free; no sender is woken yet
-	PipePieceCopied                 // piece of a long message copied; header still 0
-	PipePiecePublished              // header written; tail not advanced
-	PipePieceMoved                  // tail advanced; no receiver is woken yet
-	PipeAborted                     // the rest of a long message will not be sent, and the header says so; tail not advanced
-	PipeTakenBack                   // no receiver has claimed the long message, and none will; tail not moved back
-	PipeClaimed                     // a receiver has claimed the long message; no piece is taken yet
-	PipePieceTaken                  // piece copied out; head not advanced
-	PipePieceFreed                  // head advanced; no sender is woken yet
-	PipeAgain                       // the receiver has asked for the message from the start; it still holds its end
-	SegmentSized                    // the file has its size, and no header
-	SegmentWritten                  // header written; not attached
-	SegmentAttached                 // attached; the file has no name yet
-	SegmentLinked                   // the file has its name
-	AttachLocked                    // lock of the party held; its line is not written
-	AttachWritten                   // line written; no other party is told yet
-	ObjectClaimed                   // entry MAKING
-	ObjectAllocated                 // entry MAKING; the cursor is advanced
-	ObjectReserved                  // entry MAKING; memory reserved and zeroed
-	ObjectFilled                    // entry MAKING; contents written
-	ObjectIndexed                   // entry MAKING; the index knows the name
-	ObjectReady                     // entry READY; directory lock held
-	ObjectRemoving                  // entry REMOVED; its memory is not free yet
-	ObjectFreed                     // entry REMOVED or MAKING; its memory is given back
-	IndexRebuilding                 // seq is odd; the index is as before
-	RecycleBegun                    // there is no run; the gap is not requested any more
-	RecycleMoved                    // cursor of the next run; no limit yet
-	AnnounceDead                    // the line says DEAD; no party is told yet
-	AnnounceMoved                   // epoch advanced; no waiter is woken yet
+	LockTaken            Point = iota // the word names the owner
+	LockWaiting                       // the gate says that there is a waiter; it does not sleep yet
+	LockWoken                         // the waiter was woken, and does not hold the lock yet
+	LockFreed                         // the word is free; no waiter is woken yet
+	LockClaimed                       // the word names the heir, a waiter to which the lock will be handed over; it does not sleep yet
+	LockHanded                        // the word names the heir as the owner; the heir is not woken yet
+	QueuePutClaimed                   // slot WRITING; tail not advanced
+	QueuePutHelped                    // slot WRITING; tail advanced
+	QueuePutCopied                    // slot WRITING; message copied
+	QueuePutReady                     // slot READY; no getter is woken yet
+	QueuePutWaiting                   // queue full; the gate says that there is a waiter
+	QueueGetClaimed                   // slot READING; head not advanced
+	QueueGetHelped                    // slot READING; head advanced
+	QueueGetCopied                    // slot READING; message copied out
+	QueueGetFreed                     // slot FREE; no putter is woken yet
+	QueueGetWaiting                   // queue empty; the gate says that there is a waiter
+	QueuePutSkipped                   // a slot that is leased or returned is in the next lap; no slot is claimed
+	QueueGetAdopted                   // slot READING or LEASED, taken over from a dead getter or from a lease that was returned
+	QueueSlotAborted                  // slot FREE; no getter or putter is woken yet
+	QueueLeaseDone                    // slot FREE; no putter is woken yet
+	QueueLeaseReturned                // slot RETURNED; front not moved
+	QueueJoinWaiting                  // the gate says that there is a joiner
+	QueueStorageReserved              // blocks have memory; that is not recorded yet
+	QueueStorageTaken                 // a block is marked; slot WRITING
+	QueueStorageGiven                 // a block is free, others are stale; slot FREE
+	QueueLeaseTold                    // slot RETURNED; front moved; no getter is woken yet
+	PipeSendEntered                   // the sender holds its end; nothing is written
+	PipeSendCopied                    // message copied; header still 0
+	PipeSendPublished                 // header written; tail not advanced
+	PipeSendMoved                     // tail advanced; the sender still holds its end
+	PipeSendLeft                      // the end is free; no receiver is woken yet
+	PipeReceiveEntered                // the receiver holds its end
+	PipeReceiveCopied                 // message copied out; head not advanced
+	PipeReceiveMoved                  // head advanced; the receiver still holds its end
+	PipeReceiveLeft                   // the end is free; no sender is woken yet
+	PipePieceCopied                   // piece of a long message copied; header still 0
+	PipePiecePublished                // header written; tail not advanced
+	PipePieceMoved                    // tail advanced; no receiver is woken yet
+	PipeAborted                       // the rest of a long message will not be sent, and the header says so; tail not advanced
+	PipeTakenBack                     // no receiver has claimed the long message, and none will; tail not moved back
+	PipeClaimed                       // a receiver has claimed the long message; no piece is taken yet
+	PipePieceTaken                    // piece copied out; head not advanced
+	PipePieceFreed                    // head advanced; no sender is woken yet
+	PipeAgain                         // the receiver has asked for the message from the start; it still holds its end
+	SegmentSized                      // the file has its size, and no header
+	SegmentWritten                    // header written; not attached
+	SegmentAttached                   // attached; the file has no name yet
+	SegmentLinked                     // the file has its name
+	AttachLocked                      // lock of the party held; its line is not written
+	AttachWritten                     // line written; no other party is told yet
+	ObjectClaimed                     // entry MAKING
+	ObjectAllocated                   // entry MAKING; the cursor is advanced
+	ObjectReserved                    // entry MAKING; memory reserved and zeroed
+	ObjectFilled                      // entry MAKING; contents written
+	ObjectIndexed                     // entry MAKING; the index knows the name
+	ObjectReady                       // entry READY; directory lock held
+	ObjectRemoving                    // entry REMOVED; its memory is not free yet
+	ObjectFreed                       // entry REMOVED or MAKING; its memory is given back
+	IndexRebuilding                   // seq is odd; the index is as before
+	RecycleBegun                      // there is no run; the gap is not requested any more
+	RecycleMoved                      // cursor of the next run; no limit yet
+	AnnounceDead                      // the line says DEAD; no party is told yet
+	AnnounceMoved                     // epoch advanced; no waiter is woken yet
 
 	ConditionEnqueued   // the waiter is in its slot, and holds the lock
 	ConditionReleased   // the lock is free; the waiter does not sleep yet
@@ -164,7 +167,8 @@ var names = [numPoints]string{
 	"LockTaken", "LockWaiting", "LockWoken", "LockFreed", "LockClaimed", "LockHanded",
 	"QueuePutClaimed", "QueuePutHelped", "QueuePutCopied", "QueuePutReady", "QueuePutWaiting",
 	"QueueGetClaimed", "QueueGetHelped", "QueueGetCopied", "QueueGetFreed", "QueueGetWaiting",
-	"QueuePutSkipped", "QueueGetAdopted", "QueueSlotAborted", "QueueLeaseDone", "QueueLeaseReturned", "QueueJoinWaiting", "QueueLeaseTold",
+	"QueuePutSkipped", "QueueGetAdopted", "QueueSlotAborted", "QueueLeaseDone", "QueueLeaseReturned", "QueueJoinWaiting",
+	"QueueStorageReserved", "QueueStorageTaken", "QueueStorageGiven", "QueueLeaseTold",
 	"PipeSendEntered", "PipeSendCopied", "PipeSendPublished", "PipeSendMoved", "PipeSendLeft",
 	"PipeReceiveEntered", "PipeReceiveCopied", "PipeReceiveMoved", "PipeReceiveLeft",
 	"PipePieceCopied", "PipePiecePublished", "PipePieceMoved", "PipeAborted",

@@ -8,7 +8,7 @@ import "os"
 // Shm is what package shm does for mp's other packages. A segment is a *shm.Segment, a handle a shm.Handle, an
 // object an object.Object.
 var Shm struct {
-	New        func(segment any, kind uint32, name string, size int, fingerprint uint64, init func(mem []byte) error) (object any, err error)
+	New        func(segment any, kind uint32, name string, size, reserved int, fingerprint uint64, init func(mem []byte) error) (object any, err error)
 	Open       func(segment any, kind uint32, name string, fingerprint uint64) (object any, err error)
 	OpenHandle func(handle any, kind uint32, fingerprint uint64) (object any, err error)
 	Sibling    func(object any, handle any, kind uint32, fingerprint uint64) (sibling any, err error)

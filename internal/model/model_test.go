@@ -307,6 +307,24 @@ var models = []struct {
 		},
 	},
 	{
+		name: "storage",
+		searches: []search{
+			{defs: "SLOTS=1 PUTTERS=1 GETTERS=2 BLOCKS=2"},
+			{defs: "SLOTS=2 PUTTERS=2 GETTERS=1 BLOCKS=2 DEATHS=0 SKIPS=0 TRIES"},
+			{defs: "SLOTS=1 PUTTERS=2 GETTERS=2 BLOCKS=2", large: true},
+			{defs: "SLOTS=2 PUTTERS=2 GETTERS=1 BLOCKS=3", large: true},
+		},
+		mutations: []mutation{
+			{name: "STATE_FIRST", defs: "SLOTS=1 PUTTERS=2 GETTERS=1 BLOCKS=2 DEATHS=0", reason: violated},
+			{name: "MARK_FIRST", defs: "SLOTS=1 PUTTERS=2 GETTERS=1 BLOCKS=2 DEATHS=0", reason: violated},
+			{name: "NO_COLLECT", defs: "SLOTS=1 PUTTERS=2 GETTERS=1 BLOCKS=2", reason: stuck},
+			{name: "GIVE_FIRST", defs: "SLOTS=1 PUTTERS=2 GETTERS=2 BLOCKS=2 SKIPS=0", reason: violated},
+			{name: "FREE_BLIND", defs: "SLOTS=1 PUTTERS=3 GETTERS=1 BLOCKS=1 NEED=1 DEATHS=0", reason: violated},
+			{name: "GIVE_UP_SILENT", defs: "SLOTS=2 PUTTERS=2 GETTERS=1 BLOCKS=2 DEATHS=0 SKIPS=0 TRIES", reason: stuck},
+			{name: "NO_BIRTH", defs: "SLOTS=1 PUTTERS=3 GETTERS=1 BLOCKS=2 NEED=1 DEATHS=0", reason: violated, large: true},
+		},
+	},
+	{
 		name: "recycle",
 		searches: []search{
 			{defs: "PROCS=1 DEATHS=1 OTHERS=2"},

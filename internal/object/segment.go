@@ -38,6 +38,9 @@ type Object interface {
 	Hold(role int)
 	// Drop ends a Hold, and reports whether it was this process's last of role.
 	Drop(role int) bool
+	// Reserve makes sure that [off, off+n) of the object has memory: see Spec.Reserved. It fails with
+	// shm.ErrNoSpace or shm.ErrClosed.
+	Reserve(off, n int) error
 	// Held reports whether a living party holds role.
 	Held(role int) bool
 	// UnlessClosed returns err, or ErrClosed if the segment is closed, so that what was read may be nothing.
@@ -55,6 +58,7 @@ type Spec struct {
 	Kind        shm.Kind
 	Name        string // at most shm.MaxObjectName bytes; empty: found by handle only
 	Size        int    // bytes
+	Reserved    int    // the bytes, from the first on, that have memory; 0: all. Others have none before Reserve.
 	Fingerprint uint64 // of the type that it holds
 	// Init fills the memory, which is zero. The object does not exist before Init has returned nil, whichever
 	// process is killed. It runs under the directory's lock, and does nothing else with the segment.
@@ -65,7 +69,7 @@ type Spec struct {
 // shm.ErrNoSpace, shm.ErrClosed, or the error of Init. It takes the directory's lock, and so may wait for
 // processes that are just making or removing objects.
 func New(seg *shm.Segment, s Spec) (Object, error) {
-	return object(inner.Shm.New(seg, uint32(s.Kind), s.Name, s.Size, s.Fingerprint, s.Init))
+	return object(inner.Shm.New(seg, uint32(s.Kind), s.Name, s.Size, s.Reserved, s.Fingerprint, s.Init))
 }
 
 // Open opens the object of seg that has the given kind, name and fingerprint. It fails with fs.ErrNotExist,

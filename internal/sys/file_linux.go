@@ -102,8 +102,18 @@ func procFD(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
 // Reserve allocates the memory of [off, off+n) of f, so that a later store there can't
 // fail for lack of memory. If there is none it fails with ENOSPC: see IsNoSpace.
+// It fails with os.ErrClosed if f is closed, also during the call.
 func Reserve(f *os.File, off, n int64) error {
-	_, err := ignoringEINTR(func() (int, error) { return 0, unix.Fallocate(int(f.Fd()), 0, off, n) })
+	c, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	closed := c.Control(func(fd uintptr) {
+		_, err = ignoringEINTR(func() (int, error) { return 0, unix.Fallocate(int(fd), 0, off, n) })
+	})
+	if closed != nil {
+		return closed
+	}
 	return os.NewSyscallError("fallocate", err)
 }
 

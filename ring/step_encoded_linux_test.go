@@ -1,0 +1,122 @@
+package ring_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/seed-2e7ecdea/mp/internal/step"
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
+	"github.com/seed-2e7ecdea/mp/ring"
+)
+
+// textOf returns a value with that tag, which lies in two blocks, or in its slot if it is short.
+func textOf(tag uint64, short bool) string {
+	if short {
+		return fmt.Sprint(tag)
+	}
+	return strings.Repeat(fmt.Sprintf("%8d", tag), 200)
+}
+
+// textTag returns the tag of a value, or an error if it is torn.
+func textTag(text string) (tag uint64, err error) {
+	_, err = fmt.Sscan(text[:min(8, len(text))], &tag)
+	if err == nil && text != textOf(tag, len(text) <= 8) {
+		err = fmt.Errorf("torn value of %d bytes: %.20q", len(text), text)
+	}
+	return tag, err
+}
+
+// stepTexts returns a Set that makes a queue of strings with the values 1 to n. Its storage is for two
+// long values.
+func stepTexts(n uint64, short bool) func(*stepScene) {
+	return func(s *stepScene) {
+		q := newStored[string](s, s.Seg, 4, 4<<10)
+		for tag := range n {
+			WantNil(s, "Put", q.Put(Within(s), textOf(tag+1, short)))
+		}
+		s.Job = stepJob{Texts: q, Short: short, Cells: NewCells(s, s.Seg, 3)}
+	}
+}
+
+func putText(ctx context.Context, j stepJob) error {
+	return j.Texts.Put(ctx, textOf(childTag, j.Short))
+}
+
+func getText(ctx context.Context, j stepJob) (uint64, error) {
+	text, err := j.Texts.Get(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return textTag(text)
+}
+
+// putAndGetText makes the operation not the first of its process.
+func putAndGetText(ctx context.Context, j stepJob) error {
+	return errors.Join(putText(ctx, j), Second(j.Texts.Get(ctx)))
+}
+
+func otherPutsText(s *stepScene) (uint64, error) {
+	err := s.Job.Texts.TryPut(textOf(otherTag, s.Job.Short))
+	if err == nil {
+		return otherTag, nil
+	}
+	WantNilOr(s, "TryPut", err, ring.ErrFull, ring.ErrBusy)
+	return 0, nil
+}
+
+func otherGetsText(s *stepScene) (uint64, error) {
+	text, err := s.Job.Texts.TryGet()
+	if err == nil {
+		return textTag(text)
+	}
+	WantNilOr(s, "TryGet", err, ring.ErrEmpty, ring.ErrBusy)
+	return 0, nil
+}
+
+// checkTexts is checkQueue for queues of strings. All blocks are free or stale at the end.
+func checkTexts(s *stepScene, o step.Outcome, want []uint64, puts bool) {
+	s.Helper()
+	WantNil(s, "Shutdown", s.Job.Texts.Shutdown())
+	var left []uint64
+	for {
+		text, err := s.Job.Texts.Get(Within(s))
+		if errors.Is(err, ring.ErrShutdown) {
+			break
+		}
+		WantNil(s, "Get of what is left", err)
+		tag, err := textTag(text)
+		WantNil(s, "a value that is left", err)
+		left = append(left, tag)
+	}
+	checkTags(s, o, left, afterOther(o, want), puts)
+	wantUnused(s, s.Job.Texts)
+}
+
+var encodedSteps = []stepRow{
+	{
+		Name:    "Queue.Put of a short string",
+		Promise: "A value is put once, whole, or not at all.",
+		Set:     stepTexts(0, true),
+		Before:  putAndGetText,
+		Do:      step.Does(putText),
+		Other:   otherPutsText,
+		Check:   func(s *stepScene, o step.Outcome) { checkTexts(s, o, nil, true) },
+	}, {
+		Name:    "Queue.Put of a long string",
+		Promise: "The same, and no block stays in use.",
+		Set:     stepTexts(0, false),
+		Before:  putAndGetText,
+		Do:      step.Does(putText),
+		Other:   otherGetsText,
+		Check:   func(s *stepScene, o step.Outcome) { checkTexts(s, o, nil, true) },
+	}, {
+		Name:    "Queue.Get of a long string",
+		Promise: "A value is got once, whole, or stays. A getter that dies loses at most one, and no block stays in use.",
+		Set:     stepTexts(2, false),
+		Do:      getText,
+		Other:   otherPutsText,
+		Check:   func(s *stepScene, o step.Outcome) { checkTexts(s, o, []uint64{1, 2}, false) },
+	},
+}
