@@ -49,10 +49,19 @@ func (j *job) run() (summary, error) {
 	if err := j.Segment.SetWait(j.Scenario.Wait); err != nil {
 		return summary{}, err
 	}
+	before, err := sys.CPUTime()
+	if err != nil {
+		return summary{}, err
+	}
 	a, err := j.perform(p)
 	if err != nil {
 		return summary{}, err // p stays open: the other processes must not see an end of file
 	}
+	after, err := sys.CPUTime()
+	if err != nil {
+		return summary{}, err
+	}
+	a.CPU = after - before
 	return a, p.close()
 }
 

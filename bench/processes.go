@@ -8,18 +8,14 @@ import (
 	"github.com/seed-2e7ecdea/mp/proc"
 )
 
-// processes are the processes of a run.
-type processes struct {
+// processes are the processes of a run. Each returns an R.
+type processes[R any] struct {
 	cancel context.CancelCauseFunc // of the run's context
-	calls  []*proc.Call[summary]
+	calls  []*proc.Call[R]
 }
 
-// start starts a process. If the process fails, the run's context is cancelled with its error.
-func (p *processes) start(ctx context.Context, j job, o *proc.Options) error {
-	call, err := work.New(j, o)
-	if err != nil {
-		return err
-	}
+// start starts the process of a call. If the process fails, the run's context is cancelled with its error.
+func (p *processes[R]) start(ctx context.Context, call *proc.Call[R]) error {
 	if err := call.Start(ctx); err != nil {
 		return err
 	}
@@ -34,7 +30,7 @@ func (p *processes) start(ctx context.Context, j job, o *proc.Options) error {
 }
 
 // end kills the processes that still run, and waits until all have ended.
-func (p *processes) end() {
+func (p *processes[R]) end() {
 	for _, call := range p.calls {
 		_ = call.Kill() // it was started and is not closed
 	}
@@ -46,7 +42,7 @@ func (p *processes) end() {
 // failure ends the processes and returns why the run failed. err is the error that the
 // parent saw, which may be a mere consequence: if processes failed by themselves,
 // their errors are returned instead.
-func (p *processes) failure(ctx context.Context, err error) error {
+func (p *processes[R]) failure(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}

@@ -27,9 +27,25 @@ type Result struct {
 	P999 int64 `json:"p999_ns,omitempty"`
 	Max  int64 `json:"max_ns,omitempty"`
 
+	// CPU is the CPU time that all processes of the run together used for each message or round trip, in
+	// nanoseconds. The warm-up counts, too.
+	CPU float64 `json:"cpu_ns"`
+
+	// Line is the Distance that was measured in the same round, in nanoseconds. 0 if there was none.
+	Line float64 `json:"line_ns,omitempty"`
+
 	// Verified reports whether every message was checked. It is always true: a run
 	// that finds a wrong message returns ErrVerify and no result.
 	Verified bool `json:"verified"`
+}
+
+// Figure returns what trials of a scenario are compared by: messages per second, of which more are better,
+// or the median round trip in nanoseconds, of which less is better.
+func (r Result) Figure() float64 {
+	if r.Measure == Latency {
+		return float64(r.P50)
+	}
+	return r.MsgsPerSec
 }
 
 func newResult(s Scenario, messages uint64, ns int64) Result {

@@ -55,14 +55,18 @@ func run(ctx context.Context, s Scenario) (_ Result, err error) {
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	ps := processes{cancel: cancel}
+	ps := processes[summary]{cancel: cancel}
 	defer ps.end()
 	for i, r := range roles {
 		j := job{Scenario: s, Role: r, Index: i, Process: i, Segment: seg}
 		if r == consumer {
 			j.Index -= s.Producers
 		}
-		if err := ps.start(ctx, j, &proc.Options{Name: fmt.Sprintf("%s %d", r, j.Index), Stdin: l.in[r], Stdout: l.out[r]}); err != nil {
+		call, err := work.New(j, &proc.Options{Name: fmt.Sprintf("%s %d", r, j.Index), Stdin: l.in[r], Stdout: l.out[r]})
+		if err != nil {
+			return Result{}, err
+		}
+		if err := ps.start(ctx, call); err != nil {
 			return Result{}, err
 		}
 	}
@@ -105,6 +109,7 @@ func latencyOf(s Scenario, summaries []summary) (Result, error) {
 		return Result{}, fmt.Errorf("%w: %d of %d messages were answered", ErrVerify, answered, sent)
 	}
 	r := newResult(s, a.Count, a.End-a.Begin)
+	r.CPU = cpuOf(summaries, a.Count+s.warmTrips())
 	r.P50, r.P90, r.P99, r.P999, r.Max = a.P50, a.P90, a.P99, a.P999, a.Max
 	return r, nil
 }
@@ -132,5 +137,16 @@ func throughputOf(s Scenario, summaries []summary) (Result, error) {
 	if begin == 0 || end == 0 {
 		return Result{}, fmt.Errorf("%w: none was marked as the first or the last one measured", ErrVerify)
 	}
-	return newResult(s, sent-uint64(s.Producers)*s.warmUp(), end-begin), nil
+	r := newResult(s, sent-uint64(s.Producers)*s.warmUp(), end-begin)
+	r.CPU = cpuOf(summaries, sent)
+	return r, nil
+}
+
+// cpuOf returns the CPU time of all processes for each of n messages, in nanoseconds.
+func cpuOf(summaries []summary, n uint64) float64 {
+	var sum int64
+	for _, a := range summaries {
+		sum += a.CPU
+	}
+	return float64(sum) / float64(n)
 }

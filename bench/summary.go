@@ -9,5 +9,7 @@ type summary struct {
 	// clock that all processes share. 0 if it did not begin or end here.
 	Begin, End int64
 
+	CPU int64 // CPU time of the process while it sent and received, in nanoseconds
+
 	P50, P90, P99, P999, Max int64 // of the round trips, in nanoseconds
 }

@@ -1,19 +1,25 @@
 // Mpbench measures how fast messages travel from process to process through the transports of mp
 // and those of the kernel.
 //
-//	mpbench                                          compares everything, in less than 30 s
+//	mpbench                                          compares everything, in less than 60 s
+//	mpbench -quick                                   the same with two sizes, in less than 10 s
 //	mpbench -transports queue -producers 2 -consumers 2
 //	mpbench -transports pipe,shm -sizes 64 -measure latency -wait spin -pin 0,1
 //	mpbench -json results.json
+//	mpbench -trials 10 -benchfmt new.txt && benchstat old.txt new.txt
 //	mpbench stat -watch                              shows the segments in /dev/shm, their processes and objects
 //	mpbench reap [NAME...]                           removes segments that no living process uses
 //
 // The exit status is
 //
 //	0    if all runs succeeded
-//	1    if a run failed, or the JSON file could not be written
+//	1    if a run failed, or a file could not be written
 //	2    if a flag has a value that is not allowed
 //	130  if mpbench was interrupted (Ctrl-C)
+//
+// A run consists of rounds. Each round measures how long a cache line takes from one process to another and back,
+// then each combination once. So what changes on the machine during the run changes all combinations alike, and the
+// trials of one combination are spread over the whole time. The table has medians.
 //
 // If a run fails or mpbench is interrupted, it still prints the results that it has.
 package main
@@ -67,14 +73,21 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 		fmt.Fprintln(stderr, "mpbench: -json:", err)
 		return exitFailed
 	}
-	if p.json != "-" {
+	lines, err := openOutput(p.benchfmt, stdout)
+	if err != nil {
+		fmt.Fprintln(stderr, "mpbench: -benchfmt:", err)
+		return exitFailed
+	}
+	table := p.json != "-" && p.benchfmt != "-"
+	if table {
 		fmt.Fprintf(stdout, "%s\n\n", bench.ThisMachine())
 	}
-	results, err := measure(ctx, p.scenarios, &progress{to: stderr, total: len(p.scenarios)})
-	if p.json != "-" {
-		err = errors.Join(err, writeTable(stdout, results))
+	results, err := measure(ctx, p, &progress{to: stderr, total: p.trials * len(p.scenarios)})
+	if table {
+		err = errors.Join(err, writeTables(stdout, results))
 	}
-	err = errors.Join(err, out.write(bench.NewReport(results)))
+	report := bench.NewReport(results.cells())
+	err = errors.Join(err, out.write(report, writeJSON), lines.write(report, writeBenchfmt))
 	switch {
 	case errors.Is(err, errInterrupted):
 		fmt.Fprintln(stderr, "mpbench:", errInterrupted)
@@ -91,24 +104,41 @@ var errInterrupted = errors.New("interrupted")
 // slack is how much longer than its duration a run may take.
 const slack = time.Minute
 
-// measure runs the scenarios, until one fails.
-func measure(ctx context.Context, scenarios []bench.Scenario, p *progress) ([]bench.Result, error) {
+// measure runs the rounds of a plan, until a run fails.
+func measure(ctx context.Context, plan plan, p *progress) (trials, error) {
 	defer p.clear()
-	var results []bench.Result
-	for i, s := range scenarios {
-		p.show(i, s)
-		within, cancel := context.WithTimeout(ctx, s.Duration+slack)
-		r, err := bench.Run(within, s)
-		cancel()
-		if err != nil {
+	results := make(trials, len(plan.scenarios))
+	for round := range plan.trials {
+		if err := results.round(ctx, plan, p, round); err != nil {
 			if interrupted(ctx, err) {
 				err = errInterrupted
 			}
 			return results, err
 		}
-		results = append(results, r)
 	}
 	return results, nil
+}
+
+// round runs each scenario once.
+func (t trials) round(ctx context.Context, plan plan, p *progress, round int) error {
+	within, cancel := context.WithTimeout(ctx, slack)
+	line, err := bench.Distance(within, plan.scenarios[0].Pin)
+	cancel()
+	if err != nil {
+		return err
+	}
+	for i, s := range plan.scenarios {
+		p.show(round*len(plan.scenarios)+i, s)
+		within, cancel := context.WithTimeout(ctx, s.Duration+slack)
+		r, err := bench.Run(within, s)
+		cancel()
+		if err != nil {
+			return err
+		}
+		r.Line = line
+		t[i] = append(t[i], r)
+	}
+	return nil
 }
 
 // interrupted reports whether err is the consequence of an interrupt. A terminal sends the signal to the

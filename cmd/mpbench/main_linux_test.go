@@ -74,11 +74,15 @@ func decode(t *testing.T, data []byte) bench.Report {
 
 func TestReport(t *testing.T) {
 	dir := t.TempDir()
-	stdout, stderr, code := mpbench(t, dir, "-sizes", "64,1024", "-duration", "20ms", "-json", "out.json")
+	stdout, stderr, code := mpbench(t, dir, "-sizes", "64,1024", "-duration", "10ms", "-trials", "2", "-json", "out.json", "-benchfmt", "out.txt")
 	if code != 0 || stderr != "" {
 		t.Fatalf("exit status %d\n%s", code, stderr)
 	}
 	data, err := os.ReadFile(filepath.Join(dir, "out.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := os.ReadFile(filepath.Join(dir, "out.txt"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,6 +92,17 @@ func TestReport(t *testing.T) {
 		for _, transport := range bench.Transports() {
 			for _, measure := range bench.Measures() {
 				got := r.Results[want]
+				if len(got.Trials) != 2 || got.Low > got.Figure() || got.High < got.Figure() {
+					t.Errorf("result %d, of %d trials: %g in %g to %g", want, len(got.Trials), got.Figure(), got.Low, got.High)
+				}
+				for i, trial := range got.Trials {
+					if trial.Line <= 0 || trial.CPU <= 0 || trial.Line != r.Results[0].Trials[i].Line {
+						t.Errorf("trial %d of result %d: line %g ns, CPU %g ns", i, want, trial.Line, trial.CPU)
+					}
+				}
+				if n := bytes.Count(lines, []byte(benchmarkName(got.Result)+"-")); n != 2 {
+					t.Errorf("%d lines of %s, want 2, in\n%s", n, benchmarkName(got.Result), lines)
+				}
 				if got.Size != size || got.Transport != transport || got.Measure != measure || !got.Verified || got.Messages == 0 {
 					t.Errorf("result %d is %+v", want, got)
 				}
@@ -108,7 +123,7 @@ func TestReport(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	stdout, stderr, code := mpbench(t, "", "-transports", "queue", "-sizes", "8", "-producers", "2", "-consumers", "2",
-		"-duration", "20ms", "-wait", "block", "-json", "-")
+		"-duration", "20ms", "-trials", "1", "-wait", "block", "-json", "-")
 	if code != 0 || stderr != "" {
 		t.Fatalf("exit status %d\n%s", code, stderr)
 	}
@@ -123,6 +138,7 @@ func TestKeys(t *testing.T) {
 	for key, want := range map[string]any{
 		"transport": "queue", "measure": "throughput", "size": 8.0, "producers": 2.0, "consumers": 2.0, "wait": "block",
 		"p50_ns": 0.0, "p99_ns": 0.0, "verified": true, "messages": nil, "seconds": nil, "msgs_per_sec": nil, "bytes_per_sec": nil,
+		"cpu_ns": nil, "line_ns": nil, "low": nil, "high": nil, "confidence": 0.0, "trials": nil,
 	} {
 		got, ok := r.Results[0][key]
 		if !ok || want != nil && got != want {
@@ -158,6 +174,9 @@ func TestErrorTable(t *testing.T) {
 			"one of pipe, queue, shm, or one producer and one consumer: there are 2 producers and 1 consumer"},
 		{"-producers 2 -measure latency", "measure", "latency",
 			"throughput, or one producer and one consumer: there are 2 producers and 1 consumer"},
+		{"-trials 0", "trials", "0", "1 to 1000"},
+		{"-trials few", "trials", "few", "1 to 1000"},
+		{"-json - -benchfmt -", "benchfmt", "-", "a file, since -json writes to standard output"},
 		{"-duration -1s", "duration", "-1s", duration},
 		{"-duration 0", "duration", "0", duration},
 		{"-duration 25h", "duration", "25h", duration},
@@ -218,7 +237,7 @@ func TestInterrupt(t *testing.T) {
 			}
 			group := c.Process.Pid
 			var earlier []int
-			for range 2 { // until the second scenario runs
+			for range 3 { // the distance, the first scenario, the second
 				awaitGroup(t, ctx, group, 3, earlier)
 				earlier = slices.DeleteFunc(members(t, group), func(pid int) bool { return pid == group })
 			}

@@ -9,7 +9,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/bench"
 )
 
-// An output is where the JSON is written.
+// An output is where a report is written.
 type output struct {
 	to   io.Writer // nil: nowhere
 	file *os.File  // to be closed, or nil
@@ -31,15 +31,20 @@ func openOutput(path string, stdout io.Writer) (output, error) {
 	return output{to: f, file: f}, nil
 }
 
-func (o output) write(r bench.Report) error {
+// write writes a report in a format, and closes the file.
+func (o output) write(r bench.Report, format func(io.Writer, bench.Report) error) error {
 	if o.to == nil {
 		return nil
 	}
-	e := json.NewEncoder(o.to)
-	e.SetIndent("", "  ")
-	err := e.Encode(r)
+	err := format(o.to, r)
 	if o.file != nil {
 		err = errors.Join(err, o.file.Close())
 	}
 	return err
+}
+
+func writeJSON(to io.Writer, r bench.Report) error {
+	e := json.NewEncoder(to)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
 }

@@ -15,11 +15,19 @@ import (
 // A plan says what the command line asks for.
 type plan struct {
 	scenarios []bench.Scenario
+	trials    int    // of each scenario
 	json      string // file for JSON; "-" for standard output; "" for none
+	benchfmt  string // the same for the lines of benchmarks
 }
 
-// defaultDuration is so short that the comparison of everything takes less than 30 s.
-const defaultDuration = 300 * time.Millisecond
+// The defaults are such that the comparison of everything takes less than 60 s, and with -quick less than 10 s.
+const (
+	defaultDuration = 100 * time.Millisecond
+	defaultTrials   = 5
+	quickDuration   = 50 * time.Millisecond
+	quickTrials     = 3
+	quickSizes      = "64,65536"
+)
 
 // parse reads the command line. If help is asked for, parse prints the usage to stderr and returns
 // flag.ErrHelp. It prints no other error.
@@ -28,7 +36,8 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 	measures := option(strings.Join(bench.Measures(), ","))
 	producers, consumers := option("1"), option("1")
 	duration, policy := option(defaultDuration.String()), option(shm.WaitAdaptive.String())
-	var pin, json option
+	trials := option(strconv.Itoa(defaultTrials))
+	var pin, json, benchfmt option
 	f := flag.NewFlagSet("mpbench", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.Usage = func() {}
@@ -37,10 +46,13 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 	f.Var(&measures, "measure", "`list` of what to measure")
 	f.Var(&producers, "producers", "`number` of processes that send; more than 1 only for throughput of "+strings.Join(bench.SharedTransports(), ","))
 	f.Var(&consumers, "consumers", "`number` of processes that receive; more than 1 likewise")
-	f.Var(&duration, "duration", "how `long` to measure each combination")
+	f.Var(&duration, "duration", "how `long` each trial measures")
+	f.Var(&trials, "trials", "`number` of trials of each combination")
+	quick := f.Bool("quick", false, "measure less: -sizes "+quickSizes+" -duration "+quickDuration.String()+" -trials "+strconv.Itoa(quickTrials)+", except those that are given")
 	f.Var(&policy, "wait", "`policy` by which mp's transports wait: adaptive, spin or block")
 	f.Var(&pin, "pin", "`list` of CPUs to which the processes are bound in turn, producers first, such as 0,1")
 	f.Var(&json, "json", "`file` to which the results are written as JSON; - is standard output, instead of the table")
+	f.Var(&benchfmt, "benchfmt", "`file` to which all trials are written as lines of benchmarks, for benchstat; - likewise")
 	err := f.Parse(args)
 	if err == flag.ErrHelp {
 		fmt.Fprintln(stderr, "Usage: mpbench [flags]")
@@ -57,6 +69,19 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 	given := make(map[string]bool)
 	f.Visit(func(f *flag.Flag) { given[f.Name] = true })
 
+	if *quick {
+		for name, value := range map[string]string{
+			"sizes": quickSizes, "duration": quickDuration.String(), "trials": strconv.Itoa(quickTrials),
+		} {
+			if !given[name] {
+				_ = f.Set(name, value) // an option takes any text
+			}
+		}
+	}
+	if json == "-" && benchfmt == "-" {
+		return plan{}, invalid("benchfmt", "-", "a file, since -json writes to standard output")
+	}
+
 	var r reader
 	base := bench.Scenario{
 		Producers: r.processes("producers", producers), Consumers: r.processes("consumers", consumers),
@@ -70,7 +95,7 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 			measures = bench.Throughput
 		}
 	}
-	p := plan{json: string(json)}
+	p := plan{trials: r.trials("trials", trials), json: string(json), benchfmt: string(benchfmt)}
 	p.add(&r, base, r.choose("sizes", sizes, texts(bench.Sizes())), r.choose("transports", transports, bench.Transports()),
 		r.choose("measure", measures, bench.Measures()))
 	return p, r.err

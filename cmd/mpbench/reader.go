@@ -51,6 +51,18 @@ func (r *reader) processes(flag string, text option) int {
 	return n
 }
 
+// trials returns a number of trials.
+func (r *reader) trials(flag string, text option) int {
+	n, err := strconv.Atoi(string(text))
+	if err != nil || n < 1 || n > maxTrials {
+		r.fail(invalid(flag, string(text), fmt.Sprintf("1 to %d", maxTrials)))
+	}
+	return n
+}
+
+// maxTrials is the most that -trials can be.
+const maxTrials = 1000
+
 func (r *reader) duration(flag string, text option) time.Duration {
 	d, err := time.ParseDuration(string(text))
 	if err != nil || d <= 0 || d > maxDuration {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -18,7 +19,7 @@ type row struct {
 	size                 int
 	transport            string
 	producers, consumers int
-	throughput, latency  *bench.Result // nil: not measured
+	throughput, latency  *bench.Cell // nil: not measured
 }
 
 // name returns the transport's name, followed by the numbers of producers and consumers if one of them is more than 1.
@@ -29,8 +30,8 @@ func (r *row) name() string {
 	return r.transport
 }
 
-// rows groups results by size and transport, in their order.
-func rows(results []bench.Result) []*row {
+// rows groups cells by size and transport, in their order.
+func rows(results []bench.Cell) []*row {
 	var list []*row
 	for i := range results {
 		r := &results[i]
@@ -51,10 +52,53 @@ func rows(results []bench.Result) []*row {
 	return list
 }
 
-// writeTable prints results as a table. The ratios say how many times as fast as the
+// writeTables prints a table of medians: one of all trials, or, if the CPUs moved, one of the rounds in which they were
+// near together and one of those in which they were far apart.
+func writeTables(to io.Writer, t trials) error {
+	if len(t.cells()) == 0 {
+		return nil
+	}
+	near, far := t.split()
+	if far == nil {
+		return errors.Join(writeTable(to, near.cells()), writeLine(to, near.rounds()))
+	}
+	return errors.Join(
+		section(to, "CPUs near together", near), section(to, "\nCPUs far apart", far),
+	)
+}
+
+func section(to io.Writer, title string, t trials) error {
+	_, err := fmt.Fprintf(to, "%s, %s:\n\n", title, plural(len(t.rounds()), "round"))
+	return errors.Join(err, writeTable(to, t.cells()), writeLine(to, t.rounds()))
+}
+
+// writeLine prints how far apart the CPUs were in the rounds of a table, and how sure its medians are.
+func writeLine(to io.Writer, rounds []bench.Result) error {
+	var text strings.Builder
+	least, most := rounds[0].Line, rounds[0].Line
+	for _, r := range rounds {
+		least, most = min(least, r.Line), max(most, r.Line)
+	}
+	if n := len(rounds); n > 1 {
+		fmt.Fprintf(&text, "±: half of the interval that holds the median with %.0f %% confidence, of %d trials\n",
+			100*bench.NewCell(rounds).Confidence, n)
+	}
+	fmt.Fprintf(&text, "round trip of a cache line: %s to %s\n", span(int64(least)), span(int64(most)))
+	_, err := io.WriteString(to, text.String())
+	return err
+}
+
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// writeTable prints cells as a table. The ratios say how many times as fast as the
 // reference a transport is, by messages per second and by the median round trip. They are missing where the reference
 // was not measured.
-func writeTable(to io.Writer, results []bench.Result) error {
+func writeTable(to io.Writer, results []bench.Cell) error {
 	list := rows(results)
 	if len(list) == 0 {
 		return nil
@@ -69,26 +113,26 @@ func writeTable(to io.Writer, results []bench.Result) error {
 	line := func(cells ...any) {
 		text.WriteString(strings.TrimRight(fmt.Sprintf(format, cells...), " ") + "\n")
 	}
-	line("size", "transport", "messages/s", "GB/s", "ratio", "p50", "p99", "ratio")
+	line("size", "transport", "messages/s", "±", "GB/s", "ratio", "p50", "±", "p99", "ratio")
 	for i, r := range list {
 		if i == 0 || list[i-1].size != r.size {
 			text.WriteByte('\n')
 		}
-		var rate, volume, more, p50, p99, faster string
+		var rate, rateSpread, volume, more, p50, p50Spread, p99, faster string
 		ref := references[r.size]
 		if t := r.throughput; t != nil {
-			rate, volume = count(t.MsgsPerSec), fmt.Sprintf("%.2f", t.BytesPerSec/1e9)
+			rate, rateSpread, volume = count(t.MsgsPerSec), percent(t), fmt.Sprintf("%.2f", t.BytesPerSec/1e9)
 			if ref != nil && ref.throughput != nil {
 				more = digits(t.MsgsPerSec / ref.throughput.MsgsPerSec)
 			}
 		}
 		if l := r.latency; l != nil {
-			p50, p99 = span(l.P50), span(l.P99)
+			p50, p50Spread, p99 = span(l.P50), percent(l), span(l.P99)
 			if ref != nil && ref.latency != nil {
 				faster = digits(float64(ref.latency.P50) / float64(l.P50))
 			}
 		}
-		line(strconv.Itoa(r.size), r.name(), rate, volume, more, p50, p99, faster)
+		line(strconv.Itoa(r.size), r.name(), rate, rateSpread, volume, more, p50, p50Spread, p99, faster)
 	}
 	if len(references) > 0 {
 		fmt.Fprintf(&text, "\nratio: times as fast as %s\n", reference)
@@ -98,7 +142,15 @@ func writeTable(to io.Writer, results []bench.Result) error {
 }
 
 // format is the format of a line of the table.
-const format = "%8s %-16s %10s %8s %7s %9s %9s %7s"
+const format = "%8s %-16s %10s %5s %8s %7s %9s %5s %9s %7s"
+
+// percent returns the spread of a cell's trials, or nothing if there is but one.
+func percent(c *bench.Cell) string {
+	if len(c.Trials) < 2 {
+		return ""
+	}
+	return fmt.Sprintf("%.0f %%", 100*c.Spread())
+}
 
 // count returns a number per second with three digits.
 func count(x float64) string {

@@ -1,0 +1,82 @@
+package bench
+
+import (
+	"math"
+	"slices"
+)
+
+// A Cell holds the trials of one scenario. What it embeds is the trial in the middle: the median, or the worse of the
+// two in the middle if there is an even number of trials.
+type Cell struct {
+	Result
+
+	// Low and High enclose the median with the probability Confidence, whatever the distribution of the trials is, if
+	// they are independent. They are trials, counted from both ends: for up to five trials the worst
+	// and the best. The unit is that of Figure.
+	Low        float64 `json:"low"`
+	High       float64 `json:"high"`
+	Confidence float64 `json:"confidence"`
+
+	Trials []Result `json:"trials"` // in the order in which they ran
+}
+
+// NewCell returns a cell of trials, which must be one or more of the same scenario.
+func NewCell(trials []Result) Cell {
+	c := Cell{Trials: trials}
+	sorted := slices.SortedFunc(slices.Values(trials), func(a, b Result) int {
+		switch x, y := a.Figure(), b.Figure(); {
+		case x < y:
+			return -1
+		case x > y:
+			return 1
+		}
+		return 0
+	})
+	n := len(sorted)
+	middle := n / 2
+	if n%2 == 0 && trials[0].Measure == Throughput {
+		middle--
+	}
+	c.Result = sorted[middle]
+	skip, confidence := interval(n)
+	c.Low, c.High, c.Confidence = sorted[skip].Figure(), sorted[n-1-skip].Figure(), confidence
+	return c
+}
+
+// wanted is the confidence that an interval has if there are enough trials.
+const wanted = 0.95
+
+// interval returns how many of n sorted trials an interval leaves out at each end, and the probability that
+// it holds the median. A trial is on either side of the median with the probability 1/2, so
+// that the number below it has a binomial distribution.
+func interval(n int) (skip int, confidence float64) {
+	below := math.Pow(0.5, float64(n)) // the probability that at most skip trials are below the median
+	confidence = 1 - 2*below
+	term := below
+	for k := 1; k < n/2; k++ {
+		term *= float64(n-k+1) / float64(k)
+		below += term
+		if 1-2*below < wanted {
+			break
+		}
+		skip, confidence = k, 1-2*below
+	}
+	return skip, max(confidence, 0)
+}
+
+// Spread returns half the width of the interval, as a part of the middle trial: 0.05 means about 5 % up
+// or down.
+func (c Cell) Spread() float64 { return (c.High - c.Low) / 2 / c.Figure() }
+
+// Far returns the distance from which on rounds count as those with the CPUs far apart. It is the upper end of the
+// largest gap between the distances, if that is a factor of 2 or more; otherwise infinity, and all are near.
+func Far(distances []float64) float64 {
+	lines := slices.Sorted(slices.Values(distances))
+	limit, gap := math.Inf(1), 2.0
+	for i := 1; i < len(lines); i++ {
+		if ratio := lines[i] / lines[i-1]; ratio >= gap {
+			limit, gap = lines[i], ratio
+		}
+	}
+	return limit
+}
