@@ -101,21 +101,7 @@ func TestEncodedStorm(t *testing.T) {
 		WantNil(t, "a process that was not killed", Second(p.Result(ctx)))
 	}
 
-	missing, extra, doubled, messages := 0, 0, 0, 0
-	for l := range life {
-		put := int(book.put[l].Load())
-		messages += put
-		for n, got := range book.got[l*stormMessages : (l+1)*stormMessages] {
-			switch {
-			case got > 1:
-				doubled++
-			case n < put && got == 0:
-				missing++
-			case n >= put && got != 0:
-				extra++
-			}
-		}
-	}
+	messages, missing, extra, doubled := book.account(life)
 	t.Logf("%d messages, killed %d putters and %d getters: %d missing, %d extra, %d doubled", messages, killed[0], killed[1], missing, extra, doubled)
 	if missing > killed[1] || extra > killed[0] || doubled > 0 {
 		t.Error("more than one message missing or extra for each process killed")

@@ -49,6 +49,25 @@ func newStormBook(mem []byte) stormBook {
 	}
 }
 
+// account compares, for the lives before life, what was put and what was got.
+func (b stormBook) account(life uint32) (messages, missing, extra, doubled int) {
+	for l := range life {
+		put := int(b.put[l].Load())
+		messages += put
+		for n, got := range b.got[l*stormMessages : (l+1)*stormMessages] {
+			switch {
+			case got > 1:
+				doubled++
+			case n < put && got == 0:
+				missing++
+			case n >= put && got != 0:
+				extra++
+			}
+		}
+	}
+	return messages, missing, extra, doubled
+}
+
 // stormArgs are the arguments of a putter or getter.
 type stormArgs struct {
 	Segment *shm.Segment
@@ -240,21 +259,7 @@ func TestQueueStorm(t *testing.T) {
 		t.Errorf("Len is %d at the end, want 0", n)
 	}
 
-	missing, extra, doubled, messages := 0, 0, 0, 0
-	for l := range life {
-		put := int(book.put[l].Load())
-		messages += put
-		for n, got := range book.got[l*stormMessages : (l+1)*stormMessages] {
-			switch {
-			case got > 1:
-				doubled++
-			case n < put && got == 0:
-				missing++
-			case n >= put && got != 0:
-				extra++
-			}
-		}
-	}
+	messages, missing, extra, doubled := book.account(life)
 	t.Logf("%d messages, killed %d putters and %d getters: %d missing, %d extra, %d doubled, %d out of order",
 		messages, killedPutters, killedGetters, missing, extra, doubled, book.disorder.Load())
 	if missing > killedGetters || extra > killedPutters || doubled > 0 {
