@@ -46,15 +46,15 @@ class Segment:
         with open("/dev/shm/" + name, "r+b") as f:
             self.memory = mmap.mmap(f.fileno(), 0)
         magic, version, order = struct.unpack_from("=8sII", self.memory, 0)
-        if magic != MAGIC or version != 2 or order != 0x01020304:
-            raise ValueError(name + " is not a segment of version 2")
+        if magic != MAGIC or version != 3 or order != 0x01020304:
+            raise ValueError(name + " is not a segment of version 3")
 
     def find(self, name, kind):
         """Returns the offset of the object with that name and kind in the segment."""
         (parties,) = struct.unpack_from("=I", self.memory, 24)
         (used,) = struct.unpack_from("=I", self.memory, 384)  # never look further: it is not there
         directory = 512 + 128 * (parties + 1)
-        for entry in range(directory, directory + 576 * used, 576):
+        for entry in range(directory, directory + 640 * used, 640):
             state, _, is_kind, length, _, offset, _ = struct.unpack_from("=IIIIQQQ", self.memory, entry)
             if state == READY and self.memory[entry + 432 : entry + 432 + length] == name.encode():
                 if is_kind != kind:
