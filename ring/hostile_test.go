@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"reflect"
 	"runtime"
@@ -294,6 +295,9 @@ func testHostilePipe(t *testing.T, seg *shm.Segment) {
 			func() error { return unexpected(Second(b.TryReceive())) },
 			func() error {
 				n, err := b.TryReceiveInto(buf)
+				if errors.Is(err, io.ErrShortBuffer) {
+					return nil // n is the length that the message claims
+				}
 				if n > len(buf) {
 					return fmt.Errorf("received %d bytes into %d", n, len(buf))
 				}

@@ -77,6 +77,7 @@ func image(t testing.TB) []byte {
 		t.Fatal(err)
 	}
 	raw := Must(os.ReadFile(filePath(n)))(t)
+	WantNil(t, "Unlink", shm.Unlink(n)) // Reach must not find it
 	if len(raw) != imageBase+imageRoom {
 		t.Fatalf("a segment of %d bytes, want %d: this test does not know the layout any more", len(raw), imageBase+imageRoom)
 	}
