@@ -150,8 +150,9 @@
 //
 // The objects of this package lie in a segment of shared memory that belongs to the program
 // and has no name. It is made when it is first needed, reserves no memory in advance,
-// and vanishes with the last process that uses it. A T in a Queue, Value or Array has a
-// fixed size and no pointers: numbers, bools, arrays and structs of these.
+// and vanishes with the last process that uses it. A T in a Value, an Array or a Broadcast has a
+// fixed size and no pointers: numbers, bools, arrays and structs of these. A T in a Queue may be of
+// any type, such as a string, a slice, a map or a struct that holds them; such values are encoded.
 //
 // # Packages
 //
@@ -219,7 +220,7 @@ type MapOptions = proc.MapOptions
 // CallOptions configure the calls of a task by a pool: a key, a timeout, retries.
 type CallOptions = proc.CallOptions
 
-// A Future is the result of a call that may not be there yet: Wait, Done, Ready.
+// A Future is the result of a pool's call, which may not have ended yet: Wait, Done, Ready.
 type Future[Out any] = proc.Future[Out]
 
 // The errors of a process that failed.
@@ -290,8 +291,8 @@ func Self() *Current { return proc.Self() }
 // Parent returns the process that started this one, nil if this process is not a child.
 func Parent() *ParentProcess { return proc.Parent() }
 
-// CPUCount returns how many CPUs this process may keep busy: its affinity and its cgroup's quota
-// count.
+// CPUCount returns how many CPUs this process may keep busy, by its CPU affinity and the CPU quota of
+// its cgroup.
 func CPUCount() int { return proc.CPUCount() }
 
 // Wait waits for the children that run now and are not daemons.
