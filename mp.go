@@ -92,8 +92,8 @@
 //	shared_memory.SharedMemory(name)          shm.CreateBlock, shm.OpenBlock
 //
 // TryX never blocks; X(ctx) blocks until ctx is done, and then returns its error. An error
-// means that nothing was taken, put or acquired. Several goroutines may call the methods of one
-// object at once.
+// means that nothing was taken, put or acquired; README.md has the two exceptions. Several goroutines
+// may call the methods of one object at once.
 //
 // # Signatures
 //

@@ -22,8 +22,8 @@ import (
 // values is done. The counts are right nevertheless, but if the process dies, the values that come
 // back may be those that were done. Such programs use Lease, whose Done is about its own value.
 //
-// It fails with ErrTooManyDone if all values that were taken through q are marked done, which is so
-// too if the queue is not joinable, or with ErrClosed.
+// It fails with ErrTooManyDone if all values that were taken through q are marked done, or if the queue
+// is not joinable. It fails with ErrClosed if q is closed.
 func (q *Queue[T]) TaskDone() error {
 	k := q.core.Load()
 	if k == nil {

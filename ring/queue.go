@@ -59,11 +59,11 @@ type QueueOptions[T any] struct {
 	// Joinable makes a value that Get, GetMany or All has taken an unfinished task until TaskDone:
 	// it keeps its slot, and comes back if the process dies. See Queue.TaskDone and Queue.Join.
 	Joinable bool
-	// Storage is the size in bytes of the space for encoded values that are longer than 104 bytes. It
-	// takes addresses of the segment at once, and memory as far as it is used, in blocks of 1 KiB, of
-	// which a value fills all but the last. The memory stays with the queue. The default is a quarter
-	// of the segment's size, or 1 GiB if that is less. A queue of a type with a fixed layout has no
-	// storage.
+	// Storage is the size in bytes of the space for encoded values that are longer than 104 bytes. Its
+	// addresses are reserved in the segment when the queue is made. It gets memory only when values
+	// need it, and keeps that memory. A value takes whole blocks of 1 KiB. The default is a quarter of
+	// the segment's size, or 1 GiB if that is less. If the queue's values are not encoded, Storage is
+	// ignored.
 	Storage int
 }
 
@@ -199,7 +199,7 @@ func (q *Queue[T]) TryPut(v T) error {
 }
 
 // TryPutFrom is TryPut of *v, for values that are too large to be passed around. It copies *v once,
-// into the queue.
+// into the queue, or encodes it.
 func (q *Queue[T]) TryPutFrom(v *T) error {
 	_ = *v // panics before a slot is claimed
 	k := q.core.Load()
@@ -244,7 +244,7 @@ func (q *Queue[T]) putWait(ctx context.Context, k *queueCore[T], v T) error {
 }
 
 // PutFrom is Put of *v, for values that are too large to be passed around. It copies *v once, into
-// the queue.
+// the queue, or encodes it.
 func (q *Queue[T]) PutFrom(ctx context.Context, v *T) error {
 	_ = *v // panics before a slot is claimed
 	k := q.core.Load()
@@ -294,7 +294,7 @@ func (q *Queue[T]) TryGet() (T, error) {
 }
 
 // TryGetInto is TryGet into *v, for values that are too large to be passed around. It copies the
-// value once, out of the queue. If it fails, the contents of *v are undefined.
+// value once, out of the queue, or decodes it into *v. If it fails, the contents of *v are undefined.
 func (q *Queue[T]) TryGetInto(v *T) error {
 	_ = *v // panics before a slot is claimed
 	k := q.core.Load()
@@ -312,8 +312,9 @@ func (q *Queue[T]) TryGetInto(v *T) error {
 // Get takes the oldest value. It blocks while the queue is empty. It fails with ctx's error when
 // ctx is done (it tries once even if ctx is done already), with ErrShutdown when the queue was shut
 // down and is empty, or with ErrClosed when this process closes the queue. An error means that
-// nothing was taken. The exception is ErrClosed if Close was called during Get: then one value may
-// be lost, as if the process had been killed inside Get.
+// nothing was taken, with two exceptions. If Get fails with ErrClosed because Close was called during
+// Get, one value may be lost, as if the process had been killed inside Get. If an encoded value can't
+// be decoded, it is gone.
 func (q *Queue[T]) Get(ctx context.Context) (v T, err error) {
 	k := q.core.Load()
 	if k == nil {
@@ -345,7 +346,7 @@ func (q *Queue[T]) getWait(ctx context.Context, k *queueCore[T], err error) (v T
 }
 
 // GetInto is Get into *v, for values that are too large to be passed around. It copies the value
-// once, out of the queue. If it fails, the contents of *v are undefined.
+// once, out of the queue, or decodes it into *v. If it fails, the contents of *v are undefined.
 func (q *Queue[T]) GetInto(ctx context.Context, v *T) error {
 	_ = *v // panics before a slot is claimed
 	k := q.core.Load()

@@ -14,9 +14,10 @@ import (
 // of object has only the figures that are named below; the others are 0.
 //
 // The waits count in shared memory, only on the slow paths: a call that finds what it wants at
-// once, or within the first glances of a fraction of a microsecond, counts nowhere. Waits under
-// WaitSpin are not counted, nor spins in poll.Select, whose sleeps count for each of its cases. A process that is killed takes with it the sleep in
-// which it was, and up to 63 of its last spins for each thing that it waited for in the object.
+// once, or in its first tries within a fraction of a microsecond, is not counted. Waits under WaitSpin
+// are not counted, nor are spins in poll.Select, whose sleeps count for each of its cases. If a process
+// is killed, the sleep in which it was is not counted, nor are up to 63 of its last spins for each kind
+// of wait in the object, such as to put and to get.
 type Stats struct {
 	Sent     uint64 // queue, broadcast: values; one given up by a killed or aborting writer counts
 	Received uint64 // queue: values, those included that were given up
