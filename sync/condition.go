@@ -108,8 +108,8 @@ func (c *lockCondition) Use(o object.Object) error {
 	return nil
 }
 
-// L returns the condition's lock: the one that NewCondition got. It is the same *Lock in every
-// call; to close it closes it for all users of L, but the condition continues to work. L panics if
+// L returns the condition's lock, which was given to NewCondition. Every call returns the same *Lock.
+// To close it closes it for all users of L, but the condition continues to work. L panics if
 // the condition is closed.
 func (c *Condition) L() *Lock {
 	core := c.ref.Load()
