@@ -104,9 +104,9 @@ func NewBroadcast[T any](capacity int) (*Broadcast[T], error) {
 	return ring.NewBroadcast[T](nil, "", capacity, nil)
 }
 
-// NewJoinableQueue makes a queue in which a value that Get has taken is unfinished until TaskDone. Queue.Join
-// waits until all are done. A value that is not done keeps its space, and comes back if its process
-// dies. It fails as NewQueue does.
+// NewJoinableQueue makes a queue in which a value that Get has taken is unfinished until TaskDone.
+// Queue.Join waits until all are done. A value that is not done keeps its space, and comes back if
+// its process dies. It fails as NewQueue does.
 func NewJoinableQueue[T any](capacity int) (*Queue[T], error) {
 	return ring.NewQueue(nil, "", capacity, &ring.QueueOptions[T]{Joinable: true})
 }

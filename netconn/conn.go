@@ -40,8 +40,8 @@ type Conn struct {
 
 var _ net.Conn = (*Conn)(nil)
 
-// New returns a net.Conn that reads and writes through c. To close it closes c. The program should not
-// also use c directly: the bytes of both uses would be mixed.
+// New returns a net.Conn that reads and writes through c. To close it closes c. The program should
+// not also use c directly: the bytes of both uses would be mixed.
 func New(c *ring.Conn) *Conn {
 	ctx := context.Background()
 	text, _ := c.MarshalText() // fails only if c is closed

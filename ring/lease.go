@@ -21,7 +21,8 @@ import (
 //
 // The value stays in its slot of the queue during the lease, so it takes up capacity. Putters and
 // getters skip the slot. While its process lives, a lease lasts until Done or Return, however long
-// that takes. If the program drops a Lease without either, the lease lasts until the segment is closed.
+// that takes. If the program drops a Lease without either, the lease lasts until the segment is
+// closed.
 //
 // All methods may be called from several goroutines at once.
 type Lease[T any] struct {

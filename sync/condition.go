@@ -123,8 +123,8 @@ func (c *Condition) L() *Lock {
 // The last step does not depend on ctx. Wait returns nil if it was notified, even if ctx was done
 // at the same time.
 //
-// The caller holds the lock when Wait returns nil, ctx's error, or ErrTooManyWaiters, which means that the
-// condition has the maximum number of waiters already and nothing has changed.
+// The caller holds the lock when Wait returns nil, ctx's error, or ErrTooManyWaiters, which means
+// that the condition has the maximum number of waiters already and nothing has changed.
 //
 // The caller does not hold the lock when Wait fails with ErrNotHeld (this process did not hold the
 // lock), ErrOwnerDied (the lock's owner died while the caller waited), ErrClosed (this process
