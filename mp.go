@@ -206,8 +206,8 @@ type Cmd = proc.Cmd
 // nil pointer means all defaults.
 type ProcessOptions = proc.Options
 
-// A Pool is a set of worker processes that run tasks: see Task.Map, Task.Submit and Task.Apply. Close
-// drains it, Terminate kills the workers.
+// A Pool is a set of worker processes that run tasks: see Task.Map, Task.Submit and Task.Apply.
+// Close drains it, Terminate kills the workers.
 type Pool = proc.Pool
 
 // PoolOptions configure a pool: an initialization, limits of time, memory and tasks, retries. A nil
@@ -257,9 +257,9 @@ const (
 	InProcess = proc.InProcess
 )
 
-// Init runs the task that the parent chose, if this process is a child, and then does not return. It
-// must be the first line of main, and of TestMain. In a process that is not a child it returns at
-// once.
+// Init runs the task that the parent chose, if this process is a child, and then does not return.
+// It must be the first line of main, and of TestMain. In a process that is not a child it returns
+// at once.
 func Init() { proc.Init() }
 
 // Register makes a task of f. The name must be unique in the program. Call it for a package-level
@@ -277,22 +277,22 @@ func RegisterRunner[R Runner](name string) *Task[R, None] { return proc.Register
 // NewGroup returns a group without processes. When ctx is done, all of its processes are ended.
 func NewGroup(ctx context.Context) *Group { return proc.NewGroup(ctx) }
 
-// Command returns a Cmd that runs the program name with these arguments. Pass gives it objects of this
-// package, which it uses through the clients in C and Python.
+// Command returns a Cmd that runs the program name with these arguments. Pass gives it objects of
+// this package, which it uses through the clients in C and Python.
 func Command(name string, args ...string) *Cmd { return proc.Command(name, args...) }
 
 // Children yields the children of this process that have not ended, oldest first.
 func Children() iter.Seq[*Process] { return proc.Children() }
 
-// Self returns this process: its name ("main" if it is not a child), process id, and whether it is a
-// daemon.
+// Self returns this process: its name ("main" if it is not a child), process id, and whether it is
+// a daemon.
 func Self() *Current { return proc.Self() }
 
 // Parent returns the process that started this one, nil if this process is not a child.
 func Parent() *ParentProcess { return proc.Parent() }
 
-// CPUCount returns how many CPUs this process may keep busy, by its CPU affinity and the CPU quota of
-// its cgroup.
+// CPUCount returns how many CPUs this process may keep busy, by its CPU affinity and the CPU quota
+// of its cgroup.
 func CPUCount() int { return proc.CPUCount() }
 
 // Wait waits for the children that run now and are not daemons.

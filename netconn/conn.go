@@ -26,8 +26,8 @@ import (
 // once.
 //
 // Every error except io.EOF is a *net.OpError. It wraps os.ErrDeadlineExceeded after a deadline has
-// passed, net.ErrClosed after Close, and syscall.EPIPE if Write finds that no process holds the other
-// end.
+// passed, net.ErrClosed after Close, and syscall.EPIPE if Write finds that no process holds the
+// other end.
 type Conn struct {
 	c      *ring.Conn
 	in     *ring.StreamReader
