@@ -92,8 +92,8 @@
 //	shared_memory.SharedMemory(name)          shm.CreateBlock, shm.OpenBlock
 //
 // TryX never blocks; X(ctx) blocks until ctx is done, and then returns its error. An error
-// means that nothing was taken, put or acquired. Several goroutines may call the methods of one
-// object at once.
+// means that nothing was taken, put or acquired; README.md has the two exceptions. Several goroutines
+// may call the methods of one object at once.
 //
 // # Signatures
 //
@@ -150,8 +150,9 @@
 //
 // The objects of this package lie in a segment of shared memory that belongs to the program
 // and has no name. It is made when it is first needed, reserves no memory in advance,
-// and vanishes with the last process that uses it. A T in a Queue, Value or Array has a
-// fixed size and no pointers: numbers, bools, arrays and structs of these.
+// and vanishes with the last process that uses it. A T in a Value, an Array or a Broadcast has a
+// fixed size and no pointers: numbers, bools, arrays and structs of these. A T in a Queue may be of
+// any type, such as a string, a slice, a map or a struct that holds them; such values are encoded.
 //
 // # Packages
 //
@@ -205,8 +206,8 @@ type Cmd = proc.Cmd
 // nil pointer means all defaults.
 type ProcessOptions = proc.Options
 
-// A Pool is a set of worker processes that run tasks: see Task.Map, Task.Submit and Task.Apply. Close
-// drains it, Terminate kills the workers.
+// A Pool is a set of worker processes that run tasks: see Task.Map, Task.Submit and Task.Apply.
+// Close drains it, Terminate kills the workers.
 type Pool = proc.Pool
 
 // PoolOptions configure a pool: an initialization, limits of time, memory and tasks, retries. A nil
@@ -219,7 +220,7 @@ type MapOptions = proc.MapOptions
 // CallOptions configure the calls of a task by a pool: a key, a timeout, retries.
 type CallOptions = proc.CallOptions
 
-// A Future is the result of a call that may not be there yet: Wait, Done, Ready.
+// A Future is the result of a pool's call, which may not have ended yet: Wait, Done, Ready.
 type Future[Out any] = proc.Future[Out]
 
 // The errors of a process that failed.
@@ -256,9 +257,9 @@ const (
 	InProcess = proc.InProcess
 )
 
-// Init runs the task that the parent chose, if this process is a child, and then does not return. It
-// must be the first line of main, and of TestMain. In a process that is not a child it returns at
-// once.
+// Init runs the task that the parent chose, if this process is a child, and then does not return.
+// It must be the first line of main, and of TestMain. In a process that is not a child it returns
+// at once.
 func Init() { proc.Init() }
 
 // Register makes a task of f. The name must be unique in the program. Call it for a package-level
@@ -276,22 +277,22 @@ func RegisterRunner[R Runner](name string) *Task[R, None] { return proc.Register
 // NewGroup returns a group without processes. When ctx is done, all of its processes are ended.
 func NewGroup(ctx context.Context) *Group { return proc.NewGroup(ctx) }
 
-// Command returns a Cmd that runs the program name with these arguments. Pass gives it objects of this
-// package, which it uses through the clients in C and Python.
+// Command returns a Cmd that runs the program name with these arguments. Pass gives it objects of
+// this package, which it uses through the clients in C and Python.
 func Command(name string, args ...string) *Cmd { return proc.Command(name, args...) }
 
 // Children yields the children of this process that have not ended, oldest first.
 func Children() iter.Seq[*Process] { return proc.Children() }
 
-// Self returns this process: its name ("main" if it is not a child), process id, and whether it is a
-// daemon.
+// Self returns this process: its name ("main" if it is not a child), process id, and whether it is
+// a daemon.
 func Self() *Current { return proc.Self() }
 
 // Parent returns the process that started this one, nil if this process is not a child.
 func Parent() *ParentProcess { return proc.Parent() }
 
-// CPUCount returns how many CPUs this process may keep busy: its affinity and its cgroup's quota
-// count.
+// CPUCount returns how many CPUs this process may keep busy, by its CPU affinity and the CPU quota
+// of its cgroup.
 func CPUCount() int { return proc.CPUCount() }
 
 // Wait waits for the children that run now and are not daemons.

@@ -104,9 +104,9 @@ func NewBroadcast[T any](capacity int) (*Broadcast[T], error) {
 	return ring.NewBroadcast[T](nil, "", capacity, nil)
 }
 
-// NewJoinableQueue makes a queue whose values are unfinished, after Get, until TaskDone. Queue.Join
-// waits until all are done. A value that is not done keeps its space, and comes back if its process
-// dies. It fails as NewQueue does.
+// NewJoinableQueue makes a queue in which a value that Get has taken is unfinished until TaskDone.
+// Queue.Join waits until all are done. A value that is not done keeps its space, and comes back if
+// its process dies. It fails as NewQueue does.
 func NewJoinableQueue[T any](capacity int) (*Queue[T], error) {
 	return ring.NewQueue(nil, "", capacity, &ring.QueueOptions[T]{Joinable: true})
 }
@@ -124,8 +124,7 @@ func Receive[T any](ctx context.Context, c *Conn) (T, error) { return ring.Recei
 // RegisterType lets values of type T travel in interfaces, such as any: see ring.RegisterType.
 func RegisterType[T any]() { ring.RegisterType[T]() }
 
-// NewSimplex makes a pipe of one direction and returns its two ends. What is sent by w is received
-// by r.
+// NewSimplex makes a pipe of one direction and returns its two ends: w sends, r receives.
 func NewSimplex() (r *ReadEnd, w *WriteEnd, err error) { return ring.NewSimplex(nil, "", nil) }
 
 // NewLock makes a lock that is free.
@@ -157,19 +156,19 @@ func NewBarrier(n int) (*Barrier, error) { return psync.NewBarrier(nil, "", n, n
 // NewWaitGroup makes a wait group whose count is 0.
 func NewWaitGroup() (*WaitGroup, error) { return psync.NewWaitGroup(nil, "") }
 
-// NewOnce makes a once whose function has not run.
+// NewOnce makes a Once whose function has not run.
 func NewOnce() (*Once, error) { return psync.NewOnce(nil, "") }
 
 // NewValue makes a value. It fails with shm.ErrType if a T holds pointers or has no fixed size.
 func NewValue[T any](init T) (*Value[T], error) { return value.New(nil, "", init, nil) }
 
-// NewInt64 makes a number.
+// NewInt64 makes an Int64 with the value init.
 func NewInt64(init int64) (*Int64, error) { return value.NewInt64(nil, "", init, nil) }
 
-// NewUint64 makes a number.
+// NewUint64 makes a Uint64 with the value init.
 func NewUint64(init uint64) (*Uint64, error) { return value.NewUint64(nil, "", init, nil) }
 
-// NewFloat64 makes a number.
+// NewFloat64 makes a Float64 with the value init.
 func NewFloat64(init float64) (*Float64, error) { return value.NewFloat64(nil, "", init, nil) }
 
 // NewArray makes an array of n zero Ts. It fails with shm.ErrType if a T holds pointers or has no

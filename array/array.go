@@ -49,7 +49,7 @@ func (o *Options) guard() lock.Options {
 }
 
 // New makes an array of n zero elements in seg, and opens it. n may be 0. An array with an empty
-// name can be opened by its handle only. New fails as every New function does: see package shm. In
+// name can be opened only by its handle. New fails as every New function does: see package shm. In
 // addition it returns
 //
 //   - shm.ErrType if T can't be shared; the error names the offending part of T,

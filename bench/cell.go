@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// A Cell holds the trials of one scenario. What it embeds is the trial in the middle: the median, or the worse of the
-// two in the middle if there is an even number of trials.
+// A Cell holds the trials of one scenario. It embeds the result of the median trial, or, if the
+// number of trials is even, the worse of the two in the middle.
 type Cell struct {
 	Result
 
@@ -64,12 +64,14 @@ func interval(n int) (skip int, confidence float64) {
 	return skip, max(confidence, 0)
 }
 
-// Spread returns half the width of the interval, as a part of the middle trial: 0.05 means about 5 % up
-// or down.
+// Spread returns half the width of the interval, as a fraction of the middle trial: 0.05 means about
+// 5 % up or down.
 func (c Cell) Spread() float64 { return (c.High - c.Low) / 2 / c.Figure() }
 
-// Far returns the distance from which on rounds count as those with the CPUs far apart. It is the upper end of the
-// largest gap between the distances, if that is a factor of 2 or more; otherwise infinity, and all are near.
+// Far returns a limit for distances: in rounds with that distance or more, the CPUs count as far
+// apart, in all others as near together. The limit is the upper end of the largest gap between the
+// distances, if that gap is a factor of 2 or more. Otherwise it is infinity, so that all rounds
+// count as near.
 func Far(distances []float64) float64 {
 	lines := slices.Sorted(slices.Values(distances))
 	limit, gap := math.Inf(1), 2.0

@@ -31,15 +31,15 @@ const (
 	lineBatch = 64                    // round trips between two looks at the clock
 )
 
-// Distance returns how long a cache line takes from one process to another and back, in nanoseconds, while
-// both spin. It is the median of batches over 10 ms, so that moments in which one of the two does not run
-// do not count. No transport in memory can be faster. It tells how far apart
-// the CPUs are at the moment: a host may move virtual CPUs from core to core, and a line's round trip
-// with them.
+// Distance returns how long a cache line takes from one process to another and back, in
+// nanoseconds, while both spin. It is the median of batches over 10 ms, so that moments in which
+// one of the two does not run do not count. No transport in memory can be faster. It tells how far
+// apart the CPUs are at the moment: a host may move virtual CPUs from core to core, and a line's
+// round trip with them.
 //
-// The processes are bound to the first two CPUs of pin, or, if pin is empty, of those that this process
-// may use. Distance starts them, and kills them if ctx ends. It returns proc.ErrNoInit if the program has not
-// called proc.Init; ctx's error; or the error of a process that failed.
+// The processes are bound to the first two CPUs of pin, or, if pin is empty, of those that this
+// process may use. Distance starts them, and kills them if ctx ends. It returns proc.ErrNoInit if
+// the program has not called proc.Init; ctx's error; or the error of a process that failed.
 func Distance(ctx context.Context, pin []int) (ns float64, err error) {
 	if len(pin) == 0 {
 		if pin, err = sys.CPUs(); err != nil {
@@ -136,8 +136,8 @@ func (j *lineJob) run() (float64, error) {
 	}
 }
 
-// pause is what a process does when it has looked k times for a change. It lets another thread run from time to
-// time, since the other process may need this CPU.
+// pause is what a process does when it has looked k times for a change. It lets another thread run
+// from time to time, since the other process may need this CPU.
 func pause(k int) {
 	cpu.Pause()
 	if k%1024 == 0 {

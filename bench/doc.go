@@ -38,7 +38,8 @@
 // a time. The percentiles are those of a histogram of all round trips
 // after the first 16 to 256, exact to three digits.
 //
-// A result also has the CPU time of all processes for each message. Distance measures how long a cache line takes from
-// one CPU to another and back: call it before each round of runs to notice that CPUs have moved. NewCell makes
-// a median and its interval of the results of several trials, and Far tells distances apart.
+// A result also has the CPU time of all processes for each message. Distance measures how long a
+// cache line takes from one CPU to another and back: call it before each round of runs to notice
+// that CPUs have moved. NewCell makes a median and its interval of the results of several trials,
+// and Far tells distances apart.
 package bench

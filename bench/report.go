@@ -3,7 +3,8 @@ package bench
 // Schema is the version of Report's JSON.
 const Schema = 2
 
-// A Report holds cells and the machine on which they were measured. Its JSON form is what mpbench -json writes.
+// A Report holds cells and the machine on which they were measured. Its JSON form is what mpbench
+// -json writes.
 type Report struct {
 	Schema  int     `json:"schema"`
 	Machine Machine `json:"machine"`

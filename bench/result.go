@@ -39,8 +39,8 @@ type Result struct {
 	Verified bool `json:"verified"`
 }
 
-// Figure returns what trials of a scenario are compared by: messages per second, of which more are better,
-// or the median round trip in nanoseconds, of which less is better.
+// Figure returns the number by which trials of a scenario are compared: messages per second (more is
+// better) for throughput, or the median round trip in nanoseconds (less is better) for latency.
 func (r Result) Figure() float64 {
 	if r.Measure == Latency {
 		return float64(r.P50)

@@ -16,9 +16,9 @@ var work = proc.Register("mp/bench", func(_ context.Context, j job) (summary, er
 // Run measures a scenario. It starts the processes, waits until all of them have
 // ended, and removes the shared memory. If ctx ends, Run kills the processes.
 //
-// It returns a *ScenarioError, which wraps ErrScenario, if s is not valid; ErrVerify if a message was
-// wrong; proc.ErrNoInit if the program has not called proc.Init; ctx's error; or the error of a process that failed.
-// Runs may go on concurrently, but they compete for the CPUs.
+// It returns a *ScenarioError, which wraps ErrScenario, if s is not valid; ErrVerify if a message
+// was wrong; proc.ErrNoInit if the program has not called proc.Init; ctx's error; or the error of a
+// process that failed. Runs may go on concurrently, but they compete for the CPUs.
 func Run(ctx context.Context, s Scenario) (Result, error) {
 	if err := s.Validate(); err != nil {
 		return Result{}, err

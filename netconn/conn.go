@@ -25,9 +25,9 @@ import (
 // A Conn is an end of a pipe as a net.Conn. All methods may be called from several goroutines at
 // once.
 //
-// Errors are a *net.OpError, but for io.EOF. After a deadline has passed, it wraps
-// os.ErrDeadlineExceeded. After Close, it wraps net.ErrClosed. If no process holds the other end,
-// that of Write wraps syscall.EPIPE.
+// Every error except io.EOF is a *net.OpError. It wraps os.ErrDeadlineExceeded after a deadline has
+// passed, net.ErrClosed after Close, and syscall.EPIPE if Write finds that no process holds the
+// other end.
 type Conn struct {
 	c      *ring.Conn
 	in     *ring.StreamReader
@@ -40,8 +40,8 @@ type Conn struct {
 
 var _ net.Conn = (*Conn)(nil)
 
-// New returns a net.Conn that reads and writes by c. Closing it closes c. The program should not
-// use c otherwise, for the bytes of both uses would be mixed.
+// New returns a net.Conn that reads and writes through c. To close it closes c. The program should
+// not also use c directly: the bytes of both uses would be mixed.
 func New(c *ring.Conn) *Conn {
 	ctx := context.Background()
 	text, _ := c.MarshalText() // fails only if c is closed
@@ -82,7 +82,7 @@ func (c *Conn) Close() error {
 	return err
 }
 
-// LocalAddr returns the address of the end. It only names it: no connection can be made to it.
+// LocalAddr returns the address of the end, which only names it: a program can't dial it.
 func (c *Conn) LocalAddr() net.Addr { return c.addr }
 
 // RemoteAddr returns the same as LocalAddr.

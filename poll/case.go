@@ -2,7 +2,8 @@ package poll
 
 import "github.com/seed-2e7ecdea/mp/internal/wait"
 
-// A Case is one of the things that Select waits for. The objects that can be waited for make cases.
+// A Case is an event that Select can wait for. Methods of objects make cases, such as
+// ring.Queue.GetCase.
 //
 // A Case may be used for any number of calls of Select, one after the other, but not by two of them
 // at once. The zero Case is never ready, as a nil channel in Go's select statement: a loop can put

@@ -28,9 +28,9 @@ func init() { known.Register(ErrNotReady) }
 //
 // There may be any number of cases, of objects in any segments. The goroutine sleeps once for all
 // of them, and uses no CPU time meanwhile. A Select of more than about 120 cases uses more than one
-// thread. What synchronizes before what is as for the operation of the case. The death of a process
-// wakes the goroutine where it matters: to take over what the process left, or to learn that a pipe
-// has ended.
+// thread. The return of Select synchronizes as the operation of the case does. The death of a
+// process wakes the goroutine if there is something to do: to take over what the process left, or
+// to learn that a pipe has ended.
 //
 // Several goroutines may call Select at once, with the same objects, but not with the same Case.
 func Select(ctx context.Context, cases ...Waitable) (int, error) {

@@ -43,10 +43,12 @@ func (j Job) Options(o *Options) Job {
 	return j
 }
 
-// A Group is a set of processes that do one thing together: Go starts one, and Wait waits for all of them. The
-// first failure ends the others. A failure is a process that could not be started, or whose Join returns an error.
+// A Group is a set of processes that do one thing together: Go starts one, and Wait waits for all
+// of them. The first failure ends the others. A failure is a process that could not be started, or
+// whose Join returns an error.
 //
-// All methods may be called by any number of goroutines at once. Other children of this process are not concerned.
+// All methods may be called by any number of goroutines at once. Other children of this process are
+// not affected.
 type Group struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -59,8 +61,8 @@ type Group struct {
 	err     error // the first failure
 }
 
-// NewGroup returns a group without processes. When ctx is done while processes of the group run, they are ended, and
-// Wait returns ctx's error.
+// NewGroup returns a group without processes. When ctx is done while processes of the group run,
+// they are ended, and Wait returns ctx's error.
 func NewGroup(ctx context.Context) *Group {
 	g := new(Group)
 	g.ended.L = &g.mu
@@ -68,13 +70,14 @@ func NewGroup(ctx context.Context) *Group {
 	return g
 }
 
-// Context returns a context that is done when the group has failed, with the failure as its cause, when the context
-// given to NewGroup is done, or when Wait has returned.
+// Context returns a context that is done when the group has failed, with the failure as its cause,
+// when the context given to NewGroup is done, or when Wait has returned.
 func (g *Group) Context() context.Context { return g.ctx }
 
-// Go starts j in a process of its own, and returns when the process exists. If the start fails, that is the group's
-// failure: Wait returns the error. If the group has failed already, Go starts nothing. After Wait has returned, Go
-// starts nothing either, and further calls of Wait return os.ErrClosed.
+// Go starts j in a process of its own, and returns when the process exists. If the start fails,
+// that is the group's failure: Wait returns the error. If the group has failed already, Go starts
+// nothing. After Wait has returned, Go starts nothing either, and further calls of Wait return
+// os.ErrClosed.
 func (g *Group) Go(j Job) {
 	if !g.enter() {
 		return
@@ -87,9 +90,9 @@ func (g *Group) Go(j Job) {
 	go func() { g.leave(g.supervise(p)) }()
 }
 
-// Wait waits until all processes of the group have ended, and returns the first failure, nil if there was none. Once
-// the group has failed, its processes get SIGTERM, and SIGKILL when their grace is over (see Options). Wait may be called any number of
-// times.
+// Wait waits until all processes of the group have ended, and returns the first failure, nil if
+// there was none. Once the group has failed, its processes get SIGTERM, and SIGKILL when their
+// grace is over (see Options). Wait may be called any number of times.
 func (g *Group) Wait() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()

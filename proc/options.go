@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Options of a process. The zero value and nil are the defaults.
+// Options configure a process. The zero value and nil mean the defaults.
 type Options struct {
 	// Name is used in errors and by Self. Several processes may have the same. The
 	// default is the task's name with a number: "greet-1", and "greet-1:2" for the

@@ -6,7 +6,7 @@ import "maps"
 type PoolStats struct {
 	Workers   int // worker processes that are running or being started
 	Waiting   int // calls that no worker has
-	Running   int // calls that workers have: they run them, or will next
+	Running   int // calls that were given to workers and are not answered yet
 	Submitted int // calls ever
 	Done      int // calls that a worker answered, with a result or an error
 	Failed    int // calls that were lost with their worker, or whose time was over
@@ -14,9 +14,9 @@ type PoolStats struct {
 	Started   int // workers that were started in place of others
 	Replaced  int // workers that ended after PoolOptions.MaxTasks
 
-	// Lost counts the workers that ended otherwise, by the reason: "signal 9 (killed)", "exit code
-	// 3", "crash", "out of memory", "not started", or "timeout" and "stopped" for a task that did
-	// not return when its context ended.
+	// Lost counts the workers that ended for other reasons, by the reason: "signal 9 (killed)",
+	// "exit code 3", "crash", "out of memory", "not started", or "timeout" and "stopped" for a
+	// task that did not return when its context ended.
 	Lost map[string]int
 }
 

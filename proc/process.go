@@ -81,8 +81,8 @@ func (p *Process) Method() Method { return p.options.Method }
 
 // PidFD returns a pidfd of the process, which is readable for poll, select and epoll when the
 // process has ended. It belongs to the caller. PidFD fails with ErrNotStarted, ErrClosed,
-// os.ErrProcessDone if the process has ended, and errors.ErrUnsupported if it is not a process of
-// its own or the kernel has no pidfds. In Go, Done does the same without a descriptor.
+// os.ErrProcessDone if the process has ended, and errors.ErrUnsupported if the task runs in a
+// goroutine or the kernel has no pidfds. In Go, Done does the same without a descriptor.
 func (p *Process) PidFD() (*os.File, error) {
 	if err := p.check("PidFD"); err != nil {
 		return nil, err

@@ -36,9 +36,10 @@ var registry = struct {
 // package-level variable. It panics if the name is taken or if Init was called.
 //
 // The input and the result travel by the codec of package ring: see ring.DefaultCodec for what it
-// encodes, and ring.RegisterType for values of interfaces. A []byte that is nil arrives empty. The objects of mp travel by their
-// handles, wherever in the input or the result they stand; a type that marshals itself shows the one
-// it holds by a method Handle() shm.Handle. The receiver then is a user of them like the sender.
+// encodes, and ring.RegisterType for values of interfaces. A []byte that is nil arrives empty.
+// Objects of mp may be anywhere in the input or the result: their handles are sent, and the
+// receiver becomes a user of the objects. If a type marshals itself and holds an object, it needs a
+// method Handle() shm.Handle that returns the object's handle.
 //
 // In the child, f runs on the main goroutine, and the process ends when f returns, with exit code
 // 0, or 1 if f returned an error. The child's other goroutines and its own children end with it:
@@ -47,9 +48,9 @@ var registry = struct {
 // The context is cancelled, with the reason as its context.Cause, when the process is asked to
 // terminate (ErrTerminated, ErrInterrupted) and when its parent dies (ErrParentDied). f should then
 // clean up and return. If it returns the context's error, the process ends by the signal, as a
-// process that does not handle it. If it returns nil or another error, that counts. If f has not
-// returned when the grace is over (see Options), or at a second signal, the process ends all the
-// same. f may handle SIGTERM and SIGINT itself, by package os/signal.
+// process that does not handle it. If it returns nil or another error, that is the task's result.
+// If f has not returned when the grace is over (see Options), or at a second signal, the process
+// ends nevertheless. f may handle SIGTERM and SIGINT itself, by package os/signal.
 func Register[In, Out any](name string, f func(ctx context.Context, in In) (Out, error)) *Task[In, Out] {
 	if initCalled.Load() {
 		panic(fmt.Sprintf("proc: task %q registered after Init: a child would not find it", name))

@@ -38,7 +38,7 @@ func Wait(ctx context.Context) error {
 // Shutdown ends what this process has started: it stops the daemons (see Process.Stop), waits for
 // all other children, and stops those that have not ended when ctx is done. It also closes the
 // program's own Spares. Call it at the end of main, or of a task that leaves children behind. It
-// returns the errors of Wait. Children that others start meanwhile may be missed.
+// returns the errors of Wait. It may miss children that other goroutines start meanwhile.
 func Shutdown(ctx context.Context) error {
 	var daemons sync.WaitGroup
 	stop := func(p *Process) {

@@ -25,7 +25,7 @@ type Codec[T any] interface {
 // and types that have MarshalBinary and UnmarshalBinary, GobEncode and GobDecode, or MarshalText
 // and UnmarshalText. An error arrives as its text, and wraps the sentinels of package mp and those
 // given to proc.RegisterError that it wrapped. A string or a []byte is sent as it is. Short strings
-// of one value may share memory: one that is kept keeps up to 128 bytes.
+// of one decoded value may share memory, so to keep one of them may keep up to 128 bytes.
 //
 // DefaultCodec fails with shm.ErrType if T has a part that means nothing in another process, such
 // as a channel, a function or a sync.Mutex. The error names that part. Append fails with ErrEncode

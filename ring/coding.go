@@ -37,11 +37,11 @@ func formOf[T any]() (form[T], error) {
 // codecs has the codecs that were given to RegisterCodec, by the type of their values.
 var codecs sync.Map
 
-// RegisterCodec makes queues of T encode their values by c, in the place of the default codec or of
-// the copy of a fixed layout. Call it in an init function or in the initialization of a variable, in
-// the same way in all programs that use such queues: the queue can't be opened by a program in which
-// T has another name, or c another type. It does not concern Send, Receive, nor values that have a T
-// as a part. It panics if T has a codec already.
+// RegisterCodec makes queues of T encode their values by c. Without it they use the default codec,
+// or copy the values if T has a fixed layout. Call it in an init function or in the initialization
+// of a variable, in the same way in all programs that use such queues: the queue can't be opened by
+// a program in which T has another name, or c another type. It does not affect Send and Receive,
+// nor values of other types that contain a T. It panics if T has a codec already.
 func RegisterCodec[T any](c Codec[T]) {
 	if _, again := codecs.LoadOrStore(reflect.TypeFor[T](), c); again {
 		panic(fmt.Sprintf("ring: RegisterCodec: %v has a codec already", reflect.TypeFor[T]()))

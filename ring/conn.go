@@ -160,8 +160,8 @@ func (c *Conn) sendWait(ctx context.Context, k *connCore, msg []byte) error {
 }
 
 // TryReceiveInto is like ReceiveInto but never blocks. It also fails with ErrEmpty, with ErrBusy if
-// another goroutine or process is receiving at the moment, and with ErrTooLarge if the message was
-// too long for the ring and comes in pieces.
+// another goroutine or process is receiving at the moment, and with ErrTooLarge if the message is
+// longer than a record of the ring may be, and so comes in pieces.
 func (c *Conn) TryReceiveInto(buf []byte) (int, error) {
 	k := c.core.Load()
 	if k == nil {

@@ -10,20 +10,21 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/wait"
 )
 
-// TaskDone marks a value as done that Get, GetMany or All has taken through q: of those that are not
-// done yet, the one that was taken first. Only then is its slot free. The queue must have been made
-// with the option Joinable.
+// TaskDone marks one value as done. Of the values that Get, GetMany or All has taken through q and
+// that are not done yet, it is the one that was taken first. TaskDone frees its slot. The queue must
+// have been made with the option Joinable.
 //
 // If a process dies, or closes q, the values that it has taken and not marked done come back: the
 // next Get of any process takes them before all others. So no task is lost, and Join waits for it
 // until another process has done it.
 //
-// If several goroutines of a process take values through one Queue, TaskDone can't tell which of the
-// values is done. The counts are right nevertheless, but if the process dies, the values that come
-// back may be those that were done. Such programs use Lease, whose Done is about its own value.
+// If several goroutines of a process take values through one Queue, TaskDone can't tell which of
+// the values is done. The counts are right nevertheless, but if the process dies, the values that
+// come back may be those that were done. Such programs should use Lease, whose Done ends the lease
+// of its own value.
 //
-// It fails with ErrTooManyDone if all values that were taken through q are marked done, which is so
-// too if the queue is not joinable, or with ErrClosed.
+// It fails with ErrTooManyDone if all values that were taken through q are marked done, or if the
+// queue is not joinable. It fails with ErrClosed if q is closed.
 func (q *Queue[T]) TaskDone() error {
 	k := q.core.Load()
 	if k == nil {

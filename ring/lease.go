@@ -20,8 +20,9 @@ import (
 // after it has dealt with the value and before Done has ended the lease.
 //
 // The value stays in its slot of the queue during the lease, so it takes up capacity. Putters and
-// getters pass the slot by. The lease of a process that lives lasts until Done or Return, however
-// long: if a Lease is dropped without either, until the segment is closed.
+// getters skip the slot. While its process lives, a lease lasts until Done or Return, however long
+// that takes. If the program drops a Lease without either, the lease lasts until the segment is
+// closed.
 //
 // All methods may be called from several goroutines at once.
 type Lease[T any] struct {

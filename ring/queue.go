@@ -18,16 +18,17 @@ import (
 // of processes and goroutines.
 //
 // T may be any type whose values mean something in another process. If T has a fixed size and holds
-// no pointers, values are copied in and out. Values of other types, such as strings, slices, maps and
-// structs that hold them, are encoded: see DefaultCodec and RegisterCodec. Put encodes a value before
-// it takes a slot, and Get decodes it after it has given the slot back, so that code of the program
-// can fail or take long there. If encoding fails, Put returns its error and puts nothing. If decoding
-// fails, Get returns its error, which wraps ErrDecode for the default codec, and the value is gone.
+// no pointers, values are copied in and out. Values of other types, such as strings, slices, maps
+// and structs that hold them, are encoded: see DefaultCodec and RegisterCodec. Put encodes a value
+// before it takes a slot, and Get decodes it after it has given the slot back, so that code of the
+// program can fail or take long there. If encoding fails, Put returns its error and puts nothing.
+// If decoding fails, Get returns its error, which wraps ErrDecode for the default codec, and the
+// value is gone.
 //
 // An encoded value of up to 104 bytes lies in its slot. Longer ones lie in the queue's storage: see
-// QueueOptions.Storage. While the storage has no space for a value the queue counts as full for it. A
-// value that is larger than the storage fails with ErrTooLarge. Put fails with shm.ErrNoSpace if the
-// system has no memory for the storage.
+// QueueOptions.Storage. While the storage has no space for a value the queue counts as full for it.
+// A value that is larger than the storage fails with ErrTooLarge. Put fails with shm.ErrNoSpace if
+// the system has no memory for the storage.
 //
 // A Put that returned nil synchronizes before the Get that returns its value. The values that one
 // goroutine puts are got in the order of its calls.
@@ -59,19 +60,19 @@ type QueueOptions[T any] struct {
 	// Joinable makes a value that Get, GetMany or All has taken an unfinished task until TaskDone:
 	// it keeps its slot, and comes back if the process dies. See Queue.TaskDone and Queue.Join.
 	Joinable bool
-	// Storage is the size in bytes of the space for encoded values that are longer than 104 bytes. It
-	// takes addresses of the segment at once, and memory as far as it is used, in blocks of 1 KiB, of
-	// which a value fills all but the last. The memory stays with the queue. The default is a quarter
-	// of the segment's size, or 1 GiB if that is less. A queue of a type with a fixed layout has no
-	// storage.
+	// Storage is the size in bytes of the space for encoded values that are longer than 104 bytes. Its
+	// addresses are reserved in the segment when the queue is made. It gets memory only when values
+	// need it, and keeps that memory. A value takes whole blocks of 1 KiB. The default is a quarter of
+	// the segment's size, or 1 GiB if that is less. If the queue's values are not encoded, Storage is
+	// ignored.
 	Storage int
 }
 
 // NewQueue makes an empty queue for capacity values in seg, with an optional name. The queue takes
-// 640 bytes, and for each value 8 bytes and T's size rounded up to 8. If values are encoded, it takes
-// 128 bytes for each value, and the storage. NewQueue fails with shm.ErrType if T can't be shared
-// (the error names the part of T), with shm.ErrSize if the capacity is less than 1 or too large or
-// the storage is, or as every New function does: see package shm.
+// 640 bytes, and for each value 8 bytes and T's size rounded up to 8. If values are encoded, it
+// takes 128 bytes for each value, and the storage. NewQueue fails with shm.ErrType if T can't be
+// shared (the error names the part of T), with shm.ErrSize if the capacity is less than 1 or too
+// large or the storage is, or as every New function does: see package shm.
 func NewQueue[T any](seg *shm.Segment, name string, capacity int, o *QueueOptions[T]) (*Queue[T], error) {
 	return newQueueAt(seg, name, capacity, 0, o)
 }
@@ -199,7 +200,7 @@ func (q *Queue[T]) TryPut(v T) error {
 }
 
 // TryPutFrom is TryPut of *v, for values that are too large to be passed around. It copies *v once,
-// into the queue.
+// into the queue, or encodes it.
 func (q *Queue[T]) TryPutFrom(v *T) error {
 	_ = *v // panics before a slot is claimed
 	k := q.core.Load()
@@ -244,7 +245,7 @@ func (q *Queue[T]) putWait(ctx context.Context, k *queueCore[T], v T) error {
 }
 
 // PutFrom is Put of *v, for values that are too large to be passed around. It copies *v once, into
-// the queue.
+// the queue, or encodes it.
 func (q *Queue[T]) PutFrom(ctx context.Context, v *T) error {
 	_ = *v // panics before a slot is claimed
 	k := q.core.Load()
@@ -294,7 +295,8 @@ func (q *Queue[T]) TryGet() (T, error) {
 }
 
 // TryGetInto is TryGet into *v, for values that are too large to be passed around. It copies the
-// value once, out of the queue. If it fails, the contents of *v are undefined.
+// value once, out of the queue, or decodes it into *v. If it fails, the contents of *v are
+// undefined.
 func (q *Queue[T]) TryGetInto(v *T) error {
 	_ = *v // panics before a slot is claimed
 	k := q.core.Load()
@@ -312,8 +314,9 @@ func (q *Queue[T]) TryGetInto(v *T) error {
 // Get takes the oldest value. It blocks while the queue is empty. It fails with ctx's error when
 // ctx is done (it tries once even if ctx is done already), with ErrShutdown when the queue was shut
 // down and is empty, or with ErrClosed when this process closes the queue. An error means that
-// nothing was taken. The exception is ErrClosed if Close was called during Get: then one value may
-// be lost, as if the process had been killed inside Get.
+// nothing was taken, with two exceptions. If Get fails with ErrClosed because Close was called
+// during Get, one value may be lost, as if the process had been killed inside Get. If an encoded
+// value can't be decoded, it is gone.
 func (q *Queue[T]) Get(ctx context.Context) (v T, err error) {
 	k := q.core.Load()
 	if k == nil {
@@ -345,7 +348,7 @@ func (q *Queue[T]) getWait(ctx context.Context, k *queueCore[T], err error) (v T
 }
 
 // GetInto is Get into *v, for values that are too large to be passed around. It copies the value
-// once, out of the queue. If it fails, the contents of *v are undefined.
+// once, out of the queue, or decodes it into *v. If it fails, the contents of *v are undefined.
 func (q *Queue[T]) GetInto(ctx context.Context, v *T) error {
 	_ = *v // panics before a slot is claimed
 	k := q.core.Load()

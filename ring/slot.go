@@ -43,7 +43,8 @@ func (q *Queue[T]) Reserve(ctx context.Context) (Slot[T], error) {
 	return s, nil
 }
 
-// TryReserve reserves the next free slot. It never blocks. It fails as TryPut does.
+// TryReserve reserves the next free slot. It never blocks. It fails as TryPut does, and with
+// shm.ErrType if the queue's values are encoded.
 func (q *Queue[T]) TryReserve() (Slot[T], error) {
 	k := q.core.Load()
 	if k == nil {

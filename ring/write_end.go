@@ -38,7 +38,7 @@ func (w *WriteEnd) Sender(ctx context.Context) (*Sender, error) { return w.conn.
 // Handle returns the handle of this end, or the zero Handle if w is closed.
 func (w *WriteEnd) Handle() shm.Handle { return w.conn.Handle() }
 
-// Stats is as Conn.Stats.
+// Stats is like Conn.Stats.
 func (w *WriteEnd) Stats() (shm.Stats, error) { return w.conn.Stats() }
 
 // MarshalText encodes the end's handle: see Conn.MarshalText.

@@ -39,10 +39,10 @@ type ObjectStats struct {
 	Stats   Stats
 }
 
-// Inspect reads what is in the named segment, without attaching to it and without stopping anyone.
-// The segment may be in use, damaged or hostile: Inspect trusts nothing that it reads, and does not
-// block. It sees the objects that exist during the whole call. It fails with fs.ErrNotExist,
-// ErrName, ErrForeign, ErrVersion, ErrTruncated and ErrCorrupt as Open does.
+// Inspect reads what is in the named segment, without attaching to it and without stopping any
+// process. The segment may be in use, damaged or hostile: Inspect trusts nothing that it reads, and
+// does not block. It sees the objects that exist during the whole call. It fails with
+// fs.ErrNotExist, ErrName, ErrForeign, ErrVersion, ErrTruncated and ErrCorrupt as Open does.
 func Inspect(name string) (*Inspection, error) {
 	p, err := path(name)
 	if err == nil {

@@ -8,15 +8,16 @@ import (
 )
 
 // Stats are statistics of an object, by all processes together, since it was made. They are read
-// without stopping anyone, and so are not of one moment.
+// while processes go on, so they are not of one moment.
 //
-// What passes through the object is read from the words with which the object itself works. A kind
-// of object has only the figures that are named below; the others are 0.
+// The figures from Sent to Holder are computed from the words with which the object itself works.
+// Each figure names the kinds of objects that have it; for the others it is 0.
 //
-// The waits count in shared memory, only on the slow paths: a call that finds what it wants at
-// once, or within the first glances of a fraction of a microsecond, counts nowhere. Waits under
-// WaitSpin are not counted, nor spins in poll.Select, whose sleeps count for each of its cases. A process that is killed takes with it the sleep in
-// which it was, and up to 63 of its last spins for each thing that it waited for in the object.
+// The waits are counted in shared memory, on the slow paths only: a call that finds what it wants
+// at once, or in its first tries within a fraction of a microsecond, is not counted. Waits under
+// WaitSpin are not counted, nor are spins in poll.Select, whose sleeps count for each of its cases.
+// If a process is killed, the sleep in which it was is not counted, nor are up to 63 of its last
+// spins for each kind of wait in the object, such as to put and to get.
 type Stats struct {
 	Sent     uint64 // queue, broadcast: values; one given up by a killed or aborting writer counts
 	Received uint64 // queue: values, those included that were given up

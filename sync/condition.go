@@ -108,8 +108,8 @@ func (c *lockCondition) Use(o object.Object) error {
 	return nil
 }
 
-// L returns the condition's lock: the one that NewCondition got. It is the same *Lock in every
-// call; to close it closes it for all users of L, but the condition continues to work. L panics if
+// L returns the condition's lock, which was given to NewCondition. Every call returns the same *Lock.
+// To close it closes it for all users of L, but the condition continues to work. L panics if
 // the condition is closed.
 func (c *Condition) L() *Lock {
 	core := c.ref.Load()
@@ -123,8 +123,8 @@ func (c *Condition) L() *Lock {
 // The last step does not depend on ctx. Wait returns nil if it was notified, even if ctx was done
 // at the same time.
 //
-// The caller holds the lock when Wait returns nil, ctx's error, or ErrTooManyWaiters, which means that the
-// condition has the maximum number of waiters already and nothing has changed.
+// The caller holds the lock when Wait returns nil, ctx's error, or ErrTooManyWaiters, which means
+// that the condition has the maximum number of waiters already and nothing has changed.
 //
 // The caller does not hold the lock when Wait fails with ErrNotHeld (this process did not hold the
 // lock), ErrOwnerDied (the lock's owner died while the caller waited), ErrClosed (this process

@@ -16,8 +16,8 @@ import (
 // An Event is a flag that processes and goroutines set, clear and wait for. It has no owner, and no
 // death changes it. Only Wait blocks.
 //
-// Each Set synchronizes before each Clear and Wait, and each IsSet that returns true, that finds
-// the flag as this Set or a later one left it.
+// If a Clear or a Wait, or an IsSet that returns true, finds the flag as set by a Set or by a later
+// one, then that Set synchronizes before it.
 //
 // An Event must not be copied. The zero Event is closed. All methods may be called from several
 // goroutines at once.

@@ -85,7 +85,7 @@ func (c *rlockCore) same(d *rlockCore) bool {
 	return c.words == d.words && c.Room() == d.Room()
 }
 
-// TryAcquire takes the lock for h if it is free, or once more if h holds it, and never blocks. It
+// TryAcquire takes the lock for h if it is free, or again if h holds it, and never blocks. It
 // fails with ErrHeld, ErrOwnerDied or ErrClosed; then nothing has changed.
 func (l *RLock) TryAcquire(h *Holder) error {
 	c := l.ref.Load()
