@@ -126,7 +126,7 @@ func (b *batch) cut() {
 // split leaves the first n calls in b and returns a batch with the others. No worker has b.
 func (b *batch) split(n int) *batch {
 	rest := &batch{task: b.task, key: b.key, data: skipCalls(b.data, n), first: b.first + n, n: b.n - n,
-		work: b.work, timeout: b.timeout, retries: b.retries}
+		work: b.work, timeout: b.timeout, retries: b.retries, stopped: b.stopped, rest: b.rest}
 	b.data, b.n, b.rest = b.data[:len(b.data)-len(rest.data)], n, rest
 	return rest
 }

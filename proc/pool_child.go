@@ -27,15 +27,18 @@ var poolWorker = Register("mp/worker", func(ctx context.Context, in workerInput)
 
 // A server runs the calls of one worker process.
 type server struct {
-	conn    *ring.Conn
-	batches chan []byte
+	conn *ring.Conn
 
 	task     string   // of the last batch
 	function function // of that task
 	answer   []byte
 	use      func(lease) // notes what is used
 
-	mu     sync.Mutex
+	mu      sync.Mutex
+	arrived sync.Cond // a message with batches has arrived, or the last message
+	batches [][]byte  // messages that have arrived, oldest first
+	ended   bool      // no other message arrives
+
 	parent context.Context
 	ctx    context.Context // of the call that runs
 	cancel context.CancelFunc
@@ -61,7 +64,8 @@ func serve(ctx context.Context, in workerInput) error {
 	if !in.Inside {
 		signal.Ignore(syscall.SIGINT) // of a terminal: the pool's process decides
 	}
-	s := &server{conn: in.Conn, batches: make(chan []byte, maxWindow), parent: ctx, stops: make(map[uint64]uint64), taken: make(map[uint64]bool)}
+	s := &server{conn: in.Conn, parent: ctx, stops: make(map[uint64]uint64), taken: make(map[uint64]bool)}
+	s.arrived.L = &s.mu
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.use = func(l lease) { s.used = l }
 	if err := s.init(in); err != nil {
@@ -73,7 +77,11 @@ func serve(ctx context.Context, in workerInput) error {
 		return err
 	}
 	go s.receive()
-	for msg := range s.batches {
+	for {
+		msg, ok := s.next()
+		if !ok {
+			return nil
+		}
 		for len(msg) > 0 {
 			var err error
 			if msg, err = s.runBatch(msg); err != nil {
@@ -81,7 +89,38 @@ func serve(ctx context.Context, in workerInput) error {
 			}
 		}
 	}
-	return nil
+}
+
+// next waits for the next message with batches. ok is false if there is none any more.
+func (s *server) next() (msg []byte, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.batches) == 0 && !s.ended {
+		s.arrived.Wait()
+	}
+	if len(s.batches) == 0 {
+		return nil, false
+	}
+	msg = s.batches[0]
+	s.batches[0] = nil
+	s.batches = s.batches[1:]
+	return msg, true
+}
+
+// add adds a message for next.
+func (s *server) add(msg []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.batches = append(s.batches, msg)
+	s.arrived.Signal()
+}
+
+// close makes next return false after the messages that have arrived.
+func (s *server) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	s.arrived.Signal()
 }
 
 // runBatch runs the calls of the first batch in msg, unless the pool has taken it back, and answers
@@ -129,7 +168,7 @@ func (s *server) init(in workerInput) (err error) {
 // receive receives messages until the pool has sent the last one, or is gone. It runs beside the
 // calls so that a call can be stopped.
 func (s *server) receive() {
-	defer close(s.batches)
+	defer s.close()
 	for {
 		msg, err := s.conn.Receive(s.parent)
 		if err != nil || len(msg) == 0 || msg[0] == messageQuit {
@@ -147,7 +186,7 @@ func (s *server) receive() {
 				return
 			}
 		case messageBatch:
-			s.batches <- msg[1:]
+			s.add(msg[1:])
 		default:
 			return
 		}

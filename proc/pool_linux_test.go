@@ -364,23 +364,75 @@ func TestPoolRelieves(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var others []*proc.Future[int]
-		for i := range 100 {
-			f, err := poolSquare.Submit(ctx, p, i)
-			if err != nil {
-				t.Fatal(err)
+		for range 20 { // more than a worker may have, together
+			var others []*proc.Future[int]
+			for i := range 100 {
+				f, err := poolSquare.Submit(ctx, p, i)
+				if err != nil {
+					t.Fatal(err)
+				}
+				others = append(others, f)
 			}
-			others = append(others, f)
-		}
-		for i, f := range others {
-			if y, err := f.Wait(ctx); y != i*i || err != nil {
-				t.Fatalf("call %d behind one that does not end: %d, %v; %+v", i, y, err, p.Stats())
+			for i, f := range others {
+				if y, err := f.Wait(ctx); y != i*i || err != nil {
+					t.Fatalf("call %d behind one that does not end: %d, %v; %+v", i, y, err, p.Stats())
+				}
 			}
 		}
 		stop()
 		if _, err := stuck.Wait(ctx); !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
+	}
+}
+
+// TestPoolStopsWaiting shows that calls whose context ends while they wait behind another call end with
+// its error, though they are handed on to another worker then.
+func TestPoolStopsWaiting(t *testing.T) {
+	p := newPool(t, 2, nil)
+	ctx := soon(t, time.Minute)
+	for range 5 {
+		for _, err := range poolSquare.Map(ctx, p, seq(5000)) { // the workers get many at a time
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		first, stopFirst := context.WithCancel(ctx)
+		second, stopSecond := context.WithCancel(ctx)
+		waiting, cancel := context.WithCancel(ctx)
+		var all []*proc.Future[int]
+		for i := range 52 {
+			c := waiting
+			if i < 2 {
+				c = []context.Context{first, second}[i]
+			}
+			f, err := poolDo.Submit(c, p, poolTest{Act: "wait"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, f)
+		}
+		cancel()
+		stopSecond()
+		for i, f := range all[1:] {
+			if _, err := f.Wait(ctx); !errors.Is(err, context.Canceled) {
+				t.Fatalf("call %d: %v; %+v", i, err, p.Stats())
+			}
+		}
+		stopFirst()
+		if _, err := all[0].Wait(ctx); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+}
+
+// TestPoolSlowInit shows that the time of a call does not begin before its worker is ready.
+func TestPoolSlowInit(t *testing.T) {
+	p := newPool(t, 1, &proc.PoolOptions{
+		Timeout: 100 * time.Millisecond, Grace: 50 * time.Millisecond, Init: poolDo.With(poolTest{Sleep: 500 * time.Millisecond}),
+	})
+	if y, err := poolSquare.Apply(soon(t, time.Minute), p, 3); y != 9 || err != nil {
+		t.Errorf("%d, %v; %+v", y, err, p.Stats())
 	}
 }
 

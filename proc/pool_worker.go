@@ -210,6 +210,9 @@ func (w *worker) hungry() bool { return w.window-len(w.has) > w.window/4 }
 // serve appends a message with batches for the worker to msg, and nothing if there are none. The
 // caller holds the pool's mutex.
 func (w *worker) serve(msg []byte) []byte {
+	if len(w.has) > 0 && w.ran(time.Now()) > relieveAfter {
+		return msg // what would wait behind such a call is for the others
+	}
 	for len(w.has) < w.window && len(msg) < maxMessage {
 		if len(w.has) > 0 && w.pool.hasFree() {
 			break // the free one is to take it
@@ -297,15 +300,18 @@ const exitTime = time.Second
 // front returns the batch to which an answer belongs. It is nil if the answer is not that of a
 // call.
 func (w *worker) front(answer []byte) *batch {
+	if answer[0] == answerBack {
+		w.gaveBack(answer)
+		return nil
+	}
 	w.pool.mu.Lock()
 	defer w.pool.mu.Unlock()
 	switch {
-	case answer[0] == answerBack:
-		w.gaveBack(answer)
 	case len(w.has) != 0 && w.ready:
 		return w.has[0]
 	case answer[0] == answerReady:
 		w.ready = true
+		w.begun.Store(time.Now().UnixNano()) // only now it can begin the call that it has got
 	case answer[0] == answerError:
 		w.initErr = decodeError(w.call.Name(), answer[1:])
 	}
@@ -333,7 +339,8 @@ func (w *worker) answered(b *batch, answer []byte) (last bool) {
 		w.begun.Store(time.Now().UnixNano())
 	}
 	b.next.Store(i + 1)
-	if last = i+1 == int64(b.n); last {
+	last = i+1 == int64(b.n)
+	if last && !w.objects {
 		w.finish(b) // before the caller has the result, so that Stats counts the call
 	}
 	if err != nil {
@@ -343,6 +350,7 @@ func (w *worker) answered(b *batch, answer []byte) (last bool) {
 	}
 	if last && w.objects {
 		w.opened(b)
+		w.finish(b) // not before: from here on the worker may be told to end, and the objects with it
 	}
 	return last
 }
@@ -436,6 +444,10 @@ func (w *worker) expire() {
 		return
 	}
 	b := w.has[0]
+	if !w.ready {
+		w.arm(max(b.timeout, p.options.Grace)) // it has not begun the call
+		return
+	}
 	if b.timeout == 0 {
 		for _, b := range w.has {
 			if b.timeout > 0 {
@@ -464,6 +476,9 @@ func (w *worker) expire() {
 // stop ends the contexts of all calls of b, which w has. The caller holds the pool's mutex.
 func (w *worker) stop(b *batch, gently bool) {
 	w.send(b, int64(b.n))
+	if w.has[0] != b { // its calls fail as soon as the worker has given it back, and not when it is its turn
+		w.stops = append(w.stops, appendTwo(messageBack, b.number, b.number+1))
+	}
 	if !gently {
 		w.killAfterGrace(b, -1)
 	}
@@ -550,21 +565,13 @@ func (w *worker) leave(err error) {
 // that it was running. It returns what is to be called without the pool's mutex, which the caller
 // holds.
 func (w *worker) inherit(err error) (failures []func()) {
-	p := w.pool
 	for i := len(w.has) - 1; i >= 0; i-- {
 		b := w.has[i]
 		b.worker = nil
 		if i == 0 {
 			failures = append(failures, w.lose(b, err)...)
 		}
-		switch {
-		case p.state == poolEnded:
-			failures = append(failures, func() { b.failAll(p.err) })
-		case b.stopped != nil:
-			failures = append(failures, func() { b.failAll(b.stopped) })
-		case b.n > 0:
-			p.put(b, true)
-		}
+		failures = append(failures, w.handOn(b)...)
 	}
 	w.has = nil
 	return failures
@@ -703,20 +710,52 @@ func (w *worker) look() {
 	w.wake.Signal()
 }
 
-// gaveBack handles the answer to messageBack. The caller holds the pool's mutex.
+// gaveBack handles the answer to messageBack.
 func (w *worker) gaveBack(answer []byte) {
+	for _, fail := range w.takeBack(answer) {
+		fail()
+	}
+}
+
+// takeBack gives the batches that the worker has given back to the pool. It returns what is to be
+// called without the pool's mutex.
+func (w *worker) takeBack(answer []byte) (failures []func()) {
+	p := w.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	w.asked = false
 	from, to, err := twoNumbers(answer)
 	if err != nil {
-		return
+		return nil
 	}
 	for i := len(w.has) - 1; i >= 0; i-- { // the worker may have answered all before the first one
 		if b := w.has[i]; b.number >= from && b.number < to {
 			w.has = slices.Delete(w.has, i, i+1)
 			w.calls -= b.n
-			b.worker = nil
-			w.pool.put(b, true)
+			failures = append(failures, w.handOn(b)...)
 		}
 	}
 	w.wake.Signal()
+	if len(failures) > 0 { // a worker that has nothing to do has got nothing by that
+		for _, other := range p.workers {
+			other.wake.Signal()
+		}
+	}
+	return failures
+}
+
+// handOn gives a batch that the worker has no more back to the pool, or returns what makes its calls
+// fail and is to be called without the pool's mutex, which the caller holds.
+func (w *worker) handOn(b *batch) (failures []func()) {
+	p := w.pool
+	b.worker = nil
+	switch {
+	case p.state == poolEnded:
+		return []func(){func() { b.failAll(p.err) }}
+	case b.stopped != nil:
+		return []func(){func() { b.failAll(b.stopped) }}
+	case b.n > 0:
+		p.put(b, true)
+	}
+	return nil
 }
