@@ -70,7 +70,7 @@ func (e *encoded[T]) getCase(v *T) poll.Case {
 	}
 	t := new(taken)
 	return newCase(&wait.Case{
-		Room:   k.room,
+		Room: k.room, Counters: k.o.Counters(),
 		Waiter: &getter[envelope]{k, e.inner.isOpen(k), func() error { return e.take(k, k.takes != reading, t) }},
 		Result: func(err error) error {
 			err = k.fails.of("Get", e.deliver(k, t, v, err))
@@ -90,7 +90,7 @@ func (q *Queue[T]) leaseEncodedCase(l **Lease[T]) poll.Case {
 	}
 	t := new(taken)
 	return newCase(&wait.Case{
-		Room:   k.room,
+		Room: k.room, Counters: k.o.Counters(),
 		Waiter: &getter[envelope]{k, e.inner.isOpen(k), func() error { return e.takeLease(k, t) }},
 		Result: func(err error) error {
 			*l, err = q.newEncodedLease("Lease", e, k, t, err)
@@ -117,7 +117,7 @@ func (e *encoded[T]) putCase(v *T) poll.Case {
 		return err
 	}
 	return newCase(&wait.Case{
-		Room:   k.room,
+		Room: k.room, Counters: k.o.Counters(),
 		Waiter: e.storer(k, 1, put),
 		Result: func(err error) error { return k.fails.of("Put", err) },
 	})

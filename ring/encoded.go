@@ -90,22 +90,29 @@ func (e *encoded[T]) putStored(k *queueCore[envelope], msg []byte) error {
 		return k.unlessClosed(fmt.Errorf("%w: %d bytes, the queue's storage is for %d", ErrTooLarge, len(msg), e.store.capacity()))
 	}
 	n := blocksFor(len(msg))
-	if err := e.store.room(n, e.stale(k)); err != nil {
-		return k.unlessClosed(err)
+	for range storageTries {
+		if err := e.store.room(n, e.stale(k)); err != nil {
+			return k.unlessClosed(err)
+		}
+		word, pos, err := k.claimFree()
+		if err != nil {
+			return err
+		}
+		first, ok := e.store.take(n, markOf(pos))
+		if !ok {
+			e.giveUp(k, word, pos)
+			continue
+		}
+		e.store.write(first, msg)
+		k.slots.message(word).address(pos, first, len(msg))
+		return k.publish(word, pos)
 	}
-	word, pos, err := k.claimFree()
-	if err != nil {
-		return err
-	}
-	first, ok := e.store.take(n, markOf(pos))
-	if !ok {
-		e.giveUp(k, word, pos)
-		return k.unlessClosed(ErrFull)
-	}
-	e.store.write(first, msg)
-	k.slots.message(word).address(pos, first, len(msg))
-	return k.publish(word, pos)
+	return k.unlessClosed(ErrFull)
 }
+
+// storageTries is how often a putter tries again after others have taken the blocks that it had found
+// free.
+const storageTries = 4
 
 // giveUp gives up a position that was claimed, and for which others have taken the storage since.
 // Each of them may have failed because of this process, so it wakes them.

@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"errors"
 	"fmt"
 	"structs"
 	"sync/atomic"
@@ -146,10 +147,16 @@ func (s *storage) grow(backed, n int) error {
 	if n > len(s.blocks)-backed {
 		return ErrFull
 	}
-	n = min(max(n, backed/4, growAtLeast), len(s.blocks)-backed)
-	if err := s.o.Reserve(s.at+backed*blockSize, n*blockSize); err != nil {
+	more := min(max(n, backed/4, growAtLeast), len(s.blocks)-backed)
+	err := s.o.Reserve(s.at+backed*blockSize, more*blockSize)
+	if errors.Is(err, shm.ErrNoSpace) && more > n {
+		more = n
+		err = s.o.Reserve(s.at+backed*blockSize, n*blockSize)
+	}
+	if err != nil {
 		return err
 	}
+	n = more
 	if crash.Enabled {
 		crash.At(crash.QueueStorageReserved) // reserved once more by the next one
 	}
@@ -202,8 +209,8 @@ func (s *storage) take(n int, mark uint64) (first uint32, ok bool) {
 // give frees the n blocks of a list from first on, as far as they have that mark: others may have
 // freed them since they became stale.
 func (s *storage) give(first uint32, n int, mark uint64) {
-	lowest := first
-	for i := first; n > 0 && i < s.units(); n-- {
+	lowest, end := first, uint32(len(s.inUse()))
+	for i := first; n > 0 && i < end; n-- {
 		b := &s.blocks[i]
 		next := b.next.Load() // before another message may have the block
 		if !b.mark.CompareAndSwap(mark, 0) {
@@ -230,7 +237,8 @@ func (s *storage) lower(i uint32) {
 
 // write copies msg into the blocks of a list.
 func (s *storage) write(first uint32, msg []byte) {
-	for i := first; len(msg) > 0 && i < s.units(); {
+	end := uint32(len(s.inUse()))
+	for i := first; len(msg) > 0 && i < end; {
 		b := &s.blocks[i]
 		n := min(len(msg), blockData)
 		copy(b.data[:n], msg)
@@ -241,8 +249,9 @@ func (s *storage) write(first uint32, msg []byte) {
 // read appends to dst the message of size bytes in the list of blocks from first on that have that
 // mark.
 func (s *storage) read(dst []byte, first uint32, size int, mark uint64) ([]byte, error) {
+	end := uint32(len(s.inUse())) // what lies beyond has no memory
 	for i := first; size > 0; {
-		if i >= s.units() || s.blocks[i].mark.Load() != mark {
+		if i >= end || s.blocks[i].mark.Load() != mark {
 			return dst, fmt.Errorf("%w: a message in storage", ErrCorrupt)
 		}
 		b := &s.blocks[i]
