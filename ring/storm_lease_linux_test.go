@@ -14,6 +14,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
+	psync "github.com/seed-2e7ecdea/mp/sync"
 )
 
 var leaseStorm = flag.Duration("storm.lease", 2*time.Second, "how long TestLeaseStorm lasts, in rounds of two seconds")
@@ -46,6 +47,20 @@ var stormHolder = proc.Register("storm holder", func(ctx context.Context, in sto
 			return n, err
 		}
 	}
+})
+
+// stormStayer is a putter that stays when it has put all its messages, so that it can be stopped and
+// killed at any time before the end.
+var stormStayer = proc.Register("storm stayer", func(ctx context.Context, in stormArgs) (int, error) {
+	end, err := psync.OpenEvent(in.Segment, "end")
+	if err != nil {
+		return 0, err
+	}
+	n, err := putStorm(ctx, in)
+	if err != nil {
+		return n, err
+	}
+	return n, end.Wait(ctx)
 })
 
 // TestLeaseStorm kills, or stops for a while, one of four putters and four holders of leases every 20
@@ -87,13 +102,16 @@ func stormOfLeases(t *testing.T, lasts time.Duration) (c stormCount) {
 	queue := Must(ring.NewQueue[stormMessage](seg, "queue", stormCapacity, nil))(t)
 	defer queue.Close()
 
+	ended := Must(psync.NewEvent(seg, "end"))(t)
+	defer ended.Close()
+
 	const putters, all = 4, 8
 	life := uint32(0)
 	var procs [all]*proc.Call[int]
 	start := func(i int) {
 		task := stormHolder
 		if i < putters {
-			task = stormPutter
+			task = stormStayer
 		}
 		procs[i] = Start(t, task, stormArgs{seg, queue, life})
 		life++
@@ -106,25 +124,23 @@ func stormOfLeases(t *testing.T, lasts time.Duration) (c stormCount) {
 	for end := time.Now().Add(lasts); time.Now().Before(end) && life < stormLives-all; {
 		<-ticks.C
 		i := rand.IntN(all)
-		switch {
-		case !procs[i].Alive(): // a putter that has put all its messages
-		case rand.IntN(2) == 0:
+		if rand.IntN(2) == 0 {
 			Stop(t, procs[i])
 			<-ticks.C
 			Continue(t, procs[i])
 			c.stopped++
 			continue
-		default:
-			Kill(t, procs[i])
-			if i < putters {
-				c.putters++
-			} else {
-				c.holders++
-			}
+		}
+		Kill(t, procs[i])
+		if i < putters {
+			c.putters++
+		} else {
+			c.holders++
 		}
 		start(i)
 	}
 	book.stop.Store(1)
+	WantNil(t, "Set", ended.Set())
 	for _, p := range procs[:putters] {
 		Result(t, p)
 	}

@@ -89,7 +89,10 @@ func newStormMessage(life, number uint32) stormMessage {
 	return m
 }
 
-var stormPutter = proc.Register("storm putter", func(ctx context.Context, in stormArgs) (int, error) {
+var stormPutter = proc.Register("storm putter", putStorm)
+
+// putStorm puts the messages of one life, until the storm ends.
+func putStorm(ctx context.Context, in stormArgs) (int, error) {
 	o, err := object.Open(in.Segment, stormKind, "book", 1)
 	if err != nil {
 		return 0, err
@@ -105,7 +108,7 @@ var stormPutter = proc.Register("storm putter", func(ctx context.Context, in sto
 		book.put[in.Life].Store(i + 1)
 	}
 	return stormMessages, nil
-})
+}
 
 var stormGetter = proc.Register("storm getter", func(ctx context.Context, in stormArgs) (int, error) {
 	o, err := object.Open(in.Segment, stormKind, "book", 1)
