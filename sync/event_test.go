@@ -13,7 +13,6 @@ import (
 	"runtime"
 	stdsync "sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -460,11 +459,11 @@ func TestEventProcesses(t *testing.T) {
 		c.Await(t, 0, 1)
 		for range 50 {
 			time.Sleep(time.Duration(rand.IntN(1000)) * time.Microsecond) // a random moment
-			WantNil(t, "SIGSTOP", syscall.Kill(p.PID(), syscall.SIGSTOP))
+			Stop(t, p)                                                    // all its threads: none of them clears the event after Set here
 			WantNil(t, "calls", Await(t, Async(func() error {
 				return errors.Join(e.Set(), e.Wait(context.Background()), e.Clear())
 			}), "calls beside a stopped process"))
-			WantNil(t, "SIGCONT", syscall.Kill(p.PID(), syscall.SIGCONT))
+			Continue(t, p)
 		}
 	})
 }
