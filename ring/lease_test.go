@@ -26,6 +26,7 @@ func TestLease(t *testing.T) {
 		{"all_leased", testAllLeased},
 		{"free_in_the_next_lap", testLeaseFreeLater},
 		{"around_the_laps", testLeaseLaps},
+		{"for_many_laps", testLeaseForLaps},
 		{"wakes_putter", testLeaseWakesPutter},
 		{"wakes_getter", testLeaseWakesGetter},
 		{"shutdown", testLeaseShutdown},
@@ -201,6 +202,24 @@ func testAllLeased(t *testing.T, seg *shm.Segment) {
 			wantGot(t, q, uint64(100+i))
 		}
 	}
+}
+
+// testLeaseForLaps holds a lease while the others go around the ring many times.
+func testLeaseForLaps(t *testing.T, seg *shm.Segment) {
+	q := Closing(t, Must(ring.NewQueue[uint64](seg, "q", 3, nil))(t))
+	putEach(t, q, 0)
+	l := lease(t, q, 0)
+	for i := uint64(1); i < 10_000; i += 2 {
+		putEach(t, q, i, i+1)
+		WantError(t, "TryPut of a third value", q.TryPut(0), ring.ErrFull)
+		wantGot(t, q, i, i+1)
+	}
+	late := Must(ring.OpenQueue[uint64](seg, "q"))(t)
+	WantError(t, "TryGet", Second(late.TryGet()), ring.ErrEmpty)
+	putEach(t, late, 1)
+	WantNil(t, "Return", l.Return())
+	wantGot(t, q, 0, 1)
+	WantNil(t, "Close", late.Close())
 }
 
 // testLeaseLaps lets leases begin and end in all orders while the laps go around.

@@ -246,11 +246,8 @@ func (k *queueCore[T]) claimFreeSlow(pos position) (*atomic.Uint64, position, er
 			if word.CompareAndSwap(uint64(s), uint64(ownedAt(pos.lap(), writing, k.me))) {
 				return word, pos, nil
 			}
-		case b <= 0: // claimed: go on, from the cursor if it is ahead
-			pos = pos.next(k.slots.count)
-			if t := k.positionOf(k.w.tail.Load()); t.after(pos) {
-				pos = t
-			}
+		case b <= 0: // claimed
+			pos = k.goOn(pos, &k.w.tail)
 		case s.is() == writing && k.table.Dead(s.owner()):
 			k.repair(word, s)
 		case b == 1 && s.kept() && (skips || k.freeBeyond(pos)):
@@ -328,6 +325,20 @@ func (k *queueCore[T]) freedLast(flags uint32) {
 			k.w.done.NotifyAll()
 		}
 	}
+}
+
+// goOn returns the position at which a walk goes on that has found pos claimed: the next one, or the
+// cursor if it is ahead. It moves the cursor as the claim of pos does, since nobody claims a position
+// that is given up: without that, a lease of a slot at which cursors move would hold them back.
+func (k *queueCore[T]) goOn(pos position, cursor *atomic.Uint64) position {
+	if pos.slot()%cursorStep == 0 {
+		k.advance(cursor, pos)
+	}
+	pos = pos.next(k.slots.count)
+	if c := k.positionOf(cursor.Load()); c.after(pos) {
+		pos = c
+	}
+	return pos
 }
 
 // advance moves a cursor up to pos.
@@ -415,11 +426,8 @@ func (k *queueCore[T]) claimReadySlow(pos position, as state) (word *atomic.Uint
 			if word.CompareAndSwap(uint64(s), uint64(ownedAt(pos.lap(), as, k.me))) {
 				return word, pos, true, nil
 			}
-		case b < 0, b == 0 && s.taken(): // claimed, or given up: go on
-			pos = pos.next(k.slots.count)
-			if h := k.positionOf(k.w.head.Load()); h.after(pos) {
-				pos = h
-			}
+		case b < 0, b == 0 && s.taken(): // claimed, or given up
+			pos = k.goOn(pos, &k.w.head)
 		case b == 0 && s.is() == writing && k.table.Dead(s.owner()):
 			k.repair(word, s)
 		case !atCursor:
@@ -482,7 +490,14 @@ func (k *queueCore[T]) takeBack(as state) (*atomic.Uint64, position) {
 func (k *queueCore[T]) adopt(as state) (*atomic.Uint64, position) {
 	for i := range k.slots.count {
 		word := k.slots.slotWord(i)
-		if s := state(word.Load()); k.cameBack(s) && word.CompareAndSwap(uint64(s), uint64(ownedAt(s.lap(), as, k.me))) {
+		for {
+			s := state(word.Load())
+			if !k.cameBack(s) {
+				break
+			}
+			if !word.CompareAndSwap(uint64(s), uint64(ownedAt(s.lap(), as, k.me))) {
+				continue // another getter has taken it, or a putter has moved its lap on
+			}
 			if crash.Enabled {
 				crash.At(crash.QueueGetAdopted) // the message is that of a dead getter: delivered again
 			}

@@ -14,6 +14,9 @@ import (
 // round.
 var childLease, otherLease *ring.Lease[wide]
 
+// passed is how many values the other has put in the present round, past a slot that is kept.
+var passed int
+
 // leaseNow leases the oldest value into *l and returns its tag.
 func leaseNow(ctx context.Context, q *ring.Queue[wide], l **ring.Lease[wide]) (uint64, error) {
 	x, err := q.Lease(ctx)
@@ -247,6 +250,37 @@ var leaseSteps = []stepRow{
 				Want(s, "the value", o.Value, 1)
 			}
 			checkQueue(s, o, []uint64{1, 2, 3}, false)
+		},
+	}, {
+		Name:    "Queue.Get of a value that came back beside a putter that passes it by",
+		Promise: "The same while the value's slot goes to the next lap.",
+		Set: func(s *stepScene) {
+			stepQueue(3)(s)
+			l := Must(s.Job.Queue.TryLease())(s)
+			WantNil(s, "TryGet", Second(s.Job.Queue.TryGet())) // the second slot is free
+			WantNil(s, "Return", l.Return())
+		},
+		Do: get,
+		Other: func(s *stepScene) (uint64, error) {
+			WantNil(s, "TryPut", s.Job.Queue.TryPut(wideOf(otherTag))) // into the last slot
+			passed = 1
+			// Past the first slot into the second, unless the child is reading the first one.
+			err := s.Job.Queue.TryPut(wideOf(otherTag))
+			if err == nil {
+				passed = 2
+			}
+			WantNilOr(s, "TryPut", err, ring.ErrFull)
+			return 0, nil
+		},
+		Check: func(s *stepScene, o step.Outcome) {
+			if o.OK() {
+				Want(s, "the value", o.Value, 1)
+			}
+			want := []uint64{1, 3}
+			if o.Between {
+				want = append(want, slices.Repeat([]uint64{otherTag}, passed)...)
+			}
+			checkQueue(s, o, want, false)
 		},
 	},
 }

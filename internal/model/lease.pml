@@ -187,6 +187,13 @@ front:	if                                              /* takeBack */
 	:: atomic { !SEEN -> k = 0; epochIsAsAsked = epochIsAsAsked | BIT(me); frontIsAsAsked = frontIsAsAsked | BIT(me) }
 	fi;
 	do                                              /* adopt */
+#ifdef MUT_ADOPT_ONCE
+	:: atomic { CAMEBACK -> was = lap[k] };
+	   if
+	   :: atomic { lap[k] != was && k < SLOTS - 1 -> was = 0; k++ }
+	   :: atomic { lap[k] == was || k == SLOTS - 1 -> was = 0 }
+	   fi
+#endif
 	:: atomic { CAMEBACK ->
 		own[k] = me; state[k] = LEASED; s = k;
 		takeBack(k);

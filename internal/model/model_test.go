@@ -200,6 +200,7 @@ var models = []struct {
 			{name: "NO_FRONT", defs: "THREADS=2 MESSAGES=2 DEATHS=0 CANCELS=0", reason: violated},
 			{name: "FRONT_FIRST", defs: "THREADS=3 MESSAGES=1 DEATHS=0 CANCELS=0", reason: stuck},
 			{name: "RETURN_SILENT", defs: "THREADS=3 MESSAGES=1 DEATHS=0 CANCELS=0", reason: stuck},
+			{name: "ADOPT_ONCE", defs: "THREADS=3 MESSAGES=3 DEATHS=0 CANCELS=0", reason: violated, large: true},
 			{name: "NO_ADOPT", defs: "THREADS=3 MESSAGES=1 SLOTS=1 DEATHS=1 CANCELS=0", reason: stuck, large: true},
 			{name: "DRAINED_OF_LEASED", defs: "THREADS=3 MESSAGES=1 DEATHS=0 CANCELS=0 EARLY", reason: violated},
 			{name: "NO_LAST_WORD", defs: "THREADS=3 MESSAGES=1 DEATHS=0 CANCELS=0 EARLY", reason: stuck},
