@@ -72,6 +72,24 @@ func TestP02_P21_P32_Identity(t *testing.T) {
 	}
 }
 
+// P27: a name is text alone. Processes may share one, also with their parent, and it may be any text.
+func TestP27_Name(t *testing.T) {
+	for _, name := range []string{"main", "a:1", "a b\nc=d %s \"", "名前", strings.Repeat("long", 1000)} {
+		one := start(t, look, proc.None{}, &proc.Options{Name: name})
+		two := start(t, look, proc.None{}, &proc.Options{Name: name})
+		first, err1 := one.Result(within(t))
+		second, err2 := two.Result(within(t))
+		if err := errors.Join(err1, err2); err != nil || first.PID == second.PID {
+			t.Errorf("%.20q: processes %d and %d, %v", name, first.PID, second.PID, err)
+		}
+		for _, got := range []string{one.Name(), two.Name(), first.Name, second.Name} {
+			if got != name {
+				t.Errorf("the name is %.20q, want %.20q", got, name)
+			}
+		}
+	}
+}
+
 func TestP44_CPUCount(t *testing.T) {
 	if n := proc.CPUCount(); n < 1 {
 		t.Errorf("CPUCount = %d", n)
@@ -307,11 +325,14 @@ func TestP24_Daemons(t *testing.T) {
 			t.Errorf("exit code %d", code)
 		}
 	})
-	t.Run("P23 a daemon may have children", func(t *testing.T) {
-		if _, err := start(t, lookBelow, proc.None{}, &proc.Options{Daemon: true}).Result(within(t)); err != nil {
-			t.Error(err)
-		}
-	})
+}
+
+// P23: a daemon may have children.
+func TestP23_ChildOfDaemon(t *testing.T) {
+	below, err := start(t, lookBelow, proc.None{}, &proc.Options{Name: "up", Daemon: true}).Result(within(t))
+	if err != nil || below.Parent != "up" {
+		t.Errorf("the child of a daemon sees %+v, %v", below, err)
+	}
 }
 
 func TestLogger(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -255,7 +256,7 @@ func TestK10_Errors(t *testing.T) {
 }
 
 // K21, K22: a worker that is killed, or exits, loses its own task only.
-func TestK21_WorkerIsLost(t *testing.T) {
+func TestK21_K22_WorkerIsLost(t *testing.T) {
 	p := newPool(t, 2, nil)
 	ctx := soon(t, time.Minute)
 	for _, test := range []struct {
@@ -656,7 +657,6 @@ func TestPoolResize(t *testing.T) {
 	}
 }
 
-// K12: sizes.
 func TestK12_Sizes(t *testing.T) {
 	if _, err := proc.NewPool(-1, nil); err == nil {
 		t.Error("a pool of -1 workers")
@@ -665,9 +665,52 @@ func TestK12_Sizes(t *testing.T) {
 	if n := p.Workers(); n != runtime.GOMAXPROCS(0) {
 		t.Errorf("%d workers", n)
 	}
-	p.Close()
-	if err := p.Join(t.Context()); err != nil { // K14, K15: again
+}
+
+// K14, K15: Close finishes the calls. Close, Join and Terminate may be called in any order, again, and
+// by several goroutines at once. The pool then takes no calls.
+func TestK14_K15_Close(t *testing.T) {
+	p := newPool(t, 2, nil)
+	ctx := soon(t, time.Minute)
+	var all []*proc.Future[int]
+	for i := range 20 {
+		f, err := poolDo.Submit(ctx, p, poolTest{N: i, Sleep: 5 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, f)
+	}
+	expired, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := p.Join(expired); !errors.Is(err, context.Canceled) {
+		t.Errorf("Join with an ended context: %v, want Canceled", err)
+	}
+	var wg sync.WaitGroup
+	for _, end := range []func() error{p.Close, func() error { return p.Join(ctx) }, p.Close} {
+		wg.Go(func() {
+			if err := end(); err != nil {
+				t.Error(err)
+			}
+			for i, f := range all {
+				if y, err := f.Wait(expired); y != i || err != nil {
+					t.Errorf("call %d after the end: %d, %v", i, y, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(p.Terminate(), p.Close(), p.Terminate(), p.Join(ctx)); err != nil {
 		t.Error(err)
+	}
+	_, apply := poolSquare.Apply(ctx, p, 1)
+	mapped := error(nil)
+	for _, err := range poolSquare.Map(ctx, p, seq(3)) {
+		mapped = err
+	}
+	for op, err := range map[string]error{"Apply": apply, "Map": mapped, "Resize": p.Resize(3)} {
+		if !errors.Is(err, proc.ErrPoolClosed) {
+			t.Errorf("%s of a closed pool: %v, want ErrPoolClosed", op, err)
+		}
 	}
 }
 

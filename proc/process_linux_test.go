@@ -133,155 +133,163 @@ func TestUnsendable(t *testing.T) {
 	})
 }
 
-// The life of a process as its parent sees it.
-func TestProcess(t *testing.T) {
-	t.Run("P01 fresh", func(t *testing.T) {
-		p, err := block.New(struct{}{}, nil)
-		if err != nil {
-			t.Fatal(err)
+func TestP01_Fresh(t *testing.T) {
+	p, err := block.New(struct{}{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, exited := p.ExitCode()
+	if p.Alive() || p.PID() != 0 || code != 0 || exited || slices.Contains(childList(), p.Process) {
+		t.Errorf("Alive %t, PID %d, ExitCode %d %t, in Children %t before Start",
+			p.Alive(), p.PID(), code, exited, slices.Contains(childList(), p.Process))
+	}
+	select {
+	case <-p.Done():
+		t.Error("Done is closed before Start")
+	default:
+	}
+}
+
+func TestP02_Running(t *testing.T) {
+	p := start(t, block, struct{}{}, nil)
+	if code, exited := p.ExitCode(); !p.Alive() || code != 0 || exited || !slices.Contains(childList(), p.Process) {
+		t.Errorf("Alive %t, ExitCode %d %t, Children %v", p.Alive(), code, exited, childList())
+	}
+}
+
+func TestP02_Identity(t *testing.T) {
+	p := start(t, whoami, struct{}{}, &proc.Options{Name: "Aurélie"})
+	got, err := p.Result(within(t))
+	if want := (identity{p.PID(), os.Getpid(), "Aurélie"}); err != nil || got != want {
+		t.Errorf("Result = %+v, %v, want %+v", got, err, want)
+	}
+	if p.Name() != "Aurélie" {
+		t.Errorf("Name = %q", p.Name())
+	}
+}
+
+func TestP03_Return(t *testing.T) {
+	p := start(t, nothing, struct{}{}, nil)
+	if err := p.Join(within(t)); err != nil {
+		t.Errorf("Join: %v", err)
+	}
+	wantExit(t, p.Process, 0)
+	if p.Alive() || slices.Contains(childList(), p.Process) {
+		t.Errorf("Alive %t, Children %v after the end", p.Alive(), childList())
+	}
+}
+
+func TestP05_P06_ExpiredContext(t *testing.T) {
+	p := start(t, block, struct{}{}, nil)
+	expired, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Hour))
+	defer cancel()
+	if err := p.Join(expired); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Join of a running process: %v, want DeadlineExceeded", err)
+	}
+	if !p.Alive() {
+		t.Error("not alive after Join with an expired context")
+	}
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, p.Process)
+	var exit *proc.ExitError
+	if err := p.Join(expired); !errors.As(err, &exit) {
+		t.Errorf("Join after the end: %v, want an ExitError", err)
+	}
+}
+
+func TestP06_CancelledWhileWaiting(t *testing.T) {
+	p := start(t, block, struct{}{}, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	joined := make(chan error, 1)
+	go func() { joined <- p.Join(ctx) }()
+	cancel()
+	select {
+	case err := <-joined:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("Join: %v, want Canceled", err)
 		}
-		code, exited := p.ExitCode()
-		if p.Alive() || p.PID() != 0 || code != 0 || exited || slices.Contains(childList(), p.Process) {
-			t.Errorf("Alive %t, PID %d, ExitCode %d %t, in Children %t before Start",
-				p.Alive(), p.PID(), code, exited, slices.Contains(childList(), p.Process))
-		}
-		select {
-		case <-p.Done():
-			t.Error("Done is closed before Start")
-		default:
-		}
-	})
-	t.Run("P02 running", func(t *testing.T) {
-		p := start(t, block, struct{}{}, nil)
-		if code, exited := p.ExitCode(); !p.Alive() || code != 0 || exited || !slices.Contains(childList(), p.Process) {
-			t.Errorf("Alive %t, ExitCode %d %t, Children %v", p.Alive(), code, exited, childList())
-		}
-	})
-	t.Run("P02 identity", func(t *testing.T) {
-		p := start(t, whoami, struct{}{}, &proc.Options{Name: "Aurélie"})
-		got, err := p.Result(within(t))
-		if want := (identity{p.PID(), os.Getpid(), "Aurélie"}); err != nil || got != want {
-			t.Errorf("Result = %+v, %v, want %+v", got, err, want)
-		}
-		if p.Name() != "Aurélie" {
-			t.Errorf("Name = %q", p.Name())
-		}
-	})
-	t.Run("P03 return", func(t *testing.T) {
-		p := start(t, nothing, struct{}{}, nil)
-		if err := p.Join(within(t)); err != nil {
-			t.Errorf("Join: %v", err)
-		}
-		wantExit(t, p.Process, 0)
-		if p.Alive() || slices.Contains(childList(), p.Process) {
-			t.Errorf("Alive %t, Children %v after the end", p.Alive(), childList())
-		}
-	})
-	t.Run("P05 P06 expired context", func(t *testing.T) {
-		p := start(t, block, struct{}{}, nil)
-		expired, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Hour))
-		defer cancel()
-		if err := p.Join(expired); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Join of a running process: %v, want DeadlineExceeded", err)
-		}
-		if !p.Alive() {
-			t.Error("not alive after Join with an expired context")
-		}
-		if err := p.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		await(t, p.Process)
-		var exit *proc.ExitError
-		if err := p.Join(expired); !errors.As(err, &exit) {
-			t.Errorf("Join after the end: %v, want an ExitError", err)
-		}
-	})
-	t.Run("P06 cancelled while waiting", func(t *testing.T) {
-		p := start(t, block, struct{}{}, nil)
-		ctx, cancel := context.WithCancel(t.Context())
-		joined := make(chan error, 1)
-		go func() { joined <- p.Join(ctx) }()
-		cancel()
-		select {
-		case err := <-joined:
-			if !errors.Is(err, context.Canceled) {
-				t.Errorf("Join: %v, want Canceled", err)
-			}
-		case <-time.After(patience):
-			t.Fatal("Join does not notice that its context was cancelled")
-		}
-	})
-	t.Run("P07 many joins", func(t *testing.T) {
-		stdin, w := pipe(t)
-		p := start(t, untilEOF, struct{}{}, &proc.Options{Stdin: stdin})
-		var wg sync.WaitGroup
-		for range 50 {
-			wg.Go(func() {
-				for range 2 {
-					if n, err := p.Result(within(t)); n != 5 || err != nil {
-						t.Errorf("Result = %d, %v, want 5", n, err)
-					}
+	case <-time.After(patience):
+		t.Fatal("Join does not notice that its context was cancelled")
+	}
+}
+
+func TestP07_ManyJoins(t *testing.T) {
+	stdin, w := pipe(t)
+	p := start(t, untilEOF, struct{}{}, &proc.Options{Stdin: stdin})
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			for range 2 {
+				if n, err := p.Result(within(t)); n != 5 || err != nil {
+					t.Errorf("Result = %d, %v, want 5", n, err)
 				}
-			})
-		}
-		if _, err := w.WriteString("hello"); err != nil {
-			t.Error(err)
-		}
-		w.Close()
-		wg.Wait()
-	})
-	t.Run("P08 P14 not started", func(t *testing.T) {
-		p, err := block.New(struct{}{}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for name, err := range map[string]error{"Join": p.Join(within(t)), "Terminate": p.Terminate(), "Kill": p.Kill()} {
-			if !errors.Is(err, proc.ErrNotStarted) {
-				t.Errorf("%s: %v, want ErrNotStarted", name, err)
 			}
+		})
+	}
+	if _, err := w.WriteString("hello"); err != nil {
+		t.Error(err)
+	}
+	w.Close()
+	wg.Wait()
+}
+
+func TestP08_P14_NotStarted(t *testing.T) {
+	p, err := block.New(struct{}{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, err := range map[string]error{"Join": p.Join(within(t)), "Terminate": p.Terminate(), "Kill": p.Kill()} {
+		if !errors.Is(err, proc.ErrNotStarted) {
+			t.Errorf("%s: %v, want ErrNotStarted", name, err)
 		}
-		if _, err := p.Result(within(t)); !errors.Is(err, proc.ErrNotStarted) {
-			t.Errorf("Result: %v, want ErrNotStarted", err)
+	}
+	if _, err := p.Result(within(t)); !errors.Is(err, proc.ErrNotStarted) {
+		t.Errorf("Result: %v, want ErrNotStarted", err)
+	}
+}
+
+func TestP10_DoubleStart(t *testing.T) {
+	p, err := block.New(struct{}{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	errs := make([]error, 8)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() { errs[i] = p.Start(within(t)) })
+	}
+	wg.Wait()
+	succeeded := 0
+	for _, err := range errs {
+		if err == nil {
+			succeeded++
+		} else if !errors.Is(err, proc.ErrAlreadyStarted) {
+			t.Errorf("Start: %v, want ErrAlreadyStarted", err)
 		}
-	})
-	t.Run("P10 double start", func(t *testing.T) {
-		p, err := block.New(struct{}{}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		errs := make([]error, 8)
-		var wg sync.WaitGroup
-		for i := range errs {
-			wg.Go(func() { errs[i] = p.Start(within(t)) })
-		}
-		wg.Wait()
-		succeeded := 0
-		for _, err := range errs {
-			if err == nil {
-				succeeded++
-			} else if !errors.Is(err, proc.ErrAlreadyStarted) {
-				t.Errorf("Start: %v, want ErrAlreadyStarted", err)
-			}
-		}
-		if succeeded != 1 {
-			t.Errorf("%d of %d calls of Start succeeded", succeeded, len(errs))
-		}
-		if err := p.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		wantExit(t, p.Process, -9)
-		if err := p.Start(within(t)); !errors.Is(err, proc.ErrAlreadyStarted) {
-			t.Errorf("Start after the end: %v, want ErrAlreadyStarted", err)
-		}
-	})
+	}
+	if succeeded != 1 {
+		t.Errorf("%d of %d calls of Start succeeded", succeeded, len(errs))
+	}
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	wantExit(t, p.Process, -9)
+	if err := p.Start(within(t)); !errors.Is(err, proc.ErrAlreadyStarted) {
+		t.Errorf("Start after the end: %v, want ErrAlreadyStarted", err)
+	}
+}
+
+func TestP11_P12_P17_Signal(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		end  func(*proc.Process) error
 		code int
 	}{
-		{"P11 terminate", (*proc.Process).Terminate, -15},
-		{"P12 kill", (*proc.Process).Kill, -9},
-		{"P17 interrupt", (*proc.Process).Interrupt, -2},
+		{"terminate", (*proc.Process).Terminate, -15},
+		{"kill", (*proc.Process).Kill, -9},
+		{"interrupt", (*proc.Process).Interrupt, -2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := start(t, block, struct{}{}, nil)
@@ -295,16 +303,20 @@ func TestProcess(t *testing.T) {
 			wantExit(t, p.Process, tt.code)
 		})
 	}
-	t.Run("P13 signal after the end", func(t *testing.T) {
-		p := start(t, nothing, struct{}{}, nil)
-		await(t, p.Process)
-		if err := errors.Join(p.Terminate(), p.Kill(), p.Terminate()); err != nil {
-			t.Error(err)
-		}
-		wantExit(t, p.Process, 0)
-	})
+}
+
+func TestP13_SignalAfterTheEnd(t *testing.T) {
+	p := start(t, nothing, struct{}{}, nil)
+	await(t, p.Process)
+	if err := errors.Join(p.Terminate(), p.Kill(), p.Terminate()); err != nil {
+		t.Error(err)
+	}
+	wantExit(t, p.Process, 0)
+}
+
+func TestP15_ExitCode(t *testing.T) {
 	for _, code := range []int{0, 1, 2, 3, 255} {
-		t.Run(fmt.Sprintf("P15 os.Exit %d", code), func(t *testing.T) {
+		t.Run(strconv.Itoa(code), func(t *testing.T) {
 			p := start(t, exit, code, nil)
 			err := p.Join(within(t))
 			wantExit(t, p.Process, code)
@@ -319,41 +331,43 @@ func TestProcess(t *testing.T) {
 			}
 		})
 	}
-	t.Run("P19 close", func(t *testing.T) {
-		p := start(t, block, struct{}{}, nil)
-		if err := p.Close(); !errors.Is(err, proc.ErrRunning) {
-			t.Errorf("Close of a running process: %v, want ErrRunning", err)
+}
+
+func TestP19_Close(t *testing.T) {
+	p := start(t, block, struct{}{}, nil)
+	if err := p.Close(); !errors.Is(err, proc.ErrRunning) {
+		t.Errorf("Close of a running process: %v, want ErrRunning", err)
+	}
+	if err := p.Kill(); err != nil {
+		t.Errorf("Kill after a refused Close: %v", err)
+	}
+	await(t, p.Process)
+	if err := errors.Join(p.Close(), p.Close()); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	for name, err := range map[string]error{
+		"Join": p.Join(within(t)), "Terminate": p.Terminate(), "Kill": p.Kill(), "Start": p.Start(within(t)),
+	} {
+		if !errors.Is(err, proc.ErrClosed) {
+			t.Errorf("%s after Close: %v, want ErrClosed", name, err)
 		}
-		if err := p.Kill(); err != nil {
-			t.Errorf("Kill after a refused Close: %v", err)
-		}
-		await(t, p.Process)
-		if err := errors.Join(p.Close(), p.Close()); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-		for name, err := range map[string]error{
-			"Join": p.Join(within(t)), "Terminate": p.Terminate(), "Kill": p.Kill(), "Start": p.Start(within(t)),
-		} {
-			if !errors.Is(err, proc.ErrClosed) {
-				t.Errorf("%s after Close: %v, want ErrClosed", name, err)
-			}
-		}
-		if p.Alive() {
-			t.Error("alive after Close")
-		}
-	})
-	t.Run("P20 close before start", func(t *testing.T) {
-		p, err := block.New(struct{}{}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := p.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-		if err := p.Start(within(t)); !errors.Is(err, proc.ErrClosed) {
-			t.Errorf("Start: %v, want ErrClosed", err)
-		}
-	})
+	}
+	if p.Alive() {
+		t.Error("alive after Close")
+	}
+}
+
+func TestP20_CloseBeforeStart(t *testing.T) {
+	p, err := block.New(struct{}{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if err := p.Start(within(t)); !errors.Is(err, proc.ErrClosed) {
+		t.Errorf("Start: %v, want ErrClosed", err)
+	}
 }
 
 func childList() []*proc.Process { return slices.Collect(proc.Children()) }

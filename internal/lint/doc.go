@@ -9,6 +9,7 @@
 //   - All exported names and all packages have a doc comment.
 //   - No file contains paths of the machine on which it was written.
 //   - The Go programs in README.md and in the package comment of mp are programs in examples.
+//   - Each behaviour of multiprocessing that conformance_test.go lists has a test with its id.
 //   - All links in documents lead somewhere, and all tests and files that documents name exist.
 //
 // The rules apply to all files, whichever system they are built for.
