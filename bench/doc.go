@@ -10,11 +10,16 @@
 //
 // # Transports
 //
-//	pipe         ring.Conn: Send and ReceiveInto, which copy
-//	queue        ring.Queue: PutFrom and GetInto, which copy
-//	shm          ring.Conn: Sender and Receiver, which read and write in place
-//	os-pipe      the kernel's pipe, with its default capacity
-//	unix-socket  the kernel's pair of stream sockets
+//	pipe            ring.Conn: Send and ReceiveInto, which copy
+//	queue           ring.Queue: PutFrom and GetInto, which copy
+//	shm             ring.Conn: Sender and Receiver, which read and write in place
+//	broadcast       ring.Broadcast: each consumer is a lossless subscriber, and gets all messages
+//	os-pipe         the kernel's pipe, with its default capacity
+//	unix-socket     the kernel's pair of stream sockets
+//	unix-seqpacket  the kernel's pair of sockets that keep the borders of messages
+//	tcp             a connection over the loopback interface, with TCP_NODELAY
+//	mqueue          a POSIX message queue of 10 messages
+//	channel         channels of Go in one process: buffers move, filled and read in place
 //
 // The kernel's transports are used by plain system calls: one write and at least one read
 // a message.
@@ -38,7 +43,7 @@
 // a time. The percentiles are those of a histogram of all round trips
 // after the first 16 to 256, exact to three digits.
 //
-// A result also has the CPU time of all processes for each message. Distance measures how long a
+// A result also has the CPU time and the context switches of all processes for each message. Distance measures how long a
 // cache line takes from one CPU to another and back: call it before each round of runs to notice
 // that CPUs have moved. NewCell makes a median and its interval of the results of several trials,
 // and Far tells distances apart.

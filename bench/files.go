@@ -3,6 +3,7 @@ package bench
 import (
 	"errors"
 	"io"
+	"net"
 	"os"
 	"syscall"
 
@@ -13,26 +14,76 @@ import (
 // createOSPipe makes a pipe of the kernel from the standard output of the first process to
 // the standard input of the second. For latency it makes one back, too.
 func createOSPipe(_ *shm.Segment, s Scenario) (*link, error) {
+	return createFiles(s, os.Pipe)
+}
+
+// createFiles makes the link of a transport that has one direction. open makes it, and returns the ends to read from and
+// to write to, which may be the same file.
+func createFiles(s Scenario, open func() (r, w *os.File, err error)) (*link, error) {
 	first, second := twoRoles(s)
 	l := &link{in: map[role]*os.File{}, out: map[role]*os.File{}}
 	for _, way := range [][2]role{{first, second}, {second, first}} {
-		r, w, err := os.Pipe()
+		r, w, err := open()
 		if err != nil {
 			return nil, errors.Join(err, l.release())
 		}
 		l.out[way[0]], l.in[way[1]] = w, r
-		l.ends = append(l.ends, r, w)
-		if s.Measure == Throughput {
+		l.ends = append(l.ends, r)
+		if w != r {
+			l.ends = append(l.ends, w)
+		}
+		if s.Measure != Latency {
 			break
 		}
 	}
 	return l, nil
 }
 
-// createUnixSocket makes a pair of connected sockets. One is the standard output of the first process, the other
-// the standard input of the second. For latency each is both.
 func createUnixSocket(_ *shm.Segment, s Scenario) (*link, error) {
-	a, b, err := sys.ControlPair()
+	return createPair(s, sys.ControlPair)
+}
+
+func createPackets(_ *shm.Segment, s Scenario) (*link, error) { return createPair(s, sys.PacketPair) }
+
+func createTCP(_ *shm.Segment, s Scenario) (*link, error) { return createPair(s, tcpPair) }
+
+// tcpPair makes a connection over the loopback interface and returns both of its ends. They send each message at once
+// (TCP_NODELAY).
+func tcpPair() (a, b *os.File, err error) {
+	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return nil, nil, err
+	}
+	defer l.Close()
+	dialed, err := net.DialTCP("tcp4", nil, l.Addr().(*net.TCPAddr))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer dialed.Close()
+	for {
+		accepted, err := l.AcceptTCP()
+		if err != nil {
+			return nil, nil, err
+		}
+		if accepted.RemoteAddr().String() != dialed.LocalAddr().String() { // another program's
+			accepted.Close()
+			continue
+		}
+		defer accepted.Close()
+		if a, err = dialed.File(); err != nil {
+			return nil, nil, err
+		}
+		if b, err = accepted.File(); err != nil {
+			return nil, nil, errors.Join(err, a.Close())
+		}
+		return a, b, nil
+	}
+}
+
+// createPair makes the link of a transport that is a pair of connected sockets. One is the standard output of the first
+// process, the other the standard input of the second. For latency each is both.
+func createPair(s Scenario, open func() (a, b *os.File, err error)) (*link, error) {
+	a, b, err := open()
 	if err != nil {
 		return nil, err
 	}
@@ -108,10 +159,8 @@ func (p *filesPort) receive(t *tally, n uint64) (uint64, error) {
 		if !intact {
 			return i, damaged(len(p.buf), len(p.buf), w)
 		}
-		if !t.add(w) {
-			if err := t.addMarked(w); err != nil {
-				return i, err
-			}
+		if err := t.enter(w); err != nil {
+			return i, err
 		}
 	}
 	return n, nil

@@ -81,10 +81,8 @@ func (p *inPlacePort) receiveBatch(t *tally, n uint64) (uint64, error) {
 		if !intact {
 			return i, damaged(p.size, p.size, w)
 		}
-		if !t.add(w) {
-			if err := t.addMarked(w); err != nil {
-				return i, err
-			}
+		if err := t.enter(w); err != nil {
+			return i, err
 		}
 	}
 	return n, r.Release()

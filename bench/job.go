@@ -49,7 +49,7 @@ func (j *job) run() (summary, error) {
 	if err := j.Segment.SetWait(j.Scenario.Wait); err != nil {
 		return summary{}, err
 	}
-	before, err := sys.CPUTime()
+	before, err := sys.UsageSoFar(false)
 	if err != nil {
 		return summary{}, err
 	}
@@ -57,11 +57,11 @@ func (j *job) run() (summary, error) {
 	if err != nil {
 		return summary{}, err // p stays open: the other processes must not see an end of file
 	}
-	after, err := sys.CPUTime()
+	after, err := sys.UsageSoFar(false)
 	if err != nil {
 		return summary{}, err
 	}
-	a.CPU = after - before
+	a.Usage = after.Minus(before)
 	return a, p.close()
 }
 

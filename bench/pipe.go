@@ -12,8 +12,6 @@ const pipeName = "pipe"
 // pipeCapacity returns the size of a pipe's ring in one direction, in bytes.
 func pipeCapacity(s Scenario) int { return min(max(s.slots()*s.Size, 1<<19), memory) }
 
-func pipeMemory(s Scenario) int { return 2*pipeCapacity(s) + 4096 }
-
 func createPipe(seg *shm.Segment, s Scenario) (*link, error) {
 	a, b, err := ring.NewPipe(seg, pipeName, &ring.PipeOptions{Capacity: pipeCapacity(s)})
 	if err != nil {
@@ -64,10 +62,8 @@ func (p *pipePort) receive(t *tally, n uint64) (uint64, error) {
 		if !intact || k != len(p.buf) {
 			return i, damaged(k, len(p.buf), w)
 		}
-		if !t.add(w) {
-			if err := t.addMarked(w); err != nil {
-				return i, err
-			}
+		if err := t.enter(w); err != nil {
+			return i, err
 		}
 	}
 	return n, nil

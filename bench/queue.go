@@ -53,19 +53,14 @@ const (
 	answerName = "answers"
 )
 
-// queueCapacity returns the number of slots of a queue.
-func queueCapacity(s Scenario) int { return s.slots() }
-
-func queueMemory(s Scenario) int { return 2 * (queueCapacity(s)*(s.Size+8) + 4096) }
-
 func createQueueOf[T payload](seg *shm.Segment, s Scenario) (*link, error) {
-	q, err := ring.NewQueue[T](seg, queueName, queueCapacity(s), nil)
+	q, err := ring.NewQueue[T](seg, queueName, s.slots(), nil)
 	if err != nil {
 		return nil, err
 	}
 	l := &link{shutdown: q.Shutdown}
 	if s.Measure == Latency {
-		answers, err := ring.NewQueue[T](seg, answerName, queueCapacity(s), nil)
+		answers, err := ring.NewQueue[T](seg, answerName, s.slots(), nil)
 		if err != nil {
 			return nil, err
 		}
@@ -125,10 +120,8 @@ func (p *queuePort[T]) receive(t *tally, n uint64) (uint64, error) {
 		if p.v[len(p.v)-1] != w {
 			return i, damaged(0, 0, w)
 		}
-		if !t.add(w) {
-			if err := t.addMarked(w); err != nil {
-				return i, err
-			}
+		if err := t.enter(w); err != nil {
+			return i, err
 		}
 	}
 	return n, nil

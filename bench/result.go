@@ -31,6 +31,10 @@ type Result struct {
 	// nanoseconds. The warm-up counts, too.
 	CPU float64 `json:"cpu_ns"`
 
+	// Switches is how many context switches the threads of all processes of the run together had for each message or
+	// round trip. The warm-up counts, too.
+	Switches float64 `json:"switches"`
+
 	// Line is the Distance that was measured in the same round, in nanoseconds. 0 if there was none.
 	Line float64 `json:"line_ns,omitempty"`
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 
+	"github.com/seed-2e7ecdea/mp/internal/sys"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -33,8 +35,13 @@ func Run(ctx context.Context, s Scenario) (Result, error) {
 
 func run(ctx context.Context, s Scenario) (_ Result, err error) {
 	t := findTransport(s.Transport)
+	if t.one {
+		return runOne(ctx, s)
+	}
 	roles := s.roles()
-	seg, err := shm.Anonymous(t.memory(s)+1<<16, nil)
+	// A closed segment stays mapped until it is collected, and a 32-bit address space has space for few of them.
+	runtime.GC()
+	seg, err := shm.Anonymous(2*memory+1<<20, nil)
 	if err != nil {
 		return Result{}, err
 	}
@@ -96,6 +103,31 @@ func run(ctx context.Context, s Scenario) (_ Result, err error) {
 		}
 		summaries = append(summaries, a)
 	}
+	return resultOf(s, summaries)
+}
+
+// runOne runs a scenario whose roles are goroutines of one process.
+func runOne(ctx context.Context, s Scenario) (Result, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ps := processes[[]summary]{cancel: cancel}
+	defer ps.end()
+	call, err := goroutines.New(s, &proc.Options{Name: s.Transport})
+	if err != nil {
+		return Result{}, err
+	}
+	if err := ps.start(ctx, call); err != nil {
+		return Result{}, err
+	}
+	summaries, err := call.Result(ctx)
+	if err != nil {
+		return Result{}, ps.failure(ctx, err)
+	}
+	return resultOf(s, summaries)
+}
+
+// resultOf makes a result of the summaries of all roles.
+func resultOf(s Scenario, summaries []summary) (Result, error) {
 	if s.Measure == Latency {
 		return latencyOf(s, summaries)
 	}
@@ -109,7 +141,7 @@ func latencyOf(s Scenario, summaries []summary) (Result, error) {
 		return Result{}, fmt.Errorf("%w: %d of %d messages were answered", ErrVerify, answered, sent)
 	}
 	r := newResult(s, a.Count, a.End-a.Begin)
-	r.CPU = cpuOf(summaries, a.Count+s.warmTrips())
+	r.spread(summaries, a.Count+s.warmTrips())
 	r.P50, r.P90, r.P99, r.P999, r.Max = a.P50, a.P90, a.P99, a.P999, a.Max
 	return r, nil
 }
@@ -131,22 +163,28 @@ func throughputOf(s Scenario, summaries []summary) (Result, error) {
 		}
 		end = max(end, a.End)
 	}
-	if received != sent || sum != wantSum {
-		return Result{}, fmt.Errorf("%w: %d were sent and %d received, and the sums of their numbers differ by %d", ErrVerify, sent, received, int64(sum-wantSum))
+	arrived := sent
+	if findTransport(s.Transport).copies {
+		arrived *= uint64(s.Consumers)
+		wantSum *= uint64(s.Consumers)
+	}
+	if received != arrived || sum != wantSum {
+		return Result{}, fmt.Errorf("%w: %d should have been received and %d were, and the sums of their numbers differ by %d", ErrVerify, arrived, received, int64(sum-wantSum))
 	}
 	if begin == 0 || end == 0 {
 		return Result{}, fmt.Errorf("%w: none was marked as the first or the last one measured", ErrVerify)
 	}
 	r := newResult(s, sent-uint64(s.Producers)*s.warmUp(), end-begin)
-	r.CPU = cpuOf(summaries, sent)
+	r.spread(summaries, sent)
 	return r, nil
 }
 
-// cpuOf returns the CPU time of all processes for each of n messages, in nanoseconds.
-func cpuOf(summaries []summary, n uint64) float64 {
-	var sum int64
+// spread enters the usage of all processes for each of n messages.
+func (r *Result) spread(summaries []summary, n uint64) {
+	var sum sys.Usage
 	for _, a := range summaries {
-		sum += a.CPU
+		sum.CPU += a.Usage.CPU
+		sum.Switches += a.Usage.Switches
 	}
-	return float64(sum) / float64(n)
+	r.CPU, r.Switches = float64(sum.CPU)/float64(n), float64(sum.Switches)/float64(n)
 }

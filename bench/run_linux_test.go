@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
@@ -29,6 +30,9 @@ func measured(t *testing.T, s Scenario) Result {
 	if s.Messages != 0 && r.Messages != uint64(s.Messages) || r.Messages == 0 {
 		t.Errorf("%d messages, want %d", r.Messages, s.Messages)
 	}
+	if r.CPU <= 0 || r.Switches < 0 {
+		t.Errorf("%g ns of CPU time and %g context switches a message", r.CPU, r.Switches)
+	}
 	if r.Seconds <= 0 || r.MsgsPerSec <= 0 || r.BytesPerSec <= 0 {
 		t.Errorf("%g s, %g messages/s, %g bytes/s", r.Seconds, r.MsgsPerSec, r.BytesPerSec)
 	}
@@ -41,8 +45,8 @@ func measured(t *testing.T, s Scenario) Result {
 
 func TestRun(t *testing.T) {
 	for _, transport := range Transports() {
-		for _, measure := range Measures() {
-			for _, size := range Sizes() {
+		for _, measure := range MeasuresOf(transport) {
+			for _, size := range SizesOf(transport) {
 				t.Run(fmt.Sprintf("transport=%s/measure=%s/size=%d", transport, measure, size), func(t *testing.T) {
 					n := 1000
 					if size > 1024 {
@@ -122,22 +126,36 @@ func TestRunCancelled(t *testing.T) {
 	}
 }
 
+// TestRunWithKilled kills a process of a run of each transport: the run fails with the error of a process.
 func TestRunWithKilled(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	go func() {
-		for ctx.Err() == nil {
-			for p := range proc.Children() {
-				if p.Name() == "consumer 0" {
-					_ = p.Kill()
-				}
+	for _, transport := range Transports() {
+		t.Run(transport, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			victim := "consumer 0"
+			if findTransport(transport).one {
+				victim = transport
 			}
-			time.Sleep(10 * time.Millisecond)
-		}
-	}()
-	_, err := Run(ctx, Scenario{Transport: "pipe", Measure: Throughput, Size: 64, Duration: time.Hour})
-	var exit *proc.ExitError
-	if !errors.As(err, &exit) && !errors.Is(err, syscall.EPIPE) || errors.Is(err, context.Canceled) {
-		t.Errorf("error %v, want that of a killed process or EPIPE", err)
+			failed := testkit.Async(func() error {
+				_, err := Run(ctx, Scenario{Transport: transport, Measure: Throughput, Size: 64, Duration: time.Hour})
+				return err
+			})
+			testkit.Eventually(t, "kill "+victim, func() bool {
+				for p := range proc.Children() {
+					if p.Name() == victim {
+						return p.Kill() == nil
+					}
+				}
+				return false
+			})
+			err := testkit.Await(t, failed, "the end of the run")
+			var exit *proc.ExitError
+			if !errors.As(err, &exit) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) || errors.Is(err, context.Canceled) {
+				t.Errorf("error %v, want that of a killed process, EPIPE or ECONNRESET", err)
+			}
+			for p := range proc.Children() {
+				t.Errorf("child left: %s", p.Name())
+			}
+		})
 	}
 }

@@ -52,6 +52,23 @@ func Sizes() []int { return []int{8, 64, 1024, 65536, 1048576} }
 // Transports returns the values that Scenario.Transport can have.
 func Transports() []string { return names(func(*transport) bool { return true }) }
 
+// MeasuresOf returns what can be measured of a transport: some of Measures. It returns nil if there is no such transport.
+func MeasuresOf(transport string) []string {
+	if t := findTransport(transport); t != nil {
+		return slices.Clone(t.can())
+	}
+	return nil
+}
+
+// SizesOf returns the sizes of messages that a transport carries: some of Sizes. It returns nil if there is no such
+// transport.
+func SizesOf(transport string) []int {
+	if t := findTransport(transport); t != nil {
+		return t.sizes()
+	}
+	return nil
+}
+
 // SharedTransports returns the transports that can have several producers and consumers.
 func SharedTransports() []string { return names(func(t *transport) bool { return t.shared }) }
 
@@ -85,8 +102,12 @@ func (s Scenario) Validate() error {
 		return wrong("Transport", strconv.Quote(s.Transport), oneOf(Transports()))
 	case !slices.Contains(Measures(), s.Measure):
 		return wrong("Measure", strconv.Quote(s.Measure), oneOf(Measures()))
+	case !slices.Contains(t.can(), s.Measure):
+		return wrong("Measure", strconv.Quote(s.Measure), fmt.Sprintf("%s, which is what can be measured of %s", oneOf(t.can()), t.name))
 	case !slices.Contains(Sizes(), s.Size):
 		return wrong("Size", s.Size, oneOf(Sizes())+" bytes")
+	case !slices.Contains(t.sizes(), s.Size):
+		return wrong("Size", s.Size, fmt.Sprintf("%s bytes, which %s carries", oneOf(t.sizes()), t.name))
 	case s.Producers < 1 || s.Producers > MaxSide:
 		return wrong("Producers", s.Producers, fmt.Sprintf("1 to %d", MaxSide))
 	case s.Consumers < 1 || s.Consumers > MaxSide:

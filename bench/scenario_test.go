@@ -11,8 +11,8 @@ import (
 
 // TestErrorTable makes a good scenario wrong in each way: the error names the field, its value and what is allowed.
 func TestErrorTable(t *testing.T) {
-	const transports = "one of pipe, queue, shm, os-pipe, unix-socket"
-	const shared = "one of pipe, queue, shm, or one producer and one consumer: there are "
+	const transports = "one of pipe, queue, shm, broadcast, os-pipe, unix-socket, unix-seqpacket, tcp, mqueue, channel"
+	const shared = "one of pipe, queue, shm, broadcast, channel, or one producer and one consumer: there are "
 	good := Scenario{Transport: "queue", Measure: Throughput, Size: 64, Duration: time.Second}
 	for _, c := range []struct {
 		change             func(*Scenario)
@@ -25,6 +25,7 @@ func TestErrorTable(t *testing.T) {
 		{func(s *Scenario) { s.Transport = "" }, "Transport", `""`, transports},
 		{func(s *Scenario) { s.Measure = "joy" }, "Measure", `"joy"`, "one of throughput, latency"},
 		{func(s *Scenario) { s.Size = 65 }, "Size", "65", "one of 8, 64, 1024, 65536, 1048576 bytes"},
+		{func(s *Scenario) { s.Transport, s.Size = "mqueue", 65536 }, "Size", "65536", "one of 8, 64, 1024 bytes, which mqueue carries"},
 		{func(s *Scenario) { s.Producers = -1 }, "Producers", "-1", "1 to 64"},
 		{func(s *Scenario) { s.Consumers = MaxSide + 1 }, "Consumers", "65", "1 to 64"},
 		{func(s *Scenario) { s.Measure, s.Producers = Latency, 2 }, "Measure", `"latency"`,

@@ -1,5 +1,7 @@
 package bench
 
+import "github.com/seed-2e7ecdea/mp/internal/sys"
+
 // A summary is what a process of a run reports when it has finished.
 type summary struct {
 	Count uint64 // messages, or round trips
@@ -9,7 +11,7 @@ type summary struct {
 	// clock that all processes share. 0 if it did not begin or end here.
 	Begin, End int64
 
-	CPU int64 // CPU time of the process while it sent and received, in nanoseconds
+	Usage sys.Usage // of the process while it sent and received
 
 	P50, P90, P99, P999, Max int64 // of the round trips, in nanoseconds
 }

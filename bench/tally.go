@@ -16,6 +16,14 @@ type tally struct {
 	begin, end int64
 }
 
+// enter enters message w. It returns ErrVerify if w is out of order. It is small enough to be inlined.
+func (t *tally) enter(w number) error {
+	if t.add(w) {
+		return nil
+	}
+	return t.addMarked(w)
+}
+
 // add enters message w. If w is marked or out of order, add enters nothing and returns false: the caller then
 // calls addMarked.
 func (t *tally) add(w number) bool {

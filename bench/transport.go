@@ -2,30 +2,38 @@ package bench
 
 import (
 	"context"
+	"slices"
 
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
 // A transport is a way to send messages from process to process.
 type transport struct {
-	name   string
-	shared bool // can have several producers and consumers
-	kernel bool // belongs to the kernel
+	name     string
+	measures []string // what can be measured; nil: Throughput and Latency
+	largest  int      // size of the largest message, in bytes; 0: any of Sizes
+	shared   bool     // can have several producers and consumers
+	kernel   bool     // belongs to the kernel, and always blocks
+	copies   bool     // gives each message to each consumer
+	one      bool     // all roles are goroutines of one process
 
-	// memory returns how many bytes of the segment the transport's objects take.
-	memory func(s Scenario) int
-	// create makes the transport. The process that called Run calls it.
+	// create makes the transport. The process that called Run calls it. nil if there is nothing to make.
 	create func(seg *shm.Segment, s Scenario) (*link, error)
 	// open opens the transport in a process of the run.
 	open func(seg *shm.Segment, s Scenario, r role) (port, error)
 }
 
 var transports = []transport{
-	{name: "pipe", shared: true, memory: pipeMemory, create: createPipe, open: openPipe},
-	{name: "queue", shared: true, memory: queueMemory, create: createQueue, open: openQueue},
-	{name: "shm", shared: true, memory: pipeMemory, create: createPipe, open: openInPlace},
-	{name: "os-pipe", kernel: true, memory: noMemory, create: createOSPipe, open: openFiles},
-	{name: "unix-socket", kernel: true, memory: noMemory, create: createUnixSocket, open: openFiles},
+	{name: "pipe", shared: true, create: createPipe, open: openPipe},
+	{name: "queue", shared: true, create: createQueue, open: openQueue},
+	{name: "shm", shared: true, create: createPipe, open: openInPlace},
+	{name: "broadcast", shared: true, copies: true, create: createBroadcast, open: openBroadcast},
+	{name: "os-pipe", kernel: true, create: createOSPipe, open: openFiles},
+	{name: "unix-socket", kernel: true, create: createUnixSocket, open: openFiles},
+	{name: "unix-seqpacket", kernel: true, largest: 65536, create: createPackets, open: openFiles},
+	{name: "tcp", kernel: true, create: createTCP, open: openFiles},
+	{name: "mqueue", kernel: true, largest: 1024, create: createMessageQueue, open: openMessageQueue},
+	{name: "channel", shared: true, one: true},
 }
 
 func findTransport(name string) *transport {
@@ -37,11 +45,25 @@ func findTransport(name string) *transport {
 	return nil
 }
 
-// memory is the most shared memory that the messages of a transport take in each direction, in bytes. A few
+// can returns what can be measured.
+func (t *transport) can() []string {
+	if t.measures == nil {
+		return []string{Throughput, Latency}
+	}
+	return t.measures
+}
+
+// sizes returns the sizes of messages that the transport carries.
+func (t *transport) sizes() []int {
+	if t.largest == 0 {
+		return Sizes()
+	}
+	return slices.DeleteFunc(Sizes(), func(n int) bool { return n > t.largest })
+}
+
+// memory is the most memory that the messages of a transport take in each direction, in bytes. A few
 // bytes a message come on top.
 const memory = 8 << 20
-
-func noMemory(Scenario) int { return 0 }
 
 // A port sends and receives messages in a process of a run.
 type port interface {

@@ -21,7 +21,7 @@ func writeBenchfmt(to io.Writer, r bench.Report) error {
 			} else {
 				fmt.Fprintf(&text, "\t%.2f MB/s\t%.0f msgs/s", t.BytesPerSec/1e6, t.MsgsPerSec)
 			}
-			fmt.Fprintf(&text, "\t%.1f cpu-ns/op\t%.1f line-ns\n", t.CPU, t.Line)
+			fmt.Fprintf(&text, "\t%.1f cpu-ns/op\t%.3g switches/op\t%.1f line-ns\n", t.CPU, t.Switches, t.Line)
 		}
 	}
 	_, err := io.WriteString(to, text.String())

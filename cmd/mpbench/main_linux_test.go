@@ -89,7 +89,7 @@ func TestReport(t *testing.T) {
 	r := decode(t, data)
 	want := 0
 	for _, size := range []int{64, 1024} {
-		for _, transport := range bench.Transports() {
+		for transport := range strings.SplitSeq(defaultTransports, ",") {
 			for _, measure := range bench.Measures() {
 				got := r.Results[want]
 				if len(got.Trials) != 2 || got.Low > got.Figure() || got.High < got.Figure() {
@@ -138,7 +138,7 @@ func TestKeys(t *testing.T) {
 	for key, want := range map[string]any{
 		"transport": "queue", "measure": "throughput", "size": 8.0, "producers": 2.0, "consumers": 2.0, "wait": "block",
 		"p50_ns": 0.0, "p99_ns": 0.0, "verified": true, "messages": nil, "seconds": nil, "msgs_per_sec": nil, "bytes_per_sec": nil,
-		"cpu_ns": nil, "line_ns": nil, "low": nil, "high": nil, "confidence": 0.0, "trials": nil,
+		"cpu_ns": nil, "switches": nil, "line_ns": nil, "low": nil, "high": nil, "confidence": 0.0, "trials": nil,
 	} {
 		got, ok := r.Results[0][key]
 		if !ok || want != nil && got != want {
@@ -154,7 +154,7 @@ func TestKeys(t *testing.T) {
 // TestErrorTable gives the program each wrong flag: the error names the flag, its value and what is allowed.
 func TestErrorTable(t *testing.T) {
 	const (
-		transports = "one or more of pipe,queue,shm,os-pipe,unix-socket"
+		transports = "one or more of pipe,queue,shm,broadcast,os-pipe,unix-socket,unix-seqpacket,tcp,mqueue,channel"
 		sizes      = "one or more of 8,64,1024,65536,1048576"
 		measures   = "one or more of throughput,latency"
 		duration   = "more than 0 and at most 24h0m0s, such as 300ms or 2s"
@@ -171,7 +171,7 @@ func TestErrorTable(t *testing.T) {
 		{"-producers many", "producers", "many", "1 to 64"},
 		{"-consumers 65", "consumers", "65", "1 to 64"},
 		{"-producers 2 -transports queue,os-pipe", "transports", "os-pipe",
-			"one of pipe, queue, shm, or one producer and one consumer: there are 2 producers and 1 consumer"},
+			"one of pipe, queue, shm, broadcast, channel, or one producer and one consumer: there are 2 producers and 1 consumer"},
 		{"-producers 2 -measure latency", "measure", "latency",
 			"throughput, or one producer and one consumer: there are 2 producers and 1 consumer"},
 		{"-trials 0", "trials", "0", "1 to 1000"},

@@ -27,12 +27,14 @@ const (
 	quickDuration   = 50 * time.Millisecond
 	quickTrials     = 3
 	quickSizes      = "64,65536"
+
+	defaultTransports = "pipe,queue,shm,os-pipe,unix-socket"
 )
 
 // parse reads the command line. If help is asked for, parse prints the usage to stderr and returns
 // flag.ErrHelp. It prints no other error.
 func parse(args []string, stderr io.Writer) (plan, error) {
-	transports, sizes := option(strings.Join(bench.Transports(), ",")), option(strings.Join(texts(bench.Sizes()), ","))
+	transports, sizes := option(defaultTransports), option(strings.Join(texts(bench.Sizes()), ","))
 	measures := option(strings.Join(bench.Measures(), ","))
 	producers, consumers := option("1"), option("1")
 	duration, policy := option(defaultDuration.String()), option(shm.WaitAdaptive.String())
@@ -41,7 +43,7 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 	f := flag.NewFlagSet("mpbench", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.Usage = func() {}
-	f.Var(&transports, "transports", "`list` of the transports to measure")
+	f.Var(&transports, "transports", "`list` of the transports to measure, of "+strings.Join(bench.Transports(), ","))
 	f.Var(&sizes, "sizes", "`list` of the sizes of messages, in bytes")
 	f.Var(&measures, "measure", "`list` of what to measure")
 	f.Var(&producers, "producers", "`number` of processes that send; more than 1 only for throughput of "+strings.Join(bench.SharedTransports(), ","))

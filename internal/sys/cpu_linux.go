@@ -7,11 +7,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Pin binds every thread of this process to one CPU. Threads that start
+// Pin binds every thread of this process to some CPUs. Threads that start
 // later inherit it.
-func Pin(cpu int) error {
+func Pin(cpus ...int) error {
 	var set unix.CPUSet
-	set.Set(cpu)
+	for _, cpu := range cpus {
+		set.Set(cpu)
+	}
 	// A thread that is not bound yet may start another while the list is read. So
 	// the list is read twice.
 	for range 2 {

@@ -51,6 +51,6 @@ func PidfdOpen(int) (*os.File, error)                       { return nil, errUns
 func AwaitExit(*os.File) error                              { return errUnsupported }
 func ProgramName(int) string                                { return "" }
 func PIDNamespace() uint64                                  { return 0 }
-func Pin(int) error                                         { return errUnsupported }
+func Pin(...int) error                                      { return errUnsupported }
 func Yield()                                                { runtime.Gosched() }
 func CPUTime() (int64, error)                               { return 0, errUnsupported }
