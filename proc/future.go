@@ -45,32 +45,50 @@ type Future[Out any] struct {
 // error of the encoding if in can't be sent. Objects in shared memory that stand in the argument
 // must stay open until the result is there.
 func (t *Task[In, Out]) Submit(ctx context.Context, p *Pool, in In, o ...*CallOptions) (*Future[Out], error) {
-	data, _, err := t.in.encode(nil, &in)
+	f, _, err := t.submit(ctx, p, "Submit", &in, only(o), false)
+	return f, err
+}
+
+// submit gives a call to the pool. If direct is true and a worker has nothing to do, submit sends the
+// call to that worker and returns it, and the caller must lead.
+func (t *Task[In, Out]) submit(
+	ctx context.Context, p *Pool, op string, in *In, o *CallOptions, direct bool,
+) (f *Future[Out], leads *worker, err error) {
+	data, _, err := t.in.encode(nil, in)
 	if err != nil {
-		return nil, fmt.Errorf("proc: Submit of task %q: %w", t.name, err)
+		return nil, nil, fmt.Errorf("proc: %s of task %q: %w", op, t.name, err)
 	}
-	f := &Future[Out]{coding: &t.out, done: make(chan struct{})}
-	b := p.newBatch(t.name, f, only(o))
+	f = &Future[Out]{coding: &t.out, done: make(chan struct{})}
+	b := p.newBatch(t.name, f, o)
 	b.data, b.n = appendCall(nil, data), 1
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("proc: Submit of task %q: %w", t.name, err)
+		return nil, nil, fmt.Errorf("proc: %s of task %q: %w", op, t.name, err)
 	}
-	if err := p.submit("Submit", b); err != nil {
-		return nil, err
+	if direct {
+		leads, err = p.call(op, b)
+	} else {
+		err = p.submit(op, b)
+	}
+	if err != nil {
+		return nil, nil, err
 	}
 	if ctx.Done() != nil {
 		f.setUnhook(context.AfterFunc(ctx, func() { p.stop(b, ctx.Err(), false) }))
 	}
-	return f, nil
+	return f, leads, nil
 }
 
 // Apply runs t with the argument in on a worker of the pool and returns its result. It fails as
-// Submit and Future.Wait do.
+// Submit and Future.Wait do. If a worker has nothing to do, Apply is faster than Submit and Wait, as
+// the calling goroutine then exchanges messages with the worker by itself.
 func (t *Task[In, Out]) Apply(ctx context.Context, p *Pool, in In, o ...*CallOptions) (Out, error) {
-	f, err := t.Submit(ctx, p, in, o...)
+	f, w, err := t.submit(ctx, p, "Apply", &in, only(o), true)
 	if err != nil {
 		var none Out
 		return none, err
+	}
+	if w != nil {
+		w.lead(f.Ready)
 	}
 	<-f.done // ends soon after ctx, too
 	return f.out, f.err

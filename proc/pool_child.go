@@ -5,10 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os/signal"
 	"runtime/debug"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/seed-2e7ecdea/mp/ring"
 )
@@ -34,10 +36,15 @@ type server struct {
 	answer   []byte
 	use      func(lease) // notes what is used
 
-	mu      sync.Mutex
-	arrived sync.Cond // a message with batches has arrived, or the last message
-	batches [][]byte  // messages that have arrived, oldest first
-	ended   bool      // no other message arrives
+	mu        sync.Mutex
+	arrived   sync.Cond // the goroutine that runs the calls waits here for the one that watches
+	batches   [][]byte  // messages with batches that have arrived, oldest first
+	ended     bool      // no other message arrives
+	receiving bool      // a goroutine receives messages
+	running   bool      // a message's batches are being run
+	messages  uint64    // with batches, that were ever begun
+	watched   bool      // the goroutine that watches is not asleep at watch
+	watch     sync.Cond
 
 	parent context.Context
 	ctx    context.Context // of the call that runs
@@ -65,7 +72,7 @@ func serve(ctx context.Context, in workerInput) error {
 		signal.Ignore(syscall.SIGINT) // of a terminal: the pool's process decides
 	}
 	s := &server{conn: in.Conn, parent: ctx, stops: make(map[uint64]uint64), taken: make(map[uint64]bool)}
-	s.arrived.L = &s.mu
+	s.arrived.L, s.watch.L = &s.mu, &s.mu
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.use = func(l lease) { s.used = l }
 	if err := s.init(in); err != nil {
@@ -76,7 +83,8 @@ func serve(ctx context.Context, in workerInput) error {
 	if err := s.conn.Send(ctx, []byte{answerReady}); err != nil {
 		return err
 	}
-	go s.receive()
+	go s.standIn()
+	defer s.close()
 	for {
 		msg, ok := s.next()
 		if !ok {
@@ -91,36 +99,76 @@ func serve(ctx context.Context, in workerInput) error {
 	}
 }
 
-// next waits for the next message with batches. ok is false if there is none any more.
+// next returns the next message with batches. It receives messages itself, unless the goroutine that
+// stands in for it does. ok is false if there is no such message any more.
 func (s *server) next() (msg []byte, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.batches) == 0 && !s.ended {
-		s.arrived.Wait()
-	}
-	if len(s.batches) == 0 {
-		return nil, false
+	s.running = false
+	for len(s.batches) == 0 {
+		switch {
+		case s.ended:
+			return nil, false
+		case s.receiving:
+			s.arrived.Wait()
+		default:
+			s.receiving = true
+			s.receive()
+			s.receiving = false
+		}
 	}
 	msg = s.batches[0]
 	s.batches[0] = nil
 	s.batches = s.batches[1:]
+	s.running = true
+	s.messages++
+	if !s.watched {
+		s.watched = true
+		s.watch.Signal()
+	}
 	return msg, true
 }
 
-// add adds a message for next.
-func (s *server) add(msg []byte) {
+// standInAfter is how long the batches of a message run before another goroutine receives messages.
+const standInAfter = time.Millisecond
+
+// standIn receives messages while a message's batches run for long, so that a call can be stopped and
+// what waits behind it can be taken back. While they take less time, one goroutine receives them and
+// runs them: a message that wakes a second one takes several times as long. While no messages
+// arrive, standIn sleeps.
+func (s *server) standIn() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.batches = append(s.batches, msg)
-	s.arrived.Signal()
+	for !s.ended {
+		if !s.watched {
+			s.watch.Wait()
+			continue
+		}
+		messages := s.messages
+		s.mu.Unlock()
+		time.Sleep(standInAfter)
+		s.mu.Lock()
+		switch {
+		case s.messages != messages:
+		case !s.running:
+			s.watched = false
+		default:
+			s.receiving = true
+			for s.running && !s.ended {
+				s.receive()
+			}
+			s.receiving = false
+			s.arrived.Signal()
+		}
+	}
 }
 
-// close makes next return false after the messages that have arrived.
+// close ends both goroutines: next returns false after the messages that have arrived.
 func (s *server) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true
-	s.arrived.Signal()
+	s.watch.Signal()
 }
 
 // runBatch runs the calls of the first batch in msg, unless the pool has taken it back, and answers
@@ -165,43 +213,38 @@ func (s *server) init(in workerInput) (err error) {
 	return err
 }
 
-// receive receives messages until the pool has sent the last one, or is gone. It runs beside the
-// calls so that a call can be stopped.
+// receive receives one message, and does or notes what it says. If the pool is gone or has sent the
+// last message, it sets ended. The caller holds mu, which is released meanwhile.
 func (s *server) receive() {
-	defer s.close()
-	for {
-		msg, err := s.conn.Receive(s.parent)
-		if err != nil || len(msg) == 0 || msg[0] == messageQuit {
-			return
-		}
-		switch msg[0] {
-		case messageStop:
-			if s.stop(msg) != nil {
-				return
-			}
-		case messageOpened:
-			s.opened(msg[1:])
-		case messageBack:
-			if s.giveBack(msg) != nil {
-				return
-			}
-		case messageBatch:
-			s.add(msg[1:])
-		default:
-			return
-		}
+	s.mu.Unlock()
+	msg, err := s.conn.Receive(s.parent)
+	s.mu.Lock()
+	switch {
+	case err != nil || len(msg) == 0:
+	case msg[0] == messageStop:
+		err = s.stop(msg)
+	case msg[0] == messageOpened:
+		s.opened(msg[1:])
+	case msg[0] == messageBack:
+		err = s.giveBack(msg)
+	case msg[0] == messageBatch:
+		s.batches = append(s.batches, msg[1:])
+	default: // messageQuit, or malformed
+		err = io.EOF
+	}
+	if err != nil || len(msg) == 0 {
+		s.ended = true
+		s.watch.Signal()
 	}
 }
 
 // stop ends the context of the call that runs, if the message says so, and notes which ones are to
-// be skipped.
+// be skipped. The caller holds mu.
 func (s *server) stop(msg []byte) error {
 	number, end, err := twoNumbers(msg)
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if number < s.number {
 		return nil // answered
 	}
@@ -245,32 +288,30 @@ func (s *server) beginBatch() bool {
 	return true
 }
 
-// opened ends this process's use of the objects that the pool has opened.
+// opened ends this process's use of the objects that the pool has opened. The caller holds mu.
 func (s *server) opened(msg []byte) {
 	number, k := binary.Uvarint(msg)
 	if k <= 0 {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for len(s.given) > 0 && s.given[0].number <= number {
 		s.given[0].objects.close()
 		s.given = s.given[1:]
 	}
 }
 
-// giveBack answers messageBack.
+// giveBack answers messageBack. The caller holds mu, which is released meanwhile.
 func (s *server) giveBack(msg []byte) error {
 	from, to, err := twoNumbers(msg)
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
 	from = max(from, s.begun)
 	for number := from; number < to; number++ {
 		s.taken[number] = true
 	}
 	s.mu.Unlock()
+	defer s.mu.Lock()
 	return s.conn.Send(s.parent, appendTwo(answerBack, from, to))
 }
 

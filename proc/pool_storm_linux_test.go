@@ -38,13 +38,19 @@ var poolCounted = proc.Register("poolCounted", func(_ context.Context, i int) (i
 	return i, nil
 })
 
-// Workers are killed at random while several goroutines call the pool. Each call has one result or one
-// error, within a second, and runs at most once.
+// Workers are killed at random while several goroutines call the pool, or while one does, which finds
+// workers with nothing to do. Each call has one result or one error, within a second, and runs at most
+// once.
 func TestPoolStorm(t *testing.T) {
 	kills := *poolKills
 	if testing.Short() {
 		kills /= 10
 	}
+	t.Run("busy", func(t *testing.T) { stormPool(t, kills, 3, true) })
+	t.Run("idle", func(t *testing.T) { stormPool(t, kills/2, 1, false) })
+}
+
+func stormPool(t *testing.T, kills, callers int, maps bool) {
 	const most = 1 << 22
 	runs, err := array.New[uint32](anonymousOf(t, 4*most+1<<20, nil), "", most, nil)
 	if err != nil {
@@ -55,10 +61,12 @@ func TestPoolStorm(t *testing.T) {
 	ctx := soon(t, 5*time.Minute)
 	storm := poolStorm{t: t, calls: make([]atomic.Uint32, most)}
 	var wg sync.WaitGroup
-	for range 3 {
+	for range callers {
 		wg.Go(func() { storm.apply(ctx, p) })
 	}
-	wg.Go(func() { storm.mapping(ctx, p) })
+	if maps {
+		wg.Go(func() { storm.mapping(ctx, p) })
+	}
 	for range kills {
 		pid, err := poolPID.Apply(ctx, p, 0)
 		if err != nil {

@@ -16,18 +16,25 @@ import (
 )
 
 // A worker is the pool's side of a worker process. Two goroutines serve it while it runs: the
-// feeder sends it batches and the collector receives its answers. The worker answers the calls in
-// the order in which it got them, so the first call without an answer is the one that it runs, and
-// the one that is lost with it.
+// feeder sends it batches and the collector receives its answers. While it has nothing to do, they
+// rest, and Apply sends its call and receives the answer by itself: see Pool.call. The worker answers
+// the calls in the order in which it got them, so the first call without an answer is the one that it
+// runs, and the one that is lost with it.
 type worker struct {
-	pool    *Pool
-	number  int
-	fed     chan struct{} // closed when the feeder has returned
-	call    *Call[None]
-	conn    *ring.Conn
-	objects bool         // a result of the collector's batch has objects
-	begun   atomic.Int64 // when the call that it runs began, in ns since the epoch; kept up while timed is true
-	timed   atomic.Bool  // a call has a timeout
+	pool   *Pool
+	number int
+	fed    chan struct{} // closed when the feeder has returned
+	call   *Call[None]
+	conn   *ring.Conn
+	unpark chan struct{} // holds a token if the collector is to look whether it must rest any longer
+	begun  atomic.Int64  // when the call that it runs began, in ns since the epoch; kept up while timed is true
+	timed  atomic.Bool   // a call has a timeout
+
+	// These belong to the goroutine that receives answers: the collector, or one in Apply.
+	buf     []byte
+	front   *batch // that is being answered, or nil
+	objects bool   // a result of it has objects
+	calm    bool   // the worker may have nothing to do since the last answer
 
 	// The pool's mutex guards the rest.
 	wake     sync.Cond     // the feeder sleeps here
@@ -51,6 +58,10 @@ type worker struct {
 	last     time.Time     // when it finished a batch
 	pace     time.Duration // mean time that a batch took lately
 	armed    bool          // the timer of timeouts runs
+	parked   bool          // the collector rests
+	led      bool          // a goroutine in Apply receives the answers
+	ending   bool          // the process has ended, or is killed with its pool
+	over     bool          // there are no more answers
 }
 
 const (
@@ -61,7 +72,8 @@ const (
 )
 
 func newWorker(p *Pool, number int) *worker {
-	w := &worker{pool: p, number: number, fed: make(chan struct{}), window: minWindow}
+	w := &worker{pool: p, number: number, fed: make(chan struct{}), unpark: make(chan struct{}, 1), window: minWindow}
+	w.buf = make([]byte, 4096)
 	w.wake.L = &p.mu
 	return w
 }
@@ -194,6 +206,7 @@ func (w *worker) next(msg []byte) (_ []byte, ok bool) {
 			}
 			if w.retiring || p.state != poolOpen {
 				w.retiring = true
+				w.rouse()
 				return append(msg, messageQuit), false
 			}
 			p.relieve(w)
@@ -248,6 +261,7 @@ func (w *worker) begin(b *batch) {
 	}
 	b.worker, b.number, b.sent = w, w.sent, now
 	w.has = append(w.has, b)
+	w.rouse()
 	w.sent++
 	w.calls += b.n
 	if b.timeout > 0 {
@@ -258,27 +272,7 @@ func (w *worker) begin(b *batch) {
 
 // collect delivers the worker's answers until it has ended.
 func (w *worker) collect() {
-	buf := make([]byte, 4096)
-	var front *batch
-	for {
-		n, err := w.conn.ReceiveInto(w.pool.ctx, buf)
-		if errors.Is(err, io.ErrShortBuffer) {
-			buf = make([]byte, max(n, 2*len(buf)))
-			continue
-		}
-		if err != nil || n == 0 {
-			break
-		}
-		if front == nil || buf[0] == answerBack {
-			b := w.front(buf[:n])
-			if b == nil {
-				continue
-			}
-			front = b
-		}
-		if w.answered(front, buf[:n]) {
-			front = nil
-		}
+	for w.attend() && w.receive() {
 	}
 	// A worker that has closed its end of the pipe is about to exit, unless something keeps it.
 	ctx, cancel := context.WithTimeout(context.Background(), exitTime)
@@ -297,9 +291,34 @@ func (w *worker) collect() {
 // exitTime is how long a worker that has closed its pipe may take to exit.
 const exitTime = time.Second
 
-// front returns the batch to which an answer belongs. It is nil if the answer is not that of a
+// receive receives an answer and delivers it. It reports false if there is none any more.
+func (w *worker) receive() bool {
+	n, err := w.conn.ReceiveInto(w.pool.ctx, w.buf)
+	if errors.Is(err, io.ErrShortBuffer) {
+		w.buf = make([]byte, max(n, 2*len(w.buf)))
+		return true
+	}
+	if err != nil || n == 0 {
+		return false
+	}
+	answer := w.buf[:n]
+	if w.front == nil || answer[0] == answerBack {
+		b := w.frontOf(answer)
+		w.calm = b == nil
+		if w.calm {
+			return true
+		}
+		w.front = b
+	}
+	if w.answered(w.front, answer) {
+		w.front = nil
+	}
+	return true
+}
+
+// frontOf returns the batch to which an answer belongs. It is nil if the answer is not that of a
 // call.
-func (w *worker) front(answer []byte) *batch {
+func (w *worker) frontOf(answer []byte) *batch {
 	if answer[0] == answerBack {
 		w.gaveBack(answer)
 		return nil
@@ -392,6 +411,7 @@ func (w *worker) finish(b *batch) {
 	b.worker = nil
 	w.has[0] = nil
 	w.has = w.has[1:]
+	w.calm = len(w.has) == 0
 	w.done += b.n
 	p.failures = 0
 	p.stats.Done += b.n
@@ -403,12 +423,26 @@ func (w *worker) finish(b *batch) {
 	default:
 		w.window = minWindow
 	}
-	if w.hungry() {
+	if w.hungry() && (!w.idle || w.findsWork()) {
 		w.wake.Signal()
 	}
 	p.mu.Unlock()
 	b.work.took(took / time.Duration(b.n))
 }
+
+// findsWork reports whether the feeder, which sleeps since it found nothing to send, is to look again
+// after the worker has finished a batch. The caller holds the pool's mutex.
+func (w *worker) findsWork() bool {
+	p := w.pool
+	if len(p.pending) != 0 || len(w.own) != 0 {
+		return true // which the worker was not to have while its batch took so long
+	}
+	return len(w.has) == 0 && (w.retiring || p.state != poolOpen || slices.ContainsFunc(p.workers, (*worker).hasMore))
+}
+
+// hasMore reports whether the worker has a batch that it could give back. The caller holds the pool's
+// mutex.
+func (w *worker) hasMore() bool { return len(w.has) > 1 }
 
 // ran returns how long the worker has had time for its oldest batch. The caller holds the pool's
 // mutex.
