@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
+	"github.com/seed-2e7ecdea/mp/internal/look"
 	"github.com/seed-2e7ecdea/mp/internal/object"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
@@ -241,6 +242,9 @@ func TestCrashRecycle(t *testing.T) {
 // death all the same. That death is an exec, which no pidfd reports.
 func TestCrashAnnounce(t *testing.T) {
 	NeedCrashPoints(t)
+	if !look.Bounded {
+		t.Skip("nobody checks the locks of the parties")
+	}
 	for p := range crash.Points(crash.AnnounceDead, crash.AnnounceMoved) {
 		t.Run(p.String(), func(t *testing.T) {
 			for try := 1; ; try++ {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
+	"github.com/seed-2e7ecdea/mp/internal/look"
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
@@ -55,7 +56,7 @@ type watched struct {
 
 // scanEvery is how often the locks are checked while goroutines wait or try. The checks notice the
 // deaths of parties without a pidfd here, and of those that called execve.
-const scanEvery = time.Second
+const scanEvery = look.Scan
 
 // Words are the words that the parties of a segment share beside their lines.
 //

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/cpu"
+	"github.com/seed-2e7ecdea/mp/internal/look"
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
@@ -27,8 +28,8 @@ const noFenceSlice = 10 * time.Millisecond
 // So such a process delays the others by one slice at most. The slices of one wait double, since a
 // delay hurts most where waits are short, and a long wait must cost nothing.
 const (
-	firstSlice = 50 * time.Millisecond
-	lastSlice  = time.Second
+	firstSlice = look.First
+	lastSlice  = look.Last
 )
 
 // Await blocks until w.Try is done or fails, or until ctx ends. It tries at least once even if ctx
