@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -38,6 +39,75 @@ type round[J any] struct {
 	pc     uintptr         // where the thread was stopped or killed
 	late   bool            // the operation has returned
 	o      Outcome
+	parts  parts
+}
+
+// The parts of a round.
+const (
+	partSet    = iota // objects are made
+	partStart         // the child gets ready for the operation
+	partAttach        // and is traced
+	partPoint         // it comes to its point
+	partOther         // Other
+	partEnd           // it ends
+	partCheck         // Check
+	partClose         // objects are closed
+	partCount
+)
+
+// parts is how long each part of a round took, and how long the tracer and the child's thread were
+// ready to run meanwhile and had no CPU: a busy machine makes rounds slow, too.
+type parts struct {
+	begun  time.Time // when the part began that goes on
+	took   [partCount]time.Duration
+	before time.Duration // how long the tracer had no CPU before the round
+	tracer time.Duration
+	thread time.Duration // until it was killed, or the operation had returned
+}
+
+// begin begins a round.
+func (p *parts) begin() { p.begun, p.before = time.Now(), withoutCPU(self()) }
+
+// end ends it.
+func (p *parts) end() {
+	p.ended(partClose)
+	p.tracer = withoutCPU(self()) - p.before
+}
+
+// self is the tracer's thread.
+func self() testkit.ThreadDir { return testkit.Thread(os.Getpid(), sys.ThreadID()) }
+
+// ended notes that a part has ended, and the next begins.
+func (p *parts) ended(part int) {
+	now := time.Now()
+	p.took[part] += now.Sub(p.begun)
+	p.begun = now
+}
+
+// add adds the times of another round.
+func (p *parts) add(q *parts) {
+	for i := range p.took {
+		p.took[i] += q.took[i]
+	}
+	p.tracer += q.tracer
+	p.thread += q.thread
+}
+
+func (p *parts) String() string {
+	var b strings.Builder
+	for i, name := range [...]string{"set", "start", "attach", "point", "other", "end", "check", "close"} {
+		fmt.Fprintf(&b, "%s %.1f, ", name, float64(p.took[i])/float64(time.Millisecond))
+	}
+	fmt.Fprintf(&b, "in all %.1f and %.1f without a CPU", float64(p.tracer)/float64(time.Millisecond), float64(p.thread)/float64(time.Millisecond))
+	return b.String() + " ms"
+}
+
+// withoutCPU reads how long a thread was ready to run and had no CPU, 0 if the kernel does not say so.
+func withoutCPU(thread testkit.ThreadDir) time.Duration {
+	var ran, waited time.Duration
+	text, _ := os.ReadFile(string(thread) + "/schedstat")
+	fmt.Sscan(string(text), &ran, &waited)
+	return waited
 }
 
 // A scope is a testing.TB whose clean-up is done at the end of a round, not of the test.
@@ -58,6 +128,7 @@ func (s *scope) close() {
 // begin makes the objects of a round and starts its child, which gets ready for the operation.
 func (tb *Table[J]) begin(t testing.TB, row *Row[J], mode Mode, steps bool) *round[J] {
 	r := &round[J]{scope: &scope{TB: t}, row: row, cpu: tb.cpu, mode: mode, steps: steps, o: Outcome{Mode: mode}, visits: make(map[uintptr]int)}
+	r.parts.begin()
 	ok := false
 	defer func() {
 		if !ok {
@@ -71,6 +142,7 @@ func (tb *Table[J]) begin(t testing.TB, row *Row[J], mode Mode, steps bool) *rou
 	seg := testkit.Closing(r, testkit.Must(shm.Anonymous(size, &shm.Options{Wait: wait}))(r))
 	r.scene = &Scene[J]{TB: r, Seg: seg}
 	row.Set(r.scene)
+	r.parts.ended(partSet)
 	// The child's threads run where this one does.
 	testkit.WantNil(r, "bind to all CPUs", tb.cpus.Bind(0))
 	defer tb.cpu.Bind(0)
@@ -91,6 +163,9 @@ func (r *round[J]) end() {
 
 // kill kills the child and waits for its end.
 func (r *round[J]) kill() {
+	if r.thread != nil {
+		r.parts.thread = withoutCPU(r.dir())
+	}
 	testkit.WantNil(r, "Kill", r.child.Kill())
 	for _, t := range []**sys.Tracee{&r.thread, &r.sysmon} {
 		if *t != nil {
@@ -108,15 +183,18 @@ func (r *round[J]) run(p *point) {
 	if r.row.Ready != nil {
 		r.row.Ready(r.scene)
 	}
+	r.parts.ended(partStart)
 	tid := int(r.cells.At(cellThread).Load())
 	r.thread = r.trace(tid)
 	testkit.WantNil(r, "bind to a CPU", r.cpu.Bind(tid))
 	r.sysmon = r.trace(r.secondThread())
 	r.cells.At(cellBegin).Store(1)
+	r.parts.ended(partAttach)
 
 	if r.steps || !r.runTo(*p) {
 		r.stepTo(p)
 	}
+	r.parts.ended(partPoint)
 	if r.mode != Kill && p != nil {
 		if p.asleep && !r.late {
 			testkit.WantNil(r, "interrupt", r.thread.Interrupt())
@@ -125,6 +203,7 @@ func (r *round[J]) run(p *point) {
 		r.o.Between = true
 		r.o.OtherValue, r.o.OtherErr = r.row.Other(r.scene)
 	}
+	r.parts.ended(partOther)
 	if r.mode.dies() {
 		r.kill()
 	} else {
@@ -140,7 +219,9 @@ func (r *round[J]) run(p *point) {
 		}
 	}
 	r.o.Value = r.cells.Wide(cellValue).Load()
+	r.parts.ended(partEnd)
 	r.row.Check(r.scene, r.o)
+	r.parts.ended(partCheck)
 }
 
 // trace attaches to a thread of the child and stops it.
@@ -328,6 +409,7 @@ func (r *round[J]) goOn() {
 		}
 		return false
 	})
+	r.parts.thread = withoutCPU(r.dir())
 	testkit.WantNil(r, "interrupt", r.thread.Interrupt())
 	r.awaitStop(r.thread)
 	testkit.WantNil(r, "detach", r.thread.Detach())
@@ -394,8 +476,13 @@ func (r *round[J]) stopped(t *sys.Tracee, how func() (syscall.Signal, bool, erro
 	return false
 }
 
+// dir returns the directory of the child's thread.
+func (r *round[J]) dir() testkit.ThreadDir {
+	return testkit.Thread(r.child.PID(), int(r.cells.At(cellThread).Load()))
+}
+
 // asleep reports whether the thread sleeps in a wait of mp.
 func (r *round[J]) asleep() bool {
-	thread := testkit.Thread(r.child.PID(), int(r.cells.At(cellThread).Load()))
+	thread := r.dir()
 	return thread.InWait() && thread.State() == 'S'
 }

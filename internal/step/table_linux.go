@@ -36,6 +36,8 @@ type Table[J any] struct {
 	task *proc.Task[assignment[J], string]
 	cpu  sys.ThreadCPUs // on which the threads of the test and of the child run while they take turns
 	cpus sys.ThreadCPUs // on which other threads run
+
+	parts parts // of all rounds
 }
 
 // NewTable returns the table of a package's rows. It must be called during the initialization of
@@ -82,6 +84,7 @@ func (tb *Table[J]) Run(t *testing.T) {
 		})
 	}
 	t.Log(tb.report(report))
+	t.Logf("all rounds together: %v", &tb.parts)
 }
 
 // try tries one row in all its modes.
@@ -150,15 +153,19 @@ const slow = 900 * time.Millisecond
 func (tb *Table[J]) round(t *testing.T, row *Row[J], mode Mode, p point, steps bool) (missed bool) {
 	begun := time.Now()
 	defer func() {
-		switch took := time.Since(begun); {
-		case t.Failed():
+		if t.Failed() {
 			t.Logf("%s at %s: again by -step.at=%s", mode, where(p.pc), p)
-		case took > slow:
-			t.Logf("%.1f s: %s at %s, -step.at=%s", took.Seconds(), mode, where(p.pc), p)
 		}
 	}()
 	r := tb.begin(t, row, mode, steps)
-	defer r.end()
+	defer func() {
+		r.end()
+		r.parts.end()
+		tb.parts.add(&r.parts)
+		if took := time.Since(begun); took > slow {
+			t.Logf("%.1f s: %s at %s, -step.at=%s: %v", took.Seconds(), mode, where(p.pc), p, &r.parts)
+		}
+	}()
 	r.run(&p)
 	return r.late && p.pc != 0
 }
