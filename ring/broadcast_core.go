@@ -135,6 +135,8 @@ type broadcastCore[T any] struct {
 	me    party.ID
 	lossy bool
 
+	mostSteps int // of a walk
+
 	spin  wait.Spinner
 	fails failures
 
@@ -169,6 +171,7 @@ func (c *broadcastCore[T]) Use(o object.Object) error {
 	c.spin.Count(o.Counters())
 	c.mask, c.shift = uint64(count-1), uint(bits.TrailingZeros32(count))
 	c.step = min(c.mask, cursorStep-1)
+	c.mostSteps = walkOver(count)
 	c.me = c.Me()
 	c.lossy = c.w.lossy.Load() != 0
 	c.fails.o, c.fails.a, c.fails.b = o, int(count), sizeOf[T]()
@@ -191,10 +194,6 @@ func (c *broadcastCore[T]) slotOf(seq uint64) *atomic.Uint64 {
 func claimable(s state, lap uint32) bool {
 	return s == freeAt(lap) || s.is() == ready && s.lap() == (lap-1)&lapMask
 }
-
-// maxSteps bounds a walk over the slots. If their states contradict each other, a walk might never
-// end.
-func (c *broadcastCore[T]) maxSteps() int { return 4*int(c.slots.count) + 1024 }
 
 // put publishes *v. It fails with ErrFull, ErrBusy, ErrShutdown, ErrClosed or ErrCorrupt.
 //
@@ -243,9 +242,10 @@ func (c *broadcastCore[T]) claimSlow(seq uint64) (*atomic.Uint64, uint64, error)
 	if c.w.shut.Load() != 0 {
 		return nil, 0, c.Done(ErrShutdown)
 	}
-	for range c.maxSteps() {
+	for w := (walk{most: c.mostSteps}); w.next(); {
 		if t := c.w.tail.Load(); int64(t-seq) > 0 {
 			seq = t
+			w.progress()
 		}
 		word := c.slotOf(seq)
 		lap := c.lapOf(seq)
@@ -259,8 +259,12 @@ func (c *broadcastCore[T]) claimSlow(seq uint64) (*atomic.Uint64, uint64, error)
 			if word.CompareAndSwap(uint64(s), uint64(ownedAt(lap, writing, c.me))) {
 				return word, seq, nil
 			}
+			w.progress()
 		case b <= 0: // claimed
 			seq++
+			if b == 0 {
+				w.near()
+			}
 		case s.is() == writing && c.Table().Dead(s.owner()):
 			c.giveUp(word, s)
 		case s.is() == writing && b == 1:
@@ -352,14 +356,18 @@ func (c *broadcastCore[T]) advance(seq uint64) {
 // end returns the first message that no publisher has claimed.
 func (c *broadcastCore[T]) end() uint64 {
 	seq := c.w.tail.Load()
-	for range c.maxSteps() {
+	for w := (walk{most: c.mostSteps}); w.next(); {
 		s := state(c.slotOf(seq).Load()) // [JOIN] after the CAS of the line's owner
-		if b := s.behind(c.lapOf(seq)); b > 0 || b == 0 && s.is() == free {
+		b := s.behind(c.lapOf(seq))
+		if b > 0 || b == 0 && s.is() == free {
 			break
 		}
 		seq++
 		if t := c.w.tail.Load(); int64(t-seq) > 0 {
 			seq = t
+			w.progress()
+		} else if b == 0 {
+			w.near()
 		}
 	}
 	return seq

@@ -120,3 +120,6 @@ func EncodedPrint[T any]() uint64 {
 	}
 	return f.print
 }
+
+// SetMostSteps bounds the walks of this process over q's slots.
+func (q *Queue[T]) SetMostSteps(n int) { q.core.Load().mostSteps = n }

@@ -135,6 +135,8 @@ type queueCore[T any] struct {
 	fence atomic.Uint32 // see freedLast
 	pacer pacer
 
+	mostSteps int // of a walk
+
 	fails failures
 }
 
@@ -150,6 +152,7 @@ func newQueueCore[T any](o object.Object) (*queueCore[T], error) {
 	}
 	k := &queueCore[T]{o: o, w: w, room: o.Room(), table: o.Table(), me: o.Me()}
 	k.slots.set(mem[queueHead:], count)
+	k.mostSteps = walkOver(count)
 	k.putSpin.Count(o.Counters())
 	k.getSpin.Count(o.Counters())
 	k.joinSpin.Count(o.Counters())
@@ -171,10 +174,6 @@ func (k *queueCore[T]) positionOf(word uint64) position {
 	}
 	return 0
 }
-
-// maxSteps bounds a walk over the slots. If their states contradict each other, a walk might never
-// end.
-func (k *queueCore[T]) maxSteps() int { return 4*int(k.slots.count) + 1024 }
 
 // put puts *v into the next free slot. It fails with ErrFull, ErrShutdown, ErrClosed or ErrCorrupt.
 //
@@ -238,7 +237,7 @@ func (k *queueCore[T]) claimFreeSlow(pos position) (*atomic.Uint64, position, er
 	}
 	atCursor := false // whether the walk has been restarted from the shared cursor
 	skips := false    // whether there was a free slot beyond the ones that are skipped
-	for range k.maxSteps() {
+	for w := (walk{most: k.mostSteps}); w.next(); {
 		word := k.slots.slotWord(pos.slot())
 		s := state(word.Load())
 		switch b := s.behind(pos.lap()); {
@@ -246,8 +245,9 @@ func (k *queueCore[T]) claimFreeSlow(pos position) (*atomic.Uint64, position, er
 			if word.CompareAndSwap(uint64(s), uint64(ownedAt(pos.lap(), writing, k.me))) {
 				return word, pos, nil
 			}
+			w.progress()
 		case b <= 0: // claimed
-			pos = k.goOn(pos, &k.w.tail)
+			pos = k.goOn(&w, pos, &k.w.tail, b == 0)
 		case s.is() == writing && k.table.Dead(s.owner()):
 			k.repair(word, s)
 		case b == 1 && s.kept() && (skips || k.freeBeyond(pos)):
@@ -327,16 +327,21 @@ func (k *queueCore[T]) freedLast(flags uint32) {
 	}
 }
 
-// goOn returns the position at which a walk goes on that has found pos claimed: the next one, or the
-// cursor if it is ahead. It moves the cursor as the claim of pos does, since nobody claims a position
-// that is given up: without that, a lease of a slot at which cursors move would hold them back.
-func (k *queueCore[T]) goOn(pos position, cursor *atomic.Uint64) position {
+// goOn returns the position at which walk w goes on that has found pos claimed: the next one, or the
+// cursor if that has overtaken the walk. near says that it was claimed in its own lap. goOn moves the
+// cursor as the claim of pos does, since nobody claims a position that is given up: without that, a
+// lease of a slot at which cursors move would hold them back.
+func (k *queueCore[T]) goOn(w *walk, pos position, cursor *atomic.Uint64, near bool) position {
 	if pos.slot()%cursorStep == 0 {
 		k.advance(cursor, pos)
 	}
 	pos = pos.next(k.slots.count)
 	if c := k.positionOf(cursor.Load()); c.after(pos) {
-		pos = c
+		w.progress()
+		return c
+	}
+	if near {
+		w.near()
 	}
 	return pos
 }
@@ -417,7 +422,7 @@ func (k *queueCore[T]) claimReadySlow(pos position, as state) (word *atomic.Uint
 		}
 	}
 	atCursor := false // as in claimFreeSlow
-	for i := 0; i < k.maxSteps(); i++ {
+	for w := (walk{most: k.mostSteps}); w.next(); {
 		word := k.slots.slotWord(pos.slot())
 		s := state(word.Load())
 		b := s.behind(pos.lap())
@@ -426,8 +431,9 @@ func (k *queueCore[T]) claimReadySlow(pos position, as state) (word *atomic.Uint
 			if word.CompareAndSwap(uint64(s), uint64(ownedAt(pos.lap(), as, k.me))) {
 				return word, pos, true, nil
 			}
+			w.progress()
 		case b < 0, b == 0 && s.taken(): // claimed, or given up
-			pos = k.goOn(pos, &k.w.head)
+			pos = k.goOn(&w, pos, &k.w.head, b == 0)
 		case b == 0 && s.is() == writing && k.table.Dead(s.owner()):
 			k.repair(word, s)
 		case !atCursor:
@@ -439,7 +445,8 @@ func (k *queueCore[T]) claimReadySlow(pos position, as state) (word *atomic.Uint
 				return word, at, false, nil
 			}
 			if f := k.w.front.Load(); f != front {
-				front, i = f, 0 // a message came back during the walk, and another getter took it
+				front = f // a message came back during the walk, and another getter took it
+				w.progress()
 				continue
 			}
 			return nil, 0, false, k.unlessClosed(k.nothing(pos, b == 0 && s.is() == writing))

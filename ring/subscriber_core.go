@@ -152,7 +152,7 @@ func (c *subscriberCore[T]) leave() {
 // receive receives the next message into *v. It fails with ErrEmpty, ErrBusy, ErrShutdown,
 // ErrClosed or a *LostError.
 func (c *subscriberCore[T]) receive(v *T) error {
-	for range c.maxSteps() {
+	for range c.mostSteps {
 		seq := c.seq
 		word := c.slotOf(seq)
 		lap := c.lapOf(seq)
