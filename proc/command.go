@@ -63,6 +63,7 @@ type Cmd struct {
 	name   string
 	find   error // why Command has not found the program
 	child  *sys.Child
+	killed bool // this process has sent it SIGKILL
 	reaped bool
 }
 
@@ -220,6 +221,7 @@ func (c *Cmd) signal(op string, sig syscall.Signal) error {
 	if c.reaped {
 		return nil
 	}
+	c.killed = c.killed || sig == syscall.SIGKILL
 	if err := c.child.SignalGroup(sig); err != nil {
 		return failed(op, name, err)
 	}

@@ -62,12 +62,14 @@ func (c *Cmd) start(ctx context.Context) (_ *running, err error) {
 // supervise waits for the end of the program, and ends what is left of its group. The program is a
 // zombie until the group has got the signal, so that the number of the group is no other's.
 func (c *Cmd) supervise(r *running) {
+	kills := countKills(r.PID())
 	r.AwaitExit()
 	_ = r.SignalGroup(syscall.SIGKILL) // there may be nobody
 	r.granted.ended()
 	c.mu.Lock()
 	code, err := r.Reap()
 	c.reaped = true
+	killed := c.killed
 	c.mu.Unlock()
 	copied := r.stdio.await()
 	switch {
@@ -75,7 +77,8 @@ func (c *Cmd) supervise(r *running) {
 		code = 255
 		c.err = failed("Join", c.name, fmt.Errorf("its exit code is unknown: another part of this program has reaped it, or it ignores SIGCHLD: %w", err))
 	case code != 0:
-		c.err = &ExitError{Process: c.name, Code: code}
+		memory := code == -int(syscall.SIGKILL) && !killed && kills.took()
+		c.err = &ExitError{Process: c.name, Code: code, Memory: memory}
 	case copied != nil:
 		c.err = failed("Join", c.name, copied)
 	}

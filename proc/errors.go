@@ -51,7 +51,7 @@ var (
 	// ErrParentDied is the cause of a task's context when the parent has died.
 	ErrParentDied = errors.New("the parent has died")
 
-	// ErrMemory means that the process had no more memory: see Options.Memory.
+	// ErrMemory means that the process had no more memory: see Options.Memory and ExitError.Memory.
 	ErrMemory = errors.New("out of memory")
 
 	// ErrValue means that a value can't be sent to another process, since it holds a channel, a function, or
@@ -94,12 +94,26 @@ func RegisterError(sentinels ...error) { known.Register(sentinels...) }
 type ExitError struct {
 	Process string // name of the process
 	Code    int    // exit code, or -N if signal N ended the process
+
+	// Memory means that the kernel killed the process, since a cgroup or the machine had no more
+	// memory: errors.Is(err, ErrMemory) is true. It is known if the process was in its cgroup when it
+	// started, or, for a worker of a pool, when PoolOptions.Init returned. If several processes are in
+	// one cgroup, and one that is not a child of this process is killed for memory, another SIGKILL
+	// may be taken for that.
+	Memory bool
 }
+
+// Is reports whether target is ErrMemory and the process was killed for want of memory.
+func (e *ExitError) Is(target error) bool { return target == ErrMemory && e.Memory }
 
 // Signal returns the signal that ended the process, or 0 if it called os.Exit.
 func (e *ExitError) Signal() syscall.Signal { return syscall.Signal(max(-e.Code, 0)) }
 
 func (e *ExitError) Error() string {
+	if e.Memory {
+		return fmt.Sprintf("proc: %s: ended by signal %d (%v): out of memory, its cgroup has a limit or the machine has no more",
+			e.Process, -e.Code, syscall.Signal(-e.Code))
+	}
 	if e.Code < 0 {
 		return fmt.Sprintf("proc: %s: ended by signal %d (%v)", e.Process, -e.Code, syscall.Signal(-e.Code))
 	}

@@ -26,7 +26,7 @@ type WorkerLostError struct {
 	Worker   string // name of the worker process
 	PID      int
 	ExitCode int   // exit code, or -N if signal N ended the worker
-	Memory   bool  // it had no more memory: errors.Is(err, ErrMemory)
+	Memory   bool  // it had no more memory, by its own limit or its cgroup's: errors.Is(err, ErrMemory)
 	Err      error // what Process.Join returned: *ExitError, *PanicError, ... or nil after os.Exit(0)
 }
 

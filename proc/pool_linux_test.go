@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -622,6 +623,71 @@ func TestPoolMemory(t *testing.T) {
 		t.Errorf("%v; want out of memory", err)
 	}
 	if s := p.Stats(); s.Lost["out of memory"] != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// poolEnter moves its process to the cgroup with that directory.
+var poolEnter = proc.Register("poolEnter", func(_ context.Context, dir string) (proc.None, error) {
+	return proc.None{}, os.WriteFile(dir+"/cgroup.procs", []byte(strconv.Itoa(os.Getpid())), 0)
+})
+
+// limitedCgroup returns the directory of a new cgroup with a limit of 64 MiB. It skips the test if there
+// can't be one.
+func limitedCgroup(t *testing.T) string {
+	t.Helper()
+	name := fmt.Sprintf("mp-test-%d", os.Getpid())
+	var errs []error
+	for _, c := range []struct{ parent, limit, swap string }{
+		{"/sys/fs/cgroup/memory/", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"},
+		{"/sys/fs/cgroup/", "memory.max", "memory.swap.max"},
+	} {
+		dir := c.parent + name
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		t.Cleanup(func() {
+			err := os.Remove(dir)
+			for end := time.Now().Add(patience); err != nil && time.Now().Before(end); err = os.Remove(dir) {
+				time.Sleep(10 * time.Millisecond) // the kernel takes a moment to forget the processes
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		err := os.WriteFile(dir+"/"+c.limit, []byte("67108864"), 0)
+		if err == nil {
+			_ = os.WriteFile(dir+"/"+c.swap, []byte("67108864"), 0) // there may be no swap
+			return dir
+		}
+		errs = append(errs, err)
+	}
+	t.Skipf("no cgroup with a limit of memory: %v", errors.Join(errs...))
+	return ""
+}
+
+// A worker that is killed for the memory of its cgroup says so, and one that is killed otherwise does
+// not.
+func TestPoolMemoryOfCgroup(t *testing.T) {
+	if testkit.Race {
+		t.Skip("the race detector needs more memory than the limit")
+	}
+	p := newPool(t, 2, &proc.PoolOptions{Init: poolEnter.With(limitedCgroup(t))})
+	ctx := soon(t, time.Minute)
+	for _, test := range []struct {
+		act    string
+		memory bool
+	}{{"leak", true}, {"kill", false}, {"leak", true}, {"kill", false}} {
+		_, err := poolDo.Apply(ctx, p, poolTest{Act: test.act})
+		var lost *proc.WorkerLostError
+		var exit *proc.ExitError
+		if !errors.As(err, &lost) || lost.ExitCode != -9 || lost.Memory != test.memory ||
+			errors.Is(err, proc.ErrMemory) != test.memory || !errors.As(err, &exit) || exit.Memory != test.memory {
+			t.Errorf("%s: %v; want signal 9, out of memory %t", test.act, err, test.memory)
+		}
+	}
+	if s := p.Stats(); s.Lost["out of memory"] != 2 || s.Lost["signal 9 (killed)"] != 2 {
 		t.Errorf("%+v", s)
 	}
 }

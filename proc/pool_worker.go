@@ -323,6 +323,9 @@ func (w *worker) frontOf(answer []byte) *batch {
 		w.gaveBack(answer)
 		return nil
 	}
+	if answer[0] == answerReady {
+		w.call.countKills() // Init may have moved it to another cgroup
+	}
 	w.pool.mu.Lock()
 	defer w.pool.mu.Unlock()
 	switch {

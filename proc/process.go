@@ -30,7 +30,9 @@ type Process struct {
 	closed bool
 	input  []byte // until it is started
 	seen   []sighting
-	body   body  // once it was started
+	body   body // once it was started
+	killed bool // this process has sent it SIGKILL
+	kills  killCount
 	kept   any   // the decoded result, if objects are in it, until it is claimed
 	lease  lease // the objects in kept
 }
@@ -199,10 +201,35 @@ func (p *Process) signal(op string, sig syscall.Signal) error {
 		return nil
 	}
 	p.log(slog.LevelDebug, "signal", "signal", sig)
+	if sig == syscall.SIGKILL {
+		p.mu.Lock()
+		p.killed = true
+		p.mu.Unlock()
+	}
 	if err := p.body.Signal(sig); err != nil {
 		return failed(op, p.name, err)
 	}
 	return nil
+}
+
+// countKills notes how many processes the kernel has killed for memory in the cgroup of p.
+func (p *Process) countKills() {
+	if p.options.Method == InProcess {
+		return
+	}
+	k := countKills(p.PID())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.kills = k
+}
+
+// lackedMemory reports whether p, which has ended by SIGKILL, was killed since its cgroup had no more
+// memory.
+func (p *Process) lackedMemory() bool {
+	p.mu.Lock()
+	k, killed := p.kills, p.killed
+	p.mu.Unlock()
+	return !killed && k.took()
 }
 
 // log gives the logger a record about p.

@@ -3,10 +3,12 @@ package proc
 import (
 	"fmt"
 	"log/slog"
+	"syscall"
 )
 
 // supervise waits for the end of the child and says how it was.
 func (p *Process) supervise(l *link) {
+	p.countKills()
 	said, connected := l.awaitEnd()
 	o := p.judge(l, connected, said)
 	if err := l.standard.finish(); err != nil && o.err == nil {
@@ -53,7 +55,7 @@ func (p *Process) judge(l *link, connected bool, said report) outcome {
 	case code != 0:
 		o.returned = false
 		if o.err = crashError(p.name, l.crash, p.limited); o.err == nil {
-			o.err = &ExitError{Process: p.name, Code: code}
+			o.err = &ExitError{Process: p.name, Code: code, Memory: code == -int(syscall.SIGKILL) && p.lackedMemory()}
 		}
 	case !connected:
 		o.err = failed("Join", p.name, fmt.Errorf("it ended with exit code 0: %w", ErrNoInit))
