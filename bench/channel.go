@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 	"github.com/seed-2e7ecdea/mp/proc"
@@ -22,7 +23,7 @@ func runChannel(s Scenario) ([]summary, error) {
 		}
 	}
 	there, back := newChannel(s), newChannel(s)
-	roles := s.roles()
+	roles, base := s.roles(), new(atomic.Uint64)
 	summaries, failed := make([]summary, len(roles)), make(chan error, len(roles))
 	before, err := sys.UsageSoFar(false)
 	if err != nil {
@@ -30,7 +31,7 @@ func runChannel(s Scenario) ([]summary, error) {
 	}
 	var producing sync.WaitGroup
 	for i, r := range roles {
-		j := job{Scenario: s, Role: r, Index: i}
+		j := job{Scenario: s, Role: r, Index: i, base: base}
 		p := &channelPort{out: there, in: there, size: s.Size}
 		switch r {
 		case producer:

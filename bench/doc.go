@@ -21,6 +21,20 @@
 //	mqueue          a POSIX message queue of 10 messages
 //	channel         channels of Go in one process: buffers move, filled and read in place
 //
+// These can only be measured for their latency. A message lies in an array.Array that the two processes hand over by
+//
+//	lock       three locks, of which each process holds at least one
+//	semaphore  two semaphores
+//	condition  a condition
+//	event      two events
+//
+// or travels in
+//
+//	value      two values, which the processes store and watch
+//	spawn      the argument and the result of a process that is started for it, and joined
+//	warm       the same, with a spare process that is ready
+//	pool       the argument and the result of a task in the one worker of a pool
+//
 // The kernel's transports are used by plain system calls: one write and at least one read
 // a message.
 //
@@ -42,6 +56,16 @@
 // Latency: round trips of a message between two processes, one message at
 // a time. The percentiles are those of a histogram of all round trips
 // after the first 16 to 256, exact to three digits.
+//
+// Paced: messages fall due at a fixed rate. The percentiles are of the time from when a message was
+// due, not from when it was sent, to its arrival in the other process. So a message that had to wait
+// for one that was late counts as late, too. The producer sleeps and spins until a message is due.
+//
+// Idle: the CPU time of a consumer that waits for Duration, for each second.
+//
+// Recovery: a process is killed. The percentiles are of the time from the kill until the lock that
+// it held is recovered, the pipe whose other end it held returns the end of file, or (spawn) it is
+// joined.
 //
 // A result also has the CPU time and the context switches of all processes for each message. Distance measures how long a
 // cache line takes from one CPU to another and back: call it before each round of runs to notice

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -11,6 +12,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
+	"github.com/seed-2e7ecdea/mp/value"
 )
 
 // A job is the argument of a process of a run.
@@ -20,6 +22,10 @@ type job struct {
 	Index    int // among the producers or consumers
 	Process  int // among all processes
 	Segment  *shm.Segment
+
+	// base holds when the first message of a Paced run is due. The producer writes it before it sends the last message of
+	// the warm-up. All processes share it.
+	base *atomic.Uint64
 }
 
 // The names of the queues by which the processes of a run start together. Each puts a signal into the first when it is
@@ -27,6 +33,7 @@ type job struct {
 const (
 	readyName = "ready"
 	startName = "start"
+	baseName  = "base"
 )
 
 // A signal carries no data: its arrival is the message.
@@ -39,7 +46,13 @@ func (j *job) run() (summary, error) {
 			return summary{}, err
 		}
 	}
-	p, err := findTransport(j.Scenario.Transport).open(j.Segment, j.Scenario, j.Role)
+	base, err := value.OpenUint64(j.Segment, baseName)
+	if err != nil {
+		return summary{}, err
+	}
+	defer base.Close()
+	j.base = base.Word()
+	p, err := findTransport(j.Scenario.Transport).of(j.Scenario).open(j.Segment, j.Scenario, j.Role)
 	if err != nil {
 		return summary{}, err
 	}
@@ -49,7 +62,8 @@ func (j *job) run() (summary, error) {
 	if err := j.Segment.SetWait(j.Scenario.Wait); err != nil {
 		return summary{}, err
 	}
-	before, err := sys.UsageSoFar(false)
+	alone := j.Scenario.alone()
+	before, err := sys.UsageSoFar(alone)
 	if err != nil {
 		return summary{}, err
 	}
@@ -57,11 +71,21 @@ func (j *job) run() (summary, error) {
 	if err != nil {
 		return summary{}, err // p stays open: the other processes must not see an end of file
 	}
-	after, err := sys.UsageSoFar(false)
+	if alone { // by closing p the process waits for its children
+		if err := p.close(); err != nil {
+			return summary{}, err
+		}
+	}
+	after, err := sys.UsageSoFar(alone)
 	if err != nil {
 		return summary{}, err
 	}
-	a.Usage = after.Minus(before)
+	if j.Scenario.Measure != Idle {
+		a.Usage = after.Minus(before)
+	}
+	if alone {
+		return a, nil
+	}
 	return a, p.close()
 }
 
@@ -84,17 +108,19 @@ func (j *job) awaitStart() error {
 	return err
 }
 
-func (j *job) perform(p port) (summary, error) {
+func (j *job) perform(p port) (a summary, err error) {
 	switch j.Role {
 	case producer:
-		return j.produce(p)
+		a, err = j.produce(p)
 	case consumer:
-		return j.consume(p)
+		a, err = j.consume(p)
 	case caller:
-		return j.call(p)
+		a, err = j.call(p)
 	default:
-		return j.respond(p)
+		a, err = j.respond(p)
 	}
+	a.Role = j.Role
+	return a, err
 }
 
 // produce sends the messages of the warm-up, of which the last is marked first, then those that are measured, of
@@ -105,11 +131,26 @@ func (j *job) produce(p port) (summary, error) {
 	if err := p.send(numbered(j.Index, 1), n-1); err != nil {
 		return summary{}, err
 	}
+	if s.Measure == Paced {
+		if err := j.setBase(); err != nil {
+			return summary{}, err
+		}
+	}
 	if err := p.send(numbered(j.Index, n)|markFirst, 1); err != nil {
 		return summary{}, err
 	}
 	measured := s.share(j.Index)
 	switch {
+	case s.Measure == Paced:
+		if s.Messages == 0 {
+			measured = max(uint64(s.Duration.Seconds()*float64(s.Rate)), 1)
+		}
+		if err := j.pace(p, n, measured); err != nil {
+			return summary{}, err
+		}
+		return summary{Count: n + measured}, nil
+	case s.Measure == Idle:
+		time.Sleep(s.Duration)
 	case s.Messages == 0:
 		for begin := time.Now(); time.Since(begin) < s.Duration; n += s.batch() {
 			if err := p.send(numbered(j.Index, n+1), s.batch()); err != nil {
@@ -131,6 +172,17 @@ func (j *job) produce(p port) (summary, error) {
 // consume receives messages until the end of file.
 func (j *job) consume(p port) (summary, error) {
 	var t tally
+	var a summary
+	var err error
+	switch j.Scenario.Measure {
+	case Paced:
+		a, err = j.receivePaced(p, &t)
+	case Idle:
+		a, err = receiveIdle(p, &t)
+	}
+	if err != nil {
+		return summary{}, err
+	}
 	count, err := p.receive(&t, math.MaxUint64)
 	if err != io.EOF {
 		return summary{}, err
@@ -140,7 +192,9 @@ func (j *job) consume(p port) (summary, error) {
 			return summary{}, fmt.Errorf("%w: it names producer %d of %d", ErrVerify, i, j.Scenario.Producers)
 		}
 	}
-	return summary{Count: count, Sum: t.sum, Begin: t.begin, End: t.end}, nil
+	a.Count += count
+	a.Sum, a.Begin, a.End = t.sum, t.begin, t.end
+	return a, nil
 }
 
 // longest is the longest round trip that the histogram can hold, in nanoseconds.
@@ -158,9 +212,18 @@ func (j *job) call(p port) (summary, error) {
 		}
 	}
 	h := hdrhistogram.New(1, longest, 3)
+	q, prepares := p.(preparer)
 	base := time.Now()
-	var took, now time.Duration // by the last round trip; since base
+	var took, now, unmeasured time.Duration // by the last round trip; since base; by preparations
 	for n := 0; s.Messages == 0 && now < s.Duration || n < s.Messages; n++ {
+		if prepares {
+			if err := q.prepare(); err != nil {
+				return summary{}, err
+			}
+			then := now
+			now = time.Since(base)
+			unmeasured += now - then
+		}
 		if err := p.send(w, 1); err != nil {
 			return summary{}, err
 		}
@@ -179,14 +242,26 @@ func (j *job) call(p port) (summary, error) {
 		w += next
 	}
 	record(h, took)
+	a := summaryOf(h)
+	a.End = int64(now - unmeasured)
+	return a, p.send(w|markLast, 1)
+}
+
+// summaryOf returns a summary with the number and the percentiles of a histogram's values.
+func summaryOf(h *hdrhistogram.Histogram) summary {
 	return summary{
-		Count: uint64(h.TotalCount()), Begin: 0, End: int64(now),
-		P50: h.ValueAtQuantile(50), P90: h.ValueAtQuantile(90), P99: h.ValueAtQuantile(99), P999: h.ValueAtQuantile(99.9),
+		Count: uint64(h.TotalCount()),
+		P50:   h.ValueAtQuantile(50), P90: h.ValueAtQuantile(90), P99: h.ValueAtQuantile(99), P999: h.ValueAtQuantile(99.9),
 		Max: h.Max(),
-	}, p.send(w|markLast, 1)
+	}
 }
 
 func (j *job) roundTrip(p port, t *tally, w *number) error {
+	if q, ok := p.(preparer); ok {
+		if err := q.prepare(); err != nil {
+			return err
+		}
+	}
 	err := p.send(*w, 1)
 	*w += next
 	if err == nil {

@@ -19,8 +19,11 @@ type Result struct {
 	MsgsPerSec  float64 `json:"msgs_per_sec"`  // Messages / Seconds
 	BytesPerSec float64 `json:"bytes_per_sec"` // MsgsPerSec * Size: a round trip counts one way
 
-	// Percentiles and maximum of the round trips in nanoseconds; 0 for
-	// throughput.
+	// Rate is how many messages fell due in a second, for Paced. MsgsPerSec is less if the transport could not keep up.
+	Rate int `json:"rate,omitempty"`
+
+	// Percentiles and maximum of the round trips, of the time from when a message was due to its arrival, or from a
+	// death to the recovery, in nanoseconds; 0 for Throughput and Idle.
 	P50  int64 `json:"p50_ns"`
 	P90  int64 `json:"p90_ns,omitempty"`
 	P99  int64 `json:"p99_ns"`
@@ -28,11 +31,11 @@ type Result struct {
 	Max  int64 `json:"max_ns,omitempty"`
 
 	// CPU is the CPU time that all processes of the run together used for each message or round trip, in
-	// nanoseconds. The warm-up counts, too.
+	// nanoseconds. The warm-up counts, too. For Idle it is the CPU time of the consumer for each second of waiting.
 	CPU float64 `json:"cpu_ns"`
 
 	// Switches is how many context switches the threads of all processes of the run together had for each message or
-	// round trip. The warm-up counts, too.
+	// round trip. The warm-up counts, too. For Idle it is those of the consumer for each second of waiting.
 	Switches float64 `json:"switches"`
 
 	// Line is the Distance that was measured in the same round, in nanoseconds. 0 if there was none.
@@ -44,18 +47,35 @@ type Result struct {
 }
 
 // Figure returns the number by which trials of a scenario are compared: messages per second (more is
-// better) for throughput, or the median round trip in nanoseconds (less is better) for latency.
+// better) for Throughput, the CPU time for each second in nanoseconds (less is better) for Idle, or the median time in
+// nanoseconds (less is better).
 func (r Result) Figure() float64 {
-	if r.Measure == Latency {
-		return float64(r.P50)
+	switch r.Measure {
+	case Throughput:
+		return r.MsgsPerSec
+	case Idle:
+		return r.CPU
 	}
-	return r.MsgsPerSec
+	return float64(r.P50)
+}
+
+// Scenario returns what was measured, without its Duration and Messages.
+func (r Result) Scenario() Scenario {
+	return Scenario{
+		Transport: r.Transport, Measure: r.Measure, Size: r.Size, Producers: r.Producers, Consumers: r.Consumers,
+		Wait: r.Wait, Pin: r.Pin, Rate: r.Rate,
+	}
+}
+
+// percentiles enters those of a summary.
+func (r *Result) percentiles(a summary) {
+	r.P50, r.P90, r.P99, r.P999, r.Max = a.P50, a.P90, a.P99, a.P999, a.Max
 }
 
 func newResult(s Scenario, messages uint64, ns int64) Result {
 	r := Result{
 		Transport: s.Transport, Measure: s.Measure, Size: s.Size, Producers: s.Producers, Consumers: s.Consumers,
-		Wait: s.Wait, Pin: s.Pin, Messages: messages, Verified: true,
+		Wait: s.Wait, Pin: s.Pin, Rate: s.Rate, Messages: messages, Verified: true,
 	}
 	if findTransport(s.Transport).kernel {
 		r.Wait = shm.WaitBlock

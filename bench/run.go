@@ -10,6 +10,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
+	"github.com/seed-2e7ecdea/mp/value"
 )
 
 // work is the task that each process of a run executes.
@@ -34,7 +35,7 @@ func Run(ctx context.Context, s Scenario) (Result, error) {
 }
 
 func run(ctx context.Context, s Scenario) (_ Result, err error) {
-	t := findTransport(s.Transport)
+	t := findTransport(s.Transport).of(s)
 	if t.one {
 		return runOne(ctx, s)
 	}
@@ -54,9 +55,16 @@ func run(ctx context.Context, s Scenario) (_ Result, err error) {
 	if err != nil {
 		return Result{}, err
 	}
-	l, err := t.create(seg, s)
+	base, err := value.NewUint64(seg, baseName, 0, nil)
 	if err != nil {
 		return Result{}, err
+	}
+	defer func() { err = errors.Join(err, base.Close()) }()
+	l := &link{}
+	if t.create != nil {
+		if l, err = t.create(seg, s); err != nil {
+			return Result{}, err
+		}
 	}
 	defer func() { err = errors.Join(err, l.release()) }()
 
@@ -128,21 +136,33 @@ func runOne(ctx context.Context, s Scenario) (Result, error) {
 
 // resultOf makes a result of the summaries of all roles.
 func resultOf(s Scenario, summaries []summary) (Result, error) {
-	if s.Measure == Latency {
+	if summaries[0].Role == caller {
 		return latencyOf(s, summaries)
 	}
-	return throughputOf(s, summaries)
+	r, err := throughputOf(s, summaries)
+	if err != nil {
+		return Result{}, err
+	}
+	last := summaries[len(summaries)-1]
+	switch s.Measure {
+	case Paced:
+		r.percentiles(last)
+	case Idle:
+		r.CPU, r.Switches = float64(last.Usage.CPU)/r.Seconds, float64(last.Usage.Switches)/r.Seconds
+	}
+	return r, nil
 }
 
 // latencyOf makes a result of the summaries of a caller and a responder.
 func latencyOf(s Scenario, summaries []summary) (Result, error) {
 	a := summaries[0]
-	if answered, sent := summaries[1].Count, a.Count+s.warmTrips(); answered != sent {
+	sent := a.Count + s.warmTrips()
+	if answered := summaries[len(summaries)-1].Count; len(summaries) > 1 && answered != sent {
 		return Result{}, fmt.Errorf("%w: %d of %d messages were answered", ErrVerify, answered, sent)
 	}
 	r := newResult(s, a.Count, a.End-a.Begin)
-	r.spread(summaries, a.Count+s.warmTrips())
-	r.P50, r.P90, r.P99, r.P999, r.Max = a.P50, a.P90, a.P99, a.P999, a.Max
+	r.spread(summaries, sent)
+	r.percentiles(a)
 	return r, nil
 }
 

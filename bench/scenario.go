@@ -15,7 +15,7 @@ import (
 type Scenario struct {
 	Transport string // one of Transports
 	Measure   string // one of Measures
-	Size      int    // of a message, in bytes: one of Sizes
+	Size      int    // of a message, in bytes: one of SizesOf the transport; 0 for Recovery
 
 	// Producers and Consumers are how many processes send and receive: 1 to
 	// MaxSide. 0 means 1. Only SharedTransports can have more than 1, and only for Throughput.
@@ -29,22 +29,31 @@ type Scenario struct {
 	Pin []int
 
 	// Duration is how long to measure. Messages, if it is not 0, is how many messages or round trips
-	// to measure instead. One of them must be more than 0.
+	// to measure instead. One of them must be more than 0, for Idle the Duration.
 	Duration time.Duration
 	Messages int
+
+	// Rate is how many messages fall due in a second, for Paced: 1 to MaxRate. Otherwise it is 0.
+	Rate int
 }
 
 // The measures.
 const (
 	Throughput = "throughput" // messages per second
 	Latency    = "latency"    // time of a round trip
+	Paced      = "paced"      // time from when a message was due, at a fixed rate, to its arrival
+	Idle       = "idle"       // CPU time of a consumer that waits for a message that does not come
+	Recovery   = "recovery"   // time from the death of a process to the recovery of what it held
 )
+
+// MaxRate is the greatest rate of messages for Paced, in messages per second.
+const MaxRate = 100_000_000
 
 // MaxSide is the greatest number of producers, and the greatest number of consumers.
 const MaxSide = 64
 
 // Measures returns the values that Scenario.Measure can have.
-func Measures() []string { return []string{Throughput, Latency} }
+func Measures() []string { return []string{Throughput, Latency, Paced, Idle, Recovery} }
 
 // Sizes returns the values that Scenario.Size can have, in bytes.
 func Sizes() []int { return []int{8, 64, 1024, 65536, 1048576} }
@@ -84,7 +93,13 @@ func names(which func(*transport) bool) (list []string) {
 // String describes s in a few words, such as "latency of pipe, 64 bytes".
 func (s Scenario) String() string {
 	s = s.withDefaults()
-	text := fmt.Sprintf("%s of %s, %d bytes", s.Measure, s.Transport, s.Size)
+	text := fmt.Sprintf("%s of %s", s.Measure, s.Transport)
+	if s.Size > 0 {
+		text += fmt.Sprintf(", %d bytes", s.Size)
+	}
+	if s.Rate > 0 {
+		text += fmt.Sprintf(", %d a second", s.Rate)
+	}
 	if s.Producers > 1 || s.Consumers > 1 {
 		text += fmt.Sprintf(", %d to %d", s.Producers, s.Consumers)
 	}
@@ -104,15 +119,24 @@ func (s Scenario) Validate() error {
 		return wrong("Measure", strconv.Quote(s.Measure), oneOf(Measures()))
 	case !slices.Contains(t.can(), s.Measure):
 		return wrong("Measure", strconv.Quote(s.Measure), fmt.Sprintf("%s, which is what can be measured of %s", oneOf(t.can()), t.name))
+	case s.Measure == Recovery && s.Size != 0:
+		return wrong("Size", s.Size, "0, since no messages are measured")
+	case s.Measure == Recovery: // it has no size
 	case !slices.Contains(Sizes(), s.Size):
 		return wrong("Size", s.Size, oneOf(Sizes())+" bytes")
 	case !slices.Contains(t.sizes(), s.Size):
 		return wrong("Size", s.Size, fmt.Sprintf("%s bytes, which %s carries", oneOf(t.sizes()), t.name))
+	}
+	switch {
+	case s.Measure == Paced && (s.Rate < 1 || s.Rate > MaxRate):
+		return wrong("Rate", s.Rate, fmt.Sprintf("1 to %d messages a second", MaxRate))
+	case s.Measure != Paced && s.Rate != 0:
+		return wrong("Rate", s.Rate, "0, except for "+Paced)
 	case s.Producers < 1 || s.Producers > MaxSide:
 		return wrong("Producers", s.Producers, fmt.Sprintf("1 to %d", MaxSide))
 	case s.Consumers < 1 || s.Consumers > MaxSide:
 		return wrong("Consumers", s.Consumers, fmt.Sprintf("1 to %d", MaxSide))
-	case several && s.Measure == Latency:
+	case several && s.Measure != Throughput:
 		return wrong("Measure", strconv.Quote(s.Measure), fmt.Sprintf("%s, or one producer and one consumer: %s", Throughput, among))
 	case several && !t.shared:
 		return wrong("Transport", strconv.Quote(s.Transport), fmt.Sprintf("%s, or one producer and one consumer: %s", oneOf(SharedTransports()), among))
@@ -120,7 +144,7 @@ func (s Scenario) Validate() error {
 		return wrong("Wait", uint(s.Wait), oneOf([]shm.WaitPolicy{shm.WaitAdaptive, shm.WaitSpin, shm.WaitBlock}))
 	case s.Messages < 0:
 		return wrong("Messages", s.Messages, "a number of messages, or 0 to measure for a Duration")
-	case s.Duration < 0 || s.Duration == 0 && s.Messages == 0:
+	case s.Duration < 0 || s.Duration == 0 && (s.Messages == 0 || s.Measure == Idle):
 		return wrong("Duration", s.Duration, "more than 0")
 	}
 	return s.validatePin()
@@ -174,11 +198,28 @@ func (s Scenario) withDefaults() Scenario {
 	return s
 }
 
+// Name returns the name of the benchmark that measures s, in the form of package testing and without the prefix Benchmark,
+// such as "Latency/transport=pipe/size=64". Keys whose value is the default are left out.
+func (s Scenario) Name() string {
+	s = s.withDefaults()
+	name := strings.ToUpper(s.Measure[:1]) + s.Measure[1:] + "/transport=" + s.Transport
+	if s.Size > 0 {
+		name += fmt.Sprintf("/size=%d", s.Size)
+	}
+	if s.Producers > 1 || s.Consumers > 1 {
+		name += fmt.Sprintf("/producers=%d/consumers=%d", s.Producers, s.Consumers)
+	}
+	if s.Rate > 0 {
+		name += fmt.Sprintf("/rate=%d", s.Rate)
+	}
+	return name
+}
+
 // slots returns how many messages, approximately, the transport's memory holds: few for round trips,
 // so that they stay in the caches.
 func (s Scenario) slots() int {
-	if s.Measure == Latency {
-		return min(memory/s.Size, 16)
+	if s.Measure == Latency || s.Measure == Recovery {
+		return min(memory/max(s.Size, 8), 16)
 	}
 	return min(memory/s.Size, 1024)
 }
@@ -187,8 +228,13 @@ func (s Scenario) slots() int {
 // least as many as the transport's memory holds, so that all of its pages have been touched.
 func (s Scenario) warmUp() uint64 { return uint64(min(max(memory/s.Size, 16), 2048)) }
 
-// warmTrips returns how many round trips come before those that are measured.
-func (s Scenario) warmTrips() uint64 { return max(s.warmUp()/8, 16) }
+// warmTrips returns how many round trips come before those that are measured: few if each starts a process.
+func (s Scenario) warmTrips() uint64 {
+	if s.alone() {
+		return 1
+	}
+	return max(s.warmUp()/8, 16)
+}
 
 // batch returns how many messages a producer sends before it reads the clock again.
 func (s Scenario) batch() uint64 { return uint64(min(max(1<<20/s.Size, 1), 256)) }
@@ -202,8 +248,14 @@ func (s Scenario) share(i int) uint64 {
 	return uint64(n)
 }
 
+// alone reports whether there is a caller only.
+func (s Scenario) alone() bool { return findTransport(s.Transport).of(s).alone }
+
 // roles returns the role of each process.
 func (s Scenario) roles() []role {
+	if s.alone() {
+		return []role{caller}
+	}
 	if s.Measure == Latency {
 		return []role{caller, responder}
 	}

@@ -4,6 +4,7 @@ import "github.com/seed-2e7ecdea/mp/internal/sys"
 
 // A summary is what a process of a run reports when it has finished.
 type summary struct {
+	Role  role
 	Count uint64 // messages, or round trips
 	Sum   uint64 // sum of the numbers of the messages received
 

@@ -10,12 +10,13 @@ import (
 // A transport is a way to send messages from process to process.
 type transport struct {
 	name     string
-	measures []string // what can be measured; nil: Throughput and Latency
+	measures []string // what can be measured; nil: Throughput, Latency, Paced and Idle
 	largest  int      // size of the largest message, in bytes; 0: any of Sizes
 	shared   bool     // can have several producers and consumers
 	kernel   bool     // belongs to the kernel, and always blocks
 	copies   bool     // gives each message to each consumer
 	one      bool     // all roles are goroutines of one process
+	alone    bool     // a caller starts the other process itself
 
 	// create makes the transport. The process that called Run calls it. nil if there is nothing to make.
 	create func(seg *shm.Segment, s Scenario) (*link, error)
@@ -23,17 +24,38 @@ type transport struct {
 	open func(seg *shm.Segment, s Scenario, r role) (port, error)
 }
 
-var transports = []transport{
-	{name: "pipe", shared: true, create: createPipe, open: openPipe},
-	{name: "queue", shared: true, create: createQueue, open: openQueue},
-	{name: "shm", shared: true, create: createPipe, open: openInPlace},
-	{name: "broadcast", shared: true, copies: true, create: createBroadcast, open: openBroadcast},
-	{name: "os-pipe", kernel: true, create: createOSPipe, open: openFiles},
-	{name: "unix-socket", kernel: true, create: createUnixSocket, open: openFiles},
-	{name: "unix-seqpacket", kernel: true, largest: 65536, create: createPackets, open: openFiles},
-	{name: "tcp", kernel: true, create: createTCP, open: openFiles},
-	{name: "mqueue", kernel: true, largest: 1024, create: createMessageQueue, open: openMessageQueue},
-	{name: "channel", shared: true, one: true},
+// transports is set by init: the functions in it use the list.
+var transports []transport
+
+func init() {
+	transports = []transport{
+		{name: "pipe", measures: []string{Throughput, Latency, Paced, Idle, Recovery}, shared: true, create: createPipe, open: openPipe},
+		{name: "queue", shared: true, create: createQueue, open: openQueue},
+		{name: "shm", shared: true, create: createPipe, open: openInPlace},
+		{name: "broadcast", shared: true, copies: true, create: createBroadcast, open: openBroadcast},
+		{name: "os-pipe", kernel: true, create: createOSPipe, open: openFiles},
+		{name: "unix-socket", kernel: true, create: createUnixSocket, open: openFiles},
+		{name: "unix-seqpacket", kernel: true, largest: 65536, create: createPackets, open: openFiles},
+		{name: "tcp", kernel: true, create: createTCP, open: openFiles},
+		{name: "mqueue", kernel: true, largest: 1024, create: createMessageQueue, open: openMessageQueue},
+		{name: "channel", measures: []string{Throughput, Latency, Paced}, shared: true, one: true},
+		{name: "lock", measures: []string{Latency, Recovery}, create: createHandover, open: openHandover},
+		{name: "semaphore", measures: []string{Latency}, create: createHandover, open: openHandover},
+		{name: "condition", measures: []string{Latency}, create: createHandover, open: openHandover},
+		{name: "event", measures: []string{Latency}, create: createHandover, open: openHandover},
+		{name: "value", measures: []string{Latency}, largest: 65536, create: createValue, open: openValue},
+		{name: "spawn", measures: []string{Latency, Recovery}, alone: true, open: openStart},
+		{name: "warm", measures: []string{Latency}, alone: true, open: openStart},
+		{name: "pool", measures: []string{Latency}, alone: true, open: openPool},
+	}
+}
+
+// of returns how a scenario uses t. A recovery takes objects that the caller makes itself.
+func (t *transport) of(s Scenario) *transport {
+	if s.Measure != Recovery {
+		return t
+	}
+	return &transport{name: t.name, alone: true, open: openRecovery}
 }
 
 func findTransport(name string) *transport {
@@ -48,7 +70,7 @@ func findTransport(name string) *transport {
 // can returns what can be measured.
 func (t *transport) can() []string {
 	if t.measures == nil {
-		return []string{Throughput, Latency}
+		return []string{Throughput, Latency, Paced, Idle}
 	}
 	return t.measures
 }
@@ -74,6 +96,9 @@ type port interface {
 	receive(t *tally, n uint64) (uint64, error)
 	close() error
 }
+
+// A preparer is a port that has something to do before each round trip, which is not measured.
+type preparer interface{ prepare() error }
 
 // background is the context of all operations of ports. It never ends, which makes waiting
 // cheapest. When the context of Run ends, Run kills the processes instead.

@@ -15,28 +15,23 @@ func writeBenchfmt(to io.Writer, r bench.Report) error {
 	fmt.Fprintf(&text, "goos: %s\ngoarch: %s\npkg: github.com/seed-2e7ecdea/mp/bench\ncpu: %s\n", r.Machine.OS, r.Machine.Arch, r.Machine.CPU)
 	for _, c := range r.Results {
 		for _, t := range c.Trials {
-			fmt.Fprintf(&text, "%s-%d\t%d\t%.4g ns/op", benchmarkName(t), r.Machine.Cores, t.Messages, 1e9*t.Seconds/float64(t.Messages))
-			if t.Measure == bench.Latency {
-				fmt.Fprintf(&text, "\t%d p50-ns\t%d p99-ns", t.P50, t.P99)
-			} else {
-				fmt.Fprintf(&text, "\t%.2f MB/s\t%.0f msgs/s", t.BytesPerSec/1e6, t.MsgsPerSec)
-			}
-			fmt.Fprintf(&text, "\t%.1f cpu-ns/op\t%.3g switches/op\t%.1f line-ns\n", t.CPU, t.Switches, t.Line)
+			fmt.Fprintf(&text, "Benchmark%s-%d\t%d\t%s\n", t.Scenario().Name(), r.Machine.Cores, t.Messages, metrics(t))
 		}
 	}
 	_, err := io.WriteString(to, text.String())
 	return err
 }
 
-// benchmarkName returns a name such as BenchmarkLatency/transport=pipe/size=64.
-func benchmarkName(r bench.Result) string {
-	kind := "Throughput"
-	if r.Measure == bench.Latency {
-		kind = "Latency"
+// metrics returns the figures of a trial with their units.
+func metrics(r bench.Result) string {
+	var text string
+	switch r.Measure {
+	case bench.Throughput:
+		text = fmt.Sprintf("%.4g ns/op\t%.2f MB/s\t%.0f msgs/s", 1e9*r.Seconds/float64(r.Messages), r.BytesPerSec/1e6, r.MsgsPerSec)
+	case bench.Idle:
+		return fmt.Sprintf("%.0f cpu-ns/s\t%.3g switches/s\t%.1f line-ns", r.CPU, r.Switches, r.Line)
+	default:
+		text = fmt.Sprintf("%.4g ns/op\t%d p50-ns\t%d p99-ns", 1e9*r.Seconds/float64(r.Messages), r.P50, r.P99)
 	}
-	name := fmt.Sprintf("Benchmark%s/transport=%s/size=%d", kind, r.Transport, r.Size)
-	if r.Producers > 1 || r.Consumers > 1 {
-		name += fmt.Sprintf("/producers=%d/consumers=%d", r.Producers, r.Consumers)
-	}
-	return name
+	return fmt.Sprintf("%s\t%.1f cpu-ns/op\t%.3g switches/op\t%.1f line-ns", text, r.CPU, r.Switches, r.Line)
 }

@@ -74,7 +74,7 @@ func decode(t *testing.T, data []byte) bench.Report {
 
 func TestReport(t *testing.T) {
 	dir := t.TempDir()
-	stdout, stderr, code := mpbench(t, dir, "-sizes", "64,1024", "-duration", "10ms", "-trials", "2", "-json", "out.json", "-benchfmt", "out.txt")
+	stdout, stderr, code := mpbench(t, dir, "-transports", quickTransports, "-sizes", "64,1024", "-duration", "10ms", "-trials", "2", "-json", "out.json", "-benchfmt", "out.txt")
 	if code != 0 || stderr != "" {
 		t.Fatalf("exit status %d\n%s", code, stderr)
 	}
@@ -89,8 +89,8 @@ func TestReport(t *testing.T) {
 	r := decode(t, data)
 	want := 0
 	for _, size := range []int{64, 1024} {
-		for transport := range strings.SplitSeq(defaultTransports, ",") {
-			for _, measure := range bench.Measures() {
+		for transport := range strings.SplitSeq(quickTransports, ",") {
+			for measure := range strings.SplitSeq(defaultMeasures, ",") {
 				got := r.Results[want]
 				if len(got.Trials) != 2 || got.Low > got.Figure() || got.High < got.Figure() {
 					t.Errorf("result %d, of %d trials: %g in %g to %g", want, len(got.Trials), got.Figure(), got.Low, got.High)
@@ -100,8 +100,8 @@ func TestReport(t *testing.T) {
 						t.Errorf("trial %d of result %d: line %g ns, CPU %g ns", i, want, trial.Line, trial.CPU)
 					}
 				}
-				if n := bytes.Count(lines, []byte(benchmarkName(got.Result)+"-")); n != 2 {
-					t.Errorf("%d lines of %s, want 2, in\n%s", n, benchmarkName(got.Result), lines)
+				if name := "Benchmark" + got.Scenario().Name(); bytes.Count(lines, []byte(name+"-")) != 2 {
+					t.Errorf("want 2 lines of %s in\n%s", name, lines)
 				}
 				if got.Size != size || got.Transport != transport || got.Measure != measure || !got.Verified || got.Messages == 0 {
 					t.Errorf("result %d is %+v", want, got)
@@ -154,9 +154,9 @@ func TestKeys(t *testing.T) {
 // TestErrorTable gives the program each wrong flag: the error names the flag, its value and what is allowed.
 func TestErrorTable(t *testing.T) {
 	const (
-		transports = "one or more of pipe,queue,shm,broadcast,os-pipe,unix-socket,unix-seqpacket,tcp,mqueue,channel"
+		transports = "one or more of pipe,queue,shm,broadcast,os-pipe,unix-socket,unix-seqpacket,tcp,mqueue,channel,lock,semaphore,condition,event,value,spawn,warm,pool"
 		sizes      = "one or more of 8,64,1024,65536,1048576"
-		measures   = "one or more of throughput,latency"
+		measures   = "one or more of throughput,latency,paced,idle,recovery"
 		duration   = "more than 0 and at most 24h0m0s, such as 300ms or 2s"
 	)
 	for _, c := range []struct{ args, flag, value, want string }{
@@ -174,6 +174,10 @@ func TestErrorTable(t *testing.T) {
 			"one of pipe, queue, shm, broadcast, channel, or one producer and one consumer: there are 2 producers and 1 consumer"},
 		{"-producers 2 -measure latency", "measure", "latency",
 			"throughput, or one producer and one consumer: there are 2 producers and 1 consumer"},
+		{"-transports lock -measure throughput", "measure", "throughput", "one of latency, recovery, which is what can be measured of lock"},
+		{"-transports mqueue,pipe -sizes 65536", "sizes", "65536", "one of 8, 64, 1024 bytes, which mqueue carries"},
+		{"-rate 0", "rate", "0", "numbers from 1 to 100000000"},
+		{"-rate ,", "rate", ",", "numbers from 1 to 100000000"},
 		{"-trials 0", "trials", "0", "1 to 1000"},
 		{"-trials few", "trials", "few", "1 to 1000"},
 		{"-json - -benchfmt -", "benchfmt", "-", "a file, since -json writes to standard output"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -28,14 +29,34 @@ const (
 	quickTrials     = 3
 	quickSizes      = "64,65536"
 
-	defaultTransports = "pipe,queue,shm,os-pipe,unix-socket"
+	quickTransports = "pipe,queue,shm,os-pipe,unix-socket"
+	defaultMeasures = "throughput,latency"
+	defaultRate     = "10000"
 )
+
+// A block is a part of what is measured unless -transports, -measure, -sizes, -producers, -consumers or -quick say otherwise:
+// all combinations of its lists.
+type block struct {
+	sizes, transports, measures string
+	processes                   int // number of producers, and of consumers
+}
+
+var blocks = []block{
+	{"64,1024,65536", quickTransports, defaultMeasures, 1},
+	{"64,65536", "broadcast,unix-seqpacket,tcp,channel", defaultMeasures, 1},
+	{"64", "mqueue", defaultMeasures, 1},
+	{"64", "pipe,queue,channel", bench.Throughput, 4},
+	{"64", "lock,semaphore,condition,event,value,spawn,warm,pool", bench.Latency, 1},
+	{"64", "pipe,queue,os-pipe", bench.Paced, 1},
+	{"64", "pipe,queue,os-pipe", bench.Idle, 1},
+	{"64", "pipe,lock,spawn", bench.Recovery, 1},
+}
 
 // parse reads the command line. If help is asked for, parse prints the usage to stderr and returns
 // flag.ErrHelp. It prints no other error.
 func parse(args []string, stderr io.Writer) (plan, error) {
-	transports, sizes := option(defaultTransports), option(strings.Join(texts(bench.Sizes()), ","))
-	measures := option(strings.Join(bench.Measures(), ","))
+	transports, sizes := option(strings.Join(bench.Transports(), ",")), option(strings.Join(texts(bench.Sizes()), ","))
+	measures, rates := option(defaultMeasures), option(defaultRate)
 	producers, consumers := option("1"), option("1")
 	duration, policy := option(defaultDuration.String()), option(shm.WaitAdaptive.String())
 	trials := option(strconv.Itoa(defaultTrials))
@@ -45,12 +66,13 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 	f.Usage = func() {}
 	f.Var(&transports, "transports", "`list` of the transports to measure, of "+strings.Join(bench.Transports(), ","))
 	f.Var(&sizes, "sizes", "`list` of the sizes of messages, in bytes")
-	f.Var(&measures, "measure", "`list` of what to measure")
+	f.Var(&measures, "measure", "`list` of what to measure, of "+strings.Join(bench.Measures(), ","))
+	f.Var(&rates, "rate", "`list` of messages a second, for -measure "+bench.Paced)
 	f.Var(&producers, "producers", "`number` of processes that send; more than 1 only for throughput of "+strings.Join(bench.SharedTransports(), ","))
 	f.Var(&consumers, "consumers", "`number` of processes that receive; more than 1 likewise")
 	f.Var(&duration, "duration", "how `long` each trial measures")
 	f.Var(&trials, "trials", "`number` of trials of each combination")
-	quick := f.Bool("quick", false, "measure less: -sizes "+quickSizes+" -duration "+quickDuration.String()+" -trials "+strconv.Itoa(quickTrials)+", except those that are given")
+	quick := f.Bool("quick", false, "measure less: -transports "+quickTransports+" -sizes "+quickSizes+" -duration "+quickDuration.String()+" -trials "+strconv.Itoa(quickTrials)+", except those that are given")
 	f.Var(&policy, "wait", "`policy` by which mp's transports wait: adaptive, spin or block")
 	f.Var(&pin, "pin", "`list` of CPUs to which the processes are bound in turn, producers first, such as 0,1")
 	f.Var(&json, "json", "`file` to which the results are written as JSON; - is standard output, instead of the table")
@@ -73,7 +95,7 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 
 	if *quick {
 		for name, value := range map[string]string{
-			"sizes": quickSizes, "duration": quickDuration.String(), "trials": strconv.Itoa(quickTrials),
+			"transports": quickTransports, "sizes": quickSizes, "duration": quickDuration.String(), "trials": strconv.Itoa(quickTrials),
 		} {
 			if !given[name] {
 				_ = f.Set(name, value) // an option takes any text
@@ -98,22 +120,95 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 		}
 	}
 	p := plan{trials: r.trials("trials", trials), json: string(json), benchfmt: string(benchfmt)}
-	p.add(&r, base, r.choose("sizes", sizes, texts(bench.Sizes())), r.choose("transports", transports, bench.Transports()),
-		r.choose("measure", measures, bench.Measures()))
+	c := choice{
+		base: base, transports: r.choose("transports", transports, bench.Transports()),
+		measures: r.choose("measure", measures, bench.Measures()), sizes: r.choose("sizes", sizes, texts(bench.Sizes())),
+		rates: r.numbers("rate", rates, 1, bench.MaxRate),
+	}
+	if given["transports"] || given["measure"] || given["sizes"] || given["producers"] || given["consumers"] || *quick {
+		p.add(&r, c, given)
+		return p, r.err
+	}
+	for _, b := range blocks {
+		c.sizes, c.transports, c.measures = split(option(b.sizes)), split(option(b.transports)), split(option(b.measures))
+		c.base.Producers, c.base.Consumers = b.processes, b.processes
+		p.add(&r, c, nil)
+	}
 	return p, r.err
 }
 
-// add adds all combinations of the sizes, transports and measures.
-func (p *plan) add(r *reader, base bench.Scenario, sizes, transports, measures []string) {
-	for _, size := range sizes {
-		for _, transport := range transports {
-			for _, measure := range measures {
-				s := base
-				s.Size, _ = strconv.Atoi(size) // it was chosen among numbers
+// A choice is lists of which all combinations are measured that are possible.
+type choice struct {
+	base                        bench.Scenario
+	sizes, transports, measures []string
+	rates                       []int
+}
+
+// scenarios returns all combinations, possible or not.
+func (c *choice) scenarios() (list []bench.Scenario) {
+	for i, size := range c.sizes {
+		for _, transport := range c.transports {
+			for _, measure := range c.measures {
+				s := c.base
 				s.Transport, s.Measure = transport, measure
-				r.fail(asFlag(s.Validate()))
-				p.scenarios = append(p.scenarios, s)
+				s.Size, _ = strconv.Atoi(size) // it was chosen among numbers
+				if measure == bench.Recovery { // has no size
+					s.Size = 0
+					if i > 0 {
+						continue
+					}
+				}
+				if measure != bench.Paced {
+					list = append(list, s)
+					continue
+				}
+				for _, s.Rate = range c.rates {
+					list = append(list, s)
+				}
 			}
+		}
+	}
+	return list
+}
+
+// add adds the combinations that are possible. Each transport, measure and size that is given must be in one of them.
+func (p *plan) add(r *reader, c choice, given map[string]bool) {
+	const transport, measure, size = 0, 1, 2
+	var used [3]map[string]bool
+	var errs [3]map[string]error
+	for i := range used {
+		used[i], errs[i] = make(map[string]bool), make(map[string]error)
+	}
+	for _, s := range c.scenarios() {
+		parts := [3]string{transport: s.Transport, measure: s.Measure, size: strconv.Itoa(s.Size)}
+		err := s.Validate()
+		var wrong *bench.ScenarioError
+		if errors.As(err, &wrong) && wrong.Field != "Transport" && wrong.Field != "Measure" && wrong.Field != "Size" {
+			r.fail(asFlag(err))
+			return
+		}
+		for i, part := range parts {
+			if err == nil {
+				used[i][part] = true
+			} else if errs[i][part] == nil {
+				errs[i][part] = err
+			}
+		}
+		if err == nil {
+			p.scenarios = append(p.scenarios, s)
+		}
+	}
+	for i, list := range [3][]string{transport: c.transports, measure: c.measures, size: c.sizes} {
+		for _, part := range list {
+			flag := [3]string{"transports", "measure", "sizes"}[i]
+			if given[flag] && !used[i][part] && errs[i][part] != nil {
+				r.fail(asFlag(errs[i][part]))
+			}
+		}
+	}
+	if len(p.scenarios) == 0 {
+		for _, err := range errs[transport] {
+			r.fail(asFlag(err))
 		}
 	}
 }

@@ -51,6 +51,22 @@ func (r *reader) processes(flag string, text option) int {
 	return n
 }
 
+// numbers returns a list of numbers from least to most.
+func (r *reader) numbers(flag string, list option, least, most int) (numbers []int) {
+	want := fmt.Sprintf("numbers from %d to %d", least, most)
+	for _, text := range split(list) {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < least || n > most {
+			r.fail(invalid(flag, text, want))
+		}
+		numbers = append(numbers, n)
+	}
+	if len(numbers) == 0 {
+		r.fail(invalid(flag, string(list), want))
+	}
+	return numbers
+}
+
 // trials returns a number of trials.
 func (r *reader) trials(flag string, text option) int {
 	n, err := strconv.Atoi(string(text))
@@ -96,7 +112,7 @@ func (r *reader) cpus(flag string, list option) (cpus []int) {
 // flags are the flags that set the fields of a scenario.
 var flags = map[string]string{
 	"Transport": "transports", "Measure": "measure", "Size": "sizes", "Producers": "producers", "Consumers": "consumers",
-	"Wait": "wait", "Pin": "pin", "Duration": "duration",
+	"Wait": "wait", "Rate": "rate", "Pin": "pin", "Duration": "duration",
 }
 
 // asFlag makes an error that names a field of a scenario one that names the flag.

@@ -35,11 +35,14 @@ func rows(results []bench.Cell) []*row {
 	var list []*row
 	for i := range results {
 		r := &results[i]
+		if r.Measure != bench.Throughput && r.Measure != bench.Latency {
+			continue
+		}
 		last := &row{}
 		if len(list) > 0 {
 			last = list[len(list)-1]
 		}
-		if last.size != r.Size || last.transport != r.Transport {
+		if last.size != r.Size || last.transport != r.Transport || last.producers != r.Producers || last.consumers != r.Consumers {
 			last = &row{size: r.Size, transport: r.Transport, producers: r.Producers, consumers: r.Consumers}
 			list = append(list, last)
 		}
@@ -113,6 +116,9 @@ func writeTable(to io.Writer, results []bench.Cell) error {
 	line := func(cells ...any) {
 		text.WriteString(strings.TrimRight(fmt.Sprintf(format, cells...), " ") + "\n")
 	}
+	if len(list) == 0 {
+		return writeOthers(to, results)
+	}
 	line("size", "transport", "messages/s", "±", "GB/s", "ratio", "p50", "±", "p99", "ratio")
 	for i, r := range list {
 		if i == 0 || list[i-1].size != r.size {
@@ -138,7 +144,7 @@ func writeTable(to io.Writer, results []bench.Cell) error {
 		fmt.Fprintf(&text, "\nratio: times as fast as %s\n", reference)
 	}
 	_, err := io.WriteString(to, text.String())
-	return err
+	return errors.Join(err, writeOthers(to, results))
 }
 
 // format is the format of a line of the table.
