@@ -67,8 +67,9 @@
 // it held is recovered, the pipe whose other end it held returns the end of file, or (spawn) it is
 // joined.
 //
-// A result also has the CPU time and the context switches of all processes for each message. Distance measures how long a
-// cache line takes from one CPU to another and back: call it before each round of runs to notice
-// that CPUs have moved. NewCell makes a median and its interval of the results of several trials,
+// A result also has the CPU time and the context switches of all processes for each message. MeasureLimits measures
+// what the machine allows: the round trips of a cache line and of a futex, and the rate of copying.
+// Call it before each round of runs, since the host of a virtual machine moves CPUs, and enter its
+// result by Result.SetLimits. NewCell makes a median and its interval of the results of several trials,
 // and Far tells distances apart.
 package bench

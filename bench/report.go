@@ -8,6 +8,7 @@ const Schema = 2
 type Report struct {
 	Schema  int     `json:"schema"`
 	Machine Machine `json:"machine"`
+	Place   string  `json:"place,omitempty"` // to which CPUs the processes were bound, if a Placement chose them
 	Results []Cell  `json:"results"`
 }
 

@@ -38,8 +38,13 @@ type Result struct {
 	// round trip. The warm-up counts, too. For Idle it is those of the consumer for each second of waiting.
 	Switches float64 `json:"switches"`
 
-	// Line is the Distance that was measured in the same round, in nanoseconds. 0 if there was none.
-	Line float64 `json:"line_ns,omitempty"`
+	// Limits are those of the machine in the same round: see SetLimits. 0 if they were not measured.
+	Limits
+	// OfLimit is the result as a fraction of its limit: 1 is as fast as the machine. For Latency it is the limit's round
+	// trip, by the result's median: that of a futex if the transport blocks, and of a cache line otherwise. For Throughput
+	// it is the bytes per second, by those of Copy; it may be more than 1 for messages that are not copied. 0 if there is
+	// no limit, as for the start of processes.
+	OfLimit float64 `json:"of_limit,omitempty"`
 
 	// Verified reports whether every message was checked. It is always true: a run
 	// that finds a wrong message returns ErrVerify and no result.
@@ -57,6 +62,26 @@ func (r Result) Figure() float64 {
 		return r.CPU
 	}
 	return float64(r.P50)
+}
+
+// SetLimits enters the limits that were measured in the same round.
+func (r *Result) SetLimits(l Limits) {
+	r.Limits = l
+	r.OfLimit = r.ofLimit()
+}
+
+func (r *Result) ofLimit() float64 {
+	t := findTransport(r.Transport)
+	switch {
+	case t.alone:
+	case r.Measure == Latency && r.P50 > 0 && r.Wait == shm.WaitBlock:
+		return r.Futex / float64(r.P50)
+	case r.Measure == Latency && r.P50 > 0:
+		return r.Line / float64(r.P50)
+	case r.Measure == Throughput && r.Copy > 0:
+		return r.BytesPerSec / r.Copy
+	}
+	return 0
 }
 
 // Scenario returns what was measured, without its Duration and Messages.

@@ -17,8 +17,8 @@
 //	2    if a flag has a value that is not allowed
 //	130  if mpbench was interrupted (Ctrl-C)
 //
-// A run consists of rounds. Each round measures how long a cache line takes from one process to another and back,
-// then each combination once. So what changes on the machine during the run changes all combinations alike, and the
+// A run consists of rounds. Each round measures what the machine allows (how long a cache line takes from one process to
+// another and back, a futex likewise, and how fast memory is copied), then each combination once. So what changes on the machine during the run changes all combinations alike, and the
 // trials of one combination are spread over the whole time. The table has medians.
 //
 // If a run fails or mpbench is interrupted, it still prints the results that it has.
@@ -80,13 +80,18 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 	}
 	table := p.json != "-" && p.benchfmt != "-"
 	if table {
-		fmt.Fprintf(stdout, "%s\n\n", bench.ThisMachine())
+		fmt.Fprintln(stdout, bench.ThisMachine())
+		if p.place != "" {
+			fmt.Fprintln(stdout, p.place)
+		}
+		fmt.Fprintln(stdout)
 	}
 	results, err := measure(ctx, p, &progress{to: stderr, total: p.trials * len(p.scenarios)})
 	if table {
 		err = errors.Join(err, writeTables(stdout, results))
 	}
 	report := bench.NewReport(results.cells())
+	report.Place = p.place
 	err = errors.Join(err, out.write(report, writeJSON), lines.write(report, writeBenchfmt))
 	switch {
 	case errors.Is(err, errInterrupted):
@@ -122,7 +127,7 @@ func measure(ctx context.Context, plan plan, p *progress) (trials, error) {
 // round runs each scenario once.
 func (t trials) round(ctx context.Context, plan plan, p *progress, round int) error {
 	within, cancel := context.WithTimeout(ctx, slack)
-	line, err := bench.Distance(within, plan.scenarios[0].Pin)
+	limits, err := bench.MeasureLimits(within, plan.scenarios[0].Pin)
 	cancel()
 	if err != nil {
 		return err
@@ -135,7 +140,7 @@ func (t trials) round(ctx context.Context, plan plan, p *progress, round int) er
 		if err != nil {
 			return err
 		}
-		r.Line = line
+		r.SetLimits(limits)
 		t[i] = append(t[i], r)
 	}
 	return nil

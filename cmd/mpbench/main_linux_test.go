@@ -96,6 +96,9 @@ func TestReport(t *testing.T) {
 					t.Errorf("result %d, of %d trials: %g in %g to %g", want, len(got.Trials), got.Figure(), got.Low, got.High)
 				}
 				for i, trial := range got.Trials {
+					if trial.Futex <= 0 || trial.Copy <= 0 || trial.OfLimit <= 0 {
+						t.Errorf("trial %d of result %d: %g of limits %+v", i, want, trial.OfLimit, trial.Limits)
+					}
 					if trial.Line <= 0 || trial.CPU <= 0 || trial.Line != r.Results[0].Trials[i].Line {
 						t.Errorf("trial %d of result %d: line %g ns, CPU %g ns", i, want, trial.Line, trial.CPU)
 					}
@@ -108,7 +111,7 @@ func TestReport(t *testing.T) {
 				}
 				want++
 			}
-			if !strings.Contains(stdout, "\n"+fmt.Sprintf("%8d %s ", size, transport)) {
+			if !strings.Contains(stdout, "\n"+fmt.Sprintf("%7d %s ", size, transport)) {
 				t.Errorf("no line of %s, %d bytes in\n%s", transport, size, stdout)
 			}
 		}
@@ -138,7 +141,7 @@ func TestKeys(t *testing.T) {
 	for key, want := range map[string]any{
 		"transport": "queue", "measure": "throughput", "size": 8.0, "producers": 2.0, "consumers": 2.0, "wait": "block",
 		"p50_ns": 0.0, "p99_ns": 0.0, "verified": true, "messages": nil, "seconds": nil, "msgs_per_sec": nil, "bytes_per_sec": nil,
-		"cpu_ns": nil, "switches": nil, "line_ns": nil, "low": nil, "high": nil, "confidence": 0.0, "trials": nil,
+		"cpu_ns": nil, "switches": nil, "line_ns": nil, "futex_ns": nil, "copy_bytes_per_sec": nil, "of_limit": nil, "low": nil, "high": nil, "confidence": 0.0, "trials": nil,
 	} {
 		got, ok := r.Results[0][key]
 		if !ok || want != nil && got != want {
@@ -187,6 +190,8 @@ func TestErrorTable(t *testing.T) {
 		{"-duration long", "duration", "long", duration},
 		{"-pin 0,4096", "pin", "4096", "the CPUs that this process may use"},
 		{"-pin -1", "pin", "-1", "the CPUs that this process may use"},
+		{"-place moon", "place", "moon", "one of core, siblings, socket, numa, far, auto"},
+		{"-place core -pin 0", "place", "core", "no -pin, which says where the processes are bound"},
 		{"-pin x", "pin", "x", "numbers of CPUs, such as 0,1"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
@@ -317,4 +322,27 @@ func members(t *testing.T, group int) (pids []int) {
 		}
 	}
 	return pids
+}
+
+// TestPlace binds the processes to CPUs by their relation: the table and the JSON say to which.
+func TestPlace(t *testing.T) {
+	dir := t.TempDir()
+	for _, p := range []bench.Placement{bench.PlaceCore, bench.PlaceAuto} {
+		cpus, what, err := p.CPUs()
+		if err != nil {
+			t.Skipf("the system does not tell its topology: %v", err)
+		}
+		stdout, stderr, code := mpbench(t, dir, "-transports", "pipe", "-sizes", "64", "-measure", "latency", "-duration", "10ms",
+			"-trials", "1", "-place", string(p), "-json", "out.json")
+		if code != 0 || stderr != "" || !strings.Contains(stdout, "\n"+what+"\n") {
+			t.Errorf("exit status %d, %q, want %q in\n%s", code, stderr, what, stdout)
+		}
+		data, err := os.ReadFile(filepath.Join(dir, "out.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := decode(t, data); r.Place != what || !slices.Equal(r.Results[0].Pin, cpus) {
+			t.Errorf("place %q on CPUs %d, want %q on %d", r.Place, r.Results[0].Pin, what, cpus)
+		}
+	}
 }

@@ -16,6 +16,7 @@ import (
 // A plan says what the command line asks for.
 type plan struct {
 	scenarios []bench.Scenario
+	place     string // which CPUs -place has chosen
 	trials    int    // of each scenario
 	json      string // file for JSON; "-" for standard output; "" for none
 	benchfmt  string // the same for the lines of benchmarks
@@ -60,7 +61,7 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 	producers, consumers := option("1"), option("1")
 	duration, policy := option(defaultDuration.String()), option(shm.WaitAdaptive.String())
 	trials := option(strconv.Itoa(defaultTrials))
-	var pin, json, benchfmt option
+	var pin, place, json, benchfmt option
 	f := flag.NewFlagSet("mpbench", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.Usage = func() {}
@@ -75,6 +76,7 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 	quick := f.Bool("quick", false, "measure less: -transports "+quickTransports+" -sizes "+quickSizes+" -duration "+quickDuration.String()+" -trials "+strconv.Itoa(quickTrials)+", except those that are given")
 	f.Var(&policy, "wait", "`policy` by which mp's transports wait: adaptive, spin or block")
 	f.Var(&pin, "pin", "`list` of CPUs to which the processes are bound in turn, producers first, such as 0,1")
+	f.Var(&place, "place", "two CPUs to which the processes are bound in turn, by their `relation`: "+strings.Join(texts(bench.Placements()), ", "))
 	f.Var(&json, "json", "`file` to which the results are written as JSON; - is standard output, instead of the table")
 	f.Var(&benchfmt, "benchfmt", "`file` to which all trials are written as lines of benchmarks, for benchstat; - likewise")
 	err := f.Parse(args)
@@ -119,7 +121,14 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 			measures = bench.Throughput
 		}
 	}
-	p := plan{trials: r.trials("trials", trials), json: string(json), benchfmt: string(benchfmt)}
+	var where string
+	if place != "" {
+		if pin != "" {
+			return plan{}, invalid("place", string(place), "no -pin, which says where the processes are bound")
+		}
+		base.Pin, where = r.place("place", place)
+	}
+	p := plan{place: where, trials: r.trials("trials", trials), json: string(json), benchfmt: string(benchfmt)}
 	c := choice{
 		base: base, transports: r.choose("transports", transports, bench.Transports()),
 		measures: r.choose("measure", measures, bench.Measures()), sizes: r.choose("sizes", sizes, texts(bench.Sizes())),

@@ -109,6 +109,20 @@ func (r *reader) cpus(flag string, list option) (cpus []int) {
 	return cpus
 }
 
+// place returns the CPUs of a placement, and what they are.
+func (r *reader) place(flag string, name option) (cpus []int, what string) {
+	p, err := bench.ParsePlacement(string(name))
+	if err != nil {
+		r.fail(invalid(flag, string(name), "one of "+strings.Join(texts(bench.Placements()), ", ")))
+		return nil, ""
+	}
+	cpus, what, err = p.CPUs()
+	if err != nil {
+		r.fail(err)
+	}
+	return cpus, what
+}
+
 // flags are the flags that set the fields of a scenario.
 var flags = map[string]string{
 	"Transport": "transports", "Measure": "measure", "Size": "sizes", "Producers": "producers", "Consumers": "consumers",
@@ -124,10 +138,10 @@ func asFlag(err error) error {
 	return invalid(flags[wrong.Field], strings.Trim(wrong.Value, `"`), wrong.Want)
 }
 
-func texts(numbers []int) []string {
-	list := make([]string, len(numbers))
-	for i, n := range numbers {
-		list[i] = strconv.Itoa(n)
+func texts[T any](values []T) []string {
+	list := make([]string, len(values))
+	for i, v := range values {
+		list[i] = fmt.Sprint(v)
 	}
 	return list
 }

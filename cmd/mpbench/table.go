@@ -78,15 +78,26 @@ func section(to io.Writer, title string, t trials) error {
 // writeLine prints how far apart the CPUs were in the rounds of a table, and how sure its medians are.
 func writeLine(to io.Writer, rounds []bench.Result) error {
 	var text strings.Builder
-	least, most := rounds[0].Line, rounds[0].Line
-	for _, r := range rounds {
-		least, most = min(least, r.Line), max(most, r.Line)
-	}
 	if n := len(rounds); n > 1 {
 		fmt.Fprintf(&text, "±: half of the interval that holds the median with %.0f %% confidence, of %d trials\n",
 			100*bench.NewCell(rounds).Confidence, n)
 	}
-	fmt.Fprintf(&text, "round trip of a cache line: %s to %s\n", span(int64(least)), span(int64(most)))
+	fmt.Fprintf(&text, "limit: share of what the machine allows, which was, from round to round:\n")
+	for _, l := range []struct {
+		what string
+		of   func(bench.Result) float64
+		show func(float64) string
+	}{
+		{"round trip of a cache line", func(r bench.Result) float64 { return r.Line }, nanoseconds},
+		{"round trip of a futex", func(r bench.Result) float64 { return r.Futex }, nanoseconds},
+		{"copying to shared memory", func(r bench.Result) float64 { return r.Copy }, func(x float64) string { return digits(x/1e9) + " GB/s" }},
+	} {
+		least, most := l.of(rounds[0]), l.of(rounds[0])
+		for _, r := range rounds {
+			least, most = min(least, l.of(r)), max(most, l.of(r))
+		}
+		fmt.Fprintf(&text, "  %s: %s to %s\n", l.what, l.show(least), l.show(most))
+	}
 	_, err := io.WriteString(to, text.String())
 	return err
 }
@@ -119,26 +130,28 @@ func writeTable(to io.Writer, results []bench.Cell) error {
 	if len(list) == 0 {
 		return writeOthers(to, results)
 	}
-	line("size", "transport", "messages/s", "±", "GB/s", "ratio", "p50", "±", "p99", "ratio")
+	line("size", "transport", "messages/s", "±", "GB/s", "ratio", "limit", "p50", "±", "p99", "ratio", "limit")
 	for i, r := range list {
 		if i == 0 || list[i-1].size != r.size {
 			text.WriteByte('\n')
 		}
-		var rate, rateSpread, volume, more, p50, p50Spread, p99, faster string
+		var rate, rateSpread, volume, more, rateLimit, p50, p50Spread, p99, faster, p50Limit string
 		ref := references[r.size]
 		if t := r.throughput; t != nil {
 			rate, rateSpread, volume = count(t.MsgsPerSec), percent(t), fmt.Sprintf("%.2f", t.BytesPerSec/1e9)
+			rateLimit = share(t.OfLimit)
 			if ref != nil && ref.throughput != nil {
 				more = digits(t.MsgsPerSec / ref.throughput.MsgsPerSec)
 			}
 		}
 		if l := r.latency; l != nil {
 			p50, p50Spread, p99 = span(l.P50), percent(l), span(l.P99)
+			p50Limit = share(l.OfLimit)
 			if ref != nil && ref.latency != nil {
 				faster = digits(float64(ref.latency.P50) / float64(l.P50))
 			}
 		}
-		line(strconv.Itoa(r.size), r.name(), rate, rateSpread, volume, more, p50, p50Spread, p99, faster)
+		line(strconv.Itoa(r.size), r.name(), rate, rateSpread, volume, more, rateLimit, p50, p50Spread, p99, faster, p50Limit)
 	}
 	if len(references) > 0 {
 		fmt.Fprintf(&text, "\nratio: times as fast as %s\n", reference)
@@ -148,7 +161,18 @@ func writeTable(to io.Writer, results []bench.Cell) error {
 }
 
 // format is the format of a line of the table.
-const format = "%8s %-16s %10s %5s %8s %7s %9s %5s %9s %7s"
+const format = "%7s %-15s %9s %5s %7s %6s %5s %8s %5s %8s %6s %5s"
+
+// share returns a fraction in percent, or nothing if it is 0.
+func share(x float64) string {
+	switch {
+	case x == 0:
+		return ""
+	case x < 0.095:
+		return fmt.Sprintf("%.1f %%", 100*x)
+	}
+	return fmt.Sprintf("%.0f %%", 100*x)
+}
 
 // percent returns the spread of a cell's trials, or nothing if there is but one.
 func percent(c *bench.Cell) string {
@@ -182,6 +206,8 @@ func span(ns int64) string {
 	}
 	return digits(x) + " ns"
 }
+
+func nanoseconds(x float64) string { return span(int64(x)) }
 
 // digits returns x with three digits, or with all digits before the point if those are more.
 func digits(x float64) string {
