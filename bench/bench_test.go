@@ -34,6 +34,9 @@ func benchmarkScenarios(b *testing.B, measure string) {
 			}
 			_, keys, _ := strings.Cut(s.Name(), "/")
 			b.Run(keys, func(b *testing.B) {
+				if err := Available(transport); err != nil {
+					b.Skip(err)
+				}
 				s.Messages = b.N
 				ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 				defer cancel()
@@ -67,13 +70,13 @@ func report(b *testing.B, r Result) {
 	b.ReportMetric(r.Switches, "switches"+per)
 }
 
-// sizesOf returns sizes for a measure: the smallest and the largest under the race detector.
+// sizesOf returns sizes to measure: only the smallest and the largest if each run takes long, or with -short.
 func sizesOf(transport, measure string) []int {
 	if measure == Recovery {
 		return []int{0}
 	}
 	sizes := SizesOf(transport)
-	if testing.Short() || measure == Idle {
+	if testing.Short() || measure == Idle || findTransport(transport).python {
 		return []int{sizes[0], sizes[len(sizes)-1]}
 	}
 	return sizes

@@ -21,6 +21,12 @@
 //	mqueue          a POSIX message queue of 10 messages
 //	channel         channels of Go in one process: buffers move, filled and read in place
 //
+// In two processes of Python, if python3 is in PATH, which check the same messages:
+//
+//	python-pipe   multiprocessing.Pipe: send_bytes and recv_bytes_into
+//	python-queue  multiprocessing.Queue: put and get
+//	python-shm    a multiprocessing.shared_memory.SharedMemory, and two semaphores
+//
 // These can only be measured for their latency. A message lies in an array.Array that the two processes hand over by
 //
 //	lock       three locks, of which each process holds at least one

@@ -102,7 +102,7 @@ func newResult(s Scenario, messages uint64, ns int64) Result {
 		Transport: s.Transport, Measure: s.Measure, Size: s.Size, Producers: s.Producers, Consumers: s.Consumers,
 		Wait: s.Wait, Pin: s.Pin, Rate: s.Rate, Messages: messages, Verified: true,
 	}
-	if findTransport(s.Transport).kernel {
+	if t := findTransport(s.Transport); t.kernel || t.python {
 		r.Wait = shm.WaitBlock
 	}
 	r.Seconds = float64(max(ns, 1)) / 1e9

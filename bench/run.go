@@ -36,8 +36,14 @@ func Run(ctx context.Context, s Scenario) (Result, error) {
 
 func run(ctx context.Context, s Scenario) (_ Result, err error) {
 	t := findTransport(s.Transport).of(s)
-	if t.one {
+	switch {
+	case t.one:
 		return runOne(ctx, s)
+	case t.python:
+		if err := Available(s.Transport); err != nil {
+			return Result{}, err
+		}
+		return runPython(ctx, s)
 	}
 	roles := s.roles()
 	// A closed segment stays mapped until it is collected, and a 32-bit address space has space for few of them.

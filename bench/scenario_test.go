@@ -11,7 +11,7 @@ import (
 
 // TestErrorTable makes a good scenario wrong in each way: the error names the field, its value and what is allowed.
 func TestErrorTable(t *testing.T) {
-	const transports = "one of pipe, queue, shm, broadcast, os-pipe, unix-socket, unix-seqpacket, tcp, mqueue, channel"
+	const transports = "one of pipe, queue, shm, broadcast, os-pipe, unix-socket, unix-seqpacket, tcp, mqueue, channel, python-pipe, python-queue, python-shm"
 	const shared = "one of pipe, queue, shm, broadcast, channel, or one producer and one consumer: there are "
 	good := Scenario{Transport: "queue", Measure: Throughput, Size: 64, Duration: time.Second}
 	for _, c := range []struct {

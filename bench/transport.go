@@ -16,6 +16,7 @@ type transport struct {
 	kernel   bool     // belongs to the kernel, and always blocks
 	copies   bool     // gives each message to each consumer
 	one      bool     // all roles are goroutines of one process
+	python   bool     // is run by Python
 	alone    bool     // a caller starts the other process itself
 
 	// create makes the transport. The process that called Run calls it. nil if there is nothing to make.
@@ -28,6 +29,7 @@ type transport struct {
 var transports []transport
 
 func init() {
+	messages := []string{Throughput, Latency}
 	transports = []transport{
 		{name: "pipe", measures: []string{Throughput, Latency, Paced, Idle, Recovery}, shared: true, create: createPipe, open: openPipe},
 		{name: "queue", shared: true, create: createQueue, open: openQueue},
@@ -39,6 +41,9 @@ func init() {
 		{name: "tcp", kernel: true, create: createTCP, open: openFiles},
 		{name: "mqueue", kernel: true, largest: 1024, create: createMessageQueue, open: openMessageQueue},
 		{name: "channel", measures: []string{Throughput, Latency, Paced}, shared: true, one: true},
+		{name: "python-pipe", measures: messages, python: true},
+		{name: "python-queue", measures: messages, python: true},
+		{name: "python-shm", measures: messages, python: true},
 		{name: "lock", measures: []string{Latency, Recovery}, create: createHandover, open: openHandover},
 		{name: "semaphore", measures: []string{Latency}, create: createHandover, open: openHandover},
 		{name: "condition", measures: []string{Latency}, create: createHandover, open: openHandover},

@@ -89,6 +89,9 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 	results, err := measure(ctx, p, &progress{to: stderr, total: p.trials * len(p.scenarios)})
 	if table {
 		err = errors.Join(err, writeTables(stdout, results))
+		if p.missing != nil {
+			fmt.Fprintln(stdout, "not measured:", p.missing)
+		}
 	}
 	report := bench.NewReport(results.cells())
 	report.Place = p.place

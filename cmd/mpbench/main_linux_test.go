@@ -157,7 +157,7 @@ func TestKeys(t *testing.T) {
 // TestErrorTable gives the program each wrong flag: the error names the flag, its value and what is allowed.
 func TestErrorTable(t *testing.T) {
 	const (
-		transports = "one or more of pipe,queue,shm,broadcast,os-pipe,unix-socket,unix-seqpacket,tcp,mqueue,channel,lock,semaphore,condition,event,value,spawn,warm,pool"
+		transports = "one or more of pipe,queue,shm,broadcast,os-pipe,unix-socket,unix-seqpacket,tcp,mqueue,channel,python-pipe,python-queue,python-shm,lock,semaphore,condition,event,value,spawn,warm,pool"
 		sizes      = "one or more of 8,64,1024,65536,1048576"
 		measures   = "one or more of throughput,latency,paced,idle,recovery"
 		duration   = "more than 0 and at most 24h0m0s, such as 300ms or 2s"
@@ -344,5 +344,19 @@ func TestPlace(t *testing.T) {
 		if r := decode(t, data); r.Place != what || !slices.Equal(r.Results[0].Pin, cpus) {
 			t.Errorf("place %q on CPUs %d, want %q on %d", r.Place, r.Results[0].Pin, what, cpus)
 		}
+	}
+}
+
+// TestNoPython runs where there is no python3: it is said, once, and the rest is measured.
+func TestNoPython(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	stdout, stderr, code := mpbench(t, "", "-measure", "latency", "-sizes", "8", "-duration", "5ms", "-trials", "1")
+	if code != 0 || stderr != "" || strings.Count(stdout, "\"python3\"") != 1 || !strings.Contains(stdout, "\nnot measured: bench: python-") ||
+		!strings.Contains(stdout, " queue ") {
+		t.Errorf("exit status %d, %q\n%s", code, stderr, stdout)
+	}
+	stdout, stderr, code = mpbench(t, "", "-transports", "python-pipe")
+	if code != exitUsage || stdout != "" || !strings.Contains(stderr, "install it") {
+		t.Errorf("exit status %d, want %d; %q\n%s", code, exitUsage, stderr, stdout)
 	}
 }

@@ -17,6 +17,7 @@ import (
 type plan struct {
 	scenarios []bench.Scenario
 	place     string // which CPUs -place has chosen
+	missing   error  // why some transports are not measured that would be by default
 	trials    int    // of each scenario
 	json      string // file for JSON; "-" for standard output; "" for none
 	benchfmt  string // the same for the lines of benchmarks
@@ -45,7 +46,7 @@ type block struct {
 var blocks = []block{
 	{"64,1024,65536", quickTransports, defaultMeasures, 1},
 	{"64,65536", "broadcast,unix-seqpacket,tcp,channel", defaultMeasures, 1},
-	{"64", "mqueue", defaultMeasures, 1},
+	{"64", "mqueue,python-pipe,python-queue,python-shm", defaultMeasures, 1},
 	{"64", "pipe,queue,channel", bench.Throughput, 4},
 	{"64", "lock,semaphore,condition,event,value,spawn,warm,pool", bench.Latency, 1},
 	{"64", "pipe,queue,os-pipe", bench.Paced, 1},
@@ -134,6 +135,9 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 		measures: r.choose("measure", measures, bench.Measures()), sizes: r.choose("sizes", sizes, texts(bench.Sizes())),
 		rates: r.numbers("rate", rates, 1, bench.MaxRate),
 	}
+	if !given["transports"] {
+		c.without = p.unavailable()
+	}
 	if given["transports"] || given["measure"] || given["sizes"] || given["producers"] || given["consumers"] || *quick {
 		p.add(&r, c, given)
 		return p, r.err
@@ -151,12 +155,28 @@ type choice struct {
 	base                        bench.Scenario
 	sizes, transports, measures []string
 	rates                       []int
+	without                     map[string]bool // transports that are left out
+}
+
+// unavailable returns the transports that cannot be measured here, and keeps the reason.
+func (p *plan) unavailable() map[string]bool {
+	without := make(map[string]bool)
+	for _, transport := range bench.Transports() {
+		if err := bench.Available(transport); err != nil {
+			without[transport] = true
+			p.missing = err
+		}
+	}
+	return without
 }
 
 // scenarios returns all combinations, possible or not.
 func (c *choice) scenarios() (list []bench.Scenario) {
 	for i, size := range c.sizes {
 		for _, transport := range c.transports {
+			if c.without[transport] {
+				continue
+			}
 			for _, measure := range c.measures {
 				s := c.base
 				s.Transport, s.Measure = transport, measure
@@ -183,6 +203,12 @@ func (c *choice) scenarios() (list []bench.Scenario) {
 // add adds the combinations that are possible. Each transport, measure and size that is given must be in one of them.
 func (p *plan) add(r *reader, c choice, given map[string]bool) {
 	const transport, measure, size = 0, 1, 2
+	for _, t := range c.transports {
+		if err := bench.Available(t); err != nil && given["transports"] {
+			r.fail(err)
+			return
+		}
+	}
 	var used [3]map[string]bool
 	var errs [3]map[string]error
 	for i := range used {
