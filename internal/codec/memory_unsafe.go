@@ -10,6 +10,11 @@ func of[T any](v *T) pointer { return pointer(v) }
 
 // hidden returns v as a pointer that escape analysis does not follow, so that the caller's variable
 // can stay on its stack. The callee must not keep the pointer.
+//
+// It must not be inlined. The compiler takes unsafe.Add(nil, address) for the address itself, which
+// is a number, and may keep that across a call in which the stack grows and the variable moves.
+//
+//go:noinline
 func hidden[T any](v *T) pointer { return unsafe.Add(pointer(nil), uintptr(pointer(v))) }
 
 // at returns p as a pointer to a T. The memory at p may have another type with the same layout.
