@@ -268,6 +268,9 @@ func Register[In, Out any](name string, f func(ctx context.Context, in In) (Out,
 	return proc.Register(name, f)
 }
 
+// ForeignTask makes a task that workers in other languages run: see PoolOptions.Command.
+func ForeignTask[In, Out any](name string) *Task[In, Out] { return proc.ForeignTask[In, Out](name) }
+
 // NewPool starts a pool of that many workers; 0 means one for each CPU.
 func NewPool(workers int, o *PoolOptions) (*Pool, error) { return proc.NewPool(workers, o) }
 

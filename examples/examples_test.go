@@ -48,6 +48,8 @@ func TestExamples(t *testing.T) {
 			`\(3\.515625, 39\.0625\)\n\(33\.0625, 4\)\n\(5\.640625, 90\.25\)\n$`},
 		{"python", "python", []string{"python"}, `^Python: 3 points from \(-5\.75, -6\.25\) to \(2\.375, 9\.5\)\n` +
 			`Go: 3 HELLO WORLD \[{3\.515625 39\.0625} {33\.0625 4} {5\.640625 90\.25}\]\n$`},
+		{"pool of Python", "pythonpool", []string{"pythonpool/worker.py"}, `^map\[be:2 not:1 or:1 to:2\]\n` +
+			`map\[is:1 question:1 that:1 the:1\]\nits worker was lost, signal 11\nmap\[and:2 on:2 so:1\]\n$`},
 		{"worker in Python", "worker", []string{"python3", "-B", "worker/python/worker.py"}, `^sum of the squares: 3\.328335e\+08\n$`},
 		{"worker in C", "worker", []string{worker}, `^sum of the squares: 3\.328335e\+08\n$`},
 	} {

@@ -16,6 +16,8 @@ type coding[T any] struct {
 	code *codec.Codec[T]
 	err  error // T can't travel
 	walk bool  // a value may hold objects, or what can't be sent
+
+	foreign bool // values travel in the form for other languages
 }
 
 // ready returns an error if T can't travel.
@@ -25,6 +27,9 @@ func (c *coding[T]) ready() error {
 }
 
 func (c *coding[T]) look() {
+	if c.foreign {
+		return
+	}
 	code, err := codec.Of[T]()
 	if err != nil {
 		c.err = fmt.Errorf("%w: %w", ErrValue, err)
@@ -37,6 +42,11 @@ func (c *coding[T]) look() {
 func (c *coding[T]) encode(dst []byte, v *T) (data []byte, seen []sighting, err error) {
 	if err := c.ready(); err != nil {
 		return dst, nil, err
+	}
+	if c.foreign {
+		moved := *v
+		data, err = appendForeign(dst, &moved)
+		return data, nil, err
 	}
 	if c.walk {
 		moved := *v // so that only values with something to find are moved to the heap
@@ -52,6 +62,9 @@ func (c *coding[T]) encode(dst []byte, v *T) (data []byte, seen []sighting, err 
 func (c *coding[T]) decode(data []byte, v *T) error {
 	if err := c.ready(); err != nil {
 		return err
+	}
+	if c.foreign {
+		return setForeign(data, v)
 	}
 	return c.code.Decode(data, v)
 }

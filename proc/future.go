@@ -3,6 +3,7 @@ package proc
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -205,6 +206,8 @@ func readAnswer[Out any](c *coding[Out], worker string, answer []byte, out *Out)
 		}
 	case answerError, answerLast:
 		err = decodeError(worker, answer[1:])
+	case answerText:
+		err = &RemoteError{Process: worker, Message: strings.ToValidUTF8(string(answer[1:]), "?")}
 	case answerPanic:
 		err = decodePanic(worker, answer[1:])
 	default:

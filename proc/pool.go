@@ -2,6 +2,7 @@ package proc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -56,6 +57,14 @@ type PoolOptions struct {
 	// on. The default Name is "worker-" with a number.
 	Process *Options
 
+	// Command makes the programs that are the pool's workers, in place of processes of this program.
+	// It is called for each worker, by any goroutine, and returns a new Cmd each time. The program
+	// must serve the pipe that it gets by the name "pool": serve in clients/python/mp.py does that,
+	// and docs/design/clients.md describes the messages. Its tasks are those of ForeignTask. With
+	// Command, Process and Init must not be set. A context that ends does not reach a call: its worker
+	// is killed after Grace.
+	Command func() *Cmd
+
 	// Init is a job that each worker runs before its first task. If it fails three times in a row,
 	// in whatever workers, the pool is broken: all its calls fail with ErrInit.
 	Init Job
@@ -103,6 +112,9 @@ func NewPool(workers int, o *PoolOptions) (*Pool, error) {
 	}
 	if p.options.Init.err != nil {
 		return nil, fmt.Errorf("proc: NewPool: option Init: %w", p.options.Init.err)
+	}
+	if p.options.Command != nil && (p.options.Process != nil || p.options.Init.task != "") {
+		return nil, fmt.Errorf("proc: NewPool: options Process and Init are not for workers of option Command: %w", errors.ErrUnsupported)
 	}
 	if p.options.Grace == 0 {
 		p.options.Grace = defaultGrace

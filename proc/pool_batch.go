@@ -49,6 +49,7 @@ const (
 	answerObjects = 'O' // a task's result with objects in it: the worker keeps them open until messageOpened
 	answerError   = 'E' // a task's error: wireError
 	answerPanic   = 'P' // a task's panic: wirePanic
+	answerText    = 'e' // a task's error: its text; of workers in other languages
 	answerLast    = 'L' // a task's error: wireError; the worker begins no other call, and exits
 	answerBack    = 'B' // two numbers: the worker will not begin the batches from the first up to before the second
 )

@@ -24,7 +24,7 @@ type worker struct {
 	pool   *Pool
 	number int
 	fed    chan struct{} // closed when the feeder has returned
-	call   *Call[None]
+	call   workerProcess
 	conn   *ring.Conn
 	unpark chan struct{} // holds a token if the collector is to look whether it must rest any longer
 	begun  atomic.Int64  // when the call that it runs began, in ns since the epoch; kept up while timed is true
@@ -58,6 +58,7 @@ type worker struct {
 	last     time.Time     // when it finished a batch
 	pace     time.Duration // mean time that a batch took lately
 	armed    bool          // the timer of timeouts runs
+	timer    *time.Timer   // of timeouts; nil: it never ran
 	parked   bool          // the collector rests
 	led      bool          // a goroutine in Apply receives the answers
 	ending   bool          // the process has ended, or is killed with its pool
@@ -118,25 +119,17 @@ func (w *worker) startProcess() error {
 	if err != nil {
 		return err
 	}
-	o := Options{}
-	if p.options.Process != nil {
-		o = *p.options.Process
-	}
-	if o.Name == "" {
-		o.Name = "worker-" + strconv.Itoa(w.number)
-	}
-	in := workerInput{
-		Conn: theirs, Init: p.options.Init.task, Input: p.options.Init.input, Inside: o.Method == InProcess,
-	}
-	call, err := poolWorker.New(in, &o)
-	if err == nil {
-		call.seen = append(call.seen, p.options.Init.seen...)
-		err = call.Process.Start(p.ctx)
+	name := "worker-" + strconv.Itoa(w.number)
+	var call workerProcess
+	if p.options.Command != nil {
+		call, err = w.startCommand(name, theirs)
+	} else {
+		call, err = w.startTask(name, theirs)
 	}
 	if err != nil {
 		return errors.Join(err, theirs.Close(), ours.Close())
 	}
-	if in.Inside { // the goroutine opens that end some time after its start
+	if w.inside() { // the goroutine opens that end some time after its start
 		go func() {
 			<-call.Done()
 			theirs.Close()
@@ -148,6 +141,33 @@ func (w *worker) startProcess() error {
 	w.call, w.conn = call, ours
 	p.mu.Unlock()
 	return nil
+}
+
+// inside reports whether the worker is a goroutine of this process.
+func (w *worker) inside() bool {
+	o := w.pool.options.Process
+	return o != nil && o.Method == InProcess
+}
+
+// startTask starts a process of this program as the worker. It gets the pipe's end theirs.
+func (w *worker) startTask(name string, theirs *ring.Conn) (workerProcess, error) {
+	p := w.pool
+	o := Options{}
+	if p.options.Process != nil {
+		o = *p.options.Process
+	}
+	if o.Name == "" {
+		o.Name = name
+	}
+	in := workerInput{
+		Conn: theirs, Init: p.options.Init.task, Input: p.options.Init.input, Inside: w.inside(),
+	}
+	call, err := poolWorker.New(in, &o)
+	if err == nil {
+		call.seen = append(call.seen, p.options.Init.seen...)
+		err = call.Process.Start(p.ctx)
+	}
+	return call, err
 }
 
 const (
@@ -467,7 +487,7 @@ const (
 func (w *worker) arm(d time.Duration) {
 	if !w.armed {
 		w.armed = true
-		time.AfterFunc(d, w.expire)
+		w.timer = time.AfterFunc(d, w.expire)
 	}
 }
 
@@ -577,6 +597,9 @@ func (w *worker) leave(err error) {
 	}
 
 	p.mu.Lock()
+	if w.timer != nil {
+		w.timer.Stop() // it would keep the pipe's memory until it is over
+	}
 	p.remove(w)
 	failures := w.inherit(err)
 	broken := w.count(err)

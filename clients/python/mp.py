@@ -30,6 +30,7 @@ NotAttachedError, all of which are Errors. A method whose object is closed raise
 
 import ctypes
 import fcntl
+import json
 import mmap
 import os
 import platform
@@ -1333,3 +1334,97 @@ class Pipe:
 def pipe(ref, end=0):
     """Opens one end of a pipe: END_A or END_B, or the one that was passed."""
     return Pipe(ref, end)
+
+
+def serve(tasks, ref="pool"):
+    """Runs the calls of a Go program's pool, whose PoolOptions.Command has started this program.
+
+    tasks maps the name of each task to a function of the argument, as bytes, that returns the result
+    as bytes; see in_json. If the function raises an exception, the call fails with its text. serve
+    returns when the pool needs this worker no more, or is gone. It runs one call at a time, on this
+    thread.
+    """
+    with pipe(ref) as pool:
+        begun = 0  # batches that were begun, or skipped since the pool has taken them back
+        taken = set()  # numbers of batches that the pool has taken back
+        waiting = []  # batches that were received
+        pool.send(b"r")
+        while True:
+            try:
+                # What the pool takes back it takes before the next batch begins.
+                message = pool.recv(0 if waiting else None)
+            except TimeoutError:
+                name, arguments = waiting.pop(0)
+                number, begun = begun, begun + 1
+                if number in taken:
+                    taken.discard(number)
+                    continue
+                for argument in arguments:
+                    pool.send(_answer(tasks, name, argument))
+                continue
+            except (EOFError, BrokenPipeError):
+                return
+            kind = message[:1]
+            if kind == b"B":
+                at = 1
+                while at < len(message):
+                    name, at = _cut(message, at)
+                    n, at = _number(message, at)
+                    arguments = []
+                    for _ in range(n):
+                        argument, at = _cut(message, at)
+                        arguments.append(argument)
+                    waiting.append((name.decode(), arguments))
+            elif kind == b"T":
+                first, at = _number(message, 1)
+                end, _ = _number(message, at)
+                first = max(first, begun)
+                taken.update(range(first, end))
+                pool.send(b"B" + _varint(first) + _varint(end))
+            elif kind == b"Q":
+                return
+
+
+def in_json(function):
+    """Returns a task for serve of a function whose argument and result are what JSON can say."""
+
+    def task(argument):
+        return json.dumps(function(json.loads(argument))).encode()
+
+    return task
+
+
+def _answer(tasks, name, argument):
+    function = tasks.get(name)
+    if function is None:
+        return b"e" + f"unknown task {name!r}".encode()
+    try:
+        return b"R" + bytes(function(argument))
+    except Exception as e:
+        return b"e" + f"{type(e).__name__}: {e}".encode(errors="replace")
+
+
+def _number(data, at):
+    """Returns the number at data[at], seven bits a byte, the lowest first, and where it ends."""
+    n = shift = 0
+    while True:
+        n |= (data[at] & 127) << shift
+        if data[at] < 128:
+            return n, at + 1
+        at, shift = at + 1, shift + 7
+
+
+def _cut(data, at):
+    """Returns the bytes at data[at], after their length, and where they end."""
+    n, at = _number(data, at)
+    return data[at : at + n], at + n
+
+
+def _varint(n):
+    """Is the inverse of _number."""
+    out = bytearray()
+    while n > 127:
+        out.append(n & 127 | 128)
+        n >>= 7
+    out.append(n)
+    return bytes(out)

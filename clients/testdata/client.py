@@ -2,7 +2,9 @@
 
 import ctypes
 import os
+import signal
 import sys
+import time
 
 import mp
 
@@ -138,6 +140,33 @@ def fork():
         os.execvp("sleep", ["sleep", "1000"])
     say(str(pid))
     p.recv()
+
+
+def pool():
+    """Is a worker of a pool."""
+
+    def act(what):
+        what = what.decode()
+        if what == "exit":
+            os._exit(3)
+        if what == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if what == "sleep":
+            time.sleep(3600)
+        if what == "key":
+            return {}[what]
+        raise ValueError("it was told to " + what)
+
+    mp.serve(
+        {
+            "upper": bytes.upper,
+            "norm": mp.in_json(lambda p: {"Norm": (p["X"] ** 2 + p["Y"] ** 2) ** 0.5, "Name": p["Name"]}),
+            "square": mp.in_json(lambda x: x * x),
+            "pid": mp.in_json(lambda _: os.getpid()),
+            "act": act,
+            "text": lambda _: "not bytes",
+        }
+    )
 
 
 def say(line):
