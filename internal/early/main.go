@@ -33,6 +33,12 @@ var look = proc.Register("look", func(ctx context.Context, j job) (string, error
 		return "", err
 	}
 	dir := fmt.Sprintf("/proc/%d/", aaa.Helper)
+	for !asleep(dir) { // until then it may have a library open that it loads
+		if ctx.Err() != nil {
+			return "", fmt.Errorf("the helper %d does not get to sleep", aaa.Helper)
+		}
+		time.Sleep(time.Millisecond)
+	}
 	files, err := os.ReadDir(dir + "fd")
 	if err != nil {
 		return "", err
@@ -41,7 +47,7 @@ var look = proc.Register("look", func(ctx context.Context, j job) (string, error
 	for _, f := range files {
 		what, err := os.Readlink(dir + "fd/" + f.Name())
 		if err != nil {
-			continue // a file that the helper had open only while it was loaded
+			return "", err
 		}
 		open = append(open, f.Name()+" "+what)
 	}
@@ -62,6 +68,16 @@ var look = proc.Register("look", func(ctx context.Context, j job) (string, error
 	<-ctx.Done()
 	return "", nil
 })
+
+// asleep reports whether the process that /proc shows in dir is in an interruptible sleep.
+func asleep(dir string) bool {
+	stat, err := os.ReadFile(dir + "stat")
+	if err != nil {
+		return false
+	}
+	_, state, _ := strings.Cut(string(stat), ") ") // of "pid (name) state ..."
+	return strings.HasPrefix(state, "S")
+}
 
 func main() {
 	proc.Init()
