@@ -6,17 +6,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/bench"
+	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
 // program is the path of the mpbench that the tests run.
@@ -235,21 +238,25 @@ func TestInterrupt(t *testing.T) {
 		t.Run(fmt.Sprintf("all=%t", all), func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			var stdout, stderr bytes.Buffer
+			var stdout bytes.Buffer
+			terminal, stderr, err := sys.OpenPTY()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer terminal.Close()
 			path := filepath.Join(t.TempDir(), "out.json")
 			c := exec.CommandContext(ctx, program, "-transports", "queue", "-sizes", "64,1024", "-measure", "throughput",
 				"-duration", "2s", "-json", path)
-			c.Stdout, c.Stderr = &stdout, &stderr
+			c.Stdout, c.Stderr = &stdout, stderr
 			c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-			if err := c.Start(); err != nil {
+			if err := errors.Join(c.Start(), stderr.Close()); err != nil {
 				t.Fatal(err)
 			}
+			shown := &screen{changed: make(chan struct{}, 1)}
+			go shown.copy(terminal)
+			shown.await(t, ctx, "[2/")
 			group := c.Process.Pid
-			var earlier []int
-			for range 3 { // the distance, the first scenario, the second
-				awaitGroup(t, ctx, group, 3, earlier)
-				earlier = slices.DeleteFunc(members(t, group), func(pid int) bool { return pid == group })
-			}
+			awaitGroup(t, ctx, group, 3)
 			for _, pid := range members(t, group) {
 				if maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid)); err == nil && bytes.Contains(maps, []byte(" /dev/shm/")) {
 					t.Errorf("process %d has something in /dev/shm:\n%s", pid, maps)
@@ -266,10 +273,8 @@ func TestInterrupt(t *testing.T) {
 			if code := c.ProcessState.ExitCode(); code != exitInterrupted {
 				t.Errorf("exit status %d, want %d", code, exitInterrupted)
 			}
-			awaitGroup(t, ctx, group, 0, nil)
-			if stderr.String() != "mpbench: interrupted\n" {
-				t.Errorf("standard error:\n%s", &stderr)
-			}
+			awaitGroup(t, ctx, group, 0)
+			shown.await(t, ctx, "\r\x1b[Kmpbench: interrupted\r\n")
 			if !strings.Contains(stdout.String(), "64 queue") || strings.Contains(stdout.String(), "1024 queue") {
 				t.Errorf("standard output, want the first result alone:\n%s", &stdout)
 			}
@@ -284,16 +289,59 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// awaitGroup waits until a process group has n members, of which none is among earlier.
-func awaitGroup(t *testing.T, ctx context.Context, group, n int, earlier []int) {
+// A screen is what a program has written to a terminal.
+type screen struct {
+	changed chan struct{}
+	mu      sync.Mutex
+	text    []byte
+}
+
+// copy adds what the program writes, until it has ended.
+func (s *screen) copy(terminal io.Reader) {
+	buf := make([]byte, 4096)
+	for {
+		n, err := terminal.Read(buf)
+		s.mu.Lock()
+		s.text = append(s.text, buf[:n]...)
+		s.mu.Unlock()
+		select {
+		case s.changed <- struct{}{}:
+		default:
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// await waits until the program has written want.
+func (s *screen) await(t *testing.T, ctx context.Context, want string) {
+	t.Helper()
+	for {
+		s.mu.Lock()
+		text := string(s.text)
+		s.mu.Unlock()
+		if strings.Contains(text, want) {
+			return
+		}
+		select {
+		case <-s.changed:
+		case <-ctx.Done():
+			t.Fatalf("the terminal shows %q, want %q", text, want)
+		}
+	}
+}
+
+// awaitGroup waits until a process group has n members.
+func awaitGroup(t *testing.T, ctx context.Context, group, n int) {
 	t.Helper()
 	for {
 		now := members(t, group)
-		if len(now) == n && !slices.ContainsFunc(now, func(pid int) bool { return slices.Contains(earlier, pid) }) {
+		if len(now) == n {
 			return
 		}
 		if ctx.Err() != nil {
-			t.Fatalf("process group %d has the members %d, want %d new ones", group, now, n)
+			t.Fatalf("process group %d has the members %d, want %d of them", group, now, n)
 		}
 		time.Sleep(time.Millisecond)
 	}

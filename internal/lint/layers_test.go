@@ -21,7 +21,7 @@ type layer struct {
 //
 // A test in package p may import what p may import, and helpers. A test in package p_test may import anything.
 var layers = []layer{
-	{"cmd/mpbench", []string{"bench", "proc", "ring", "shm"}},
+	{"cmd/mpbench", []string{"bench", "proc", "ring", "shm", "internal/sys"}},
 	{"bench", []string{"proc", "ring", "array", "value", "sync", "shm", "internal/cpu", "internal/sys", "internal/view"}},
 	{"examples/frompython/*", []string{"."}},
 	{"examples/*", []string{".", "poll", "proc", "ring", "array", "value", "sync", "shm", "futex"}},
