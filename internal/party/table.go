@@ -235,9 +235,7 @@ func (t *Table) move() {
 // waiter calls it before it sleeps. A method that never blocks calls it if another party has to act
 // first.
 func (t *Table) Watch(epoch uint32) {
-	if !t.armed.Load() && t.armed.CompareAndSwap(false, true) {
-		t.scanner.Reset(scanEvery)
-	}
+	t.schedule()
 	if t.started.Load() && t.looked.Load() == epoch {
 		return
 	}
@@ -270,7 +268,20 @@ func (t *Table) Scan() (found bool) {
 func (t *Table) scheduledScan() {
 	t.armed.Store(false)
 	t.Scan()
-	if t.waiting() && t.armed.CompareAndSwap(false, true) {
+	if t.waiting() {
+		t.schedule()
+	}
+}
+
+// schedule makes scheduledScan run, unless it will run already. The timer of a closed table would
+// keep the memory of the segment.
+func (t *Table) schedule() {
+	if t.armed.Load() || !t.armed.CompareAndSwap(false, true) {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.closed {
 		t.scanner.Reset(scanEvery)
 	}
 }
