@@ -118,5 +118,75 @@ var encodedSteps = []stepRow{
 		Do:      getText,
 		Other:   otherPutsText,
 		Check:   func(s *stepScene, o step.Outcome) { checkTexts(s, o, []uint64{1, 2}, false) },
+	}, {
+		Name:    "Queue.Put with full storage",
+		Promise: "A putter that waits for storage and dies has put nothing, or its value, and keeps no block.",
+		Set:     stepTexts(fullTexts, false),
+		Before: func(ctx context.Context, j stepJob) error {
+			return step.Vainly(ctx, func(ctx context.Context) error { return putText(ctx, j) })
+		},
+		Do:     step.Does(putText),
+		Asleep: getFirstText,
+		Other: func(s *stepScene) (uint64, error) {
+			getFirstText(s)
+			return 0, nil
+		},
+		Check: func(s *stepScene, o step.Outcome) {
+			getFirstText(s)
+			checkTexts(s, o, tags(2, fullTexts), true)
+		},
+	}, {
+		Name:    "Queue.Get of a long string to a putter that waits for storage",
+		Promise: "The putter gets storage, by Get or by the death of the process.",
+		Set: func(s *stepScene) {
+			stepTexts(fullTexts, false)(s)
+			s.Begin(1, func(ctx context.Context) error { return s.Job.Texts.Put(ctx, textOf(otherTag, false)) })
+		},
+		Do: getText,
+		Check: func(s *stepScene, o step.Outcome) {
+			if !o.OK() { // it may have got nothing, or have been killed before it told the putter
+				getFirstText(s)
+			}
+			WantNil(s, "the putter", s.Results()[0])
+			checkTextsGotOrLost(s, o)
+		},
 	},
+}
+
+// fullTexts is how many long strings fill the storage of stepTexts.
+const fullTexts = 2
+
+// getFirstText gets the next value, the first time.
+func getFirstText(s *stepScene) {
+	if s.Job.Cells.At(1).CompareAndSwap(0, 1) {
+		text, err := s.Job.Texts.Get(Within(s))
+		WantNil(s, "Get", err)
+		WantNil(s, "the first value", Second(textTag(text)))
+	}
+}
+
+// checkTextsGotOrLost checks the values that are left after the child has got one of fullTexts, or
+// has died in that, and the test's process has put otherTag.
+func checkTextsGotOrLost(s *stepScene, o step.Outcome) {
+	s.Helper()
+	WantNil(s, "Shutdown", s.Job.Texts.Shutdown())
+	left := make(map[uint64]int)
+	for {
+		text, err := s.Job.Texts.Get(Within(s))
+		if errors.Is(err, ring.ErrShutdown) {
+			break
+		}
+		WantNil(s, "Get of what is left", err)
+		left[Must(textTag(text))(s)]++
+	}
+	Want(s, "values of the putter that are left", left[otherTag], 1)
+	if o.OK() {
+		Want(s, "what the child got", o.Value, 1)
+		Want(s, "values of that that are left", left[1], 0)
+		Want(s, "values behind it that are left", left[2], 1)
+	}
+	for tag, n := range left {
+		Want(s, fmt.Sprintf("values %d that are left", tag), n, 1)
+	}
+	wantUnused(s, s.Job.Texts)
 }

@@ -36,8 +36,11 @@ func tagOf(msg []byte) (uint64, error) {
 }
 
 // ends are the two ends of a scene's pipe: ours is the test's, and given the one that the child
-// gets.
-type ends struct{ ours, given *ring.Conn }
+// gets. lap returns when the messages before those of a row have passed through the ring.
+type ends struct {
+	ours, given *ring.Conn
+	lap         <-chan error
+}
 
 var pipe ends // of the present round
 
@@ -47,7 +50,7 @@ var pipe ends // of the present round
 func stepPipe(n uint64, used int, second bool) func(*stepScene) {
 	return func(s *stepScene) {
 		a, b := newPipe(s, s.Seg, 4096)
-		pipe = ends{a, b}
+		pipe = ends{ours: a, given: b}
 		s.Cleanup(func() { pipe = ends{} })
 		s.Job = stepJob{Conn: b, Cells: NewCells(s, s.Seg, 2)}
 		ctx := Within(s)
@@ -157,6 +160,19 @@ func fillPipe(ctx context.Context, j stepJob) error {
 // fullCount is how many messages fill a ring of 4,096 bytes, of which 8 stay free.
 const fullCount = (4096 - 8) / (messageSize + 8)
 
+// lapCount is how many messages fill the ring once and begin again at its start.
+const lapCount = fullCount + 3
+
+// receiveMany receives n messages.
+func receiveMany(ctx context.Context, c *ring.Conn, n int) error {
+	for range n {
+		if _, err := c.Receive(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func tags(from, to uint64) (all []uint64) {
 	for tag := from; tag <= to; tag++ {
 		all = append(all, tag)
@@ -192,6 +208,18 @@ var sendSteps = []stepRow{
 		Do:    step.Does(sendChildTag),
 		Other: otherReceives,
 		Check: func(s *stepScene, o step.Outcome) { checkSent(s, o, nil) },
+	}, {
+		Name:    "Conn.Send in the second lap",
+		Promise: "The same where the ring holds what remains of older messages.",
+		Set: func(s *stepScene) {
+			stepPipe(0, 0, false)(s)
+			pipe.lap = Async(func() error { return receiveMany(Within(s), pipe.ours, lapCount) })
+		},
+		Before: sendBefore(lapCount),
+		Ready:  func(s *stepScene) { WantNil(s, "the first lap", Await(s, pipe.lap, "the first lap")) },
+		Do:     step.Does(sendChildTag),
+		Other:  otherReceives,
+		Check:  func(s *stepScene, o step.Outcome) { checkSent(s, o, nil) },
 	}, {
 		Name:    "Conn.Send by a second sender",
 		Promise: "The same if another process sends by the same end.",
@@ -346,6 +374,25 @@ var receiveSteps = []stepRow{
 		Do:      receiveTag,
 		Other:   otherSends,
 		Check:   func(s *stepScene, o step.Outcome) { checkReceived(s, o, tags(1, 2)) },
+	}, {
+		Name:    "Conn.Receive in the second lap",
+		Promise: "The same where the ring holds what remains of older messages.",
+		Set: func(s *stepScene) {
+			stepPipe(0, 0, false)(s)
+			pipe.lap = Async(func() error {
+				for tag := range uint64(lapCount + 2) {
+					if err := pipe.ours.Send(Within(s), tagged(tag+1)); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+		Before: func(ctx context.Context, j stepJob) error { return receiveMany(ctx, j.Conn, lapCount) },
+		Ready:  func(s *stepScene) { WantNil(s, "the first lap", Await(s, pipe.lap, "the first lap")) },
+		Do:     receiveTag,
+		Other:  otherSends,
+		Check:  func(s *stepScene, o step.Outcome) { checkReceived(s, o, tags(lapCount+1, lapCount+2)) },
 	}, {
 		Name:    "Conn.Receive by a second receiver",
 		Promise: "The same if another process receives by the same end.",

@@ -101,6 +101,23 @@ var conditionSteps = []stepRow{
 		Before: acquireLock,
 		Do:     step.Does(func(_ context.Context, j job) error { return j.Cond.Notify(1) }),
 		Check:  func(s *stepScene, o step.Outcome) { checkCondition(s) },
+	}, {
+		Name:    "Lock.Recover with Condition.NotifyAll",
+		Promise: "The waiter is notified by the repair, or told of the death. If the process dies in its repair, the next one notifies.",
+		Set: func(s *stepScene) {
+			s.Job = stepCondition(s)
+			s.Begin(1, waitLocked(s.Job))
+			other := attachOther(s)
+			WantNil(s, "Acquire", Must(psync.OpenLock(other, "lock"))(s).Acquire(Within(s)))
+			Dies(s, s.Seg, other)
+		},
+		Do: step.Does(func(ctx context.Context, j job) error { return j.Lock.Recover(ctx, j.Cond.NotifyAll) }),
+		Check: func(s *stepScene, o step.Outcome) {
+			if o.OK() { // no other notification
+				WantNilOr(s, "the waiter", s.Results()[0], psync.ErrOwnerDied)
+			}
+			checkCondition(s)
+		},
 	},
 }
 

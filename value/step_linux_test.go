@@ -11,7 +11,7 @@ import (
 // TestEveryInstruction kills and stops a process at each instruction of each operation.
 func TestEveryInstruction(t *testing.T) { steps.Run(t) }
 
-var steps = step.NewTable("value", slices.Concat(wordSteps, wideSteps)...)
+var steps = step.NewTable("value", slices.Concat(wordSteps, wideSteps, typeSteps)...)
 
 type (
 	stepRow   = step.Row[job]

@@ -1,6 +1,7 @@
 package step
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -23,6 +24,8 @@ var (
 	offset  = flag.Int("step.offset", -1, "without -step.all: begin with this one instead of a random one")
 	repeats = flag.Int("step.repeats", 2, "how often to stop or kill at an instruction that is executed several times, such as in a loop")
 	at      = flag.String("step.at", "", "try only the point of this name, which a failure prints")
+	share   = flag.String("step.share", "1/1", "k/n: with -step.all, try only the kth of n shares of the points, so that n processes try all")
+	page    = flag.String("step.page", "", "append the table of rows, as docs/design/instructions.md has it, to this file")
 )
 
 // NeedEnv names the variable that, if set, makes tests fail where ptrace is forbidden, instead of
@@ -58,7 +61,7 @@ func (tb *Table[J]) find(name string) *Row[J] {
 
 // A line is what the report says of one row.
 type line struct {
-	row                        string
+	row, promise               string
 	instructions, points       int
 	functions                  []string
 	kills, stops, stopsAndKill int
@@ -84,6 +87,9 @@ func (tb *Table[J]) Run(t *testing.T) {
 		})
 	}
 	t.Log(tb.report(report))
+	if *page != "" {
+		testkit.WantNil(t, "write the page", tb.write(*page, report))
+	}
 	t.Logf("all rounds together: %v", &tb.parts)
 }
 
@@ -98,7 +104,7 @@ func (tb *Table[J]) try(t *testing.T, row *Row[J]) line {
 	testkit.WantNil(t, "bind to a CPU", err)
 	defer tb.cpus.Bind(0)
 	walk := tb.walk(t, row)
-	l := line{row: row.Name, instructions: walk.own, points: len(walk.points), functions: walk.functions(), slept: walk.slept}
+	l := line{row: row.Name, promise: row.Promise, instructions: walk.own, points: len(walk.points), functions: walk.functions(), slept: walk.slept}
 	for mode, rounds := range []*int{Kill: &l.kills, Stop: &l.stops, StopKill: &l.stopsAndKill} {
 		if Mode(mode) != Kill && row.Other == nil {
 			continue
@@ -114,6 +120,12 @@ func (tb *Table[J]) try(t *testing.T, row *Row[J]) line {
 // rounds, and of those in which the operation returned before it came to the point.
 func (tb *Table[J]) rounds(t *testing.T, row *Row[J], mode Mode, points []point) (n, missed int) {
 	first, stride := 0, 1
+	if *all {
+		_, err := fmt.Sscanf(*share, "%d/%d", &first, &stride)
+		if first--; err != nil || first < 0 || first >= stride {
+			t.Fatalf("-step.share=%s: want k/n with 1 <= k <= n", *share)
+		}
+	}
 	if !*all && *at == "" {
 		n := *some
 		if len(points) > 1000 { // each round takes long
@@ -192,6 +204,33 @@ func (tb *Table[J]) report(lines []line) string {
 	fmt.Fprintf(&b, "| all | %d | %d | | %d | %d | %d | %d | %.1f |\n", sum.instructions, sum.points, sum.kills, sum.stops, sum.stopsAndKill, sum.missed, sum.took.Seconds())
 	return b.String()
 }
+
+// write appends the rows to a file, as docs/design/instructions.md has them.
+func (tb *Table[J]) write(file string, lines []line) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "## %s\n\n| operation | instructions | points | functions | rounds | promise |\n|-|-:|-:|-:|-:|-|\n", tb.name)
+	var sum line
+	for _, l := range lines {
+		name := l.row
+		if l.slept {
+			name += " (sleeps)"
+		}
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %s |\n", name, l.instructions, l.points, len(l.functions), l.rounds(), l.promise)
+		sum.instructions += l.instructions
+		sum.points += l.points
+		sum.kills += l.rounds()
+	}
+	fmt.Fprintf(&b, "| all %d rows | %d | %d | | %d | |\n", len(lines), sum.instructions, sum.points, sum.kills)
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(b.String())
+	return errors.Join(err, f.Close())
+}
+
+// rounds returns how many rounds there were.
+func (l *line) rounds() int { return l.kills + l.stops + l.stopsAndKill }
 
 // A walk is what is known after one execution of an operation, step by step.
 type walk struct {
