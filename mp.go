@@ -160,6 +160,7 @@
 // have named objects, segments with a bound, and options:
 //
 //   - proc: tasks, processes, groups, pools
+//   - proc/manager: dicts, lists, sets and namespaces in a process of their own
 //   - ring: Queue, Pipe and Broadcast; netconn: a pipe as a net.Conn
 //   - poll: Select
 //   - sync, imported as psync: Lock and its family

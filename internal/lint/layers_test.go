@@ -24,10 +24,10 @@ var layers = []layer{
 	{"cmd/mpbench", []string{"bench", "proc", "ring", "shm", "internal/sys"}},
 	{"bench", []string{"proc", "ring", "array", "value", "sync", "shm", "internal/cpu", "internal/sys", "internal/view"}},
 	{"examples/frompython/*", []string{"."}},
-	{"examples/*", []string{".", "poll", "proc", "ring", "array", "value", "sync", "shm", "futex"}},
+	{"examples/*", []string{".", "poll", "proc/manager", "proc", "ring", "array", "value", "sync", "shm", "futex"}},
 	{"netconn/nettest", []string{"netconn", "ring", "shm"}},
 	{"netconn", []string{"ring"}},
-	{".", []string{"proc", "ring", "array", "value", "sync", "poll"}},
+	{".", []string{"proc/manager", "proc", "ring", "array", "value", "sync", "poll"}},
 	{"internal/mixed", []string{"ring", "array", "value", "sync", "shm"}},
 	{"internal/early", []string{"internal/early/aaa", "proc", "sync"}},
 	{"internal/early/aaa", nil},
@@ -35,6 +35,7 @@ var layers = []layer{
 	{"internal/testkit", []string{
 		"proc", "shm", "internal/object", "futex", "internal/sys", "internal/crash", "internal/view", "internal/leak",
 	}},
+	{"proc/manager", []string{"proc", "ring", "sync", "shm", "internal/codec", "internal/known"}},
 	{"proc", []string{
 		"ring", "shm", "poll", "internal/object", "internal/known", "internal/wait", "internal/sys", "internal/crash",
 		"internal/codec",

@@ -1,0 +1,201 @@
+package manager_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
+	"github.com/seed-2e7ecdea/mp/proc"
+	"github.com/seed-2e7ecdea/mp/proc/manager"
+	"github.com/seed-2e7ecdea/mp/ring"
+	"github.com/seed-2e7ecdea/mp/shm"
+	psync "github.com/seed-2e7ecdea/mp/sync"
+)
+
+func init() { proc.RegisterError(errStock) }
+
+var errStock = errors.New("out of stock")
+
+func newSet[T comparable](t testing.TB, m *manager.Manager, values ...T) *manager.Set[T] {
+	t.Helper()
+	return Closing(t, Must(manager.NewSet(Within(t), m, values...))(t))
+}
+
+func TestSet(t *testing.T) {
+	ctx := Within(t)
+	m := newManager(t, nil)
+	s := newSet(t, m, "a", "b", "a")
+	Want(t, "Add", Must(s.Add(ctx, "b", "c"))(t), 1)
+	wantSlice(t, "All", []string{"a", "b", "c"})(s.All(ctx))
+	Want(t, "Contains", Must(s.Contains(ctx, "c"))(t), true)
+	Want(t, "Discard", Must(s.Discard(ctx, "c", "no"))(t), 1)
+	Want(t, "Contains", Must(s.Contains(ctx, "c"))(t), false)
+	other, third := newSet(t, m, "b", "x", "y"), newSet(t, m, "x", "b", "z")
+	wantSlice(t, "Union", []string{"a", "b", "x", "y", "z"})(s.Union(ctx, other, third))
+	wantSlice(t, "Intersection", []string{"b", "x"})(other.Intersection(ctx, third))
+	wantSlice(t, "Difference", []string{"y"})(other.Difference(ctx, third, s))
+	wantSlice(t, "Union with itself", []string{"a", "b"})(s.Union(ctx, s))
+	WantError(t, "Union with another manager's set", Second(s.Union(ctx, newSet(t, newManager(t, nil), "q"))), shm.ErrMismatch)
+	Want(t, "Pop", Must(s.Pop(ctx))(t), "b")
+	WantNil(t, "Clear", s.Clear(ctx))
+	Want(t, "Len", Must(s.Len(ctx))(t), 0)
+	WantError(t, "Pop of nothing", Second(s.Pop(ctx)), manager.ErrNotFound)
+}
+
+func TestG03_Namespace(t *testing.T) {
+	ctx := Within(t)
+	const speed, name = manager.Attribute[float64]("speed"), manager.Attribute[string]("name")
+	n := Closing(t, Must(manager.NewNamespace(ctx, newManager(t, nil)))(t))
+	WantError(t, "Get", Second(speed.Get(ctx, n)), manager.ErrNotFound)
+	WantNil(t, "Set", speed.Set(ctx, n, 2.5))
+	WantNil(t, "Set", name.Set(ctx, n, "bob"))
+	Want(t, "Get", Must(speed.Get(ctx, n))(t), 2.5)
+	wantSlice(t, "Names", []string{"speed", "name"})(n.Names(ctx))
+	WantError(t, "Get as another type", Second(manager.Attribute[int]("speed").Get(ctx, n)), shm.ErrMismatch)
+	WantNil(t, "Delete", n.Delete(ctx, "speed"))
+	WantError(t, "Delete again", n.Delete(ctx, "speed"), manager.ErrNotFound)
+}
+
+var bump = manager.OnDict("bump", func(_ context.Context, d *manager.DictState[string, int], key string) (int, error) {
+	n, _ := d.Get(key)
+	d.Set(key, n+1)
+	return n + 1, nil
+})
+
+var sortList = manager.OnList("sort", func(_ context.Context, l *manager.ListState[int], _ proc.None) (proc.None, error) {
+	all := l.All()
+	slices.Sort(all)
+	l.Replace(all)
+	return proc.None{}, nil
+})
+
+var fails = manager.OnList("fails", func(_ context.Context, l *manager.ListState[int], how string) (proc.None, error) {
+	switch how {
+	case "panic":
+		l.Get(1000)
+	case "error":
+		return proc.None{}, errStock
+	}
+	return proc.None{}, nil
+})
+
+var waits = manager.OnDict("waits", func(ctx context.Context, d *manager.DictState[string, int], e *psync.Event) (int, error) {
+	if err := e.Set(); err != nil {
+		return 0, err
+	}
+	<-ctx.Done()
+	return 0, ctx.Err()
+})
+
+func TestApply(t *testing.T) {
+	ctx := Within(t)
+	m := newManager(t, nil)
+	d := newDict[string, int](t, m)
+	All(t, "bump", 8, func(int) error {
+		for range 100 {
+			if _, err := bump.Apply(ctx, d, "n"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	Want(t, "Get", Must(d.Get(ctx, "n"))(t), 800)
+	l := newList(t, m, 3, 1, 2)
+	WantNil(t, "sort", Second(sortList.Apply(ctx, l, proc.None{})))
+	wantSlice(t, "All", []int{1, 2, 3})(l.All(ctx))
+	_, err := fails.Apply(ctx, l, "error")
+	WantError(t, "a function that fails", err, errStock)
+	if remote := (*manager.RemoteError)(nil); !errors.As(err, &remote) || remote.Function != "fails" {
+		t.Errorf("a function that fails: %#v, not a RemoteError of it", err)
+	}
+	if _, err = fails.Apply(ctx, l, "panic"); err == nil || !strings.Contains(err.Error(), "panic: runtime error: index out of range") {
+		t.Errorf("a function that panics: %v", err)
+	}
+	wantSlice(t, "All after a panic", []int{1, 2, 3})(l.All(ctx))
+}
+
+// The context of a function ends when its caller's does. Others do not wait any longer.
+func TestApplyEndsWithItsContext(t *testing.T) {
+	m := newManager(t, nil)
+	d := newDict[string, int](t, m)
+	seg := Must(m.Segment())(t)
+	e := Closing(t, Must(psync.NewEvent(seg, ""))(t))
+	ctx, cancel := context.WithCancel(Within(t))
+	applied := Async(func() error { return Second(waits.Apply(ctx, d, e)) })
+	WantNil(t, "the function has begun", e.Wait(Within(t)))
+	other := Async(func() error { return d.Set(Within(t), "a", 1) })
+	cancel()
+	WantError(t, "Apply", Await(t, applied, "Apply"), context.Canceled)
+	WantNil(t, "Set", Await(t, other, "Set"))
+}
+
+type stock struct{ n map[string]int }
+
+func (s *stock) Close() error {
+	closings.Put(context.Background(), true)
+	return nil
+}
+
+// closings is set in the manager's process by the constructor.
+var closings *ring.Queue[bool]
+
+var (
+	stocks = manager.RegisterType("stock", func(_ context.Context, q *ring.Queue[bool]) (*stock, error) {
+		if q == nil {
+			return nil, fs.ErrInvalid
+		}
+		closings = q
+		return &stock{make(map[string]int)}, nil
+	})
+	add = manager.RegisterMethod(stocks, "add", func(_ context.Context, s *stock, what string) (int, error) {
+		s.n[what]++
+		return s.n[what], nil
+	})
+	remove = manager.RegisterMethod(stocks, "remove", func(_ context.Context, s *stock, what string) (proc.None, error) {
+		if s.n[what] == 0 {
+			return proc.None{}, errStock
+		}
+		s.n[what]--
+		return proc.None{}, nil
+	})
+	addInChild = Task("add in child", func(ctx context.Context, s *manager.Instance[stock]) (int, error) {
+		return add.Call(ctx, s, "tea")
+	})
+)
+
+func TestG04_RegisteredType(t *testing.T) {
+	ctx := Within(t)
+	m := newManager(t, nil)
+	q := Closing(t, Must(ring.NewQueue[bool](Must(m.Segment())(t), "", 4, nil))(t))
+	s := Closing(t, Must(stocks.New(ctx, m, q))(t))
+	Want(t, "add", Must(add.Call(ctx, s, "tea"))(t), 1)
+	Want(t, "add in a child", Result(t, Start(t, addInChild, s)), 2)
+	WantNil(t, "remove", Second(remove.Call(ctx, s, "tea")))
+	WantError(t, "remove of nothing", Second(remove.Call(ctx, s, "milk")), errStock)
+	WantError(t, "a constructor that fails", Second(stocks.New(ctx, m, nil)), fs.ErrInvalid)
+	WantNil(t, "Close", s.Close())
+	Want(t, "the object was closed", Must(q.Get(ctx))(t), true)
+	WantError(t, "add after Close", Second(add.Call(ctx, s, "tea")), manager.ErrClosed)
+}
+
+// A registered function may use other objects of its manager.
+var move = manager.OnList("move", func(ctx context.Context, l *manager.ListState[int], to *manager.List[int]) (int, error) {
+	defer to.Close()
+	all := l.All()
+	l.Replace(nil)
+	return len(all), to.Append(ctx, all...)
+})
+
+func TestFunctionUsesOtherObjects(t *testing.T) {
+	ctx := Within(t)
+	m := newManager(t, nil)
+	from, to := newList(t, m, 1, 2, 3), newList[int](t, m)
+	Want(t, "move", Must(move.Apply(ctx, from, to))(t), 3)
+	wantSlice(t, "All", []int{1, 2, 3})(to.All(ctx))
+	WantNil(t, "Close", to.Close())
+	wantObjects(t, m, 1)
+}
