@@ -535,6 +535,24 @@ var models = []struct {
 			{name: "NO_CANCEL", defs: "SPARES=2 DEATHS=2 STOPS=0", reason: violated},
 		},
 	},
+	{
+		name: "pool",
+		searches: []search{
+			{defs: "CALLS=2 DEATHS=1 STEALS=1"},
+			{defs: "CALLS=2 CANCELS=1"},
+			{defs: "WORKERS=1 CALLS=3 DEATHS=1"},
+			{defs: "CALLS=2 DEATHS=1 RETRIES=1", large: true},
+			{defs: "CALLS=2 DEATHS=1 CANCELS=1", large: true},
+		},
+		mutations: []mutation{
+			{name: "RUN_AGAIN", defs: "WORKERS=1 CALLS=2 DEATHS=1", reason: violated},
+			{name: "UNDRAINED", defs: "WORKERS=1 CALLS=2 DEATHS=1", reason: violated},
+			{name: "BEGUN_BLIND", defs: "CALLS=2 STEALS=1", reason: violated},
+			{name: "NO_SKIP_TAKEN", defs: "CALLS=2 STEALS=1", reason: violated},
+			{name: "SENDS_BETWEEN", defs: "WORKERS=1 CALLS=2", reason: violated},
+			{name: "LEAVE_SILENT", defs: "WORKERS=1 CALLS=2", reason: stuck},
+		},
+	},
 }
 
 // TestModels checks each model completely. Spin must find no error.
