@@ -23,8 +23,8 @@
 //     keeps its object for a bounded time: Options.Passage.
 //   - If the manager's process dies, calls that wait and later calls fail with ErrServerDied. The
 //     objects are lost. The manager's process dies with the process that made it.
-//   - A process that is stopped, or does not receive, does not hold others up. If it does not take an
-//     answer for 30 s, the server ends its session.
+//   - A process that is stopped, or does not receive, does not hold others up. If it does not take
+//     an answer for 30 s, the server ends its session.
 //
 // # Errors
 //

@@ -94,7 +94,7 @@ type reader struct {
 
 func (r *reader) take(n uint64) []byte {
 	if r.err != nil || n > uint64(len(r.rest)) {
-		r.err = ErrProtocol
+		r.err, r.rest = ErrProtocol, nil // so that a loop over the rest ends
 		return nil
 	}
 	b := r.rest[:n:n]
