@@ -25,6 +25,7 @@ var layers = []layer{
 	{"bench", []string{"proc", "ring", "array", "value", "sync", "shm", "internal/cpu", "internal/sys", "internal/view"}},
 	{"examples/frompython/*", []string{"."}},
 	{"examples/*", []string{".", "poll", "proc/manager", "proc", "ring", "array", "value", "sync", "shm", "futex"}},
+	{"cluster", []string{"proc", "ring"}},
 	{"netconn/nettest", []string{"netconn", "ring", "shm"}},
 	{"netconn", []string{"ring"}},
 	{".", []string{"proc/manager", "proc", "ring", "array", "value", "sync", "poll"}},

@@ -49,6 +49,9 @@ func TestRulesCatch(t *testing.T) {
 		{"modules", "ring/x_test.go", imports(`"github.com/anishathalye/porcupine"`), "may not be imported here"},
 		{"modules", "bench/x.go", imports(`"golang.org/x/exp/rand"`), "may not be imported here"},
 		{"modules", "proc/x.go", imports(mp + `shm"`), ""},
+		{"modules", "cluster/x.go", imports(`"github.com/nats-io/nats.go/jetstream"`), ""},
+		{"modules", "cluster/x.go", imports(`"golang.org/x/net/nettest"`), "may not be imported here"},
+		{"modules", "proc/x.go", imports(`"github.com/nats-io/nats.go"`), "may not be imported here"},
 
 		{"psync", "bench/x.go", imports("psync " + mp + `sync"`), ""},
 		{"psync", "bench/x.go", imports(mp + `sync"`), "imported as psync"},
