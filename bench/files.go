@@ -107,7 +107,8 @@ func twoRoles(s Scenario) (first, second role) {
 // A filesPort writes messages to standard output and reads them from standard
 // input.
 type filesPort struct {
-	buf []byte // as large as a message
+	size int    // of a message
+	buf  []byte // as large as a batch
 }
 
 func openFiles(_ *shm.Segment, s Scenario, r role) (port, error) {
@@ -119,51 +120,78 @@ func openFiles(_ *shm.Segment, s Scenario, r role) (port, error) {
 	if r != consumer && err == nil {
 		err = syscall.SetNonblock(syscall.Stdout, false)
 	}
-	return &filesPort{buf: make([]byte, s.Size)}, os.NewSyscallError("fcntl", err)
+	return &filesPort{size: s.Size, buf: make([]byte, s.Size*max(s.Batch, 1))}, os.NewSyscallError("fcntl", err)
 }
 
 func (p *filesPort) send(w number, n uint64) error {
-	for range n {
-		stamp(p.buf, w)
-		for at := 0; at < len(p.buf); {
-			k, err := syscall.Write(syscall.Stdout, p.buf[at:])
-			switch {
-			case err == nil:
-				at += k
-			case err != syscall.EINTR:
-				return os.NewSyscallError("write", err)
-			}
+	for n > 0 {
+		k := min(n, uint64(len(p.buf)/p.size))
+		batch := p.buf[:int(k)*p.size]
+		for at := 0; at < len(batch); at += p.size {
+			stamp(batch[at:at+p.size], w)
+			w += next
 		}
-		w += next
+		if err := writeAll(batch); err != nil {
+			return err
+		}
+		n -= k
+	}
+	return nil
+}
+
+// writeAll writes b to standard output.
+func writeAll(b []byte) error {
+	for len(b) > 0 {
+		k, err := syscall.Write(syscall.Stdout, b)
+		switch {
+		case err == nil:
+			b = b[k:]
+		case err != syscall.EINTR:
+			return os.NewSyscallError("write", err)
+		}
 	}
 	return nil
 }
 
 func (p *filesPort) receive(t *tally, n uint64) (uint64, error) {
-	for i := range n {
-		for at := 0; at < len(p.buf); {
-			k, err := syscall.Read(syscall.Stdin, p.buf[at:])
-			switch {
-			case err == syscall.EINTR:
-			case err != nil:
-				return i, os.NewSyscallError("read", err)
-			case k == 0 && at == 0:
-				return i, io.EOF
-			case k == 0:
-				return i, damaged(at, len(p.buf), 0)
-			default:
-				at += k
-			}
-		}
-		w, intact := stamped(p.buf)
-		if !intact {
-			return i, damaged(len(p.buf), len(p.buf), w)
-		}
-		if err := t.enter(w); err != nil {
+	for i := uint64(0); i < n; {
+		batch, err := p.readMessages(min(n-i, uint64(len(p.buf)/p.size)))
+		if err != nil {
 			return i, err
+		}
+		for at := 0; at < len(batch); at += p.size {
+			w, intact := stamped(batch[at : at+p.size])
+			if !intact {
+				return i, damaged(p.size, p.size, w)
+			}
+			if err := t.enter(w); err != nil {
+				return i, err
+			}
+			i++
 		}
 	}
 	return n, nil
+}
+
+// readMessages reads as many messages as there are, at least one and at most n, from standard input. It returns io.EOF at
+// the end.
+func (p *filesPort) readMessages(n uint64) ([]byte, error) {
+	for at := 0; ; {
+		k, err := syscall.Read(syscall.Stdin, p.buf[at:int(n)*p.size])
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err != nil:
+			return nil, os.NewSyscallError("read", err)
+		case k == 0 && at == 0:
+			return nil, io.EOF
+		case k == 0:
+			return nil, damaged(at, p.size, 0)
+		}
+		if at += k; at%p.size == 0 {
+			return p.buf[:at], nil
+		}
+	}
 }
 
 // close does nothing: standard input and output are closed when the process ends.

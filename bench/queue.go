@@ -16,6 +16,12 @@ type payload interface {
 
 // createQueue calls createQueueOf with the type of a message of s.Size bytes; openQueue does the same for openQueueOf.
 func createQueue(seg *shm.Segment, s Scenario) (*link, error) {
+	switch s.Content {
+	case ContentString:
+		return createEncoded[string](seg, s)
+	case ContentStruct:
+		return createEncoded[entry](seg, s)
+	}
 	switch s.Size {
 	case 8:
 		return createQueueOf[[1]uint64](seg, s)
@@ -32,17 +38,23 @@ func createQueue(seg *shm.Segment, s Scenario) (*link, error) {
 }
 
 func openQueue(seg *shm.Segment, s Scenario, r role) (port, error) {
+	switch s.Content {
+	case ContentString:
+		return openEncoded(seg, s, r, textEncoding)
+	case ContentStruct:
+		return openEncoded(seg, s, r, entryEncoding)
+	}
 	switch s.Size {
 	case 8:
-		return openQueueOf[[1]uint64](seg, r)
+		return openQueueOf[[1]uint64](seg, s, r)
 	case 64:
-		return openQueueOf[[8]uint64](seg, r)
+		return openQueueOf[[8]uint64](seg, s, r)
 	case 1024:
-		return openQueueOf[[128]uint64](seg, r)
+		return openQueueOf[[128]uint64](seg, s, r)
 	case 65536:
-		return openQueueOf[[8192]uint64](seg, r)
+		return openQueueOf[[8192]uint64](seg, s, r)
 	case 1048576:
-		return openQueueOf[[131072]uint64](seg, r)
+		return openQueueOf[[131072]uint64](seg, s, r)
 	}
 	return nil, fmt.Errorf("%w: no queue of %d bytes", ErrScenario, s.Size)
 }
@@ -76,25 +88,34 @@ type queuePort[T payload] struct {
 	v          T
 }
 
-func openQueueOf[T payload](seg *shm.Segment, r role) (port, error) {
-	q, err := ring.OpenQueue[T](seg, queueName)
+func openQueueOf[T payload](seg *shm.Segment, s Scenario, r role) (port, error) {
+	puts, gets, err := openQueues[T](seg, r)
 	if err != nil {
 		return nil, err
 	}
-	port := &queuePort[T]{puts: q, gets: q}
+	if s.Batch > 1 {
+		return &batchPort[T]{puts: puts, gets: gets, vs: make([]T, s.Batch)}, nil
+	}
+	return &queuePort[T]{puts: puts, gets: gets}, nil
+}
+
+// openQueues opens the queues that a role puts into and gets from, which may be the same.
+func openQueues[T any](seg *shm.Segment, r role) (puts, gets *ring.Queue[T], err error) {
+	q, err := ring.OpenQueue[T](seg, queueName)
+	if err != nil {
+		return nil, nil, err
+	}
 	if r == producer || r == consumer {
-		return port, nil
+		return q, q, nil
 	}
 	answers, err := ring.OpenQueue[T](seg, answerName)
 	if err != nil {
-		return nil, errors.Join(err, q.Close())
+		return nil, nil, errors.Join(err, q.Close())
 	}
 	if r == caller {
-		port.gets = answers
-	} else {
-		port.puts = answers
+		return q, answers, nil
 	}
-	return port, nil
+	return answers, q, nil
 }
 
 func (p *queuePort[T]) send(w number, n uint64) error {

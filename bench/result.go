@@ -19,6 +19,9 @@ type Result struct {
 	MsgsPerSec  float64 `json:"msgs_per_sec"`  // Messages / Seconds
 	BytesPerSec float64 `json:"bytes_per_sec"` // MsgsPerSec * Size: a round trip counts one way
 
+	Batch   int    `json:"batch,omitempty"`   // as in the Scenario; 0 means 1
+	Content string `json:"content,omitempty"` // as in the Scenario
+
 	// Rate is how many messages fell due in a second, for Paced. MsgsPerSec is less if the transport could not keep up.
 	Rate int `json:"rate,omitempty"`
 
@@ -41,7 +44,8 @@ type Result struct {
 	// Limits are those of the machine in the same round: see SetLimits. 0 if they were not measured.
 	Limits
 	// OfLimit is the result as a fraction of its limit: 1 is as fast as the machine. For Latency it is the limit's round
-	// trip, by the result's median: that of a futex if the transport blocks, and of a cache line otherwise. For Throughput
+	// trip, by the result's median: that of a futex if the transport blocks, and of a cache line otherwise. It is more
+	// than 1 for a transport that blocks if the system runs both processes on one CPU. For Throughput
 	// it is the bytes per second, by those of Copy; it may be more than 1 for messages that are not copied. 0 if there is
 	// no limit, as for the start of processes.
 	OfLimit float64 `json:"of_limit,omitempty"`
@@ -88,7 +92,7 @@ func (r *Result) ofLimit() float64 {
 func (r Result) Scenario() Scenario {
 	return Scenario{
 		Transport: r.Transport, Measure: r.Measure, Size: r.Size, Producers: r.Producers, Consumers: r.Consumers,
-		Wait: r.Wait, Pin: r.Pin, Rate: r.Rate,
+		Wait: r.Wait, Pin: r.Pin, Rate: r.Rate, Batch: r.Batch, Content: r.Content,
 	}
 }
 
@@ -100,7 +104,10 @@ func (r *Result) percentiles(a summary) {
 func newResult(s Scenario, messages uint64, ns int64) Result {
 	r := Result{
 		Transport: s.Transport, Measure: s.Measure, Size: s.Size, Producers: s.Producers, Consumers: s.Consumers,
-		Wait: s.Wait, Pin: s.Pin, Rate: s.Rate, Messages: messages, Verified: true,
+		Wait: s.Wait, Pin: s.Pin, Rate: s.Rate, Content: s.Content, Messages: messages, Verified: true,
+	}
+	if s.Batch > 1 {
+		r.Batch = s.Batch
 	}
 	if t := findTransport(s.Transport); t.kernel || t.python {
 		r.Wait = shm.WaitBlock

@@ -69,6 +69,36 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestRunBatches sends batches; the number of messages is no multiple of a batch.
+func TestRunBatches(t *testing.T) {
+	for _, transport := range BatchTransports() {
+		for _, batch := range []int{2, 7, 1024} {
+			s := Scenario{Transport: transport, Measure: Throughput, Size: 64, Batch: batch, Messages: 3001}
+			t.Run(s.Name(), func(t *testing.T) {
+				if r := measured(t, s); r.Batch != batch {
+					t.Errorf("batches of %d, want %d", r.Batch, batch)
+				}
+			})
+		}
+	}
+	measured(t, Scenario{Transport: "queue", Measure: Throughput, Size: 64, Batch: 16, Producers: 2, Consumers: 2, Messages: 3001})
+}
+
+func TestRunContents(t *testing.T) {
+	for _, content := range Contents() {
+		for _, measure := range []string{Throughput, Latency} {
+			for _, size := range []int{64, 1024} {
+				s := Scenario{Transport: "queue", Measure: measure, Size: size, Content: content, Messages: 1000}
+				t.Run(s.Name(), func(t *testing.T) {
+					if r := measured(t, s); r.Content != content {
+						t.Errorf("content %q, want %q", r.Content, content)
+					}
+				})
+			}
+		}
+	}
+}
+
 func TestRunAmongSeveral(t *testing.T) {
 	for _, transport := range SharedTransports() {
 		for _, c := range []struct{ producers, consumers, messages int }{{2, 2, 1000}, {3, 1, 1000}, {1, 3, 1000}, {3, 2, 1}} {

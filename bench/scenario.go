@@ -33,6 +33,14 @@ type Scenario struct {
 	Duration time.Duration
 	Messages int
 
+	// Batch is how many messages are sent and received at most by one call: 1 to MaxBatch. 0 means 1. More than 1 is
+	// for Throughput of BatchTransports, with messages whose Size times Batch is at most 1 MiB.
+	Batch int
+
+	// Content is what the messages are: empty for bytes, ContentString or ContentStruct. These are for queue, with
+	// a Size of 64 or 1024.
+	Content string
+
 	// Rate is how many messages fall due in a second, for Paced: 1 to MaxRate. Otherwise it is 0.
 	Rate int
 }
@@ -48,6 +56,15 @@ const (
 
 // MaxRate is the greatest rate of messages for Paced, in messages per second.
 const MaxRate = 100_000_000
+
+// What messages can be if they are not bytes.
+const (
+	ContentString = "string" // strings of the size of a message
+	ContentStruct = "struct" // structs with numbers, a string and a slice, which together have that size
+)
+
+// MaxBatch is the greatest number of messages in a batch.
+const MaxBatch = 1024
 
 // MaxSide is the greatest number of producers, and the greatest number of consumers.
 const MaxSide = 64
@@ -78,6 +95,12 @@ func SizesOf(transport string) []int {
 	return nil
 }
 
+// Contents returns the values that Scenario.Content can have besides the empty one.
+func Contents() []string { return []string{ContentString, ContentStruct} }
+
+// BatchTransports returns the transports that can send and receive several messages by one call.
+func BatchTransports() []string { return names(func(t *transport) bool { return t.batches }) }
+
 // SharedTransports returns the transports that can have several producers and consumers.
 func SharedTransports() []string { return names(func(t *transport) bool { return t.shared }) }
 
@@ -96,6 +119,12 @@ func (s Scenario) String() string {
 	text := fmt.Sprintf("%s of %s", s.Measure, s.Transport)
 	if s.Size > 0 {
 		text += fmt.Sprintf(", %d bytes", s.Size)
+	}
+	if s.Batch > 1 {
+		text += fmt.Sprintf(", batches of %d", s.Batch)
+	}
+	if s.Content != "" {
+		text += ", as a " + s.Content
 	}
 	if s.Rate > 0 {
 		text += fmt.Sprintf(", %d a second", s.Rate)
@@ -127,6 +156,9 @@ func (s Scenario) Validate() error {
 	case !slices.Contains(t.sizes(), s.Size):
 		return wrong("Size", s.Size, fmt.Sprintf("%s bytes, which %s carries", oneOf(t.sizes()), t.name))
 	}
+	if err := s.validateContent(t); err != nil {
+		return err
+	}
 	switch {
 	case s.Measure == Paced && (s.Rate < 1 || s.Rate > MaxRate):
 		return wrong("Rate", s.Rate, fmt.Sprintf("1 to %d messages a second", MaxRate))
@@ -148,6 +180,33 @@ func (s Scenario) Validate() error {
 		return wrong("Duration", s.Duration, "more than 0")
 	}
 	return s.validatePin()
+}
+
+// validateContent checks Batch and Content, whose transport is t.
+func (s Scenario) validateContent(t *transport) error {
+	switch {
+	case s.Batch < 1 || s.Batch > MaxBatch:
+		return wrong("Batch", s.Batch, fmt.Sprintf("1 to %d", MaxBatch))
+	case s.Batch > 1 && !t.batches:
+		return wrong("Transport", strconv.Quote(s.Transport), fmt.Sprintf("%s, for batches of %d messages", oneOf(BatchTransports()), s.Batch))
+	case s.Batch > 1 && s.Measure != Throughput:
+		return wrong("Measure", strconv.Quote(s.Measure), fmt.Sprintf("%s, for batches of %d messages", Throughput, s.Batch))
+	case s.Batch > 1 && s.Batch*s.Size > 1<<20:
+		return wrong("Size", s.Size, fmt.Sprintf("at most %d bytes, for batches of %d messages", 1<<20/s.Batch, s.Batch))
+	case s.Content == "":
+		return nil
+	case !slices.Contains(Contents(), s.Content):
+		return wrong("Content", strconv.Quote(s.Content), oneOf(Contents())+", or nothing for bytes")
+	case !t.encodes:
+		return wrong("Transport", strconv.Quote(s.Transport), "queue, for messages that are a "+s.Content)
+	case s.Measure != Throughput && s.Measure != Latency:
+		return wrong("Measure", strconv.Quote(s.Measure), Throughput+" or "+Latency+", for messages that are a "+s.Content)
+	case s.Size != 64 && s.Size != 1024:
+		return wrong("Size", s.Size, "64 or 1024 bytes, for messages that are a "+s.Content)
+	case s.Batch > 1:
+		return wrong("Batch", s.Batch, "1, for messages that are a "+s.Content)
+	}
+	return nil
 }
 
 func (s Scenario) validatePin() error {
@@ -195,6 +254,9 @@ func (s Scenario) withDefaults() Scenario {
 	if s.Consumers == 0 {
 		s.Consumers = 1
 	}
+	if s.Batch == 0 {
+		s.Batch = 1
+	}
 	return s
 }
 
@@ -208,6 +270,12 @@ func (s Scenario) Name() string {
 	}
 	if s.Producers > 1 || s.Consumers > 1 {
 		name += fmt.Sprintf("/producers=%d/consumers=%d", s.Producers, s.Consumers)
+	}
+	if s.Batch > 1 {
+		name += fmt.Sprintf("/batch=%d", s.Batch)
+	}
+	if s.Content != "" {
+		name += "/content=" + s.Content
 	}
 	if s.Rate > 0 {
 		name += fmt.Sprintf("/rate=%d", s.Rate)
@@ -236,8 +304,8 @@ func (s Scenario) warmTrips() uint64 {
 	return max(s.warmUp()/8, 16)
 }
 
-// batch returns how many messages a producer sends before it reads the clock again.
-func (s Scenario) batch() uint64 { return uint64(min(max(1<<20/s.Size, 1), 256)) }
+// batch returns how many messages a producer sends before it reads the clock again: one batch or more.
+func (s Scenario) batch() uint64 { return uint64(max(min(max(1<<20/s.Size, 1), 256), s.Batch)) }
 
 // share returns how many of the s.Messages measured messages producer i sends.
 func (s Scenario) share(i int) uint64 {

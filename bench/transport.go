@@ -15,6 +15,8 @@ type transport struct {
 	shared   bool     // can have several producers and consumers
 	kernel   bool     // belongs to the kernel, and always blocks
 	copies   bool     // gives each message to each consumer
+	batches  bool     // can send and receive several messages by one call
+	encodes  bool     // can carry values without a fixed size
 	one      bool     // all roles are goroutines of one process
 	python   bool     // is run by Python
 	alone    bool     // a caller starts the other process itself
@@ -32,13 +34,13 @@ func init() {
 	messages := []string{Throughput, Latency}
 	transports = []transport{
 		{name: "pipe", measures: []string{Throughput, Latency, Paced, Idle, Recovery}, shared: true, create: createPipe, open: openPipe},
-		{name: "queue", shared: true, create: createQueue, open: openQueue},
+		{name: "queue", shared: true, batches: true, encodes: true, create: createQueue, open: openQueue},
 		{name: "shm", shared: true, create: createPipe, open: openInPlace},
 		{name: "broadcast", shared: true, copies: true, create: createBroadcast, open: openBroadcast},
-		{name: "os-pipe", kernel: true, create: createOSPipe, open: openFiles},
-		{name: "unix-socket", kernel: true, create: createUnixSocket, open: openFiles},
+		{name: "os-pipe", kernel: true, batches: true, create: createOSPipe, open: openFiles},
+		{name: "unix-socket", kernel: true, batches: true, create: createUnixSocket, open: openFiles},
 		{name: "unix-seqpacket", kernel: true, largest: 65536, create: createPackets, open: openFiles},
-		{name: "tcp", kernel: true, create: createTCP, open: openFiles},
+		{name: "tcp", kernel: true, batches: true, create: createTCP, open: openFiles},
 		{name: "mqueue", kernel: true, largest: 1024, create: createMessageQueue, open: openMessageQueue},
 		{name: "channel", measures: []string{Throughput, Latency, Paced}, shared: true, one: true},
 		{name: "python-pipe", measures: messages, python: true},

@@ -182,6 +182,10 @@ func TestErrorTable(t *testing.T) {
 			"throughput, or one producer and one consumer: there are 2 producers and 1 consumer"},
 		{"-transports lock -measure throughput", "measure", "throughput", "one of latency, recovery, which is what can be measured of lock"},
 		{"-transports mqueue,pipe -sizes 65536", "sizes", "65536", "one of 8, 64, 1024 bytes, which mqueue carries"},
+		{"-batch 0", "batch", "0", "numbers from 1 to 1024"},
+		{"-batch 4 -transports pipe,queue", "transports", "pipe", "one of queue, os-pipe, unix-socket, tcp, for batches of 4 messages"},
+		{"-content bytes,poem", "content", "poem", "one or more of bytes,string,struct"},
+		{"-content string -sizes 8", "sizes", "8", "64 or 1024 bytes, for messages that are a string"},
 		{"-rate 0", "rate", "0", "numbers from 1 to 100000000"},
 		{"-rate ,", "rate", ",", "numbers from 1 to 100000000"},
 		{"-trials 0", "trials", "0", "1 to 1000"},
@@ -406,5 +410,57 @@ func TestNoPython(t *testing.T) {
 	stdout, stderr, code = mpbench(t, "", "-transports", "python-pipe")
 	if code != exitUsage || stdout != "" || !strings.Contains(stderr, "install it") {
 		t.Errorf("exit status %d, want %d; %q\n%s", code, exitUsage, stderr, stdout)
+	}
+}
+
+// TestCombinations measures all combinations that are possible, and no other.
+func TestCombinations(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		want []string // the names of the benchmarks
+	}{
+		{"-transports pipe,lock -measure latency,recovery -sizes 64,1024", []string{
+			"Latency/transport=pipe/size=64", "Recovery/transport=pipe", "Latency/transport=lock/size=64", "Recovery/transport=lock",
+			"Latency/transport=pipe/size=1024", "Latency/transport=lock/size=1024"}},
+		{"-transports queue,unix-seqpacket -sizes 64 -producers 1,2 -measure throughput", []string{
+			"Throughput/transport=queue/size=64", "Throughput/transport=queue/size=64/producers=2/consumers=1",
+			"Throughput/transport=unix-seqpacket/size=64"}},
+		{"-transports queue -sizes 64 -batch 1,8 -content bytes,string", []string{
+			"Throughput/transport=queue/size=64", "Throughput/transport=queue/size=64/content=string",
+			"Throughput/transport=queue/size=64/batch=8", "Latency/transport=queue/size=64", "Latency/transport=queue/size=64/content=string"}},
+		{"-transports pipe -measure paced -sizes 64 -rate 1000,2000", []string{
+			"Paced/transport=pipe/size=64/rate=1000", "Paced/transport=pipe/size=64/rate=2000"}},
+	} {
+		p, err := parse(strings.Fields(c.args), os.Stderr)
+		if err != nil {
+			t.Errorf("%s: %v", c.args, err)
+		}
+		var got []string
+		for _, s := range p.scenarios {
+			got = append(got, s.Name())
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s measures\n%s\nwant\n%s", c.args, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+		}
+	}
+}
+
+// TestDefault wants all measures and nearly all transports in what is measured by default, each once.
+func TestDefault(t *testing.T) {
+	p, err := parse(nil, os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]bool)
+	for _, s := range p.scenarios {
+		if name := s.Name(); seen[name] {
+			t.Errorf("%s is measured twice", name)
+		}
+		seen[s.Name()], seen[s.Measure], seen[s.Transport] = true, true, true
+	}
+	for _, want := range slices.Concat(bench.Transports(), bench.Measures()) {
+		if !seen[want] && bench.Available(want) == nil {
+			t.Errorf("%s is not measured", want)
+		}
 	}
 }

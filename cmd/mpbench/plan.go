@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +26,7 @@ type plan struct {
 
 // The defaults are such that the comparison of everything takes less than 60 s, and with -quick less than 10 s.
 const (
-	defaultDuration = 100 * time.Millisecond
+	defaultDuration = 80 * time.Millisecond
 	defaultTrials   = 5
 	quickDuration   = 50 * time.Millisecond
 	quickTrials     = 3
@@ -34,24 +35,29 @@ const (
 	quickTransports = "pipe,queue,shm,os-pipe,unix-socket"
 	defaultMeasures = "throughput,latency"
 	defaultRate     = "10000"
+	bytesContent    = "bytes"
 )
 
-// A block is a part of what is measured unless -transports, -measure, -sizes, -producers, -consumers or -quick say otherwise:
+// A block is a part of what is measured unless -transports, -measure, -sizes, -producers, -consumers, -batch, -content or -quick
+// say otherwise:
 // all combinations of its lists.
 type block struct {
 	sizes, transports, measures string
-	processes                   int // number of producers, and of consumers
+	processes, batch            int // number of producers, and of consumers; messages in a batch
+	content                     string
 }
 
 var blocks = []block{
-	{"64,1024,65536", quickTransports, defaultMeasures, 1},
-	{"64,65536", "broadcast,unix-seqpacket,tcp,channel", defaultMeasures, 1},
-	{"64", "mqueue,python-pipe,python-queue,python-shm", defaultMeasures, 1},
-	{"64", "pipe,queue,channel", bench.Throughput, 4},
-	{"64", "lock,semaphore,condition,event,value,spawn,warm,pool", bench.Latency, 1},
-	{"64", "pipe,queue,os-pipe", bench.Paced, 1},
-	{"64", "pipe,queue,os-pipe", bench.Idle, 1},
-	{"64", "pipe,lock,spawn", bench.Recovery, 1},
+	{"64,1024,65536", quickTransports, defaultMeasures, 1, 1, bytesContent},
+	{"64,65536", "broadcast,unix-seqpacket,tcp,channel", defaultMeasures, 1, 1, bytesContent},
+	{"64", "mqueue,python-pipe,python-queue,python-shm", defaultMeasures, 1, 1, bytesContent},
+	{"64", "pipe,queue,channel", bench.Throughput, 4, 1, bytesContent},
+	{"64", "queue,os-pipe", bench.Throughput, 1, 16, bytesContent},
+	{"64", "queue", defaultMeasures, 1, 1, "string,struct"},
+	{"64", "lock,semaphore,condition,event,value,spawn,warm,pool", bench.Latency, 1, 1, bytesContent},
+	{"64", "pipe,queue,os-pipe", bench.Paced, 1, 1, bytesContent},
+	{"64", "pipe,queue,os-pipe", bench.Idle, 1, 1, bytesContent},
+	{"64", "pipe,lock,spawn", bench.Recovery, 1, 1, bytesContent},
 }
 
 // parse reads the command line. If help is asked for, parse prints the usage to stderr and returns
@@ -59,7 +65,7 @@ var blocks = []block{
 func parse(args []string, stderr io.Writer) (plan, error) {
 	transports, sizes := option(strings.Join(bench.Transports(), ",")), option(strings.Join(texts(bench.Sizes()), ","))
 	measures, rates := option(defaultMeasures), option(defaultRate)
-	producers, consumers := option("1"), option("1")
+	producers, consumers, batches, contents := option("1"), option("1"), option("1"), option(bytesContent)
 	duration, policy := option(defaultDuration.String()), option(shm.WaitAdaptive.String())
 	trials := option(strconv.Itoa(defaultTrials))
 	var pin, place, json, benchfmt option
@@ -70,8 +76,10 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 	f.Var(&sizes, "sizes", "`list` of the sizes of messages, in bytes")
 	f.Var(&measures, "measure", "`list` of what to measure, of "+strings.Join(bench.Measures(), ","))
 	f.Var(&rates, "rate", "`list` of messages a second, for -measure "+bench.Paced)
-	f.Var(&producers, "producers", "`number` of processes that send; more than 1 only for throughput of "+strings.Join(bench.SharedTransports(), ","))
-	f.Var(&consumers, "consumers", "`number` of processes that receive; more than 1 likewise")
+	f.Var(&batches, "batch", "`list` of the messages that are sent by one call; more than 1 only for throughput of "+strings.Join(bench.BatchTransports(), ","))
+	f.Var(&contents, "content", "`list` of what messages are, of "+allContents()+"; all but "+bytesContent+" only for queue")
+	f.Var(&producers, "producers", "`list` of numbers of processes that send; more than 1 only for throughput of "+strings.Join(bench.SharedTransports(), ","))
+	f.Var(&consumers, "consumers", "`list` of numbers of processes that receive; more than 1 likewise")
 	f.Var(&duration, "duration", "how `long` each trial measures")
 	f.Var(&trials, "trials", "`number` of trials of each combination")
 	quick := f.Bool("quick", false, "measure less: -transports "+quickTransports+" -sizes "+quickSizes+" -duration "+quickDuration.String()+" -trials "+strconv.Itoa(quickTrials)+", except those that are given")
@@ -111,16 +119,7 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 
 	var r reader
 	base := bench.Scenario{
-		Producers: r.processes("producers", producers), Consumers: r.processes("consumers", consumers),
 		Duration: r.duration("duration", duration), Wait: r.policy("wait", policy), Pin: r.cpus("pin", pin),
-	}
-	if base.Producers > 1 || base.Consumers > 1 { // a flag that is not given means all that is possible
-		if !given["transports"] {
-			transports = option(strings.Join(bench.SharedTransports(), ","))
-		}
-		if !given["measure"] {
-			measures = bench.Throughput
-		}
 	}
 	var where string
 	if place != "" {
@@ -133,18 +132,21 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 	c := choice{
 		base: base, transports: r.choose("transports", transports, bench.Transports()),
 		measures: r.choose("measure", measures, bench.Measures()), sizes: r.choose("sizes", sizes, texts(bench.Sizes())),
-		rates: r.numbers("rate", rates, 1, bench.MaxRate),
+		rates: r.numbers("rate", rates, 1, bench.MaxRate), batches: r.numbers("batch", batches, 1, bench.MaxBatch),
+		producers: r.numbers("producers", producers, 1, bench.MaxSide), consumers: r.numbers("consumers", consumers, 1, bench.MaxSide),
+		contents: r.choose("content", contents, split(option(allContents()))),
 	}
 	if !given["transports"] {
 		c.without = p.unavailable()
 	}
-	if given["transports"] || given["measure"] || given["sizes"] || given["producers"] || given["consumers"] || *quick {
+	if given["transports"] || given["measure"] || given["sizes"] || given["producers"] || given["consumers"] || given["batch"] || given["content"] || *quick {
 		p.add(&r, c, given)
 		return p, r.err
 	}
 	for _, b := range blocks {
 		c.sizes, c.transports, c.measures = split(option(b.sizes)), split(option(b.transports)), split(option(b.measures))
-		c.base.Producers, c.base.Consumers = b.processes, b.processes
+		c.producers, c.consumers, c.batches = []int{b.processes}, []int{b.processes}, []int{b.batch}
+		c.contents = split(option(b.content))
 		p.add(&r, c, nil)
 	}
 	return p, r.err
@@ -152,10 +154,10 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 
 // A choice is lists of which all combinations are measured that are possible.
 type choice struct {
-	base                        bench.Scenario
-	sizes, transports, measures []string
-	rates                       []int
-	without                     map[string]bool // transports that are left out
+	base                                  bench.Scenario
+	sizes, transports, measures, contents []string
+	rates, batches, producers, consumers  []int
+	without                               map[string]bool // transports that are left out
 }
 
 // unavailable returns the transports that cannot be measured here, and keeps the reason.
@@ -187,12 +189,29 @@ func (c *choice) scenarios() (list []bench.Scenario) {
 						continue
 					}
 				}
-				if measure != bench.Paced {
-					list = append(list, s)
-					continue
-				}
-				for _, s.Rate = range c.rates {
-					list = append(list, s)
+				list = append(list, c.variants(s)...)
+			}
+		}
+	}
+	return list
+}
+
+// variants returns s with all combinations of the numbers and contents.
+func (c *choice) variants(s bench.Scenario) (list []bench.Scenario) {
+	rates := c.rates
+	if s.Measure != bench.Paced {
+		rates = []int{0}
+	}
+	for _, s.Rate = range rates {
+		for _, s.Producers = range c.producers {
+			for _, s.Consumers = range c.consumers {
+				for _, s.Batch = range c.batches {
+					for _, content := range c.contents {
+						if s.Content = content; content == bytesContent {
+							s.Content = ""
+						}
+						list = append(list, s)
+					}
 				}
 			}
 		}
@@ -200,50 +219,55 @@ func (c *choice) scenarios() (list []bench.Scenario) {
 	return list
 }
 
-// add adds the combinations that are possible. Each transport, measure and size that is given must be in one of them.
+// allContents lists the values of -content.
+func allContents() string {
+	return strings.Join(append([]string{bytesContent}, bench.Contents()...), ",")
+}
+
+// add adds the combinations that are possible. Each value that is given must be in one of them.
 func (p *plan) add(r *reader, c choice, given map[string]bool) {
-	const transport, measure, size = 0, 1, 2
 	for _, t := range c.transports {
 		if err := bench.Available(t); err != nil && given["transports"] {
 			r.fail(err)
 			return
 		}
 	}
-	var used [3]map[string]bool
-	var errs [3]map[string]error
-	for i := range used {
-		used[i], errs[i] = make(map[string]bool), make(map[string]error)
-	}
+	used := make(map[[2]string]bool)  // by flag and value
+	errs := make(map[[2]string]error) // the last one about the flag itself, or else the first one
+	var order [][2]string
+	var first error
 	for _, s := range c.scenarios() {
-		parts := [3]string{transport: s.Transport, measure: s.Measure, size: strconv.Itoa(s.Size)}
 		err := s.Validate()
 		var wrong *bench.ScenarioError
-		if errors.As(err, &wrong) && wrong.Field != "Transport" && wrong.Field != "Measure" && wrong.Field != "Size" {
+		if errors.As(err, &wrong) && !slices.Contains(choosing, flags[wrong.Field]) {
 			r.fail(asFlag(err))
 			return
 		}
-		for i, part := range parts {
-			if err == nil {
-				used[i][part] = true
-			} else if errs[i][part] == nil {
-				errs[i][part] = err
-			}
-		}
 		if err == nil {
 			p.scenarios = append(p.scenarios, s)
+		} else if first == nil {
+			first = err
 		}
-	}
-	for i, list := range [3][]string{transport: c.transports, measure: c.measures, size: c.sizes} {
-		for _, part := range list {
-			flag := [3]string{"transports", "measure", "sizes"}[i]
-			if given[flag] && !used[i][part] && errs[i][part] != nil {
-				r.fail(asFlag(errs[i][part]))
+		for i, value := range []string{s.Transport, s.Measure, strconv.Itoa(s.Size), strconv.Itoa(s.Batch), s.Content} {
+			v := [2]string{choosing[i], value}
+			if _, seen := used[v]; !seen {
+				order = append(order, v)
+			}
+			used[v] = used[v] || err == nil
+			if errs[v] == nil || wrong != nil && flags[wrong.Field] == v[0] {
+				errs[v] = err
 			}
 		}
 	}
-	if len(p.scenarios) == 0 {
-		for _, err := range errs[transport] {
-			r.fail(asFlag(err))
+	for _, v := range order {
+		if given[v[0]] && !used[v] {
+			r.fail(asFlag(errs[v]))
 		}
 	}
+	if len(p.scenarios) == 0 && first != nil && given != nil {
+		r.fail(asFlag(first))
+	}
 }
+
+// choosing are the flags of which not all combinations need be possible.
+var choosing = []string{"transports", "measure", "sizes", "batch", "content"}

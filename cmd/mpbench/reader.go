@@ -42,15 +42,6 @@ func (r *reader) choose(flag string, list option, allowed []string) []string {
 	return chosen
 }
 
-// processes returns a number of producers or consumers.
-func (r *reader) processes(flag string, text option) int {
-	n, err := strconv.Atoi(string(text))
-	if err != nil || n < 1 || n > bench.MaxSide {
-		r.fail(invalid(flag, string(text), fmt.Sprintf("1 to %d", bench.MaxSide)))
-	}
-	return n
-}
-
 // numbers returns a list of numbers from least to most.
 func (r *reader) numbers(flag string, list option, least, most int) (numbers []int) {
 	want := fmt.Sprintf("numbers from %d to %d", least, most)
@@ -126,7 +117,7 @@ func (r *reader) place(flag string, name option) (cpus []int, what string) {
 // flags are the flags that set the fields of a scenario.
 var flags = map[string]string{
 	"Transport": "transports", "Measure": "measure", "Size": "sizes", "Producers": "producers", "Consumers": "consumers",
-	"Wait": "wait", "Rate": "rate", "Pin": "pin", "Duration": "duration",
+	"Wait": "wait", "Rate": "rate", "Batch": "batch", "Content": "content", "Pin": "pin", "Duration": "duration",
 }
 
 // asFlag makes an error that names a field of a scenario one that names the flag.

@@ -16,40 +16,52 @@ const reference = "os-pipe"
 
 // A row is a line of the table: the results of one transport and size.
 type row struct {
-	size                 int
-	transport            string
-	producers, consumers int
-	throughput, latency  *bench.Cell // nil: not measured
+	key
+	throughput, latency *bench.Cell // nil: not measured
 }
 
-// name returns the transport's name, followed by the numbers of producers and consumers if one of them is more than 1.
+// name returns the transport's name, followed by the content, the numbers of producers and consumers, and the batch, unless
+// they are bytes, and 1.
 func (r *row) name() string {
-	if r.producers > 1 || r.consumers > 1 {
-		return fmt.Sprintf("%s %d:%d", r.transport, r.producers, r.consumers)
+	name := r.transport
+	if r.content != "" {
+		name += " " + r.content
 	}
-	return r.transport
+	if r.producers > 1 || r.consumers > 1 {
+		name += fmt.Sprintf(" %d:%d", r.producers, r.consumers)
+	}
+	if r.batch > 1 {
+		name += fmt.Sprintf(" ×%d", r.batch)
+	}
+	return name
 }
 
-// rows groups cells by size and transport, in their order.
+// A key tells the rows of the table apart.
+type key struct {
+	size, producers, consumers, batch int
+	transport, content                string
+}
+
+// rows groups the cells of throughput and latency by what else they have in common, in the order of the first of each.
 func rows(results []bench.Cell) []*row {
 	var list []*row
+	found := make(map[key]*row)
 	for i := range results {
-		r := &results[i]
-		if r.Measure != bench.Throughput && r.Measure != bench.Latency {
+		c := &results[i]
+		if c.Measure != bench.Throughput && c.Measure != bench.Latency {
 			continue
 		}
-		last := &row{}
-		if len(list) > 0 {
-			last = list[len(list)-1]
+		k := key{c.Size, c.Producers, c.Consumers, c.Batch, c.Transport, c.Content}
+		r := found[k]
+		if r == nil {
+			r = &row{key: k}
+			found[k] = r
+			list = append(list, r)
 		}
-		if last.size != r.Size || last.transport != r.Transport || last.producers != r.Producers || last.consumers != r.Consumers {
-			last = &row{size: r.Size, transport: r.Transport, producers: r.Producers, consumers: r.Consumers}
-			list = append(list, last)
-		}
-		if r.Measure == bench.Latency {
-			last.latency = r
+		if c.Measure == bench.Latency {
+			r.latency = c
 		} else {
-			last.throughput = r
+			r.throughput = c
 		}
 	}
 	return list
@@ -119,7 +131,7 @@ func writeTable(to io.Writer, results []bench.Cell) error {
 	}
 	references := map[int]*row{}
 	for _, r := range list {
-		if r.transport == reference {
+		if r.transport == reference && r.batch < 2 {
 			references[r.size] = r
 		}
 	}
