@@ -41,6 +41,9 @@
 //	warm       the same, with a spare process that is ready
 //	pool       the argument and the result of a task in the one worker of a pool
 //
+// With Scenario.Batch, queue uses PutMany and GetMany, and the streams of the kernel carry a batch by one
+// write. With Scenario.Content, queue carries values that it encodes.
+//
 // The kernel's transports are used by plain system calls: one write and at least one read
 // a message.
 //

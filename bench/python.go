@@ -51,6 +51,9 @@ func runPython(ctx context.Context, s Scenario) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	if err := j.unlink(); err != nil { // of a process of the same number that was killed
+		return Result{}, err
+	}
 	var diagnosis bytes.Buffer
 	c := proc.Command(python, "-c", pythonScript, string(args))
 	c.Stderr = &diagnosis

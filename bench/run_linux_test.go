@@ -69,6 +69,14 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestRunSixteen has as many producers and consumers as mpbench is made for.
+func TestRunSixteen(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts 32 processes")
+	}
+	measured(t, Scenario{Transport: "queue", Measure: Throughput, Size: 64, Producers: 16, Consumers: 16, Messages: 16000})
+}
+
 // TestRunBatches sends batches; the number of messages is no multiple of a batch.
 func TestRunBatches(t *testing.T) {
 	for _, transport := range BatchTransports() {

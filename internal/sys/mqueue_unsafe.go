@@ -24,15 +24,23 @@ var queues atomic.Uint32
 // MessageQueue makes a POSIX message queue for a number of messages of at most size bytes. Its name is removed at once,
 // so that the queue ends with the last descriptor. If this process is killed before that, the name stays.
 func MessageQueue(messages, size int) (*os.File, error) {
-	name, err := unix.BytePtrFromString(fmt.Sprintf("mp-%d-%d", os.Getpid(), queues.Add(1)))
-	if err != nil {
-		return nil, err
-	}
 	attr := mqAttr{messages: messages, size: size}
-	fd, _, errno := unix.Syscall6(unix.SYS_MQ_OPEN, uintptr(unsafe.Pointer(name)),
-		unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600, uintptr(unsafe.Pointer(&attr)), 0, 0)
-	if errno != 0 {
-		return nil, os.NewSyscallError("mq_open", errno)
+	var name *byte
+	var fd uintptr
+	for {
+		var err error
+		if name, err = unix.BytePtrFromString(fmt.Sprintf("mp-%d-%d", os.Getpid(), queues.Add(1))); err != nil {
+			return nil, err
+		}
+		var errno unix.Errno
+		fd, _, errno = unix.Syscall6(unix.SYS_MQ_OPEN, uintptr(unsafe.Pointer(name)),
+			unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600, uintptr(unsafe.Pointer(&attr)), 0, 0)
+		if errno == 0 {
+			break
+		}
+		if errno != unix.EEXIST { // that is the queue of a process of the same number that was killed
+			return nil, os.NewSyscallError("mq_open", errno)
+		}
 	}
 	f := os.NewFile(fd, "message queue")
 	if _, _, errno := unix.Syscall(unix.SYS_MQ_UNLINK, uintptr(unsafe.Pointer(name)), 0, 0); errno != 0 {
