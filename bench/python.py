@@ -11,6 +11,7 @@ import resource
 import signal
 import struct
 import sys
+import threading
 import time
 from multiprocessing import shared_memory
 
@@ -202,6 +203,14 @@ def die_with_parent(parent):
         os._exit(1)
 
 
+def watch(pid):
+    """Ends this process, which may wait for a message, if its child fails. A handler of SIGCHLD could come too early."""
+    end = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    if end.si_code != os.CLD_EXITED or end.si_status != 0:
+        print(f"the first process ended by exit or signal {end.si_status}", file=sys.stderr, flush=True)
+        os._exit(1)
+
+
 def first(parent, role, mine, others, results):
     die_with_parent(parent)
     if isinstance(others, Pipe):
@@ -219,13 +228,8 @@ def main():
     signal.pthread_sigmask(signal.SIG_UNBLOCK, deadly)
     child = FORK.Process(target=first, args=(os.getpid(), call if latency else produce, a, b, to))
 
-    def ended(*_):
-        if child.exitcode:  # not None, not 0
-            print(f"the first process ended with exit code {child.exitcode}", file=sys.stderr, flush=True)
-            os._exit(1)
-
-    signal.signal(signal.SIGCHLD, ended)
     child.start()
+    threading.Thread(target=watch, args=(child.pid,), daemon=True).start()
     to.close()
     if isinstance(a, Pipe):
         a.conn.close()
