@@ -8,13 +8,14 @@ import (
 )
 
 // conformance lists, by the letter of the area, the numbers of the behaviours of multiprocessing that
-// mp keeps or replaces by its own: P those of Process, S of start methods, K of Pool, G of managers.
-// Behaviours that do not carry over to Go are left out.
+// mp keeps or replaces by its own: P those of Process, S of start methods, K of Pool, G of managers, N of
+// listeners and clients. Behaviours that do not carry over to Go are left out.
 var conformance = map[string]string{
 	"P": `01 02 03 04 05 06 07 08 10 11 12 13 14 15 16 17 18 19 20 21 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39
 		40 42 43 44 45 46 47`,
 	"S": "01 02 04 06 07 08",
 	"G": "01 02 03 04 06 07",
+	"N": "01 02 03 04",
 	"K": "01 02 04 05 06 07 08 09 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25",
 }
 

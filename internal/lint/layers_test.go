@@ -37,6 +37,7 @@ var layers = []layer{
 		"proc", "shm", "internal/object", "futex", "internal/sys", "internal/crash", "internal/view", "internal/leak",
 	}},
 	{"proc/manager", []string{"proc", "ring", "sync", "shm", "internal/codec", "internal/known"}},
+	{"proc/connection", nil},
 	{"proc", []string{
 		"ring", "shm", "poll", "internal/object", "internal/known", "internal/wait", "internal/sys", "internal/crash",
 		"internal/codec",

@@ -11,7 +11,7 @@ import (
 )
 
 // public are the packages for programs.
-var public = []string{".", "array", "bench", "futex", "netconn", "poll", "proc", "proc/manager", "ring", "shm", "sync", "value"}
+var public = []string{".", "array", "bench", "futex", "netconn", "poll", "proc", "proc/connection", "proc/manager", "ring", "shm", "sync", "value"}
 
 // TestPublicSurface wants the documentation of packages for programs to name no type of an internal package: a program could
 // not use it.

@@ -1,0 +1,109 @@
+package connection
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net"
+)
+
+// The handshake:
+//
+//  1. Each side sends its hello: the magic bytes, which name the version, and a nonce of 32 random bytes.
+//  2. The client sends its proof: the HMAC-SHA256, by the key, of the magic bytes, the role "client", the
+//     client's nonce and the listener's nonce.
+//  3. The listener checks it in constant time. It answers with the byte refused and closes the
+//     connection, or with the byte welcome and its own proof, with the role "server".
+//  4. The client checks that proof. Then messages follow.
+//
+// The role makes the proofs of the two sides differ, so a proof that is sent back proves nothing. The nonces
+// make the proofs of two handshakes differ, so a recorded proof proves nothing later.
+
+const (
+	magic     = "mp/conn\x01"
+	nonceSize = 32
+	helloSize = len(magic) + nonceSize
+
+	client = "client"
+	server = "server"
+
+	refused = 0
+	welcome = 1
+)
+
+// proof returns the proof of one role.
+func proof(key []byte, role string, clientNonce, serverNonce []byte) []byte {
+	h := hmac.New(sha256.New, key)
+	for _, part := range [][]byte{[]byte(magic), []byte(role), clientNonce, serverNonce} { // all of fixed sizes
+		h.Write(part)
+	}
+	return h.Sum(nil)
+}
+
+// greet does step 1 and returns the nonces of both sides.
+func greet(c net.Conn) (own, other []byte, err error) {
+	hello := make([]byte, helloSize)
+	own = hello[copy(hello, magic):]
+	rand.Read(own) // never fails
+	if _, err := c.Write(hello); err != nil {
+		return nil, nil, err
+	}
+	got := make([]byte, helloSize)
+	if _, err := io.ReadFull(c, got); err != nil {
+		return nil, nil, err
+	}
+	if !bytes.HasPrefix(got, []byte(magic)) {
+		return nil, nil, fmt.Errorf("no hello of this protocol: %w", ErrAuthentication)
+	}
+	return own, got[len(magic):], nil
+}
+
+// prove does the client's part of the handshake.
+func prove(c net.Conn, key []byte) error {
+	own, other, err := greet(c)
+	if err != nil {
+		return err
+	}
+	if _, err := c.Write(proof(key, client, own, other)); err != nil {
+		return err
+	}
+	var answer [1 + sha256.Size]byte
+	if _, err := io.ReadFull(c, answer[:1]); err != nil {
+		return err
+	}
+	if answer[0] != welcome {
+		return fmt.Errorf("refused by the listener: %w", ErrAuthentication)
+	}
+	if _, err := io.ReadFull(c, answer[1:]); err != nil {
+		return err
+	}
+	if !hmac.Equal(answer[1:], proof(key, server, own, other)) {
+		return fmt.Errorf("wrong proof of the listener: %w", ErrAuthentication)
+	}
+	return nil
+}
+
+// admit does the listener's part of the handshake. It calls admitted between a right proof and the answer to
+// it, and refuses the client if that fails.
+func admit(c net.Conn, key []byte, admitted func() error) error {
+	own, other, err := greet(c)
+	if err != nil {
+		return err
+	}
+	var got [sha256.Size]byte
+	if _, err := io.ReadFull(c, got[:]); err != nil {
+		return err
+	}
+	if !hmac.Equal(got[:], proof(key, client, other, own)) {
+		c.Write([]byte{refused}) // the client may be gone
+		return fmt.Errorf("wrong proof of the client: %w", ErrAuthentication)
+	}
+	if err := admitted(); err != nil {
+		return err
+	}
+	_, err = c.Write(append([]byte{welcome}, proof(key, server, other, own)...))
+	return err
+}

@@ -1,0 +1,46 @@
+package connection_test
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/seed-2e7ecdea/mp/internal/leak"
+	"github.com/seed-2e7ecdea/mp/internal/testkit"
+	"github.com/seed-2e7ecdea/mp/proc"
+	"github.com/seed-2e7ecdea/mp/proc/connection"
+)
+
+func TestMain(m *testing.M) {
+	proc.Init()
+	os.Exit(testkit.Main(m))
+}
+
+var key = []byte("the key of the tests")
+
+func options() *connection.Options { return &connection.Options{Key: key} }
+
+// abstract returns an unused abstract name.
+func abstract() string { return "@" + leak.Name("connection") }
+
+// listen returns a Listener at a new abstract name.
+func listen(t testing.TB, o *connection.Options) (l *connection.Listener, address string) {
+	address = abstract()
+	return testkit.Closing(t, testkit.Must(connection.Listen("unix", address, o))(t)), address
+}
+
+// connect returns both ends of a connection.
+func connect(t testing.TB, network, address string) (a, b *connection.Conn) {
+	l := testkit.Must(connection.Listen(network, address, options()))(t)
+	defer l.Close()
+	a = testkit.Closing(t, testkit.Must(connection.Dial(testkit.Within(t), network, l.Addr().String(), options()))(t))
+	b = testkit.Closing(t, testkit.Must(l.Accept(testkit.Within(t)))(t))
+	return a, b
+}
+
+// canceled returns a context that is done.
+func canceled() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
