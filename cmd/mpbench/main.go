@@ -7,19 +7,25 @@
 //	mpbench -transports pipe,shm -sizes 64 -measure latency -wait spin -pin 0,1
 //	mpbench -json results.json
 //	mpbench -trials 10 -benchfmt new.txt && benchstat old.txt new.txt
+//	mpbench compare old.json new.json                says what is faster or slower than before
+//	mpbench compare ./old ./new -- -quick            the same for two builds of mpbench, which it runs in turn
+//	mpbench doctor                                   says what this machine offers and lacks
 //	mpbench stat -watch                              shows the segments in /dev/shm, their processes and objects
 //	mpbench reap [NAME...]                           removes segments that no living process uses
+//	mpbench help [COMMAND]                           lists the commands, or the flags of one
 //
 // The exit status is
 //
 //	0    if all runs succeeded
-//	1    if a run failed, or a file could not be written
+//	1    if a run failed, if a file could not be written, or if compare found something slower
 //	2    if a flag has a value that is not allowed
 //	130  if mpbench was interrupted (Ctrl-C)
 //
-// A run consists of rounds. Each round measures what the machine allows (how long a cache line takes from one process to
-// another and back, a futex likewise, and how fast memory is copied), then each combination once. So what changes on the machine during the run changes all combinations alike, and the
-// trials of one combination are spread over the whole time. The table has medians.
+// A run consists of rounds. Each round measures what the machine allows (how long a cache
+// line takes from one process to another and back, a futex likewise, and how fast memory is
+// copied), then each combination once. So what changes on the machine during the run changes all
+// combinations alike, and the trials of one combination are spread over the whole time. The table
+// has medians.
 //
 // If a run fails or mpbench is interrupted, it still prints the results that it has.
 package main
@@ -48,18 +54,13 @@ const (
 func main() {
 	proc.Init()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	code := dispatch(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
-func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
-	if len(args) > 0 && args[0] == "stat" {
-		return runStat(args[1:], stdout, stderr)
-	}
-	if len(args) > 0 && args[0] == "reap" {
-		return runReap(args[1:], stdout, stderr)
-	}
+// runBench is mpbench run. It returns the exit status.
+func runBench(ctx context.Context, args []string, stdout, stderr *os.File) int {
 	p, err := parse(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0

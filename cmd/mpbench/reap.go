@@ -1,10 +1,10 @@
 package main
 
 import (
-	"errors"
-	"flag"
+	"context"
 	"fmt"
-	"io"
+	"math"
+	"os"
 	"slices"
 
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -12,20 +12,11 @@ import (
 
 // runReap is mpbench reap: it removes the segments of those names, or all, to which no living process
 // is attached, and says which. It returns the exit status.
-func runReap(args []string, stdout, stderr io.Writer) int {
-	flags := flag.NewFlagSet("mpbench reap", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+func runReap(_ context.Context, args []string, stdout, stderr *os.File) int {
+	flags := newFlags("reap", stderr)
 	dry := flags.Bool("n", false, "remove nothing, only say what would be removed")
-	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: mpbench reap [-n] [NAME...]\nRemoves the segments of these names, or all in /dev/shm, to which no living process is attached.")
-		flags.PrintDefaults()
-	}
-	err := flags.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		return exitUsage
+	if code, done := parseFlags(flags, args, 0, math.MaxInt); done {
+		return code
 	}
 	did, do := "removed", shm.Reap
 	if *dry {

@@ -3,12 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
 	"time"
 
@@ -18,29 +15,19 @@ import (
 
 // runStat is mpbench stat: it prints what is in the named segment, or in all segments of /dev/shm
 // that this user may open. It returns the exit status.
-func runStat(args []string, stdout, stderr io.Writer) int {
-	flags := flag.NewFlagSet("mpbench stat", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+func runStat(ctx context.Context, args []string, stdout, stderr *os.File) int {
+	flags := newFlags("stat", stderr)
 	asJSON := flags.Bool("json", false, "print JSON; with -watch an array for each interval")
 	watch := flags.Bool("watch", false, "print again and again, with rates, until Ctrl-C")
 	interval := flags.Duration("interval", time.Second, "the time between two prints of -watch")
 	times := flags.Int("n", 0, "end -watch after so many prints, 0: never")
-	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: mpbench stat [flags] [NAME]\nPrints the processes and objects of segment NAME, or of all segments in /dev/shm.")
-		flags.PrintDefaults()
+	if code, done := parseFlags(flags, args, 0, 1); done {
+		return code
 	}
-	err := flags.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		return exitUsage
-	case flags.NArg() > 1 || *interval <= 0 || *times < 0:
-		flags.Usage()
+	if *interval <= 0 || *times < 0 {
+		fmt.Fprintln(stderr, "mpbench stat: -interval must be more than 0, -n 0 or more")
 		return exitUsage
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	w := &watcher{name: flags.Arg(0), seen: make(map[string]*figures)}
 	for n := 1; ; n++ {
 		segments, err := w.look()

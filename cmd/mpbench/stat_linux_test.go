@@ -127,7 +127,7 @@ func TestStatErrors(t *testing.T) {
 	}{
 		{[]string{"stat", "mp-no-such-segment"}, exitFailed, "mp-no-such-segment"},
 		{[]string{"stat", "a", "b"}, exitUsage, "usage: mpbench stat"},
-		{[]string{"stat", "-interval", "0s"}, exitUsage, "usage: mpbench stat"},
+		{[]string{"stat", "-interval", "0s"}, exitUsage, "mpbench stat: -interval must be more than 0"},
 		{[]string{"reap", "-x"}, exitUsage, "usage: mpbench reap"},
 		{[]string{"stat", "-h"}, 0, "usage: mpbench stat"},
 	} {

@@ -42,6 +42,10 @@ type key struct {
 	transport, content                string
 }
 
+func keyOf(c *bench.Cell) key {
+	return key{c.Size, c.Producers, c.Consumers, c.Batch, c.Transport, c.Content}
+}
+
 // rows groups the cells of throughput and latency by what else they have in common, in the order of the first of each.
 func rows(results []bench.Cell) []*row {
 	var list []*row
@@ -51,7 +55,7 @@ func rows(results []bench.Cell) []*row {
 		if c.Measure != bench.Throughput && c.Measure != bench.Latency {
 			continue
 		}
-		k := key{c.Size, c.Producers, c.Consumers, c.Batch, c.Transport, c.Content}
+		k := keyOf(c)
 		r := found[k]
 		if r == nil {
 			r = &row{key: k}

@@ -13,6 +13,7 @@ var requirements = []string{
 	"github.com/anishathalye/porcupine",
 	"github.com/edsrzf/mmap-go",
 	"github.com/google/go-cmp",
+	"golang.org/x/perf",
 	"golang.org/x/sys",
 }
 
@@ -27,6 +28,8 @@ func mayUse(f *file, module string) bool {
 		return f.test() && f.pkg() == "internal/history"
 	case "github.com/HdrHistogram/hdrhistogram-go":
 		return f.pkg() == "bench" || f.pkg() == "cmd/mpbench"
+	case "golang.org/x/perf":
+		return f.pkg() == "cmd/mpbench"
 	}
 	return false
 }

@@ -21,6 +21,9 @@ func Monotonic() (int64, error) { return 0, errUnsupported }
 // Now fails with errors.ErrUnsupported.
 func Now() (int64, error) { return 0, errUnsupported }
 
+// FileSystem returns errors.ErrUnsupported.
+func FileSystem(string) (size, free uint64, err error) { return 0, 0, errUnsupported }
+
 // CPUs fails with errors.ErrUnsupported.
 func CPUs() ([]int, error) { return nil, errUnsupported }
 

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// A command is one of the things that mpbench does: mpbench NAME ARGUMENTS.
+type command struct {
+	name      string
+	arguments string // as help shows them
+	does      string // one sentence
+	run       func(ctx context.Context, args []string, stdout, stderr *os.File) int
+}
+
+// commands returns all commands. The first one runs if none is named.
+func commands() []command {
+	return []command{
+		{"run", "[flags]", "Measures transports and prints a table.", runBench},
+		{"compare", "[flags] OLD NEW [-- flags of run]", "Says what is faster or slower in NEW than in OLD: two files of run -json, or two builds of mpbench, which it runs in turn.", runCompare},
+		{"doctor", "[flags]", "Says what this machine offers and lacks, and what mp does without it.", runDoctor},
+		{"stat", "[flags] [NAME]", "Prints the processes and objects of segment NAME, or of all segments in /dev/shm.", runStat},
+		{"reap", "[flags] [NAME...]", "Removes the segments of these names, or all in /dev/shm, to which no living process is attached.", runReap},
+		{"help", "[COMMAND]", "Prints this list, or the flags of a command.", runHelp},
+	}
+}
+
+func findCommand(name string) *command {
+	list := commands()
+	for i := range list {
+		if list[i].name == name {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+// dispatch runs the command that args name.
+func dispatch(ctx context.Context, args []string, stdout, stderr *os.File) int {
+	if len(args) > 0 {
+		if c := findCommand(args[0]); c != nil {
+			return c.run(ctx, args[1:], stdout, stderr)
+		}
+	}
+	return runBench(ctx, args, stdout, stderr)
+}
+
+// runHelp is mpbench help.
+func runHelp(ctx context.Context, args []string, stdout, stderr *os.File) int {
+	if len(args) > 0 {
+		c := findCommand(args[0])
+		if c == nil {
+			fmt.Fprintf(stderr, "mpbench help: no command %q: mpbench help lists them\n", args[0])
+			return exitUsage
+		}
+		if c.name != "help" {
+			return c.run(ctx, []string{"-help"}, stdout, stdout)
+		}
+	}
+	var text strings.Builder
+	text.WriteString("mpbench measures shared-memory and kernel transports between processes.\n\n")
+	for _, c := range commands() {
+		fmt.Fprintf(&text, "  mpbench %s %s\n        %s\n", c.name, c.arguments, c.does)
+	}
+	text.WriteString("\nWithout a command it is run. mpbench help COMMAND prints the flags of a command.\n")
+	if _, err := io.WriteString(stdout, text.String()); err != nil {
+		return exitFailed
+	}
+	return 0
+}
+
+// newFlags returns a set for the flags of a command, with its usage.
+func newFlags(name string, to io.Writer) *flag.FlagSet {
+	c := findCommand(name)
+	flags := flag.NewFlagSet("mpbench "+name, flag.ContinueOnError)
+	flags.SetOutput(to)
+	flags.Usage = func() {
+		fmt.Fprintf(to, "usage: mpbench %s %s\n%s\n", c.name, c.arguments, c.does)
+		flags.PrintDefaults()
+	}
+	return flags
+}
+
+// parseFlags parses the flags of a command that takes least to most further arguments. If done is
+// true the command is over, with that exit status.
+func parseFlags(flags *flag.FlagSet, args []string, least, most int) (code int, done bool) {
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return 0, true
+	case err != nil:
+		return exitUsage, true
+	case flags.NArg() < least || flags.NArg() > most:
+		flags.Usage()
+		return exitUsage, true
+	}
+	return 0, false
+}
