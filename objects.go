@@ -99,7 +99,8 @@ func NewQueue[T any](capacity int) (*Queue[T], error) {
 }
 
 // NewBroadcast makes a broadcast with space for capacity values, rounded up to a power of two. It
-// fails with shm.ErrType if a T holds pointers or has no fixed size.
+// fails with shm.ErrType if a part of T, such as a channel, means nothing in another process. Long
+// values share 1 GiB at most: see ring.BroadcastOptions.
 func NewBroadcast[T any](capacity int) (*Broadcast[T], error) {
 	return ring.NewBroadcast[T](nil, "", capacity, nil)
 }

@@ -7,7 +7,6 @@ import (
 	"math/bits"
 	"runtime"
 
-	"github.com/seed-2e7ecdea/mp/internal/layout"
 	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/tear"
 	"github.com/seed-2e7ecdea/mp/internal/view"
@@ -17,7 +16,19 @@ import (
 // A Broadcast delivers values of type T from any number of publishers to any number of subscribers,
 // in any processes. Each subscriber receives each value, and all receive them in the same order.
 //
-// T has a fixed size and holds no pointers: see shm.ErrType. Values are copied in and out.
+// T may be any type whose values mean something in another process. If T has a fixed size and holds
+// no pointers, values are copied in and out. Values of other types, such as strings, slices, maps
+// and structs that hold them, are encoded: see DefaultCodec and RegisterCodec. Publish encodes a
+// value before it takes a slot, and each subscriber decodes it after it has copied it out. If
+// encoding fails, Publish returns its error and publishes nothing. If decoding fails, Receive
+// returns its error, and goes on with the next value at the next call.
+//
+// An encoded value of up to 112 bytes lies in its slot. Longer ones lie in the broadcast's storage:
+// see BroadcastOptions.Storage. A value keeps its place in the storage until its slot is used again.
+// If the storage has no space for a new value, the oldest values that all lossless subscribers have
+// received give way. If that is not enough, the broadcast counts as full for the new value. A value
+// that is larger than the storage fails with ErrTooLarge. Publish fails with shm.ErrNoSpace if the
+// system has no memory for the storage.
 //
 // A subscriber is lossless or lossy. A lossless Subscriber receives every value whose Publish began
 // after Subscribe had returned. To that end it holds publishers back: Publish blocks while the
@@ -58,6 +69,12 @@ type BroadcastOptions struct {
 	Subscribers int
 	// Lossy makes every subscriber lossy, so that none can hold publishers back.
 	Lossy bool
+	// Storage is the size in bytes of the space for encoded values that are longer than 112 bytes. Its
+	// addresses are reserved in the segment when the broadcast is made. It gets memory only when
+	// values need it, and keeps that memory. A value takes whole blocks of 1 KiB. The default is a
+	// quarter of the segment's size, or 1 GiB if that is less. If the broadcast's values are not
+	// encoded, Storage is ignored.
+	Storage int
 }
 
 const defaultSubscribers = 64
@@ -76,9 +93,10 @@ func (o *BroadcastOptions) lines() (int, error) {
 
 // NewBroadcast makes a broadcast in seg, with an optional name. It has space for capacity values,
 // rounded up to a power of two. It takes 384 bytes, 128 for each lossless subscriber that is
-// possible, and for each value 8 bytes and T's size rounded up to 8. NewBroadcast fails with
-// shm.ErrType if T can't be shared (the error names the part of T), with shm.ErrSize if capacity is
-// less than 1 or too large, or as every New function does: see package shm.
+// possible, and for each value 8 bytes and T's size rounded up to 8. If values are encoded, it takes
+// 120 bytes for each value, and the storage. NewBroadcast fails with shm.ErrType if T can't be
+// shared (the error names the part of T), with shm.ErrSize if capacity is less than 1 or too large
+// or the storage is, or as every New function does: see package shm.
 func NewBroadcast[T any](seg *shm.Segment, name string, capacity int, o *BroadcastOptions) (*Broadcast[T], error) {
 	return newBroadcastAt[T](seg, name, capacity, 0, o)
 }
@@ -89,7 +107,8 @@ func newBroadcastAt[T any](seg *shm.Segment, name string, capacity int, lap uint
 	fail := func(err error) (*Broadcast[T], error) {
 		return nil, object.NewFailed(shm.KindBroadcast, name, err)
 	}
-	if _, err := layout.Of[T](); err != nil {
+	form, err := formOf[T]()
+	if err != nil {
 		return fail(err)
 	}
 	lines, err := o.lines()
@@ -100,31 +119,51 @@ func newBroadcastAt[T any](seg *shm.Segment, name string, capacity int, lap uint
 		return fail(fmt.Errorf("%w: capacity %d", shm.ErrSize, capacity))
 	}
 	count := uint32(1) << bits.Len32(uint32(capacity-1))
-	head := broadcastHead + lines*subscriberLineSize
-	size := uint64(head) + uint64(count)*uint64(strideOf[T]())
-	if size > maxObject {
-		return fail(fmt.Errorf("%w: capacity %d", shm.ErrSize, capacity))
+	storage := 0
+	if form.coding != nil {
+		if storage, err = o.storage(seg); err != nil {
+			return fail(err)
+		}
 	}
-	b := new(Broadcast[T])
-	err = b.ref.New(seg, name, int(size), func(mem []byte) error {
+	head := broadcastHead + lines*subscriberLineSize
+	stride := form.broadcastStride()
+	size := uint64(head) + uint64(count)*uint64(stride)
+	if size+storageHead+uint64(storage) > maxObject {
+		return fail(fmt.Errorf("%w: capacity %d, storage of %d bytes", shm.ErrSize, capacity, storage))
+	}
+	spec := object.Spec{Kind: shm.KindBroadcast, Name: name, Size: int(size), Fingerprint: form.print}
+	storageAt := alignStorage(int(size))
+	if form.coding != nil {
+		spec.Size, spec.Reserved = storageAt+storageHead+storage, storageAt+storageHead
+	}
+	spec.Init = func(mem []byte) error {
 		w := view.At[broadcastWords](mem, 0)
 		w.count.Store(count)
 		w.lines.Store(uint32(lines))
 		if o != nil && o.Lossy {
 			w.lossy.Store(1)
 		}
+		if form.coding != nil {
+			view.At[storageWords](mem, storageAt).units.Store(uint32(storage / blockSize))
+		}
 		if lap == 0 {
 			return nil // a slot of zeros is free in lap 0
 		}
 		var s slots[T]
-		s.set(mem[head:], count)
+		s.setStride(mem[head:], count, stride)
 		for i := range count {
 			s.slotWord(i).Store(uint64(freeAt(uint32(lap) & lapMask)))
 		}
 		w.tail.Store(lap * uint64(count))
+		w.oldest.Store(lap * uint64(count))
 		return nil
-	})
+	}
+	made, err := object.New(seg, spec)
 	if err != nil {
+		return nil, err
+	}
+	b := new(Broadcast[T])
+	if err := b.ref.Use(made); err != nil {
 		return nil, err
 	}
 	return b, nil
@@ -149,6 +188,9 @@ func (b *Broadcast[T]) TryPublish(v T) error {
 	if c == nil {
 		return broadcastClosed("TryPublish")
 	}
+	if c.coding != nil {
+		return b.publishEncoded(tryOnce, c, "TryPublish", copied(v))
+	}
 	err := c.put(&v)
 	if err != nil {
 		err = c.fails.of("TryPublish", err)
@@ -157,12 +199,15 @@ func (b *Broadcast[T]) TryPublish(v T) error {
 }
 
 // TryPublishFrom is TryPublish of *v, for values that are too large to be passed around. It copies
-// *v once, into the broadcast.
+// *v once, into the broadcast, or encodes it.
 func (b *Broadcast[T]) TryPublishFrom(v *T) error {
 	_ = *v // panics before a slot is claimed
 	c := b.ref.Load()
 	if c == nil {
 		return broadcastClosed("TryPublishFrom")
+	}
+	if c.coding != nil {
+		return b.publishEncoded(tryOnce, c, "TryPublishFrom", v)
 	}
 	err := c.put(v)
 	if err != nil {
@@ -172,7 +217,8 @@ func (b *Broadcast[T]) TryPublishFrom(v *T) error {
 }
 
 // Publish publishes v to all subscribers. It blocks while a lossless subscriber has not received the
-// oldest of the values that the broadcast has space for. It does not wait for subscribers to receive
+// oldest of the values that the broadcast has space for, or while the storage has no space for v. It
+// does not wait for subscribers to receive
 // v. It fails with ctx's error when ctx is done (it tries once even if ctx is done already), with
 // ErrShutdown, or with ErrClosed when this process closes the broadcast. An error means that v was
 // not published. The exception is ErrClosed if Close was called during Publish: then v may or may
@@ -181,6 +227,9 @@ func (b *Broadcast[T]) Publish(ctx context.Context, v T) error {
 	c := b.ref.Load()
 	if c == nil {
 		return broadcastClosed("Publish")
+	}
+	if c.coding != nil {
+		return b.publishEncoded(ctx, c, "Publish", copied(v))
 	}
 	word, seq, err := c.claim()
 	if err == nil {
@@ -198,20 +247,23 @@ func (b *Broadcast[T]) Publish(ctx context.Context, v T) error {
 // publishWait is Publish after a try that failed with ErrFull or ErrBusy. It is a function of its
 // own so that v escapes to the heap here and not in Publish.
 func (b *Broadcast[T]) publishWait(ctx context.Context, c *broadcastCore[T], v T) error {
-	return b.awaitPublish(ctx, c, &v)
+	return b.awaitPublish(ctx, c, func() error { return c.put(&v) })
 }
 
 // PublishFrom is Publish of *v, for values that are too large to be passed around. It copies *v
-// once, into the broadcast.
+// once, into the broadcast, or encodes it.
 func (b *Broadcast[T]) PublishFrom(ctx context.Context, v *T) error {
 	_ = *v // panics before a slot is claimed
 	c := b.ref.Load()
 	if c == nil {
 		return broadcastClosed("PublishFrom")
 	}
+	if c.coding != nil {
+		return b.publishEncoded(ctx, c, "PublishFrom", v)
+	}
 	err := c.put(v)
 	if err == ErrFull || err == ErrBusy {
-		err = b.awaitPublish(ctx, c, v)
+		err = b.awaitPublish(ctx, c, func() error { return c.put(v) })
 	}
 	if err != nil {
 		err = c.fails.of("PublishFrom", err)
@@ -219,10 +271,11 @@ func (b *Broadcast[T]) PublishFrom(ctx context.Context, v *T) error {
 	return err
 }
 
-func (b *Broadcast[T]) awaitPublish(ctx context.Context, c *broadcastCore[T], v *T) error {
-	err := c.putSpinning(v)
+// awaitPublish waits after try has failed with ErrFull or ErrBusy, until it does not.
+func (b *Broadcast[T]) awaitPublish(ctx context.Context, c *broadcastCore[T], try func() error) error {
+	err := c.putSpinning(try)
 	if err == ErrFull {
-		err = c.Room().Await(ctx, &c.spin, &publisher[T]{c: c, v: v, open: b.ref.Wanted(c)})
+		err = c.Room().Await(ctx, &c.spin, &publisher[T]{c, b.ref.Wanted(c), try})
 	}
 	return err
 }
@@ -242,6 +295,7 @@ func (b *Broadcast[T]) Shutdown() error {
 	c.w.shut.Store(1)
 	c.w.items.NotifyAll()
 	c.w.space.NotifyAll()
+	c.notifyStorers()
 	err := c.Done(nil)
 	runtime.KeepAlive(c)
 	return c.Fail("ring: Shutdown", err)

@@ -9,7 +9,6 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/cpu"
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/fence"
-	"github.com/seed-2e7ecdea/mp/internal/layout"
 	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/internal/party"
 	"github.com/seed-2e7ecdea/mp/internal/tear"
@@ -28,8 +27,10 @@ import (
 //	128   tail     where to look for the next slot to write; written by publishers
 //	256   items    gate of the subscribers that wait for a message
 //	264   space    gate of the publishers that wait for a slot
+//	272   oldest   no message before it is left; 0 unless the values are encoded
 //	384   lines    each 128 bytes: see subscriberLine
 //	      slots    each a state word and the message, rounded up to 8 bytes
+//	      storage  if the values are encoded, for messages that are longer than a slot
 //
 // Messages have sequence numbers, which count from 0. Message s lies in slot s modulo count, in
 // lap s / count. As in a queue, a publisher claims a slot by a CAS of the slot's own word, which
@@ -88,19 +89,46 @@ import (
 // and finds those messages claimed. So the subscriber's first guaranteed message is s or later, and
 // the limit is at most s+count. Without a fence between subscribe 1 and 3, and between publish 2
 // and the reading of the lines, both could miss each other; both have one, since both are CASes.
+//
+// If the values are encoded, a slot has a parcel, and messages that are longer than that lie in the
+// blocks of a storage. A message stays in its slot until the slot is claimed again, and so do its
+// blocks. If a publisher finds too few free blocks, it makes the oldest messages give way [EVICT]:
+//
+//	evict:     1       find the end, and the least cursor of a lossless subscriber
+//	           2  CAS  oldest moves, up to that cursor at most    the messages before it are gone
+//	           3       their blocks are freed
+//	publish:   0       there are enough free blocks; evict if not
+//	           3a      the blocks of the slot's message of the lap before are freed
+//	           3b CAS  free blocks get the mark of (slot, L)
+//	receive:   3       and oldest has not passed s either
+//
+// A block is stale if its position is over: the slot is in another lap, or given up, or the message
+// is there and oldest has passed it. Any process may free a stale block (see storage). So a publisher
+// that is killed or stopped at any of these steps leaves nothing but stale blocks behind, or a message
+// that is given up. A publisher that is stopped while it writes keeps its blocks, even if oldest
+// passes it: the others evict what comes after.
+//
+// A subscriber copies the blocks while others may free them and write them anew. They do so only after
+// the slot's word has changed or oldest has moved, so that the look after the copy tells. It reads a
+// block only if the block has the mark, and goes no more steps than the message has blocks, so that a
+// list that changes under it leads nowhere.
+//
+// A lossless subscriber misses nothing by eviction, for the reason of [JOIN]: the end is found before
+// the lines are read, so the first message of a subscriber that is not seen there is not before it.
 type broadcastWords struct {
-	_     structs.HostLayout
-	count atomic.Uint32
-	lines atomic.Uint32
-	lossy atomic.Uint32
-	shut  atomic.Uint32
-	used  atomic.Uint32
-	_     [108]byte // above: changes hardly ever; below: often
-	tail  atomic.Uint64
-	_     [120]byte // above: written by publishers; below: when one side sleeps
-	items wait.Gate
-	space wait.Gate
-	_     [112]byte
+	_      structs.HostLayout
+	count  atomic.Uint32
+	lines  atomic.Uint32
+	lossy  atomic.Uint32
+	shut   atomic.Uint32
+	used   atomic.Uint32
+	_      [108]byte // above: changes hardly ever; below: often
+	tail   atomic.Uint64
+	_      [120]byte // above: written by publishers; below: when one side sleeps, or evicts
+	items  wait.Gate
+	space  wait.Gate
+	oldest atomic.Uint64
+	_      [104]byte
 }
 
 // A subscriberLine is the part of a lossless subscriber in shared memory. Only the subscriber
@@ -137,6 +165,9 @@ type broadcastCore[T any] struct {
 
 	mostSteps int // of a walk
 
+	coding *coding[T] // nil: the values are not encoded
+	store  storage    // if they are
+
 	spin  wait.Spinner
 	fails failures
 
@@ -149,8 +180,8 @@ type broadcastCore[T any] struct {
 
 // Type implements object.Core.
 func (*broadcastCore[T]) Type() (shm.Kind, uint64, error) {
-	l, err := layout.Of[T]()
-	return shm.KindBroadcast, l.Fingerprint, err
+	f, err := formOf[T]()
+	return shm.KindBroadcast, f.print, err
 }
 
 // Use implements object.Core.
@@ -159,15 +190,20 @@ func (c *broadcastCore[T]) Use(o object.Object) error {
 		return err
 	}
 	mem := o.Bytes()
+	form, err := formOf[T]()
+	if err != nil {
+		return err
+	}
 	c.w = view.At[broadcastWords](mem, 0)
 	count, lines := c.w.count.Load(), c.w.lines.Load()
 	head := uint64(broadcastHead) + uint64(lines)*subscriberLineSize
-	if bits.OnesCount32(count) != 1 || count > maxSlots || lines > maxSubscribers ||
-		head+uint64(count)*uint64(strideOf[T]()) > uint64(len(mem)) {
+	stride := form.broadcastStride()
+	end := head + uint64(count)*uint64(stride)
+	if bits.OnesCount32(count) != 1 || count > maxSlots || lines > maxSubscribers || end > uint64(len(mem)) {
 		return fmt.Errorf("%w: a broadcast of %d slots and %d subscribers in %d bytes", ErrCorrupt, count, lines, len(mem))
 	}
 	c.lines = view.Slice[subscriberLine](mem, broadcastHead, int(lines))
-	c.slots.set(mem[head:], count)
+	c.slots.setStride(mem[head:], count, stride)
 	c.spin.Count(o.Counters())
 	c.mask, c.shift = uint64(count-1), uint(bits.TrailingZeros32(count))
 	c.step = min(c.mask, cursorStep-1)
@@ -176,6 +212,14 @@ func (c *broadcastCore[T]) Use(o object.Object) error {
 	c.lossy = c.w.lossy.Load() != 0
 	c.fails.o, c.fails.a, c.fails.b = o, int(count), sizeOf[T]()
 	c.fails.limit = "a subscriber has yet to receive the oldest of %d messages of %d bytes"
+	if form.coding != nil {
+		c.coding, c.store.torn = form.coding, true
+		if err := c.store.open(o, alignStorage(int(end))); err != nil {
+			return err
+		}
+		c.fails.b = c.store.capacity()
+		c.fails.limit = "a subscriber has yet to receive the oldest of %d messages, or of %d bytes of long ones"
+	}
 	tail := c.w.tail.Load()
 	c.next.Store(tail)
 	c.limit.Store(tail)
@@ -287,6 +331,14 @@ func (c *broadcastCore[T]) raiseLimit(seq uint64) bool {
 		c.limit.Store(seq + 1<<62)
 		return true
 	}
+	limit := c.slowest(seq) + c.mask + 1
+	c.limit.Store(limit) // each limit stays valid, so it does not matter if another goroutine stored a higher one
+	return int64(seq-limit) < 0
+}
+
+// slowest returns the least cursor of a lossless subscriber, or seq if there is none before it. All
+// messages before seq have been claimed.
+func (c *broadcastCore[T]) slowest(seq uint64) uint64 {
 	low := seq
 	for i := range c.linesInUse() {
 		l := &c.lines[i]
@@ -302,9 +354,7 @@ func (c *broadcastCore[T]) raiseLimit(seq uint64) bool {
 			low = n
 		}
 	}
-	limit := low + c.mask + 1
-	c.limit.Store(limit) // each limit stays valid, so it does not matter if another goroutine stored a higher one
-	return int64(seq-limit) < 0
+	return low
 }
 
 func (c *broadcastCore[T]) linesInUse() int { return min(int(c.w.used.Load()), len(c.lines)) }
@@ -324,10 +374,18 @@ func (c *broadcastCore[T]) publish(word *atomic.Uint64, seq uint64) error {
 }
 
 // notify wakes all subscribers that wait for a message, and a publisher that may wait for the very
-// slot that has just been published.
+// slot that has just been published, and all that wait for blocks.
 func (c *broadcastCore[T]) notify() {
 	c.w.items.NotifyAll()
 	c.w.space.Notify()
+	c.notifyStorers()
+}
+
+// notifyStorers wakes all publishers that wait for blocks, or for a slot for a message in blocks.
+func (c *broadcastCore[T]) notifyStorers() {
+	if c.coding != nil {
+		c.store.w.waiters.NotifyAll()
+	}
 }
 
 // giveUp gives up the message that a dead publisher was writing.
@@ -373,10 +431,10 @@ func (c *broadcastCore[T]) end() uint64 {
 	return seq
 }
 
-// putSpinning is put that spins for a moment, if that may pay, until an eighth of the slots can be
+// putSpinning calls try for a moment, if that may pay, until an eighth of the slots can be
 // written. If a publisher went on after each message that the slowest subscriber receives, it would
 // load that subscriber's line each time, and slow the subscriber down.
-func (c *broadcastCore[T]) putSpinning(v *T) error {
+func (c *broadcastCore[T]) putSpinning(try func() error) error {
 	for range c.Room().Glances(&c.spin) {
 		for range fullPauses {
 			cpu.Pause()
@@ -385,7 +443,7 @@ func (c *broadcastCore[T]) putSpinning(v *T) error {
 		if !c.raiseLimit(next) || c.limit.Load()-next <= c.mask/8 {
 			continue
 		}
-		if err := c.put(v); err != ErrFull && err != ErrBusy {
+		if err := try(); err != ErrFull && err != ErrBusy {
 			return err
 		}
 	}

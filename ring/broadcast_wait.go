@@ -8,8 +8,8 @@ import (
 // A publisher waits until it can publish a value.
 type publisher[T any] struct {
 	c    *broadcastCore[T]
-	v    *T
 	open func() bool
+	try  func() error // fails with ErrFull or ErrBusy if there is no space
 }
 
 // Try implements wait.Waiter.
@@ -17,7 +17,7 @@ func (p *publisher[T]) Try() (bool, error) {
 	if !p.open() {
 		return false, ErrClosed
 	}
-	switch err := p.c.put(p.v); err {
+	switch err := p.try(); err {
 	case ErrFull, ErrBusy:
 		return false, nil
 	default:
@@ -48,8 +48,8 @@ func (p *publisher[T]) Alike() any { return p.c.Table() }
 // A receiver waits for the next message of a subscriber.
 type receiver[T any] struct {
 	c    *subscriberCore[T]
-	v    *T
 	open func() bool
+	try  func() error // fails with ErrEmpty or ErrBusy if there is no message
 }
 
 // Try implements wait.Waiter.
@@ -57,7 +57,7 @@ func (r *receiver[T]) Try() (bool, error) {
 	if !r.open() {
 		return false, ErrClosed
 	}
-	switch err := r.c.receive(r.v); err {
+	switch err := r.try(); err {
 	case ErrEmpty, ErrBusy:
 		return false, nil
 	default:

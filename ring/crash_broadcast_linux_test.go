@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -124,6 +125,82 @@ func TestPublisherDies(t *testing.T) {
 						want = 7777 + uint64(i-len(acked)-extra)
 					}
 					Want(t, "value", v, want)
+				}
+			})
+		}
+	}
+}
+
+// longPublisher publishes values of three blocks until it is killed.
+var longPublisher = Task("publisher of long values", func(ctx context.Context, b *ring.Broadcast[string]) (int, error) {
+	for i := 0; ; i++ {
+		if err := b.Publish(ctx, longCrashValue(i)); err != nil {
+			return i, err
+		}
+	}
+})
+
+// TestPublisherOfLongDies kills a publisher at each step of a publish of a value that lies in storage,
+// which holds fewer values than there are slots. Two subscribers receive what it has published, one of
+// which may miss some, and no block is lost.
+func TestPublisherOfLongDies(t *testing.T) {
+	NeedCrashPoints(t)
+	const blocks = 12
+	for _, point := range []crash.Point{
+		crash.QueueStorageReserved, crash.BroadcastClaimed, crash.BroadcastHelped, crash.QueueStorageTaken,
+		crash.BroadcastCopied, crash.BroadcastReady, crash.BroadcastEvicted, crash.QueueStorageGiven,
+	} {
+		for _, n := range []int{1, 2, 7} {
+			t.Run(fmt.Sprintf("%v/%d", point, n), func(t *testing.T) {
+				if point == crash.QueueStorageReserved && n > 1 {
+					t.Skip("the first time is for all of them")
+				}
+				seg := Blocking(t, 1<<20)
+				ctx := Within(t)
+				b := newBroadcast[string](t, seg, 8, stored(blocks))
+				var got [2]<-chan []string
+				for i := range got {
+					s := subscribe(t, b, &ring.SubscribeOptions{Lossy: i == 1})
+					got[i] = Async(func() (all []string) {
+						for v, err := range s.All(ctx) {
+							if errors.Is(err, ring.ErrLost) && i == 1 {
+								continue
+							}
+							if err != nil {
+								t.Errorf("Receive hangs on a dead publisher: %v after %d values", err, len(all))
+								break
+							}
+							all = append(all, v)
+						}
+						return all
+					})
+				}
+				Killed(t, StartToDie(t, longPublisher, b, point, n))
+				whole := strings.Repeat("w", blocks*1008)
+				for range 10 {
+					WantNil(t, "Publish of all blocks after the death", b.Publish(ctx, whole))
+				}
+				Want(t, "blocks that are in use for no value", b.BlocksAstray(), 0)
+				WantNil(t, "Shutdown", b.Shutdown())
+				all, some := Await(t, got[0], "subscriber"), Await(t, got[1], "lossy subscriber")
+				if len(all) < 10 {
+					t.Fatalf("received %d values", len(all))
+				}
+				for i, v := range all {
+					want := whole
+					if i < len(all)-10 {
+						want = longCrashValue(i)
+					}
+					if v != want {
+						t.Fatalf("value %d of %d has %d bytes: %.20q", i, len(all), len(v), v)
+					}
+				}
+				for _, v := range some { // each is one of the others, in their order
+					i := slices.Index(all, v)
+					if i < 0 {
+						t.Fatalf("the lossy subscriber received %d bytes: %.20q", len(v), v)
+					}
+					all = all[i+1:]
 				}
 			})
 		}

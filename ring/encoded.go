@@ -37,7 +37,7 @@ func newEncoded[T any](o object.Object, c *coding[T]) (*encoded[T], error) {
 
 // storageAt returns the offset of the storage in a queue of that capacity.
 func storageAt(capacity int) int {
-	return (queueHead + capacity*strideOf[envelope]() + storageHead - 1) / storageHead * storageHead
+	return alignStorage(queueHead + capacity*strideOf[envelope]())
 }
 
 // open returns the core, or nil if the queue is closed. e may be nil.
@@ -91,6 +91,9 @@ func (e *encoded[T]) putStored(k *queueCore[envelope], msg []byte) error {
 	}
 	n := blocksFor(len(msg))
 	for range storageTries {
+		if k.w.flags.Load()&queueShut != 0 {
+			return k.unlessClosed(ErrShutdown)
+		}
 		if err := e.store.room(n, e.stale(k)); err != nil {
 			return k.unlessClosed(err)
 		}

@@ -170,6 +170,10 @@ func TestEncodedStorage(t *testing.T) {
 			Must(q.Get(ctx))(t)
 			wantUnused(t, q)
 		}
+		WantNil(t, "whole", q.Put(ctx, make([]byte, 100*1008)))
+		waits := Async(func() error { return q.Put(ctx, half) })
+		WantNil(t, "Shutdown", q.Shutdown())
+		WantError(t, "a Put that waits for storage", Await(t, waits, "a Put that waits for storage"), ring.ErrShutdown)
 	})
 }
 

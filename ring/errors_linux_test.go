@@ -107,7 +107,7 @@ func TestBroadcastErrorTable(t *testing.T) {
 	fails("new broadcast", news, Second(ring.NewBroadcast[uint64](seg, "news", 0, nil)), shm.ErrSize)
 	fails("new broadcast", news, Second(ring.NewBroadcast[uint64](seg, "news", 1<<30, nil)), shm.ErrSize)
 	fails("new broadcast", news, Second(ring.NewBroadcast[uint64](seg, "news", 1, &ring.BroadcastOptions{Subscribers: -1})), shm.ErrSize)
-	fails("new broadcast", news, Second(ring.NewBroadcast[string](seg, "news", 1, nil)), shm.ErrType)
+	fails("new broadcast", news, Second(ring.NewBroadcast[func()](seg, "news", 1, nil)), shm.ErrType)
 	fails("new broadcast", news, Second(ring.NewBroadcast[uint64](seg, "news", 1, nil)), fs.ErrExist)
 	fails("open broadcast", news, Second(ring.OpenBroadcast[uint32](seg, "news")), shm.ErrMismatch)
 	WantNil(t, "Shutdown", b.Shutdown())

@@ -123,3 +123,25 @@ func EncodedPrint[T any]() uint64 {
 
 // SetMostSteps bounds the walks of this process over q's slots.
 func (q *Queue[T]) SetMostSteps(n int) { q.core.Load().mostSteps = n }
+
+// BlocksAstray returns the number of blocks of b's storage that are neither free nor stale and of no
+// message that is left. b is idle.
+func (b *Broadcast[T]) BlocksAstray() (n int) {
+	c := b.ref.Load()
+	for i := range c.store.inUse() {
+		if m := c.store.blocks[i].mark.Load(); m != 0 && !c.stale(m) {
+			n++
+		}
+	}
+	end := c.end()
+	for seq := end - c.mask - 1; seq != end; seq++ {
+		word := c.slotOf(seq)
+		if s := state(word.Load()); s.is() != ready || s.lap() != c.lapOf(seq) || c.evicted(seq) {
+			continue
+		}
+		if at := c.addressIn(word); at.size > parcelSize {
+			n -= blocksFor(int(at.size))
+		}
+	}
+	return n
+}

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -69,7 +70,15 @@ func TestHostileBytes(t *testing.T) {
 		t.Run("queue", func(t *testing.T) { testHostileQueue(t, seg) })
 		t.Run("encoded queue", func(t *testing.T) { testHostileEncoded(t, seg) })
 		t.Run("pipe", func(t *testing.T) { testHostilePipe(t, seg) })
-		t.Run("broadcast", func(t *testing.T) { testHostileBroadcast(t, seg) })
+		t.Run("broadcast", func(t *testing.T) {
+			type big [12]byte
+			testHostileBroadcast(t, seg, Must(layout.Of[big]())(t).Fingerprint, func() (v big) { return big{1} })
+		})
+		t.Run("encoded broadcast", func(t *testing.T) {
+			testHostileBroadcast(t, seg, ring.EncodedPrint[string](), func() string {
+				return strings.Repeat("x", rand.IntN(1<<(1+rand.IntN(13))))
+			})
+		})
 	})
 }
 
@@ -230,19 +239,18 @@ func testHostileEncoded(t *testing.T, seg *shm.Segment) {
 	runtime.KeepAlive(o)
 }
 
-func testHostileBroadcast(t *testing.T, seg *shm.Segment) {
-	type big [12]byte
-	const name = "b"
-	b := Closing(t, Must(ring.NewBroadcast[big](seg, name, 8, &ring.BroadcastOptions{Subscribers: 3}))(t))
-	subs := []*ring.Subscriber[big]{subscribe(t, b, nil), subscribe(t, b, lossy)}
-	o := Must(object.Open(seg, shm.KindBroadcast, name, Must(layout.Of[big]())(t).Fingerprint))(t)
+func testHostileBroadcast[T any](t *testing.T, seg *shm.Segment, print uint64, some func() T) {
+	name := fmt.Sprintf("b %x", print)
+	b := Closing(t, Must(ring.NewBroadcast[T](seg, name, 8, &ring.BroadcastOptions{Subscribers: 3, Storage: 16 << 10}))(t))
+	subs := []*ring.Subscriber[T]{subscribe(t, b, nil), subscribe(t, b, lossy)}
+	o := Must(object.Open(seg, shm.KindBroadcast, name, print))(t)
 	blank := append([]byte(nil), o.Bytes()...)
-	one := func() *ring.Subscriber[big] { return subs[rand.IntN(len(subs))] }
+	one := func() *ring.Subscriber[T] { return subs[rand.IntN(len(subs))] }
 	hostile(t, o.Bytes(), isMapped(t, seg), func() { restore(o.Bytes(), blank) }, []func() error{
-		func() error { return unexpected(b.TryPublish(big{1})) },
+		func() error { return unexpected(b.TryPublish(some())) },
 		func() error { return unexpected(Second(one().TryReceive())) },
 		func() error { one().Lag(); return nil },
-		briefly(func(ctx context.Context) error { return b.Publish(ctx, big{1}) }),
+		briefly(func(ctx context.Context) error { return b.Publish(ctx, some()) }),
 		briefly(func(ctx context.Context) error { return Second(one().Receive(ctx)) }),
 		func() error {
 			s, err := b.Subscribe(&ring.SubscribeOptions{Lossy: rand.IntN(2) == 0, Oldest: rand.IntN(2) == 0})
@@ -253,11 +261,11 @@ func testHostileBroadcast(t *testing.T, seg *shm.Segment) {
 			return s.Close()
 		},
 		func() error {
-			c, err := ring.OpenBroadcast[big](seg, name)
+			c, err := ring.OpenBroadcast[T](seg, name)
 			if err != nil {
 				return unexpected(err)
 			}
-			c.TryPublish(big{})
+			c.TryPublish(some())
 			return c.Close()
 		},
 	})

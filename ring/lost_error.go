@@ -3,7 +3,9 @@ package ring
 import "fmt"
 
 // A LostError says how many values were overwritten before a subscriber received them. It wraps
-// ErrLost. If a publisher died inside Publish, its value, which nobody received, may be counted too.
+// ErrLost. Values that nobody received may be counted too: that of a publisher that died inside
+// Publish, and one for each time that a publisher of a long value began anew because another had
+// taken the space.
 type LostError struct {
 	Count uint64
 }

@@ -29,6 +29,11 @@ func (r *slots[T]) message(state *atomic.Uint64) *T {
 	return (*T)(unsafe.Add(unsafe.Pointer(state), slotHead))
 }
 
+// parcel returns the parcel of the slot with that state word.
+func (r *slots[T]) parcel(state *atomic.Uint64) *parcel {
+	return (*parcel)(unsafe.Add(unsafe.Pointer(state), slotHead))
+}
+
 // fetch prefetches n slots from pos on for writing, as far as they lie before the end of the ring, if
 // the last of them is in the state is of its lap. If it is not, a peer may be using these slots, and
 // would lose them to this processor in the middle of its work.
@@ -56,8 +61,10 @@ type slots[T any] struct {
 // slotHead is the size of a slot's state word.
 const slotHead = 8
 
-func (r *slots[T]) set(mem []byte, count uint32) {
-	r.base, r.stride, r.count = unsafe.Pointer(&mem[0]), uintptr(strideOf[T]()), count
+func (r *slots[T]) set(mem []byte, count uint32) { r.setStride(mem, count, strideOf[T]()) }
+
+func (r *slots[T]) setStride(mem []byte, count uint32, stride int) {
+	r.base, r.stride, r.count = unsafe.Pointer(&mem[0]), uintptr(stride), count
 }
 
 // strideOf returns the distance from one slot to the next in bytes.

@@ -14,7 +14,7 @@ import (
 func TestEveryInstruction(t *testing.T) { steps.Run(t) }
 
 var steps = step.NewTable("ring",
-	slices.Concat(queueSteps, encodedSteps, selectSteps, sendSteps, receiveSteps, longSteps, broadcastSteps,
+	slices.Concat(queueSteps, encodedSteps, selectSteps, sendSteps, receiveSteps, longSteps, broadcastSteps, newsSteps,
 		leaseSteps, batchSteps, joinSteps, slotSteps, holdSteps)...)
 
 // wide is a value that takes several instructions to copy. All its words are equal.
@@ -54,6 +54,7 @@ type stepJob struct {
 	Cells *Cells
 
 	Broadcast *ring.Broadcast[wide]
+	News      *ring.Broadcast[string]
 }
 
 type (

@@ -8,13 +8,15 @@ import (
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/object"
+	"github.com/seed-2e7ecdea/mp/internal/tear"
 	"github.com/seed-2e7ecdea/mp/internal/view"
 	"github.com/seed-2e7ecdea/mp/internal/wait"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A storage holds the messages of a queue that are longer than a slot. It is an array of blocks. A
-// message lies in a list of blocks, which begins in its slot.
+// A storage holds the messages of a queue or broadcast that are longer than a slot. It is an array of
+// blocks. A message lies in a list of blocks, which begins in its slot. How a broadcast uses it is
+// told at broadcastWords.
 //
 // A block belongs to a position of the queue: its mark names the slot and the lap. Only the process
 // that has claimed the position for writing sets that mark, after the claim. A block is stale if its
@@ -36,11 +38,12 @@ type storage struct {
 	at     int // offset of the blocks in the object
 	w      *storageWords
 	blocks []block
+	torn   bool // a message may be overwritten while it is read: see internal/tear
 }
 
 // storageWords are what is shared about a storage, beside its blocks.
 //
-//	0    units    number of blocks; written when the queue is made
+//	0    units    number of blocks; written when the object is made
 //	4    backed   blocks that have memory; grows
 //	8    waiters  gate of the putters that wait for blocks, or for a slot for a message in blocks
 //	64   low      where to look for a free block: a hint
@@ -80,6 +83,9 @@ func markedPosition(mark uint64) position {
 
 // blocksFor returns how many blocks a message of n bytes needs.
 func blocksFor(n int) int { return (n + blockData - 1) / blockData }
+
+// alignStorage returns the first offset from end on at which a storage may lie.
+func alignStorage(end int) int { return (end + storageHead - 1) / storageHead * storageHead }
 
 // open opens the storage at offset off of o.
 func (s *storage) open(o object.Object, off int) error {
@@ -241,13 +247,17 @@ func (s *storage) write(first uint32, msg []byte) {
 	for i := first; len(msg) > 0 && i < end; {
 		b := &s.blocks[i]
 		n := min(len(msg), blockData)
-		copy(b.data[:n], msg)
+		if s.torn {
+			tear.StoreBytes(b.data[:n], msg[:n])
+		} else {
+			copy(b.data[:n], msg)
+		}
 		msg, i = msg[n:], b.next.Load()
 	}
 }
 
 // read appends to dst the message of size bytes in the list of blocks from first on that have that
-// mark.
+// mark. dst has the capacity for it.
 func (s *storage) read(dst []byte, first uint32, size int, mark uint64) ([]byte, error) {
 	end := uint32(len(s.inUse())) // what lies beyond has no memory
 	for i := first; size > 0; {
@@ -256,13 +266,18 @@ func (s *storage) read(dst []byte, first uint32, size int, mark uint64) ([]byte,
 		}
 		b := &s.blocks[i]
 		n := min(size, blockData)
-		dst = append(dst, b.data[:n]...)
+		if s.torn {
+			dst = dst[:len(dst)+n]
+			tear.LoadBytes(dst[len(dst)-n:], b.data[:n])
+		} else {
+			dst = append(dst, b.data[:n]...)
+		}
 		size, i = size-n, b.next.Load()
 	}
 	return dst, nil
 }
 
-// defaultStorage returns the size of the storage of a queue in seg for which no size was given.
+// defaultStorage returns the size of the storage of an object in seg for which no size was given.
 func defaultStorage(seg *shm.Segment) int {
 	size, err := seg.Size()
 	if err != nil {

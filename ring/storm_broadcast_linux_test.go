@@ -1,7 +1,9 @@
 package ring_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
@@ -28,8 +30,8 @@ const (
 // A flockJob is the argument of a process of the storm. Publisher life L counts in cell 1+L how many
 // of its publishes have returned. A lossless subscriber stores in its row of cells, for each life of
 // a publisher, 1 + the number of the last value that it has received.
-type flockJob struct {
-	Broadcast *ring.Broadcast[stormMessage]
+type flockJob[M any] struct {
+	Broadcast *ring.Broadcast[M]
 	Cells     *Cells // 0: 1 ends publishers
 	Life      uint32 // of a publisher
 	Lives     int    // of publishers, at most
@@ -37,17 +39,44 @@ type flockJob struct {
 	Ready     int    // cell: a subscriber has subscribed
 }
 
-var flockPublisher = Task("flock publisher", func(ctx context.Context, j flockJob) (int, error) {
+// A flock is the tasks of a storm with messages of type M. newMessage makes the message of a number
+// in a life, and read returns what a message says. If it is torn, message and newMessage differ.
+type flock[M any] struct {
+	newMessage func(life, number uint32) M
+	read       func(M) (life, number uint32)
+	equal      func(a, b M) bool
+	publisher  *proc.Task[flockJob[M], int]
+	subscriber *proc.Task[flockJob[M], int]
+}
+
+func newFlock[M any](name string, newMessage func(life, number uint32) M, read func(M) (life, number uint32), equal func(a, b M) bool) *flock[M] {
+	f := &flock[M]{newMessage: newMessage, read: read, equal: equal}
+	f.publisher = Task(name+" publisher", f.publish)
+	f.subscriber = Task(name+" subscriber", f.receive)
+	return f
+}
+
+var (
+	plainFlock = newFlock("flock", newStormMessage,
+		func(m stormMessage) (uint32, uint32) { return m.Life, m.Number },
+		func(a, b stormMessage) bool { return a == b })
+	encodedFlock = newFlock("encoded flock", encodedStormMessage,
+		func(m []byte) (uint32, uint32) {
+			return binary.LittleEndian.Uint32(m), binary.LittleEndian.Uint32(m[4:])
+		}, bytes.Equal)
+)
+
+func (f *flock[M]) publish(ctx context.Context, j flockJob[M]) (int, error) {
 	for n := uint32(0); j.Cells.At(0).Load() == 0; n++ {
-		if err := j.Broadcast.Publish(ctx, newStormMessage(j.Life, n)); err != nil {
+		if err := j.Broadcast.Publish(ctx, f.newMessage(j.Life, n)); err != nil {
 			return int(n), err
 		}
 		j.Cells.At(1 + int(j.Life)).Store(n + 1)
 	}
 	return 0, nil
-})
+}
 
-var flockSubscriber = Task("flock subscriber", func(ctx context.Context, j flockJob) (int, error) {
+func (f *flock[M]) receive(ctx context.Context, j flockJob[M]) (int, error) {
 	s, err := j.Broadcast.Subscribe(&ring.SubscribeOptions{Lossy: j.Row == 0})
 	if err != nil {
 		return 0, err
@@ -56,32 +85,46 @@ var flockSubscriber = Task("flock subscriber", func(ctx context.Context, j flock
 	next := make([]uint32, j.Lives)
 	lost, received := false, 0
 	for m, err := range s.All(ctx) {
-		switch {
-		case errors.Is(err, ring.ErrLost) && j.Row == 0:
+		if errors.Is(err, ring.ErrLost) && j.Row == 0 {
 			lost = true
 			clear(next) // a value of any publisher may be missing
 			continue
-		case err != nil:
-			return received, err
-		case int(m.Life) >= j.Lives || m != newStormMessage(m.Life, m.Number):
-			return received, fmt.Errorf("torn value %+v", m)
-		case next[m.Life] != 0 && m.Number != next[m.Life]:
-			return received, fmt.Errorf("value %d of publisher %d after %d; lost any: %v", m.Number, m.Life, next[m.Life]-1, lost)
 		}
-		next[m.Life] = m.Number + 1
+		if err != nil {
+			return received, err
+		}
+		life, number := f.read(m)
+		switch {
+		case int(life) >= j.Lives || !f.equal(m, f.newMessage(life, number)):
+			return received, fmt.Errorf("torn value %d of %d: %.200v", number, life, m)
+		case next[life] != 0 && number != next[life]:
+			return received, fmt.Errorf("value %d of publisher %d after %d; lost any: %v", number, life, next[life]-1, lost)
+		}
+		next[life] = number + 1
 		if j.Row != 0 {
-			j.Cells.At(j.Row + int(m.Life)).Store(m.Number + 1)
+			j.Cells.At(j.Row + int(life)).Store(number + 1)
 		}
 		received++
 	}
 	return received, nil
-})
+}
 
 // TestBroadcastStorm kills publishers and subscribers at random moments under load and replaces
 // them. Each lossless subscriber that lives on receives each value whose Publish has returned since
 // it subscribed, in the order of its publisher. No process waits for a dead one.
 func TestBroadcastStorm(t *testing.T) {
-	kills := *broadcastKills
+	plainFlock.storm(t, *broadcastKills, 0)
+}
+
+// TestBroadcastEncodedStorm does the same with values that are encoded, and of which the storage
+// can't hold as many as there are slots. At the end no block is lost.
+func TestBroadcastEncodedStorm(t *testing.T) {
+	encodedFlock.storm(t, *broadcastKills, 30<<10)
+}
+
+// storm is the test. If the values are encoded, the storage has that many bytes.
+func (f *flock[M]) storm(t *testing.T, kills, storage int) {
+	t.Helper()
 	if testing.Short() {
 		kills /= 5
 	}
@@ -89,7 +132,7 @@ func TestBroadcastStorm(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute+time.Duration(kills)*20*time.Millisecond)
 	defer cancel()
 	seg := Anonymous(t, 0)
-	b := newBroadcast[stormMessage](t, seg, flockCapacity, &ring.BroadcastOptions{Subscribers: flockLossless + 1})
+	b := newBroadcast[M](t, seg, flockCapacity, &ring.BroadcastOptions{Subscribers: flockLossless + 1, Storage: storage})
 	rows := 1 + lives
 	ready := rows + flockLossless*lives
 	cells := NewCells(t, seg, ready+flockSize)
@@ -97,11 +140,11 @@ func TestBroadcastStorm(t *testing.T) {
 	var procs [flockSize]*proc.Call[int]
 	var since [flockSize]uint32 // publishers' lives that began before the subscriber
 	start := func(i int) {
-		j := flockJob{Broadcast: b, Cells: cells, Lives: lives, Ready: ready + i}
+		j := flockJob[M]{Broadcast: b, Cells: cells, Lives: lives, Ready: ready + i}
 		if i < flockPublishers {
 			j.Life = life
 			life++
-			procs[i] = Start(t, flockPublisher, j)
+			procs[i] = Start(t, f.publisher, j)
 			return
 		}
 		if i < flockPublishers+flockLossless {
@@ -112,7 +155,7 @@ func TestBroadcastStorm(t *testing.T) {
 		}
 		cells.At(j.Ready).Store(0)
 		since[i] = life
-		procs[i] = Start(t, flockSubscriber, j)
+		procs[i] = Start(t, f.subscriber, j)
 		WantNil(t, "the subscriber has subscribed", cells.Until(ctx, j.Ready, 1))
 	}
 	for i := range procs {
@@ -154,6 +197,9 @@ func TestBroadcastStorm(t *testing.T) {
 					i, since[flockPublishers+i], l, put, int(got)-1)
 			}
 		}
+	}
+	if storage > 0 {
+		Want(t, "blocks that are in use for no value", b.BlocksAstray(), 0)
 	}
 	slices.Sort(recovery)
 	t.Logf("%d published, %d received by the last subscribers; from a kill until %d values were published: median %v, maximum %v of %d",

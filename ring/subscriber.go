@@ -17,7 +17,8 @@ import (
 // A Subscriber is for one goroutine at a time. Only Close, Lag and Lost may be called at any time.
 // A Subscriber that is garbage collected is closed.
 type Subscriber[T any] struct {
-	core atomic.Pointer[subscriberCore[T]]
+	core    atomic.Pointer[subscriberCore[T]]
+	cleanup runtime.Cleanup // closes the core, and keeps it, and with it the broadcast's memory, until then
 }
 
 // SubscribeOptions are options for Subscribe. A nil *SubscribeOptions means the defaults.
@@ -48,7 +49,7 @@ func (b *Broadcast[T]) Subscribe(o *SubscribeOptions) (*Subscriber[T], error) {
 	}
 	s := new(Subscriber[T])
 	s.core.Store(k)
-	runtime.AddCleanup(s, func(k *subscriberCore[T]) { k.close(); k.Detach() }, k)
+	s.cleanup = runtime.AddCleanup(s, func(k *subscriberCore[T]) { k.close(); k.Detach() }, k)
 	return s, nil
 }
 
@@ -60,6 +61,9 @@ func (s *Subscriber[T]) TryReceive() (v T, err error) {
 	c := s.core.Load()
 	if c == nil {
 		return v, broadcastClosed("TryReceive")
+	}
+	if c.coding != nil {
+		return s.receiveEncoded(tryOnce, c, "TryReceive")
 	}
 	if c.enter() {
 		err = c.receiveRetrying(&v)
@@ -76,12 +80,15 @@ func (s *Subscriber[T]) TryReceive() (v T, err error) {
 }
 
 // TryReceiveInto is TryReceive into *v, for values that are too large to be passed around. It copies
-// the value once, out of the broadcast. If it fails, the contents of *v are undefined.
+// the value once, out of the broadcast, or decodes it into *v. If it fails, the contents of *v are undefined.
 func (s *Subscriber[T]) TryReceiveInto(v *T) error {
 	_ = *v // panics before anything is received
 	c := s.core.Load()
 	if c == nil {
 		return broadcastClosed("TryReceiveInto")
+	}
+	if c.coding != nil {
+		return s.receiveEncodedInto(tryOnce, c, "TryReceiveInto", v)
 	}
 	err := ErrClosed
 	if c.enter() {
@@ -104,12 +111,16 @@ func (s *Subscriber[T]) TryReceiveInto(v *T) error {
 // *LostError, which wraps ErrLost and says how many. The next Receive goes on with the oldest value
 // that is left, or with a later one if the subscriber is overtaken again and again.
 //
-// An error means that nothing was received. The exception is ErrClosed if Close was called during
-// Receive.
+// An error means that nothing was received, with two exceptions: ErrClosed if Close was called during
+// Receive, and the error of an encoded value that can't be decoded. The next Receive goes on after
+// that value.
 func (s *Subscriber[T]) Receive(ctx context.Context) (v T, err error) {
 	c := s.core.Load()
 	if c == nil {
 		return v, broadcastClosed("Receive")
+	}
+	if c.coding != nil {
+		return s.receiveEncoded(ctx, c, "Receive")
 	}
 	if c.enter() {
 		seq := c.seq
@@ -134,7 +145,7 @@ func (s *Subscriber[T]) Receive(ctx context.Context) (v T, err error) {
 
 // receiveWait is Receive without the fast way, after enter.
 func (s *Subscriber[T]) receiveWait(ctx context.Context, c *subscriberCore[T]) (v T, err error) {
-	if err = s.await(ctx, c, &v); err != nil {
+	if err = s.await(ctx, c, func() error { return c.receive(&v) }); err != nil {
 		var zero T
 		return zero, c.fails.of("Receive", err)
 	}
@@ -142,32 +153,35 @@ func (s *Subscriber[T]) receiveWait(ctx context.Context, c *subscriberCore[T]) (
 }
 
 // ReceiveInto is Receive into *v, for values that are too large to be passed around. It copies the
-// value once, out of the broadcast. If it fails, the contents of *v are undefined.
+// value once, out of the broadcast, or decodes it into *v. If it fails, the contents of *v are undefined.
 func (s *Subscriber[T]) ReceiveInto(ctx context.Context, v *T) error {
 	_ = *v // panics before anything is received
 	c := s.core.Load()
 	if c == nil {
 		return broadcastClosed("ReceiveInto")
 	}
+	if c.coding != nil {
+		return s.receiveEncodedInto(ctx, c, "ReceiveInto", v)
+	}
 	c.enter()
-	err := s.await(ctx, c, v)
+	err := s.await(ctx, c, func() error { return c.receive(v) })
 	if err != nil {
 		err = c.fails.of("ReceiveInto", err)
 	}
 	return err
 }
 
-// await receives the next value into *v, after enter, and exits.
-func (s *Subscriber[T]) await(ctx context.Context, c *subscriberCore[T], v *T) error {
+// await calls try, after enter, until it fails with neither ErrEmpty nor ErrBusy, and exits.
+func (s *Subscriber[T]) await(ctx context.Context, c *subscriberCore[T], try func() error) error {
 	defer c.exit()
 	open := func() bool { return c.closed.Load() == 0 }
 	if !open() {
 		return ErrClosed
 	}
-	err := c.receive(v)
+	err := try()
 	if err == ErrEmpty || err == ErrBusy {
-		if err = c.receiveSpinning(v); err == ErrEmpty {
-			err = c.Room().Await(ctx, &c.getSpin, &receiver[T]{c: c, v: v, open: open})
+		if err = c.receiveSpinning(try); err == ErrEmpty {
+			err = c.Room().Await(ctx, &c.getSpin, &receiver[T]{c, open, try})
 		}
 	}
 	runtime.KeepAlive(s)
@@ -227,6 +241,7 @@ func (s *Subscriber[T]) Close() error {
 	if c == nil {
 		return nil
 	}
+	s.cleanup.Stop()
 	c.close()
 	c.Table().Wake()
 	return c.Detach()

@@ -111,6 +111,7 @@ func (c *subscriberCore[T]) moveTo(seq uint64) {
 			crash.At(crash.SubscriberMoved)
 		}
 		c.w.space.Notify()
+		c.notifyStorers()
 	}
 }
 
@@ -147,28 +148,46 @@ func (c *subscriberCore[T]) leave() {
 		crash.At(crash.SubscriberLeft)
 	}
 	c.w.space.NotifyAll()
+	c.notifyStorers()
 }
 
 // receive receives the next message into *v. It fails with ErrEmpty, ErrBusy, ErrShutdown,
 // ErrClosed or a *LostError.
 func (c *subscriberCore[T]) receive(v *T) error {
 	for range c.mostSteps {
+		word, s, err := c.find()
+		if err != nil {
+			return err
+		}
+		tear.Load(v, c.slots.message(word))
+		if state(word.Load()) == s {
+			c.received(c.seq)
+			return c.Done(nil)
+		}
+	}
+	return c.Done(ErrBusy)
+}
+
+// find goes on to the next message that is there. It returns the state word of its slot, and what
+// the word was. It fails as receive does.
+func (c *subscriberCore[T]) find() (*atomic.Uint64, state, error) {
+	for range c.mostSteps {
 		seq := c.seq
 		word := c.slotOf(seq)
 		lap := c.lapOf(seq)
 		s := state(word.Load())
 		switch b := s.behind(lap); {
-		case b == 0 && s.is() == ready:
-			tear.Load(v, c.slots.message(word))
-			if state(word.Load()) == s {
-				c.received(seq)
-				return c.Done(nil)
+		case c.coding != nil && c.evicted(seq):
+			if n := c.skip(); n > 0 {
+				return nil, 0, c.Done(&LostError{n})
 			}
+		case b == 0 && s.is() == ready:
+			return word, s, nil
 		case b == -1 && s.is() == free: // given up
 			c.moveTo(seq + 1)
 		case b < 0 || int64(c.w.tail.Load()-seq) > int64(c.mask+1): // overwritten, maybe by more than half of all laps
 			if n := c.skip(); n > 0 {
-				return c.Done(&LostError{n})
+				return nil, 0, c.Done(&LostError{n})
 			}
 		case b == 0 && s.is() == writing:
 			if c.Table().Dead(s.owner()) {
@@ -177,16 +196,16 @@ func (c *subscriberCore[T]) receive(v *T) error {
 			}
 			c.watch()
 			if c.readyBeyond(seq) {
-				return c.Done(ErrBusy)
+				return nil, 0, c.Done(ErrBusy)
 			}
-			return c.Done(ErrEmpty)
+			return nil, 0, c.Done(ErrEmpty)
 		case c.w.shut.Load() == 0:
-			return c.Done(ErrEmpty)
+			return nil, 0, c.Done(ErrEmpty)
 		case state(word.Load()) == s: // still not claimed, after the shutdown
-			return c.Done(ErrShutdown)
+			return nil, 0, c.Done(ErrShutdown)
 		}
 	}
-	return c.Done(ErrBusy)
+	return nil, 0, c.Done(ErrBusy)
 }
 
 // received moves on from message seq, which has been copied out.
@@ -207,7 +226,13 @@ func (c *subscriberCore[T]) skip() uint64 {
 	} else {
 		c.margin = min(max(2*c.margin, 1), count/2)
 	}
-	to := c.end() - count + c.margin
+	end := c.end()
+	to := end - count + c.margin
+	if c.coding != nil {
+		if old := c.w.oldest.Load(); int64(old-to) > 0 && int64(old-end) <= 0 {
+			to = old
+		}
+	}
 	if int64(to-c.seq) <= 0 {
 		to = c.seq + 1
 	}
@@ -249,8 +274,8 @@ func (c *subscriberCore[T]) receiveRetrying(v *T) error {
 	return err
 }
 
-// receiveSpinning is receive that spins for a moment, if that may pay, while there is no message.
-func (c *subscriberCore[T]) receiveSpinning(v *T) error {
+// receiveSpinning calls try for a moment, if that may pay, while there is no message.
+func (c *subscriberCore[T]) receiveSpinning(try func() error) error {
 	n := c.Room().Glances(&c.getSpin)
 	if n > 0 {
 		c.pacer.backOff(c.seq, streamRun)
@@ -260,7 +285,7 @@ func (c *subscriberCore[T]) receiveSpinning(v *T) error {
 		if s := state(c.slotOf(c.seq).Load()); s == freeAt(c.lapOf(c.seq)) || s.behind(c.lapOf(c.seq)) > 0 {
 			continue // no publisher has claimed it
 		}
-		if err := c.receive(v); err != ErrEmpty && err != ErrBusy {
+		if err := try(); err != ErrEmpty && err != ErrBusy {
 			return err
 		}
 	}

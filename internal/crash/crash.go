@@ -154,6 +154,7 @@ const (
 	SubscriberMoved         // cursor moved; no publisher is woken yet
 	SubscriberWaiting       // empty; the gate says that there is a subscriber; it does not sleep yet
 	SubscriberLeft          // the line is free; no publisher is woken yet
+	BroadcastEvicted        // oldest moved; the blocks of the messages before it are stale
 
 	SpareParked   // the spare has said that it waits
 	SpareReceived // the spare has the files of a task, and its parent does not know
@@ -189,7 +190,7 @@ var names = [numPoints]string{
 	"StartBorn", "StartAwaited", "StartAccepted", "StartSent", "StartReleased",
 	"InitConnected", "InitReceived", "InitAdopted",
 	"BroadcastClaimed", "BroadcastHelped", "BroadcastCopied", "BroadcastReady", "BroadcastPublishWaiting",
-	"SubscriberJoined", "SubscriberPlaced", "SubscriberCopied", "SubscriberMoved", "SubscriberWaiting", "SubscriberLeft",
+	"SubscriberJoined", "SubscriberPlaced", "SubscriberCopied", "SubscriberMoved", "SubscriberWaiting", "SubscriberLeft", "BroadcastEvicted",
 	"SpareParked", "SpareReceived", "SpareTaken", "SpareSent", "SpareStarted",
 }
 

@@ -326,6 +326,24 @@ var models = []struct {
 		},
 	},
 	{
+		name: "evict",
+		searches: []search{
+			{defs: "PUBLISHERS=1 MESSAGES=3 LOSSY"},
+			{defs: "PUBLISHERS=1 MESSAGES=3"},
+			{defs: "PUBLISHERS=2 MESSAGES=1 BLOCKS=2 NEED=2 SLOTS=1 DEATHS=0"},
+			{defs: "PUBLISHERS=2 MESSAGES=1 BLOCKS=1 LOSSY", large: true},
+			{defs: "PUBLISHERS=2 MESSAGES=1 BLOCKS=2 NEED=2 LOSSY DEATHS=0", large: true},
+		},
+		mutations: []mutation{
+			{name: "NO_LOOK", defs: "PUBLISHERS=1 MESSAGES=3 LOSSY DEATHS=0 BLOCKS=1", reason: violated},
+			{name: "EVICT_ALL", defs: "PUBLISHERS=1 MESSAGES=3 DEATHS=0 BLOCKS=1", reason: violated},
+			{name: "WRITING_STALE", defs: "PUBLISHERS=2 MESSAGES=1 BLOCKS=1 LOSSY DEATHS=0", reason: violated},
+			{name: "GIVE_BLIND", defs: "PUBLISHERS=2 MESSAGES=2 BLOCKS=1 LOSSY DEATHS=0", reason: violated},
+			{name: "MOVE_SILENT", defs: "PUBLISHERS=1 MESSAGES=2 BLOCKS=1 DEATHS=0", reason: stuck},
+			{name: "GIVE_UP_SILENT", defs: "PUBLISHERS=2 MESSAGES=1 BLOCKS=2 NEED=2 DEATHS=0", reason: stuck},
+		},
+	},
+	{
 		name: "recycle",
 		searches: []search{
 			{defs: "PROCS=1 DEATHS=1 OTHERS=2"},

@@ -11,14 +11,25 @@ import (
 )
 
 // words returns the n bytes at p, rounded up to whole words.
-func words[T any](p *T, n int) []atomic.Uint64 {
-	return unsafe.Slice((*atomic.Uint64)(unsafe.Pointer(p)), (n+7)/8)
+func words(p unsafe.Pointer, n int) []atomic.Uint64 {
+	return unsafe.Slice((*atomic.Uint64)(p), (n+7)/8)
 }
 
 // Load copies *src, which lies in shared memory, to *dst.
-func Load[T any](dst, src *T) {
-	b := view.Bytes(dst)
-	w := words(src, len(b))
+func Load[T any](dst, src *T) { load(view.Bytes(dst), unsafe.Pointer(src)) }
+
+// Store copies *src to *dst, which lies in shared memory.
+func Store[T any](dst, src *T) { store(unsafe.Pointer(dst), view.Bytes(src)) }
+
+// LoadBytes copies src, which lies in shared memory, to dst, which is as long.
+func LoadBytes(dst, src []byte) { load(dst[:len(src)], unsafe.Pointer(unsafe.SliceData(src))) }
+
+// StoreBytes copies src to dst, which lies in shared memory and is as long.
+func StoreBytes(dst, src []byte) { store(unsafe.Pointer(unsafe.SliceData(dst[:len(src)])), src) }
+
+// load copies len(b) bytes at p, in shared memory, to b.
+func load(b []byte, p unsafe.Pointer) {
+	w := words(p, len(b))
 	whole := len(b) / 8
 	for i := range w[:whole] {
 		binary.NativeEndian.PutUint64(b[8*i:], w[i].Load())
@@ -30,10 +41,9 @@ func Load[T any](dst, src *T) {
 	}
 }
 
-// Store copies *src to *dst, which lies in shared memory.
-func Store[T any](dst, src *T) {
-	b := view.Bytes(src)
-	w := words(dst, len(b))
+// store copies b to p, in shared memory.
+func store(p unsafe.Pointer, b []byte) {
+	w := words(p, len(b))
 	whole := len(b) / 8
 	for i := range w[:whole] {
 		w[i].Store(binary.NativeEndian.Uint64(b[8*i:]))
