@@ -34,15 +34,15 @@ func ToChan[T any](ctx context.Context, q *Queue[T], c chan<- T) error {
 			return err
 		}
 		v := l.Value()
-		if l.room().Closed() {
-			return l.failures().of("ToChan", ErrClosed) // v may not come from the queue; the value is another's now
+		if l.from.domain().Closed() {
+			return l.from.failures().of("ToChan", ErrClosed) // v may not come from the queue; the value is another's now
 		}
 		select {
 		case c <- v:
 			err = l.Done()
 		case <-ctx.Done():
 			l.Return() // if that fails, the value comes back all the same
-			err = l.failures().of("ToChan", ctx.Err())
+			err = l.from.failures().of("ToChan", ctx.Err())
 		}
 		if err != nil {
 			return err

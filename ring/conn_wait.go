@@ -15,7 +15,13 @@ func (c *Conn) awaitSpace(ctx context.Context, k *connCore, attempt func() error
 // awaitMessage blocks until attempt returns something other than ErrEmpty, and returns that. It
 // returns io.EOF at the end of the messages.
 func (c *Conn) awaitMessage(ctx context.Context, k *connCore, attempt func() error) error {
-	return k.room.Await(ctx, &k.recvSpin, &connWaiter{c: c, k: k, in: true, attempt: attempt})
+	return c.awaitFrontMessage(ctx, k, attempt, nil)
+}
+
+// awaitFrontMessage is awaitMessage of a caller that takes the message that attempt stores in *front,
+// if front is not nil.
+func (c *Conn) awaitFrontMessage(ctx context.Context, k *connCore, attempt func() error, front *heldRecord) error {
+	return k.room.Await(ctx, &k.recvSpin, &connWaiter{c: c, k: k, in: true, attempt: attempt, front: front})
 }
 
 // A connWaiter waits until one direction of a pipe can go on.

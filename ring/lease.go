@@ -26,15 +26,38 @@ import (
 //
 // All methods may be called from several goroutines at once.
 type Lease[T any] struct {
-	q    *Queue[T]
-	k    *queueCore[T]
-	word atomic.Pointer[atomic.Uint64] // nil: the lease has ended
-
-	// If the values are encoded, k is nil.
-	from  *encoded[T]
-	enc   *queueCore[envelope]
-	value *T // the decoded value
+	from  lessor                        // nil: the zero Lease
+	word  atomic.Pointer[atomic.Uint64] // nil: the lease has ended
+	value *T                            // in the queue, or decoded
 }
+
+// A lessor is the queue from which a value was leased: a plainLessor or an encodedLessor.
+type lessor interface {
+	finish(word *atomic.Uint64) error   // ends a lease: its message is gone
+	giveBack(word *atomic.Uint64) error // ends a lease: its message is the next one that is taken
+	isOpen() bool                       // whether the Queue from which the value was taken is open
+	failures() *failures
+	domain() *wait.Room
+}
+
+type plainLessor[T any] struct {
+	*queueCore[T]
+	q *Queue[T]
+}
+
+func (p *plainLessor[T]) isOpen() bool        { return p.q.core.Load() == p.queueCore }
+func (p *plainLessor[T]) failures() *failures { return &p.fails }
+func (p *plainLessor[T]) domain() *wait.Room  { return p.room }
+
+type encodedLessor[T any] struct {
+	*queueCore[envelope]
+	e *encoded[T]
+}
+
+func (n *encodedLessor[T]) finish(word *atomic.Uint64) error { return n.e.finish(n.queueCore, word) }
+func (n *encodedLessor[T]) isOpen() bool                     { return n.e.open() == n.queueCore }
+func (n *encodedLessor[T]) failures() *failures              { return &n.fails }
+func (n *encodedLessor[T]) domain() *wait.Room               { return n.room }
 
 // Lease takes the oldest value under a lease. It blocks and fails as Get does. A Put that returned
 // nil synchronizes before the Lease that takes its value, and a Return before the Get or Lease that
@@ -76,9 +99,13 @@ func (q *Queue[T]) newLease(op string, k *queueCore[T], word *atomic.Uint64, err
 	if err != nil {
 		return nil, k.fails.of(op, err)
 	}
-	l := &Lease[T]{q: q, k: k}
+	l := &struct { // one allocation
+		Lease[T]
+		plainLessor[T]
+	}{plainLessor: plainLessor[T]{k, q}}
+	l.from, l.value = &l.plainLessor, k.slots.message(word)
 	l.word.Store(word)
-	return l, nil
+	return &l.Lease, nil
 }
 
 // leaseEncoded is Lease, or TryLease if ctx is tryOnce, of a queue whose values are encoded.
@@ -97,7 +124,7 @@ func (q *Queue[T]) leaseEncoded(ctx context.Context, op string) (*Lease[T], erro
 // newEncodedLease returns the lease of what was taken, or the error of the method op. A message that
 // can't be decoded is gone.
 func (q *Queue[T]) newEncodedLease(op string, e *encoded[T], k *queueCore[envelope], t *taken, err error) (*Lease[T], error) {
-	l := &Lease[T]{q: q, from: e, enc: k, value: new(T)}
+	l := &Lease[T]{from: &encodedLessor[T]{k, e}, value: new(T)}
 	if err == nil {
 		err = e.decodeLeased(k, t, l.value)
 	}
@@ -123,80 +150,37 @@ func (l *Lease[T]) Value() T {
 // If the queue's values are encoded, the pointer is to the value that Lease has decoded, and Value
 // returns it: what the holder modifies is not seen by the next one.
 func (l *Lease[T]) Pointer() *T {
-	word := l.word.Load()
-	if word == nil {
+	if l.word.Load() == nil {
 		return nil
 	}
-	if l.enc != nil {
-		return l.value
-	}
-	return l.k.slots.message(word)
+	return l.value
 }
 
 // Done ends the lease: the value is dealt with, and its slot is free. It fails with ErrLeaseEnded
 // if Done or Return was called before, and with ErrClosed if this process has closed the segment:
 // then the value comes back. A lease may be ended after Close of its Queue, unless the queue does
 // not exist any more: then Done fails with ErrClosed, too.
-func (l *Lease[T]) Done() error {
-	if l.enc != nil {
-		return l.end("Lease.Done", func(word *atomic.Uint64) error { return l.from.finish(l.enc, word) })
-	}
-	return l.end("Lease.Done", l.k.finish)
-}
+func (l *Lease[T]) Done() error { return l.end("Lease.Done", lessor.finish) }
 
 // Return ends the lease and gives the value back: the next Get or Lease of any process takes it
 // before all others. It fails as Done does.
-func (l *Lease[T]) Return() error {
-	if l.enc != nil {
-		return l.end("Lease.Return", l.enc.giveBack)
-	}
-	return l.end("Lease.Return", l.k.giveBack)
-}
+func (l *Lease[T]) Return() error { return l.end("Lease.Return", lessor.giveBack) }
 
 // end ends the lease by f.
-func (l *Lease[T]) end(op string, f func(word *atomic.Uint64) error) error {
-	fails := l.failures()
-	if fails == nil {
+func (l *Lease[T]) end(op string, f func(from lessor, word *atomic.Uint64) error) error {
+	if l.from == nil {
 		return &object.Error{Op: "ring: " + op, Kind: shm.KindQueue, Err: ErrLeaseEnded}
 	}
-	word := l.word.Swap(nil)
-	if word == nil {
-		return fails.of(op, ErrLeaseEnded)
+	err := ErrLeaseEnded
+	if word := l.word.Swap(nil); word != nil {
+		err = f(l.from, word)
 	}
-	err := f(word)
-	if err == ErrCorrupt && !l.isOpen() {
+	if err == ErrCorrupt && !l.from.isOpen() {
 		err = ErrClosed // the memory of a queue that does not exist any more
 	}
 	if err != nil {
-		err = fails.of(op, err)
+		err = l.from.failures().of(op, err)
 	}
 	runtime.KeepAlive(l)
 	return err
-}
-
-// failures makes the errors of l's queue. It is nil for the zero Lease.
-func (l *Lease[T]) failures() *failures {
-	switch {
-	case l.enc != nil:
-		return &l.enc.fails
-	case l.k != nil:
-		return &l.k.fails
-	}
-	return nil
-}
-
-// isOpen reports whether the Queue from which the value was taken is open.
-func (l *Lease[T]) isOpen() bool {
-	if l.enc != nil {
-		return l.from.open() == l.enc
-	}
-	return l.q.core.Load() == l.k
-}
-
-// room returns the wait domain of l's queue.
-func (l *Lease[T]) room() *wait.Room {
-	if l.enc != nil {
-		return l.enc.room
-	}
-	return l.k.room
 }

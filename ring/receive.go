@@ -32,15 +32,14 @@ func (c *Conn) awaitFront(ctx context.Context, k *connCore, takes bool) (heldRec
 // sleepForFront is awaitFront after a try that failed with ErrEmpty.
 func (c *Conn) sleepForFront(ctx context.Context, k *connCore, takes bool) (heldRecord, error) {
 	var v heldRecord
-	w := &connWaiter{c: c, k: k, in: true}
+	var front *heldRecord
 	if takes {
-		w.front = &v
+		front = &v
 	}
-	w.attempt = func() (err error) {
+	err := c.awaitFrontMessage(ctx, k, func() (err error) {
 		v, err = k.front(ctx)
 		return err
-	}
-	err := k.room.Await(ctx, &k.recvSpin, w)
+	}, front)
 	return v, err
 }
 
