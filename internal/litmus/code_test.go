@@ -339,20 +339,20 @@ var orders = map[string]string{
 	"ring.queueCore.release":        `^QL`,  // the slot; the gate
 	"ring.Broadcast.Publish":        `mp`,
 	"ring.broadcastCore.put":        `mp`,
-	"ring.broadcastCore.publish":    `^QQ`,   // the slot; a hint
-	"ring.subscriberCore.moveTo":    `^QQL`,  // the position; the cursor; the gate
-	"ring.subscriberCore.enter":     `^QL`,   // inside; closed
-	"ring.biasedLock.acquireBiased": `LQL`,   // inside; the bias
-	"ring.biasedLock.releaseBiased": `^QL`,   // inside; the bias
-	"internal/robust.Mutex.Release": `^L+QL`, // the word; the gate
-	"internal/wait.Gate.notify":     `^AL+C`, // quiet; the gate
-	"value.core.publish":            `^mS$`,  // the copy; the number
-	"value.core.read":               `LmL`,   // the number; the copy; the number
-	"internal/tear.Store":           `^W+$`,  // the words
-	"internal/tear.Load":            `^R+$`,  // the words
-	"value.Integer.Load":            `LL`,    // the word; closed
-	"sync.conditionCore.notify":     `SC`,    // until; the slot
-	"sync.groupCore.perform":        `SLS+$`, // the shares; the total, the number
+	"ring.broadcastCore.publish":    `^QQ`,     // the slot; a hint
+	"ring.subscriberCore.moveTo":    `^QQL`,    // the position; the cursor; the gate
+	"ring.subscriberCore.enter":     `^QL`,     // inside; closed
+	"ring.biasedLock.acquireBiased": `LQL`,     // inside; the bias
+	"ring.biasedLock.releaseBiased": `^QL`,     // inside; the bias
+	"internal/robust.Mutex.Release": `^L+QL`,   // the word; the gate
+	"internal/wait.Gate.notify":     `^AL+C`,   // quiet; the gate
+	"value.core.publish":            `^mS$`,    // the copy; the number
+	"value.core.read":               `LmL`,     // the number; the copy; the number
+	"internal/tear.store":           `^W+m?W$`, // whole words; what is left, by way of a local word
+	"internal/tear.load":            `^R+m?$`,  // the same
+	"value.Integer.Load":            `LL`,      // the word; closed
+	"sync.conditionCore.notify":     `SC`,      // until; the slot
+	"sync.groupCore.perform":        `SLS+$`,   // the shares; the total, the number
 }
 
 // pattern returns the regular expression for a processor.

@@ -220,7 +220,7 @@ var handshakes = []handshake{
 	},
 	{
 		"broadcast: a lossless subscriber joins", "SB", sidesOf(
-			of("ring/broadcast_core.go:broadcastCore.claim", "ring/broadcast_core.go:broadcastCore.raiseLimit").does(
+			of("ring/broadcast_core.go:broadcastCore.claim", "ring/broadcast_core.go:broadcastCore.slowest").does(
 				opClaim("slot", 0, 1), opLoad("owner", "a")),
 			of("ring/subscriber_core.go:subscriberCore.takeLine", "ring/broadcast_core.go:broadcastCore.end").does(
 				opClaim("owner", 0, 1), opLoad("slot", "b")),
@@ -231,7 +231,7 @@ var handshakes = []handshake{
 		"broadcast: shutdown and publish", "SB", sidesOf(
 			of("ring/broadcast_core.go:broadcastCore.claim").does(
 				opClaim("slot", 0, 1), opLoad("shut", "a")),
-			of("ring/broadcast.go:Broadcast.Shutdown", "ring/subscriber_core.go:subscriberCore.receive").does(
+			of("ring/broadcast.go:Broadcast.Shutdown", "ring/subscriber_core.go:subscriberCore.find").does(
 				opStore("shut", 1), opLoad("slot", "b")),
 		),
 		never("a=0 b=0"), "A publisher goes on, and a subscriber says that no message follows.",
