@@ -160,9 +160,7 @@ again:	   collect();                                    /* makeRoom */
 	   :: atomic { got < NEED -> skip };
 	      give(MARK(p));
 	      atomic { giveUp(SLOT(p)); got = 0; p = 0; fails++ };
-#ifndef MUT_GIVE_UP_SILENT
 	      wake();
-#endif
 	      goto next
 	   :: else
 	   fi;

@@ -340,7 +340,6 @@ var models = []struct {
 			{name: "WRITING_STALE", defs: "PUBLISHERS=2 MESSAGES=1 BLOCKS=1 LOSSY DEATHS=0", reason: violated},
 			{name: "GIVE_BLIND", defs: "PUBLISHERS=2 MESSAGES=2 BLOCKS=1 LOSSY DEATHS=0", reason: violated},
 			{name: "MOVE_SILENT", defs: "PUBLISHERS=1 MESSAGES=2 BLOCKS=1 DEATHS=0", reason: stuck},
-			{name: "GIVE_UP_SILENT", defs: "PUBLISHERS=2 MESSAGES=1 BLOCKS=2 NEED=2 DEATHS=0", reason: stuck},
 		},
 	},
 	{
