@@ -6,6 +6,7 @@
 //	mpbench -transports queue -producers 2 -consumers 2
 //	mpbench -transports pipe,shm -sizes 64 -measure latency -wait spin -pin 0,1
 //	mpbench -json results.json
+//	mpbench -html results.html                       writes a page with pictures, for a browser
 //	mpbench -trials 10 -benchfmt new.txt && benchstat old.txt new.txt
 //	mpbench compare old.json new.json                says what is faster or slower than before
 //	mpbench compare ./old ./new -- -quick            the same for two builds of mpbench, which it runs in turn
@@ -79,7 +80,12 @@ func runBench(ctx context.Context, args []string, stdout, stderr *os.File) int {
 		fmt.Fprintln(stderr, "mpbench: -benchfmt:", err)
 		return exitFailed
 	}
-	table := p.json != "-" && p.benchfmt != "-"
+	page, err := openOutput(p.html, stdout)
+	if err != nil {
+		fmt.Fprintln(stderr, "mpbench: -html:", err)
+		return exitFailed
+	}
+	table := p.json != "-" && p.benchfmt != "-" && p.html != "-"
 	if table {
 		fmt.Fprintln(stdout, bench.ThisMachine())
 		if p.place != "" {
@@ -96,7 +102,7 @@ func runBench(ctx context.Context, args []string, stdout, stderr *os.File) int {
 	}
 	report := bench.NewReport(results.cells())
 	report.Place = p.place
-	err = errors.Join(err, out.write(report, writeJSON), lines.write(report, writeBenchfmt))
+	err = errors.Join(err, out.write(report, writeJSON), lines.write(report, writeBenchfmt), page.write(report, writePage))
 	switch {
 	case errors.Is(err, errInterrupted):
 		fmt.Fprintln(stderr, "mpbench:", errInterrupted)

@@ -22,6 +22,7 @@ type plan struct {
 	trials    int    // of each scenario
 	json      string // file for JSON; "-" for standard output; "" for none
 	benchfmt  string // the same for the lines of benchmarks
+	html      string // the same for the page
 }
 
 // The defaults are such that the comparison of everything takes less than 60 s, and with -quick less than 10 s.
@@ -34,7 +35,7 @@ const (
 
 	quickTransports = "pipe,queue,shm,os-pipe,unix-socket"
 	defaultMeasures = "throughput,latency"
-	defaultRate     = "10000"
+	defaultRate     = "1000,10000,100000"
 	bytesContent    = "bytes"
 )
 
@@ -68,7 +69,7 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 	producers, consumers, batches, contents := option("1"), option("1"), option("1"), option(bytesContent)
 	duration, policy := option(defaultDuration.String()), option(shm.WaitAdaptive.String())
 	trials := option(strconv.Itoa(defaultTrials))
-	var pin, place, json, benchfmt option
+	var pin, place, json, benchfmt, html option
 	f := flag.NewFlagSet("mpbench", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.Usage = func() {}
@@ -88,6 +89,7 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 	f.Var(&place, "place", "two CPUs to which the processes are bound in turn, by their `relation`: "+strings.Join(texts(bench.Placements()), ", "))
 	f.Var(&json, "json", "`file` to which the results are written as JSON; - is standard output, instead of the table")
 	f.Var(&benchfmt, "benchfmt", "`file` to which all trials are written as lines of benchmarks, for benchstat; - likewise")
+	f.Var(&html, "html", "`file` to which the results are written as a page with pictures; - likewise")
 	err := f.Parse(args)
 	if err == flag.ErrHelp {
 		fmt.Fprintln(stderr, "Usage: mpbench [flags]")
@@ -116,6 +118,9 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 	if json == "-" && benchfmt == "-" {
 		return plan{}, invalid("benchfmt", "-", "a file, since -json writes to standard output")
 	}
+	if html == "-" && (json == "-" || benchfmt == "-") {
+		return plan{}, invalid("html", "-", "a file, since another flag writes to standard output")
+	}
 
 	var r reader
 	base := bench.Scenario{
@@ -128,7 +133,7 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 		}
 		base.Pin, where = r.place("place", place)
 	}
-	p := plan{place: where, trials: r.trials("trials", trials), json: string(json), benchfmt: string(benchfmt)}
+	p := plan{place: where, trials: r.trials("trials", trials), json: string(json), benchfmt: string(benchfmt), html: string(html)}
 	c := choice{
 		base: base, transports: r.choose("transports", transports, bench.Transports()),
 		measures: r.choose("measure", measures, bench.Measures()), sizes: r.choose("sizes", sizes, texts(bench.Sizes())),

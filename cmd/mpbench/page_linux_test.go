@@ -1,0 +1,31 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestHTML writes a page of a run.
+func TestHTML(t *testing.T) {
+	dir := t.TempDir()
+	stdout, stderr, code := mpbench(t, dir, "-transports", "pipe,os-pipe", "-sizes", "64,1024", "-duration", "10ms", "-trials", "1", "-html", "out.html")
+	if code != 0 || stderr != "" || !strings.Contains(stdout, "os-pipe") {
+		t.Fatalf("exit status %d\n%s%s", code, stdout, stderr)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "out.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(data)
+	if !strings.Contains(text, "mpbench -transports pipe,os-pipe -sizes 64,1024") || strings.Count(text, "<figure>") != 4 {
+		t.Errorf("the page:\n%s", text)
+	}
+	if stdout, stderr, code := mpbench(t, dir, "-html", "-", "-json", "-"); code != exitUsage || stdout != "" || !strings.Contains(stderr, "-html") {
+		t.Errorf("two outputs on standard output: exit status %d\n%s%s", code, stdout, stderr)
+	}
+	if _, stderr, code := mpbench(t, dir, "-transports", "pipe", "-sizes", "64", "-duration", "5ms", "-trials", "1", "-html", "/dev/full"); code != exitFailed || !strings.Contains(stderr, "no space left") {
+		t.Errorf("a full disk: exit status %d\n%s", code, stderr)
+	}
+}
