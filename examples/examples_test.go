@@ -40,6 +40,7 @@ func TestExamples(t *testing.T) {
 		{"wordcount", "wordcount", nil, `^3 humpty\n2 a\n2 all\n2 dumpty\n2 king's\n$`},
 		{"wordcount of a file", "wordcount", []string{file}, `^36000 three\n24000 two\n12000 one\n$`},
 		{"pool", "pool", nil, `^1\n4\n9\n$`},
+		{"manager", "manager", nil, `^3 be\n2 that\n2 to\n$`},
 		{"isolate", "isolate", nil, `^crash: crashed its worker\nabort: crashed its worker\nleak: needed too much memory\n` +
 			`loop: took too long\nworkers lost: map\[crash:2 out of memory:1 timeout:1\]\n$`},
 		{"survive", "survive", nil, `^(repairing 949 \+ 50 coins\n|repairing \d+ \+ \d+ coins\n)?` +
