@@ -26,6 +26,8 @@ func commands() []command {
 		{"doctor", "[flags]", "Says what this machine offers and lacks, and what mp does without it.", runDoctor},
 		{"stat", "[flags] [NAME]", "Prints the processes and objects of segment NAME, or of all segments in /dev/shm.", runStat},
 		{"reap", "[flags] [NAME...]", "Removes the segments of these names, or all in /dev/shm, to which no living process is attached.", runReap},
+		{"completion", "bash|zsh|fish", "Prints a script by which a shell completes commands and flags: source <(mpbench completion bash).", runCompletion},
+		{"man", "", "Prints the manual page: mpbench man > mpbench.1.", runManual},
 		{"help", "[COMMAND]", "Prints this list, or the flags of a command.", runHelp},
 	}
 }
@@ -65,7 +67,7 @@ func runHelp(ctx context.Context, args []string, stdout, stderr *os.File) int {
 	var text strings.Builder
 	text.WriteString("mpbench measures shared-memory and kernel transports between processes.\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(&text, "  mpbench %s %s\n        %s\n", c.name, c.arguments, c.does)
+		fmt.Fprintf(&text, "  %s\n        %s\n", strings.TrimSpace("mpbench "+c.name+" "+c.arguments), c.does)
 	}
 	text.WriteString("\nWithout a command it is run. mpbench help COMMAND prints the flags of a command.\n")
 	if _, err := io.WriteString(stdout, text.String()); err != nil {
