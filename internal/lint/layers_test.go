@@ -36,7 +36,8 @@ var layers = []layer{
 	{"internal/testkit", []string{
 		"proc", "shm", "internal/object", "futex", "internal/sys", "internal/crash", "internal/view", "internal/leak",
 	}},
-	{"proc/manager", []string{"proc", "ring", "sync", "shm", "internal/codec", "internal/known"}},
+	{"proc/manager/testdata/client", []string{"proc/manager", "proc/connection"}},
+	{"proc/manager", []string{"proc", "proc/connection", "ring", "sync", "shm", "internal/codec", "internal/known"}},
 	{"proc/connection", nil},
 	{"proc", []string{
 		"ring", "shm", "poll", "internal/object", "internal/known", "internal/wait", "internal/sys", "internal/crash",

@@ -32,6 +32,7 @@ type client struct {
 	alive *psync.Lock
 	ready chan struct{} // closed when dial has ended
 	link  link          // nil if that failed
+	far   *reference    // to the manager, if the session goes over a connection; door and alive are closed then
 
 	last  atomic.Uint64 // number of the last request
 	users int           // how many Managers and proxies use it, guarded by clients.mu

@@ -11,6 +11,20 @@
 // Queues, locks, conditions, events, barriers, semaphores, values and arrays need no manager: make
 // them in the manager's segment (Manager.Segment) or in the program's own. They cost no trip.
 //
+// A program that is no child of this one uses the manager by an address and a key. One program
+// publishes objects and serves them:
+//
+//	err = m.Publish(ctx, "scores", d)
+//	l, err := connection.Listen("unix", "@scores", &connection.Options{Key: key})
+//	err = m.Serve(ctx, l) // until ctx is done
+//
+// The other one connects and opens them:
+//
+//	conn, err := connection.Dial(ctx, "unix", "@scores", &connection.Options{Key: key})
+//	m, err := manager.Connect(ctx, conn)
+//	var d manager.Dict[string, int]
+//	err = m.Open(ctx, "scores", &d)
+//
 // # What is guaranteed
 //
 //   - Each call is atomic in respect of its object: a call that reads sees the object at one

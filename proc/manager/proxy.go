@@ -60,7 +60,8 @@ func (p *proxy) Close() error {
 }
 
 // Handle returns the handle of a part of the manager's segment, by which package proc knows that the
-// process that gets the proxy needs the segment. It returns the zero Handle if the proxy is closed.
+// process that gets the proxy needs the segment. It returns the zero Handle if the proxy is closed, or
+// if its Manager was made by Connect.
 func (p *proxy) Handle() shm.Handle {
 	if a := p.to.Load(); a != nil {
 		return a.client.door.Handle()
@@ -98,6 +99,9 @@ func (p *proxy) MarshalBinary() ([]byte, error) { return p.MarshalText() }
 
 // reference returns a reference to the manager.
 func (c *client) reference() (r reference, err error) {
+	if c.far != nil {
+		return *c.far, nil
+	}
 	door, err := c.door.MarshalText()
 	if err != nil {
 		return r, err

@@ -27,7 +27,8 @@ import (
 //     4, the next client finds an end that does not exist, and takes another one, or it takes the
 //     session over, in which the dead client had done nothing.
 type server struct {
-	table *table
+	table     *table
+	reference reference // to the manager
 
 	freed chan struct{} // gets a value when a session has ended
 
@@ -58,7 +59,18 @@ func serve(ctx context.Context, j serverJob) (none proc.None, err error) {
 	if err != nil {
 		return none, err
 	}
-	s := &server{table: newTable(j.ID), freed: make(chan struct{}, 1)}
+	door, err := j.Door.MarshalText()
+	if err != nil {
+		return none, err
+	}
+	alive, err := j.Alive.MarshalText()
+	if err != nil {
+		return none, err
+	}
+	s := &server{
+		table: newTable(j.ID), freed: make(chan struct{}, 1),
+		reference: reference{manager: j.ID, door: string(door), alive: string(alive)},
+	}
 	go s.expire(ctx, j.Passage)
 	for {
 		err := s.open(ctx, seg, j.Door)

@@ -197,6 +197,12 @@ func (c *session) do(x *exchange, op byte, object uint64, args *reader, dst []by
 		return appendUint64(dst, token), args.end()
 	case opAttach:
 		return dst, c.attach(object, args)
+	case opReference:
+		r := c.server.reference
+		dst = appendSized(appendUint64(dst, r.manager), []byte(r.door))
+		return appendSized(dst, []byte(r.alive)), args.end()
+	case opPublish, opUnpublish, opOpen:
+		return c.named(op, object, args, dst)
 	}
 	e := x.table.find(object)
 	if e == nil {
@@ -218,6 +224,33 @@ func (c *session) do(x *exchange, op byte, object uint64, args *reader, dst []by
 		return dst, ErrGone
 	}
 	return e.do(x, op, args, dst)
+}
+
+// named does the requests about the names of objects.
+func (c *session) named(op byte, object uint64, args *reader, dst []byte) ([]byte, error) {
+	t, name := c.server.table, string(args.sized())
+	if err := args.end(); err != nil {
+		return dst, err
+	}
+	switch op {
+	case opPublish:
+		return dst, t.publish(name, object)
+	case opUnpublish:
+		id, ok := t.unpublish(name)
+		if !ok {
+			return dst, ErrNotFound
+		}
+		t.release(id)
+		return dst, nil
+	}
+	e, token, ok := t.open(name)
+	if !ok {
+		return dst, ErrNotFound
+	}
+	for _, n := range []uint64{e.id, token, e.kind, e.fingerprint} {
+		dst = appendUint64(dst, n)
+	}
+	return dst, nil
 }
 
 // add makes an object to which the client is attached.

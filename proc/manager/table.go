@@ -1,14 +1,16 @@
 package manager
 
 import (
+	"fmt"
+	"io/fs"
 	"slices"
 	"sync"
 	"time"
 )
 
 // A table has all objects of a server, and counts who refers to each: the sessions that are attached
-// to it, the values that are stored in objects, the tokens of proxies on their way, and the answers
-// on their way. An object goes when the last of these goes.
+// to it, the values that are stored in objects, its names, the tokens of proxies on their way, and the
+// answers on their way. An object goes when the last of these goes.
 type table struct {
 	finder finder
 
@@ -16,6 +18,7 @@ type table struct {
 	last    uint64 // the last id and the last token that were given out
 	objects map[uint64]*entry
 	passes  map[uint64]passage // by token: those that were not used yet
+	names   map[string]uint64  // of objects that were published
 }
 
 // An entry is an object of a server.
@@ -53,6 +56,7 @@ type value struct {
 func newTable(manager uint64) *table {
 	return &table{
 		finder: newFinder(manager), objects: make(map[uint64]*entry), passes: make(map[uint64]passage),
+		names: make(map[string]uint64),
 	}
 }
 
@@ -97,6 +101,45 @@ func (t *table) pass(id uint64) (token uint64, ok bool) {
 	t.last++
 	t.passes[t.last] = passage{id, time.Now()}
 	return t.last, true
+}
+
+// publish gives an object a name, which counts as a user.
+func (t *table) publish(name string, id uint64) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if old, ok := t.names[name]; ok && old == id {
+		return nil
+	} else if ok {
+		return fmt.Errorf("another object is published as %q: %w", name, fs.ErrExist)
+	}
+	if _, ok := t.holdLocked(id); !ok {
+		return ErrGone
+	}
+	t.names[name] = id
+	return nil
+}
+
+// unpublish takes a name away. The caller releases the object.
+func (t *table) unpublish(name string) (id uint64, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	id, ok = t.names[name]
+	delete(t.names, name)
+	return id, ok
+}
+
+// open makes a token that keeps the object of that name.
+func (t *table) open(name string) (e *entry, token uint64, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	id, ok := t.names[name]
+	if !ok {
+		return nil, 0, false
+	}
+	e, _ = t.holdLocked(id) // its name is a user, so it is there
+	t.last++
+	t.passes[t.last] = passage{id, time.Now()}
+	return e, t.last, true
 }
 
 // redeem counts one more user of an object and takes the token, if it was not used yet.

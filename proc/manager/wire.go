@@ -26,16 +26,20 @@ const (
 
 // The operations. Those on objects of one kind are in order, and begin with a first one.
 const (
-	opHello   = iota // the first request of a session: nothing -> nothing
-	opNew            // kind 8, fingerprint 8 -> id 8
-	opMake           // name of a type sized, argument sized -> id 8: an instance
-	opPass           // -> token 8: keeps the object until another process has attached to it
-	opAttach         // token 8, kind 8, fingerprint 8 -> nothing
-	opRelease        // no answer: undoes an attach or a new
-	opUnpin          // no answer: the object is the number of an answer whose references were attached to
-	opCancel         // no answer: the object is the number of the request that is cancelled
-	opStats          // -> objects 8, sessions 8
-	opCall           // name sized, argument sized -> result: a registered function on the object
+	opHello     = iota // the first request of a session: nothing -> nothing
+	opNew              // kind 8, fingerprint 8 -> id 8
+	opMake             // name of a type sized, argument sized -> id 8: an instance
+	opPass             // -> token 8: keeps the object until another process has attached to it
+	opAttach           // token 8, kind 8, fingerprint 8 -> nothing
+	opRelease          // no answer: undoes an attach or a new
+	opUnpin            // no answer: the object is the number of an answer whose references were attached to
+	opCancel           // no answer: the object is the number of the request that is cancelled
+	opStats            // -> objects 8, sessions 8
+	opCall             // name sized, argument sized -> result: a registered function on the object
+	opReference        // -> id 8, texts of the handles of door and alive, sized
+	opPublish          // name sized -> nothing: gives the object a name
+	opUnpublish        // name sized -> nothing
+	opOpen             // name sized -> id 8, token 8, kind 8, fingerprint 8
 
 	opDict // first of those on dicts: see dict_server.go
 	opList = opDict + 32
