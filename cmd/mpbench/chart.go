@@ -45,7 +45,9 @@ func (c *chart) sort() {
 
 // spans reports whether the chart has something to show along its x axis.
 func (c *chart) spans() bool {
-	return slices.ContainsFunc(c.lines, func(l chartLine) bool { return len(l.points) > 1 })
+	return slices.ContainsFunc(c.lines, func(l chartLine) bool {
+		return slices.ContainsFunc(l.points, func(p chartPoint) bool { return p.x != l.points[0].x })
+	})
 }
 
 // Lines returns the names of the lines, in the order of their colours.

@@ -141,6 +141,7 @@ func compareReports(from, to bench.Report) *comparison {
 	}
 	for _, cell := range from.Results {
 		other, ok := others[scenarioKey(cell.Result)]
+		delete(others, scenarioKey(cell.Result))
 		found := false
 		for _, far := range []bool{false, true} {
 			a, b := within(cell.Trials, limit, far), within(other.Trials, limit, far)
@@ -153,6 +154,7 @@ func compareReports(from, to bench.Report) *comparison {
 			c.skipped++
 		}
 	}
+	c.skipped += len(others) // only NEW has them
 	c.judge()
 	return c
 }

@@ -126,7 +126,7 @@ func TestCompareSame(t *testing.T) {
 		text, code := compare(t, "-threshold", "0", program, program, "--", "-transports", "pipe,queue,shm,os-pipe,unix-socket",
 			"-sizes", "64,1024", "-duration", "20ms")
 		t.Logf("comparison %d: exit status %d\n%s", i+1, code, text)
-		if !strings.Contains(text, "0 results of") {
+		if !strings.HasPrefix(text, "0 results of") { // the table comes first, if there is one
 			alarms++
 		}
 	}

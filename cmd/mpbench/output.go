@@ -15,8 +15,9 @@ type output struct {
 	file *os.File  // to be closed, or nil
 }
 
-// openOutput creates the file at path. It is called before anything is measured, so that a
-// wrong path costs no time. The path "" stands for no output, and "-" for stdout.
+// openOutput opens the file at path, and creates it if there is none. It is called before anything is
+// measured, so that a wrong path costs no time. What an old file contains stays until write. The
+// path "" stands for no output, and "-" for stdout.
 func openOutput(path string, stdout io.Writer) (output, error) {
 	switch path {
 	case "":
@@ -24,7 +25,7 @@ func openOutput(path string, stdout io.Writer) (output, error) {
 	case "-":
 		return output{to: stdout}, nil
 	}
-	f, err := os.Create(path)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o666)
 	if err != nil {
 		return output{}, err
 	}
@@ -36,9 +37,17 @@ func (o output) write(r bench.Report, format func(io.Writer, bench.Report) error
 	if o.to == nil {
 		return nil
 	}
-	err := format(o.to, r)
-	if o.file != nil {
-		err = errors.Join(err, o.file.Close())
+	if o.file == nil {
+		return format(o.to, r)
+	}
+	return errors.Join(empty(o.file), format(o.to, r), o.file.Close())
+}
+
+// empty empties a regular file.
+func empty(f *os.File) error {
+	info, err := f.Stat()
+	if err == nil && info.Mode().IsRegular() {
+		err = f.Truncate(0)
 	}
 	return err
 }

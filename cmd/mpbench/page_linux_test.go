@@ -29,3 +29,27 @@ func TestHTML(t *testing.T) {
 		t.Errorf("a full disk: exit status %d\n%s", code, stderr)
 	}
 }
+
+// TestOnlyOthers measures what the first table does not show. An output file that can't be opened leaves the old
+// content of another one.
+func TestOnlyOthers(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "old.json")
+	if err := os.WriteFile(path, []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	flags := []string{"-transports", "pipe", "-sizes", "64", "-measure", "paced", "-rate", "1000", "-duration", "10ms", "-trials", "1", "-json", path}
+	if _, stderr, code := mpbench(t, dir, append(flags, "-html", "/nonexistent/x")...); code != exitFailed || !strings.Contains(stderr, "-html") {
+		t.Errorf("exit status %d\n%s", code, stderr)
+	}
+	if data, err := os.ReadFile(path); err != nil || string(data) != "old" {
+		t.Errorf("the file has %q, %v, want what it had", data, err)
+	}
+	stdout, stderr, code := mpbench(t, dir, flags...)
+	if code != 0 || !strings.Contains(stdout, "\npaced     pipe") {
+		t.Errorf("exit status %d\n%s%s", code, stdout, stderr)
+	}
+	if report, err := readReport(path); err != nil || len(report.Results) != 1 {
+		t.Errorf("%+v, %v, want one result", report, err)
+	}
+}

@@ -131,7 +131,7 @@ func plural(n int, thing string) string {
 func writeTable(to io.Writer, results []bench.Cell) error {
 	list := rows(results)
 	if len(list) == 0 {
-		return nil
+		return writeOthers(to, results)
 	}
 	references := map[int]*row{}
 	for _, r := range list {
@@ -142,9 +142,6 @@ func writeTable(to io.Writer, results []bench.Cell) error {
 	var text strings.Builder
 	line := func(cells ...any) {
 		text.WriteString(strings.TrimRight(fmt.Sprintf(format, cells...), " ") + "\n")
-	}
-	if len(list) == 0 {
-		return writeOthers(to, results)
 	}
 	line("size", "transport", "messages/s", "±", "GB/s", "ratio", "limit", "p50", "±", "p99", "ratio", "limit")
 	for i, r := range list {
