@@ -18,13 +18,11 @@ import (
 var (
 	// ErrVersion means that two programs do not have the same types. The error says both fingerprints.
 	ErrVersion = errors.New("the programs have different types: build both from the same source")
-	// ErrHostsLost means that a call was given up, since each host that took it was lost.
-	ErrHostsLost = errors.New("too many hosts were lost while they had the call")
 	// ErrName means that a name is not valid: names have 1 to 64 letters, digits, '-' and '_'.
 	ErrName = errors.New("the name must have 1 to 64 letters, digits, '-' and '_'")
 )
 
-func init() { proc.RegisterError(ErrVersion, ErrHostsLost, ErrName) }
+func init() { proc.RegisterError(ErrVersion, ErrName) }
 
 // failed returns the error of an operation on the object of that kind and name. It wraps err.
 func failed(op, kind, name string, err error) error {
