@@ -77,10 +77,9 @@ func commandLine(args []string) string {
 // charts returns the charts of a report. Those for which nothing was measured have no lines.
 func charts(cells []bench.Cell) []*chart {
 	size := func(x float64) string { return bytesOf(uint64(x)) }
-	rate := func(x float64) string { return count(x) }
 	throughput := &chart{
 		Title: "Throughput", Note: "Messages per second by the length of a message; more is better.",
-		x: "length of a message", y: "messages/s", xText: size, yText: rate,
+		x: "length of a message", y: "messages/s", xText: size, yText: count,
 	}
 	volume := &chart{
 		Title: "Volume", Note: "Bytes per second by the length of a message; more is better.",
@@ -96,11 +95,11 @@ func charts(cells []bench.Cell) []*chart {
 	}
 	load := &chart{
 		Title: "Latency over load", Note: "99th percentile of the time from when a message was due to its arrival, by the rate; less is better.",
-		x: "messages due a second", y: "99th percentile", xText: rate, yText: nanoseconds,
+		x: "messages due a second", y: "99th percentile", xText: count, yText: nanoseconds,
 	}
 	scaling := &chart{
 		Title: "Scaling", Note: "Messages per second by the number of processes, producers and consumers together.",
-		x: "processes", y: "messages/s", xText: func(x float64) string { return strconv.Itoa(int(x + 0.5)) }, yText: rate,
+		x: "processes", y: "messages/s", xText: func(x float64) string { return strconv.Itoa(int(x + 0.5)) }, yText: count,
 	}
 	scales := make(map[string]bool) // what was measured with several processes
 	for i := range cells {

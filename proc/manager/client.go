@@ -143,17 +143,8 @@ func (c *client) begin(ctx context.Context, err error) error {
 
 // dial takes an end of a pipe from the door. It fails with ErrServerDied as soon as the server dies.
 func (c *client) dial(ctx context.Context) (link, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		if err := c.alive.Acquire(ctx); errors.Is(err, psync.ErrOwnerDied) {
-			cancel(ErrServerDied)
-		} else if err == nil { // the server has not begun
-			_ = c.alive.Release()
-		}
-	}()
-	defer func() { cancel(nil); <-watched }()
+	ctx, stop := c.whileServed(ctx)
+	defer stop()
 	for {
 		lease, err := c.door.Lease(ctx)
 		if err != nil {
@@ -171,6 +162,22 @@ func (c *client) dial(ctx context.Context) (link, error) {
 			return nil, err
 		}
 	}
+}
+
+// whileServed returns a context that ends with ctx, and with the cause ErrServerDied when the server
+// dies. The caller must call stop, which waits until the lock is no longer in use.
+func (c *client) whileServed(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		if err := c.alive.Acquire(ctx); errors.Is(err, psync.ErrOwnerDied) {
+			cancel(ErrServerDied)
+		} else if err == nil { // the server has not begun
+			_ = c.alive.Release()
+		}
+	}()
+	return ctx, func() { cancel(nil); <-watched }
 }
 
 // open opens an end of a pipe and begins a session.

@@ -197,14 +197,10 @@ type Stats struct {
 // Stats returns the numbers of the manager. It makes a trip to the manager's process, and fails with
 // ctx's error, ErrServerDied or ErrClosed.
 func (m *Manager) Stats(ctx context.Context) (s Stats, err error) {
-	c, err := m.use()
-	if err == nil {
-		defer c.leave()
-		err = c.request(ctx, newRequest(opStats, 0), func(r *reader) error {
-			s.Objects, s.Sessions = int(r.uint64()), int(r.uint64())
-			return nil
-		})
-	}
+	err = m.request(ctx, newRequest(opStats, 0), func(r *reader) error {
+		s.Objects, s.Sessions = int(r.uint64()), int(r.uint64())
+		return nil
+	})
 	return s, failed("Manager.Stats", err)
 }
 

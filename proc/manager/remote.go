@@ -26,15 +26,10 @@ func (m *Manager) Serve(ctx context.Context, l *connection.Listener) error {
 	if c.far != nil {
 		return failed("Manager.Serve", fmt.Errorf("this process itself uses the manager over a connection: %w", errors.ErrUnsupported))
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	var running sync.WaitGroup // the relays, and the goroutine that waits for the server's death
-	defer running.Wait()
-	defer cancel(nil)
-	running.Go(func() {
-		if err := c.alive.Acquire(ctx); errors.Is(err, psync.ErrOwnerDied) {
-			cancel(ErrServerDied)
-		}
-	})
+	ctx, stop := c.whileServed(ctx)
+	var relays sync.WaitGroup
+	defer relays.Wait()
+	defer stop()
 	for {
 		far, err := l.Accept(ctx)
 		if err != nil {
@@ -43,7 +38,7 @@ func (m *Manager) Serve(ctx context.Context, l *connection.Listener) error {
 			}
 			return failed("Manager.Serve", err)
 		}
-		running.Go(func() { c.relay(ctx, far) })
+		relays.Go(func() { c.relay(ctx, far) })
 	}
 }
 
