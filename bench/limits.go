@@ -167,7 +167,7 @@ func (p *player) get() (uint32, error) {
 		}
 		if !p.sleeps {
 			pause(k)
-		} else if err := sys.FutexWait(p.in, n, 0); err != nil {
+		} else if _, err := sys.FutexWait(p.in, n, 0); err != nil {
 			return 0, err
 		}
 	}

@@ -138,7 +138,8 @@ func changed(words []Word) int {
 // kernel.
 func sleep(ctx context.Context, words []Word, limit time.Duration) error {
 	if len(words) == 1 && ctx.Done() == nil {
-		return sys.FutexWait(words[0].Addr, words[0].Val, limit)
+		_, err := sys.FutexWait(words[0].Addr, words[0].Val, limit)
+		return err
 	}
 	if !hasWaitv() {
 		return sleepInSlices(ctx, words, limit)
@@ -207,12 +208,10 @@ func sleepInSlices(ctx context.Context, words []Word, limit time.Duration) error
 			}
 			slice = min(slice, left)
 		}
-		slept := time.Now()
-		if err := sys.FutexWait(words[0].Addr, words[0].Val, slice); err != nil {
+		// Only the kernel knows whether a wake or the time ended the sleep: a thread may run long after its wake.
+		woken, err := sys.FutexWait(words[0].Addr, words[0].Val, slice)
+		if woken || err != nil || changed(words) >= 0 || ctx.Err() != nil {
 			return err
-		}
-		if time.Since(slept) < slice || changed(words) >= 0 || ctx.Err() != nil {
-			return nil
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -285,6 +287,31 @@ func TestCancelOne(t *testing.T) {
 				t.Errorf("waiter %d: %v", i, err)
 			}
 			cancel[i]()
+		}
+	})
+}
+
+// A wait returns after its Wake also if its thread gets no CPU for longer than it meant to sleep.
+func TestLateThread(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	eachWay(t, func(t *testing.T) {
+		var stop atomic.Bool
+		var busy sync.WaitGroup
+		defer busy.Wait()
+		defer stop.Store(true)
+		w := new(atomic.Uint32)
+		done := make(chan error, 1)
+		go func() { done <- futex.Wait(within(t), w, 0) }()
+		// Each of the goroutines has the only P for 10 ms before the waiter's turn, which sleeps for 32 ms at most.
+		for range 8 {
+			busy.Go(func() {
+				for !stop.Load() {
+				}
+			})
+		}
+		awaitSleeper(t, w, 1)
+		if err := await(t, done, "the woken waiter"); err != nil {
+			t.Fatal(err)
 		}
 	})
 }

@@ -31,9 +31,11 @@ type FutexWord struct {
 }
 
 // FutexWait sleeps while *addr is val, until a wake, a signal, or the timeout if it is
-// positive. It also returns nil for a spurious wakeup: the caller must check its
-// condition again. The caller keeps addr's memory alive and in place.
-func FutexWait(addr *atomic.Uint32, val uint32, timeout time.Duration) error {
+// positive. It returns false if a signal or the timeout has ended the sleep, so no wake has
+// counted this sleeper. If it returns true, the caller must check its condition again: the word
+// was not val, or a wake has ended the sleep, perhaps one that was meant for a former user of this memory.
+// The caller keeps addr's memory alive and in place.
+func FutexWait(addr *atomic.Uint32, val uint32, timeout time.Duration) (woken bool, err error) {
 	var ts *unix.Timespec
 	if timeout > 0 {
 		t := unix.NsecToTimespec(int64(timeout))
@@ -41,7 +43,7 @@ func FutexWait(addr *atomic.Uint32, val uint32, timeout time.Duration) error {
 	}
 	_, _, errno := unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(addr)), futexWait,
 		uintptr(val), uintptr(unsafe.Pointer(ts)), 0, 0)
-	return futexError("futex_wait", errno)
+	return errno == 0 || errno == unix.EAGAIN, futexError("futex_wait", errno)
 }
 
 // FutexWake wakes up to n threads that sleep on addr, and returns their number. It

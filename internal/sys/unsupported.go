@@ -23,34 +23,34 @@ type FutexWord struct {
 	Private bool
 }
 
-func FutexWait(*atomic.Uint32, uint32, time.Duration) error { return errUnsupported }
-func FutexWake(*atomic.Uint32, int, bool) (int, error)      { return 0, errUnsupported }
-func FutexWaitv([]FutexWord, time.Duration) error           { return errUnsupported }
-func FutexWaitFew([]FutexWord, time.Duration) error         { return errUnsupported }
-func HasFutexWaitv() bool                                   { return false }
-func RegisterBarrier() bool                                 { return false }
-func Barrier() bool                                         { return false }
-func Memfd(string, int64) (*os.File, error)                 { return nil, errUnsupported }
-func TempFile(string) (*os.File, error)                     { return nil, errUnsupported }
-func LinkTemp(*os.File, string) error                       { return errUnsupported }
-func OpenNoFollow(string) (*os.File, error)                 { return nil, errUnsupported }
-func Reopen(*os.File) (*os.File, error)                     { return nil, errUnsupported }
-func OpenOther(int, int) (*os.File, error)                  { return nil, errUnsupported }
-func Reserve(*os.File, int64, int64) error                  { return errUnsupported }
-func Punch(*os.File, int64, int64) error                    { return errUnsupported }
-func Links(*os.File) (uint64, error)                        { return 0, errUnsupported }
-func CloseOnExec(*os.File, bool) error                      { return errUnsupported }
-func LockByte(_ *os.File, _ int64, _, _ bool) (bool, error) { return false, errUnsupported }
-func UnlockByte(*os.File, int64) error                      { return errUnsupported }
-func LockedByOther(*os.File, int64, int64) (bool, error)    { return false, errUnsupported }
-func IsNoSpace(error) bool                                  { return false }
-func Blank([]byte) error                                    { return errUnsupported }
-func DontDump([]byte)                                       {}
-func IsTooLarge(error) bool                                 { return false }
-func PidfdOpen(int) (*os.File, error)                       { return nil, errUnsupported }
-func AwaitExit(*os.File) error                              { return errUnsupported }
-func ProgramName(int) string                                { return "" }
-func PIDNamespace() uint64                                  { return 0 }
-func Pin(...int) error                                      { return errUnsupported }
-func Yield()                                                { runtime.Gosched() }
-func CPUTime() (int64, error)                               { return 0, errUnsupported }
+func FutexWait(*atomic.Uint32, uint32, time.Duration) (bool, error) { return false, errUnsupported }
+func FutexWake(*atomic.Uint32, int, bool) (int, error)              { return 0, errUnsupported }
+func FutexWaitv([]FutexWord, time.Duration) error                   { return errUnsupported }
+func FutexWaitFew([]FutexWord, time.Duration) error                 { return errUnsupported }
+func HasFutexWaitv() bool                                           { return false }
+func RegisterBarrier() bool                                         { return false }
+func Barrier() bool                                                 { return false }
+func Memfd(string, int64) (*os.File, error)                         { return nil, errUnsupported }
+func TempFile(string) (*os.File, error)                             { return nil, errUnsupported }
+func LinkTemp(*os.File, string) error                               { return errUnsupported }
+func OpenNoFollow(string) (*os.File, error)                         { return nil, errUnsupported }
+func Reopen(*os.File) (*os.File, error)                             { return nil, errUnsupported }
+func OpenOther(int, int) (*os.File, error)                          { return nil, errUnsupported }
+func Reserve(*os.File, int64, int64) error                          { return errUnsupported }
+func Punch(*os.File, int64, int64) error                            { return errUnsupported }
+func Links(*os.File) (uint64, error)                                { return 0, errUnsupported }
+func CloseOnExec(*os.File, bool) error                              { return errUnsupported }
+func LockByte(_ *os.File, _ int64, _, _ bool) (bool, error)         { return false, errUnsupported }
+func UnlockByte(*os.File, int64) error                              { return errUnsupported }
+func LockedByOther(*os.File, int64, int64) (bool, error)            { return false, errUnsupported }
+func IsNoSpace(error) bool                                          { return false }
+func Blank([]byte) error                                            { return errUnsupported }
+func DontDump([]byte)                                               {}
+func IsTooLarge(error) bool                                         { return false }
+func PidfdOpen(int) (*os.File, error)                               { return nil, errUnsupported }
+func AwaitExit(*os.File) error                                      { return errUnsupported }
+func ProgramName(int) string                                        { return "" }
+func PIDNamespace() uint64                                          { return 0 }
+func Pin(...int) error                                              { return errUnsupported }
+func Yield()                                                        { runtime.Gosched() }
+func CPUTime() (int64, error)                                       { return 0, errUnsupported }
