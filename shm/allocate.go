@@ -111,8 +111,11 @@ func (a *attachment) run() (span, error) {
 	if cursor == 0 && limit == 0 { // no object was ever made
 		cursor, limit = base, total/lineSize*lineSize
 		d.half.Store(cursor + (limit-cursor)/2)
-		d.limit.Store(limit)
 		d.cursor.Store(cursor)
+		if crash.Enabled {
+			crash.At(crash.RunPlaced) // there is no run, as in nextRun, and the next maker requests a gap
+		}
+		d.limit.Store(limit)
 	}
 	if limit <= cursor {
 		return span{a.shape.base, 0}, nil

@@ -238,6 +238,19 @@ func TestCrashRecycle(t *testing.T) {
 	}
 }
 
+// TestCrashFirstRun kills the maker of the first object of a segment as it takes the whole space as the
+// run. None of the space is lost.
+func TestCrashFirstRun(t *testing.T) {
+	NeedCrashPoints(t)
+	const size = 64 << 10
+	seg := named(t, size, nil)
+	crashAt(t, crash.RunPlaced.String(), job{Op: "new", Name: seg.Name(), N: 2048})
+	small := Must(newPlain(seg, "small", 1024))(t)
+	small.Close()
+	empty(t, seg)
+	Must(newPlain(seg, "whole", size))(t)
+}
+
 // TestCrashAnnounce kills a process that announces another one's death. Waiters learn of the first
 // death all the same. That death is an exec, which no pidfd reports.
 func TestCrashAnnounce(t *testing.T) {

@@ -98,7 +98,9 @@ func sized(path, label string, size, n int) (*os.File, error) {
 	var f *os.File
 	var err error
 	if path == "" {
-		f, err = sys.Memfd(label, int64(size))
+		if f, err = sys.Memfd(label, int64(size)); errors.Is(err, errors.ErrUnsupported) || errors.Is(err, os.ErrPermission) {
+			err = fmt.Errorf("%w: the kernel or a sandbox refuses memory files: make a named segment or block, which lies in %s", err, dir)
+		}
 	} else if f, err = sys.TempFile(dir); err == nil {
 		if err = f.Truncate(int64(size)); err != nil {
 			err = errors.Join(err, f.Close())

@@ -78,6 +78,7 @@ const (
 	IndexRebuilding                   // seq is odd; the index is as before
 	RecycleBegun                      // there is no run; the gap is not requested any more
 	RecycleMoved                      // cursor of the next run; no limit yet
+	RunPlaced                         // cursor of the first run; no limit yet
 	AnnounceDead                      // the line says DEAD; no party is told yet
 	AnnounceMoved                     // epoch advanced; no waiter is woken yet
 
@@ -161,6 +162,15 @@ const (
 	SpareTaken    // its parent may know; the request was not read
 	SpareSent     // the parent has sent a spare its files
 	SpareStarted  // the parent knows that the spare has them, its descriptors of the parties are open
+
+	UpgradeMade     // the side that accepted has made the memory; nothing was sent
+	UpgradeOffered  // the file of the party is sent, and this side still has it, too
+	UpgradeReleased // only the other side has it, or it is on its way
+	UpgradeAnswered // the side that accepted has the answer; its socket is open
+	UpgradeReceived // the side that dialed has the file of the party, and is not attached
+	UpgradeAdopted  // it is the party; its pipe is not open
+	UpgradeOpened   // its pipe is open; the answer was not sent
+	UpgradeTaken    // the answer was sent; its socket is open
 	numPoints
 )
 
@@ -177,7 +187,7 @@ var names = [numPoints]string{
 	"SegmentSized", "SegmentWritten", "SegmentAttached", "SegmentLinked",
 	"AttachLocked", "AttachWritten",
 	"ObjectClaimed", "ObjectAllocated", "ObjectReserved", "ObjectFilled", "ObjectIndexed", "ObjectReady", "ObjectRemoving",
-	"ObjectFreed", "IndexRebuilding", "RecycleBegun", "RecycleMoved",
+	"ObjectFreed", "IndexRebuilding", "RecycleBegun", "RecycleMoved", "RunPlaced",
 	"AnnounceDead", "AnnounceMoved",
 	"ConditionEnqueued", "ConditionReleased", "ConditionWoken", "ConditionReacquired", "ConditionLeft",
 	"ConditionTakenOver", "ConditionHandedOn", "ConditionNotifying", "ConditionNotified",
@@ -192,6 +202,8 @@ var names = [numPoints]string{
 	"BroadcastClaimed", "BroadcastHelped", "BroadcastCopied", "BroadcastReady", "BroadcastPublishWaiting",
 	"SubscriberJoined", "SubscriberPlaced", "SubscriberCopied", "SubscriberMoved", "SubscriberWaiting", "SubscriberLeft", "BroadcastEvicted",
 	"SpareParked", "SpareReceived", "SpareTaken", "SpareSent", "SpareStarted",
+	"UpgradeMade", "UpgradeOffered", "UpgradeReleased", "UpgradeAnswered",
+	"UpgradeReceived", "UpgradeAdopted", "UpgradeOpened", "UpgradeTaken",
 }
 
 // Env is the environment variable that names the point to die at, and Stop what

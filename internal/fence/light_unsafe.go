@@ -26,5 +26,18 @@ func Put32(p *atomic.Uint32, v uint32) { *(*uint32)(unsafe.Pointer(p)) = v }
 // runs in the background, because it takes some 10 ms in a process of several threads. Until it has
 // succeeded, Publish is an atomic store.
 var Prepare = sync.OnceFunc(func() {
-	go func() { registered.Store(sys.RegisterBarrier()) }()
+	go func() {
+		registered.Store(sys.RegisterBarrier())
+		close(prepared)
+	}()
 })
+
+// prepared is closed when the registration has succeeded or failed.
+var prepared = make(chan struct{})
+
+// Prepared calls Prepare and blocks until the registration has succeeded or failed, so that what is
+// measured afterwards is not slower at first.
+func Prepared() {
+	Prepare()
+	<-prepared
+}

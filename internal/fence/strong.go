@@ -16,3 +16,6 @@ func Put32(p *atomic.Uint32, v uint32) { p.Store(v) }
 
 // Prepare does nothing here.
 func Prepare() {}
+
+// Prepared does nothing here.
+func Prepared() {}

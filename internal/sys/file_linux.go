@@ -25,7 +25,7 @@ func Memfd(name string, size int64) (*os.File, error) {
 	if err := f.Truncate(size); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
 		return nil, errors.Join(os.NewSyscallError("fcntl(F_ADD_SEALS)", err), f.Close())
 	}
 	return f, nil
@@ -45,9 +45,11 @@ func TempFile(dir string) (*os.File, error) {
 // LinkTemp gives f, made by TempFile, the name path. It fails with
 // fs.ErrExist if the name is taken.
 func LinkTemp(f *os.File, path string) error {
-	err := unix.Linkat(unix.AT_FDCWD, procFD(int(f.Fd())), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
+	err := control(f, func(fd int) error {
+		return unix.Linkat(unix.AT_FDCWD, procFD(fd), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
+	})
 	if err != nil {
-		return &fs.PathError{Op: "linkat", Path: path, Err: err}
+		return withoutProc(&fs.PathError{Op: "linkat", Path: path, Err: err})
 	}
 	return nil
 }
@@ -66,7 +68,13 @@ func OpenNoFollow(path string) (*os.File, error) {
 
 // Reopen opens the file behind f again: the result has an open file
 // description, and so record locks, of its own.
-func Reopen(f *os.File) (*os.File, error) { return openProc(procFD(int(f.Fd()))) }
+func Reopen(f *os.File) (again *os.File, err error) {
+	err = control(f, func(fd int) (err error) {
+		again, err = openProc(procFD(fd))
+		return err
+	})
+	return again, err
+}
 
 // OpenOther opens descriptor fd of process pid again. It needs the right to
 // look into that process, and /proc of its PID namespace.
@@ -79,9 +87,18 @@ func openProc(path string) (*os.File, error) {
 		return unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	})
 	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		return nil, withoutProc(&fs.PathError{Op: "open", Path: path, Err: err})
 	}
 	return regular(fd, path)
+}
+
+// withoutProc returns err, the failure of a system call with a path in /proc. If /proc is not mounted, it says so.
+func withoutProc(err error) error {
+	var st unix.Stat_t
+	if unix.Stat("/proc/self", &st) == unix.ENOENT {
+		return fmt.Errorf("%w: mp needs /proc, which is not mounted: mount -t proc proc /proc", err)
+	}
+	return err
 }
 
 // regular wraps fd if it is a regular file, as memory files are.
@@ -92,7 +109,7 @@ func regular(fd int, path string) (*os.File, error) {
 		err = unix.EINVAL
 	}
 	if err != nil {
-		unix.Close(fd)
+		closeFD(fd)
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	return os.NewFile(uintptr(fd), path), nil
@@ -104,45 +121,29 @@ func procFD(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 // fail for lack of memory. If there is none it fails with ENOSPC: see IsNoSpace.
 // It fails with os.ErrClosed if f is closed, also during the call.
 func Reserve(f *os.File, off, n int64) error {
-	c, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	closed := c.Control(func(fd uintptr) {
-		_, err = ignoringEINTR(func() (int, error) { return 0, unix.Fallocate(int(fd), 0, off, n) })
-	})
-	if closed != nil {
-		return closed
-	}
-	return os.NewSyscallError("fallocate", err)
+	return os.NewSyscallError("fallocate", control(f, func(fd int) error { return allocate(fd, 0, off, n) }))
+}
+
+func allocate(fd int, mode uint32, off, n int64) error {
+	_, err := ignoringEINTR(func() (int, error) { return 0, unix.Fallocate(fd, mode, off, n) })
+	return err
 }
 
 // Punch frees the memory of [off, off+n) of f. The range reads as zero, and must be
 // reserved again before it is written.
 func Punch(f *os.File, off, n int64) error {
-	_, err := ignoringEINTR(func() (int, error) {
-		return 0, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
-	})
-	return os.NewSyscallError("fallocate(PUNCH_HOLE)", err)
+	return os.NewSyscallError("fallocate(PUNCH_HOLE)", control(f, func(fd int) error {
+		return allocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+	}))
 }
 
 // Links returns the number of names that f has.
 func Links(f *os.File) (uint64, error) {
 	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+	if err := control(f, func(fd int) error { return unix.Fstat(fd, &st) }); err != nil {
 		return 0, os.NewSyscallError("fstat", err)
 	}
 	return uint64(st.Nlink), nil
-}
-
-// CloseOnExec sets or clears the mark that closes f at execve.
-func CloseOnExec(f *os.File, on bool) error {
-	flag := 0
-	if on {
-		flag = unix.FD_CLOEXEC
-	}
-	_, err := unix.FcntlInt(f.Fd(), unix.F_SETFD, flag)
-	return os.NewSyscallError("fcntl(F_SETFD)", err)
 }
 
 // LockByte acquires the record lock on byte at of f for f's open file description,
@@ -157,7 +158,7 @@ func LockByte(f *os.File, at int64, shared, wait bool) (bool, error) {
 	if wait {
 		cmd = unix.F_OFD_SETLKW
 	}
-	_, err := ignoringEINTR(func() (int, error) { return 0, unix.FcntlFlock(f.Fd(), cmd, &lk) })
+	err := lock(f, cmd, &lk)
 	switch {
 	case err == nil:
 		return true, nil
@@ -170,14 +171,21 @@ func LockByte(f *os.File, at int64, shared, wait bool) (bool, error) {
 // UnlockByte releases the lock that LockByte has acquired.
 func UnlockByte(f *os.File, at int64) error {
 	lk := unix.Flock_t{Type: unix.F_UNLCK, Start: at, Len: 1}
-	return os.NewSyscallError("fcntl(F_OFD_SETLK)", unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &lk))
+	return os.NewSyscallError("fcntl(F_OFD_SETLK)", lock(f, unix.F_OFD_SETLK, &lk))
+}
+
+func lock(f *os.File, cmd int, lk *unix.Flock_t) error {
+	return control(f, func(fd int) error {
+		_, err := ignoringEINTR(func() (int, error) { return 0, unix.FcntlFlock(uintptr(fd), cmd, lk) })
+		return err
+	})
 }
 
 // LockedByOther reports whether another open file description than f's holds
 // an exclusive lock on one of the n bytes from at.
 func LockedByOther(f *os.File, at, n int64) (bool, error) {
 	lk := unix.Flock_t{Type: unix.F_RDLCK, Start: at, Len: n}
-	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lk); err != nil {
+	if err := lock(f, unix.F_OFD_GETLK, &lk); err != nil {
 		return false, os.NewSyscallError("fcntl(F_OFD_GETLK)", err)
 	}
 	return lk.Type != unix.F_UNLCK, nil

@@ -26,7 +26,7 @@ func Blank(mem []byte) error {
 			return -1, err
 		}
 		if err := unix.Ftruncate(fd, int64(len(mem))); err != nil {
-			unix.Close(fd)
+			closeFD(fd)
 			return -1, err
 		}
 		return fd, nil
@@ -43,7 +43,7 @@ func blankWith(mem []byte, flags int, open func() (fd int, err error)) error {
 		return err
 	}
 	if fd >= 0 {
-		defer unix.Close(fd) // the mapping keeps the file
+		defer closeFD(fd) // the mapping keeps the file
 	}
 	_, err = unix.MmapPtr(fd, 0, unsafe.Pointer(&mem[0]), uintptr(len(mem)), unix.PROT_READ|unix.PROT_WRITE, flags|unix.MAP_FIXED)
 	return err

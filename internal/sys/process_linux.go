@@ -21,8 +21,8 @@ func ControlPair() (polled, blocking *os.File, err error) {
 		return nil, nil, os.NewSyscallError("socketpair", err)
 	}
 	if err := unix.SetNonblock(fds[0], true); err != nil {
-		unix.Close(fds[0])
-		unix.Close(fds[1])
+		closeFD(fds[0])
+		closeFD(fds[1])
 		return nil, nil, os.NewSyscallError("fcntl", err)
 	}
 	return os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control"), nil
@@ -73,7 +73,7 @@ func NewStarter(conn *os.File) *Starter {
 	}
 	const beyond = 1 << 30 // no descriptor is there: the call closes none
 	if unix.CloseRange(beyond, math.MaxUint32, unix.CLOSE_RANGE_UNSHARE) != nil {
-		unix.Close(null)
+		closeFD(null)
 		return s
 	}
 	s.private = true
@@ -151,19 +151,28 @@ func (s *Starter) Start(i Image, files [3]*os.File) (Birth, error) {
 // handOut sends the pidfd of b from the private table to the process's: see NewChild, which opens another if that fails.
 func (s *Starter) handOut(b *Birth) {
 	if b.pidfd >= 0 {
-		b.sent = sendRights(s.conn, []byte{lastRights}, b.pidfd) == nil
-		unix.Close(b.pidfd)
+		b.sent = sendRights(s.conn, lastRights, b.pidfd) == nil
+		closeFD(b.pidfd)
 		b.pidfd = -1
 	}
 }
 
 const executable = "/proc/self/exe"
 
-// explain returns an error that names the cause of a failed start. The kernel's own error
-// does not distinguish the working directory from the executable.
-func explain(err error, i Image) error {
+// Explain returns an error that names the cause of err, with which a start of i has failed. The kernel's own
+// error does not distinguish the working directory from the executable.
+//
+// A starter's thread must not call it: under go test, package os writes to a log which files are looked
+// for, and that thread does not have the log's descriptor.
+func (i Image) Explain(err error) error {
+	if _, ok := err.(syscall.Errno); !ok {
+		return err // not of the start itself
+	}
 	if derr := CheckDir(i.Dir); derr != nil {
 		return derr
+	}
+	if i.Path == "" {
+		i.Path = executable
 	}
 	if _, serr := os.Lstat(executable); serr != nil && i.Path == executable {
 		return fmt.Errorf("the executable can't be found, since /proc is not mounted: %w", serr)

@@ -36,6 +36,9 @@ func (*Starter) Start(Image, [3]*os.File) (Birth, error) {
 	return Birth{}, errUnsupported
 }
 
+// Explain returns err.
+func (Image) Explain(err error) error { return err }
+
 type Image struct {
 	Path  string
 	Args  []string
@@ -74,3 +77,6 @@ func ReadNow(*os.File, []byte) (int, error)        { return 0, errUnsupported }
 func SetStandardFiles([3]*os.File) error           { return errUnsupported }
 func LimitPrivateMemory(uint64) error              { return errUnsupported }
 func OpenPTY() (parent, child *os.File, err error) { return nil, nil, errUnsupported }
+
+func TerminalWidth(*os.File) (columns int, ok bool) { return 0, false }
+func SetTerminalWidth(*os.File, int) error          { return errUnsupported }

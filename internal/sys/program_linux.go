@@ -9,7 +9,7 @@ import (
 
 // StartWith runs i. File number n becomes its descriptor n. It must be called on the starter's
 // thread. If the starter is private, the caller must have sent the files by SendFiles to the other
-// end of conn, and NewChild must follow a success.
+// end of conn, and NewChild must follow a success. Image.Explain must follow a failure, on another thread.
 func (s *Starter) StartWith(i Image, files []*os.File) (b Birth, err error) {
 	if i.Path == "" {
 		i.Path = executable
@@ -25,7 +25,7 @@ func (s *Starter) StartWith(i Image, files []*os.File) (b Birth, err error) {
 		}
 		defer func() {
 			for _, fd := range fds {
-				unix.Close(fd)
+				closeFD(fd)
 			}
 		}()
 	} else {
@@ -34,7 +34,7 @@ func (s *Starter) StartWith(i Image, files []*os.File) (b Birth, err error) {
 		}
 	}
 	if b.pid, b.pidfd, err = fork(i, fds); err != nil {
-		return b, explain(err, i)
+		return b, err
 	}
 	if s.private {
 		s.handOut(&b)

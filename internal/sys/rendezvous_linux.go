@@ -87,7 +87,7 @@ func (l *Listener) Accept() (conn *os.File, pid int, err error) {
 	}
 	peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
-		unix.Close(fd)
+		closeFD(fd)
 		return nil, 0, os.NewSyscallError("getsockopt(SO_PEERCRED)", err)
 	}
 	return os.NewFile(uintptr(fd), "control"), int(peer.Pid), nil
@@ -118,7 +118,7 @@ func connect(parent int) (conn *os.File, busy bool) {
 	fd := -1
 	defer func() {
 		if fd >= 0 {
-			unix.Close(fd)
+			closeFD(fd)
 		}
 	}()
 	for n := range rendezvousNames {
@@ -134,7 +134,7 @@ func connect(parent int) (conn *os.File, busy bool) {
 				conn, fd = os.NewFile(uintptr(fd), "control"), -1
 				return conn, false
 			}
-			unix.Close(fd) // of a stranger
+			closeFD(fd) // of a stranger
 			fd = -1
 		case unix.EAGAIN:
 			busy = true

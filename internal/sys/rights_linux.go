@@ -30,43 +30,25 @@ func Refuse(conn *os.File) error {
 }
 
 // SendFiles sends files over the stream socket conn, which is in the netpoller, in one message or several. They
-// stay open here.
+// stay open here, and keep their blocking modes.
 func SendFiles(conn *os.File, files ...*os.File) error {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return err
-	}
 	for {
 		n := min(len(files), maxRights)
-		fds := make([]int, n)
-		for i, f := range files[:n] {
-			fds[i] = int(f.Fd())
-		}
-		files = files[n:]
 		kind := []byte{moreRights}
-		if len(files) == 0 {
+		if n == len(files) {
 			kind[0] = lastRights
 		}
-		var failed error
-		if err := raw.Write(func(fd uintptr) bool {
-			failed = sendRights(int(fd), kind, fds...)
-			return failed != unix.EAGAIN
-		}); err != nil {
+		if _, err := WriteRights(conn, kind, files[:n], true); err != nil || n == len(files) {
 			return err
 		}
-		if failed != nil {
-			return os.NewSyscallError("sendmsg", failed)
-		}
-		if len(files) == 0 {
-			return nil
-		}
+		files = files[n:]
 	}
 }
 
-// sendRights sends one message.
-func sendRights(conn int, kind []byte, fds ...int) error {
+// sendRights sends one message with one descriptor over a socket that is not in the netpoller.
+func sendRights(conn int, kind byte, rights int) error {
 	_, err := ignoringEINTR(func() (int, error) {
-		return 0, unix.Sendmsg(conn, kind, unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL)
+		return 0, unix.Sendmsg(conn, []byte{kind}, unix.UnixRights(rights), nil, unix.MSG_NOSIGNAL)
 	})
 	return err
 }
@@ -98,7 +80,7 @@ func receiveRights(recv func(kind, oob []byte) (n, oobn, flags int, err error)) 
 	defer func() {
 		if err != nil {
 			for _, fd := range fds {
-				unix.Close(fd)
+				closeFD(fd)
 			}
 			fds = nil
 		}

@@ -7,6 +7,8 @@ import (
 	"math/bits"
 	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -15,14 +17,26 @@ import (
 // A Tracee is a thread of another process that the calling thread traces by ptrace. The tracee is
 // either stopped, or it runs. All functions about it must be called by the OS thread that called
 // Trace. If that thread ends, the kernel detaches the tracee, which goes on.
-type Tracee struct{ tid int }
+type Tracee struct {
+	tid      int
+	stepping bool // it was last made to run by Step
+}
+
+// TraceAllowed returns nil if this process may call ptrace at all, as far as its sandbox is concerned. It asks to trace
+// process 0, which does not exist.
+func TraceAllowed() error {
+	if err := unix.PtraceSeize(0); err != unix.ESRCH {
+		return os.NewSyscallError("ptrace", err)
+	}
+	return nil
+}
 
 // Trace attaches to thread tid of another process and stops it. The process's other threads go on.
 func Trace(tid int) (*Tracee, error) {
 	if err := unix.PtraceSeize(tid); err != nil {
 		return nil, os.NewSyscallError("ptrace(PTRACE_SEIZE)", err)
 	}
-	t := &Tracee{tid}
+	t := &Tracee{tid: tid}
 	return t, t.Interrupt()
 }
 
@@ -35,15 +49,40 @@ func (t *Tracee) Interrupt() error {
 // Step lets the stopped tracee execute one instruction, or one system call. Stopped tells when it
 // has.
 func (t *Tracee) Step() error {
+	t.stepping = true
 	return os.NewSyscallError("ptrace(PTRACE_SINGLESTEP)", unix.PtraceSingleStep(t.tid))
 }
 
 // Continue lets the stopped tracee run.
 func (t *Tracee) Continue() error {
+	t.stepping = false
 	return os.NewSyscallError("ptrace(PTRACE_CONT)", unix.PtraceCont(t.tid, 0))
 }
 
-// Detach ends the tracing of the stopped tracee, which goes on.
+// Resume lets a tracee that has stopped for a signal go on with Step or Continue, without the signal.
+func (t *Tracee) Resume() error {
+	if t.stepping {
+		return t.Step()
+	}
+	return t.Continue()
+}
+
+// Halted reports whether nothing more is due for which the stopped tracee would stop again at once. A step or a breakpoint
+// may come at the same time as Interrupt: then the kernel keeps the SIGTRAP of the second stop until the tracee goes on.
+// Continue and AwaitStop must follow, and Halted again.
+func (t *Tracee) Halted() (bool, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", t.tid))
+	if err != nil {
+		return false, err
+	}
+	_, rest, _ := strings.Cut(string(status), "\nSigPnd:")
+	line, _, _ := strings.Cut(rest, "\n")
+	pending, err := strconv.ParseUint(strings.TrimSpace(line), 16, 64)
+	return pending&(1<<(unix.SIGTRAP-1)) == 0, err
+}
+
+// Detach ends the tracing of the tracee, which is halted and has no breakpoint. It goes on. A SIGTRAP that the kernel
+// still keeps for it would end its process.
 func (t *Tracee) Detach() error {
 	return os.NewSyscallError("ptrace(PTRACE_DETACH)", unix.PtraceDetach(t.tid))
 }

@@ -62,7 +62,7 @@ func (t *Tree) grow() (added []member) {
 			}
 			// The id may have gone to another process before the pidfd was opened.
 			if now, ok := parentOf(pid); !ok || now != parent {
-				unix.Close(pidfd)
+				closeFD(pidfd)
 				continue
 			}
 			t.pids[pid] = true
@@ -103,7 +103,7 @@ func (t *Tree) Kill() {
 // Forget closes the pidfds.
 func (t *Tree) Forget() {
 	for _, m := range t.members {
-		unix.Close(m.pidfd)
+		closeFD(m.pidfd)
 	}
 	t.members = nil
 }

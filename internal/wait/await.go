@@ -63,13 +63,13 @@ func (r *Room) Await(ctx context.Context, s *Spinner, w Waiter) error {
 		}
 		return a.err
 	}
-	var begin time.Time
-	spun := policy == Adaptive && s.skip.Load() == 0
+	var begin time.Duration
+	spun := policy == Adaptive && s.begins()
 	if spun {
-		begin = time.Now()
-	}
-	if policy == Adaptive && s.spin(a.try) {
-		return a.err
+		begin = now()
+		if s.spin(begin, a.try) {
+			return a.err
+		}
 	}
 	a.lot, a.sleeper = cmp.Or(r.lot, process), new(sleeper)
 	defer a.lot.end(a.sleeper)
@@ -79,7 +79,7 @@ func (r *Room) Await(ctx context.Context, s *Spinner, w Waiter) error {
 		case done:
 			w.Pass(a.sleeper.woken, a.err == nil)
 			if spun {
-				s.missed(time.Since(begin))
+				s.missed(a.end() - begin)
 			}
 			return a.err
 		case err != nil:
@@ -96,7 +96,8 @@ type attempt struct {
 	err  error // of the try that ended the wait
 
 	spinner *Spinner
-	slept   bool // once, at least
+	slept   bool          // once, at least
+	woke    time.Duration // when the last sleep ended, if slept is set
 
 	lot     *parkingLot // nil until the first sleep
 	sleeper *sleeper    // nil until the first sleep
@@ -146,6 +147,14 @@ func (a *attempt) sleepOnce(ctx context.Context, slice time.Duration) (done bool
 	return false, err
 }
 
+// end returns when the wait ended: with its last sleep if that was counted, or now.
+func (a *attempt) end() time.Duration {
+	if a.slept {
+		return a.woke
+	}
+	return now()
+}
+
 // sleep sleeps at the armed word, and counts that.
 func (a *attempt) sleep(ctx context.Context, slice, limit time.Duration, word *Armed, epoch futex.Word) error {
 	c := a.spinner.counters
@@ -153,9 +162,10 @@ func (a *attempt) sleep(ctx context.Context, slice, limit time.Duration, word *A
 		return a.lot.sleep(ctx, slice, limit, a.sleeper, a.w, word.Word, epoch)
 	}
 	a.spinner.flush()
-	begin := time.Now()
+	begin := now()
 	err := a.lot.sleep(ctx, slice, limit, a.sleeper, a.w, word.Word, epoch)
-	c.slept(begin, word.moved(), !a.slept)
+	a.woke = now()
+	c.slept(a.woke-begin, word.moved(), !a.slept)
 	a.slept = true
 	return err
 }

@@ -74,15 +74,15 @@ func (c *Counters) Repaired() {
 	}
 }
 
-// slept counts a sleep that began at begin. moved reports whether the armed word had moved at its
+// slept counts a sleep of that length. moved reports whether the armed word had moved at its
 // end, first whether it was the first sleep of its wait.
-func (c *Counters) slept(begin time.Time, moved, first bool) {
+func (c *Counters) slept(length time.Duration, moved, first bool) {
 	if first {
 		c.waits.Add(1)
 	}
 	if moved {
 		c.wakes.Add(1)
 	}
-	c.asleep.Add(uint64(time.Since(begin)))
+	c.asleep.Add(uint64(length))
 	c.sleeps.Add(1)
 }

@@ -22,16 +22,19 @@ type Overdue struct {
 
 var start = time.Now()
 
+// now returns the time since the program started. It reads one clock, and time.Now two.
+func now() time.Duration { return time.Since(start) }
+
 // Since reports whether this process has seen the state, which is not 0, and no other one for at
 // least Grace.
 func (o *Overdue) Since(state uint64) bool {
-	now := int64(time.Since(start))
+	t := int64(now())
 	if o.state.Load() != state {
-		o.since.Store(now)
+		o.since.Store(t)
 		o.state.Store(state)
 		return false
 	}
-	return now-o.since.Load() >= int64(Grace)
+	return t-o.since.Load() >= int64(Grace)
 }
 
 // Clear forgets the state.

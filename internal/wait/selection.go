@@ -71,14 +71,13 @@ func awaitAny(ctx context.Context, cases []*Case) (int, error) {
 		}
 		return s.chosen, s.result()
 	}
-	var begin time.Time
-	spins := policy == Adaptive && len(cases) <= mostSpun
-	spun := spins && selectSpinner.skip.Load() == 0
+	var begin time.Duration
+	spun := policy == Adaptive && len(cases) <= mostSpun && selectSpinner.begins()
 	if spun {
-		begin = time.Now()
-	}
-	if spins && selectSpinner.spin(s.try) {
-		return s.chosen, s.result()
+		begin = now()
+		if selectSpinner.spin(begin, s.try) {
+			return s.chosen, s.result()
+		}
 	}
 	s.asleep, s.wake = make([]sleeper, len(cases)), make(chan error, len(cases))
 	for i := range s.asleep {
@@ -91,7 +90,7 @@ func awaitAny(ctx context.Context, cases []*Case) (int, error) {
 		case over:
 			s.passChosen()
 			if spun {
-				selectSpinner.missed(time.Since(begin))
+				selectSpinner.missed(now() - begin)
 			}
 			return s.chosen, s.result()
 		case err != nil:
@@ -171,9 +170,9 @@ func (s *selection) sleepOnce(ctx context.Context, slice time.Duration) (over bo
 	if !fenced {
 		limit = noFenceSlice
 	}
-	begin := time.Now()
+	begin := now()
 	err = s.lot.sleepAny(ctx, slice, limit, s) // step 5
-	s.count(begin)
+	s.count(now() - begin)
 	if err == nil {
 		err = ctx.Err()
 	}
@@ -187,11 +186,11 @@ func (s *selection) sleepOnce(ctx context.Context, slice time.Duration) (over bo
 	return false, err
 }
 
-// count counts a sleep at the object of each case.
-func (s *selection) count(begin time.Time) {
+// count counts a sleep of that length at the object of each case.
+func (s *selection) count(length time.Duration) {
 	for i, c := range s.cases {
 		if c.Counters != nil {
-			c.Counters.slept(begin, s.armed[i].moved(), !s.slept)
+			c.Counters.slept(length, s.armed[i].moved(), !s.slept)
 		}
 	}
 	s.slept = true

@@ -71,37 +71,40 @@ func (r *Room) Glances(s *Spinner) int {
 
 const glances = 32
 
-// spin calls try until that returns true, and then returns true. It returns false when spinning no
-// longer pays.
-func (s *Spinner) spin(try func() bool) bool {
-	if n := s.skip.Load(); n > 0 {
+// begins reports whether a wait that begins now is to spin. If not, it is one of those that are
+// skipped, and is counted.
+func (s *Spinner) begins() bool {
+	n := s.skip.Load()
+	if n > 0 {
 		s.skip.Store(n - 1)
-		return false
 	}
+	return n == 0
+}
+
+// spin calls try until that returns true, and then returns true. It returns false when spinning no
+// longer pays. The wait has begun at begin.
+func (s *Spinner) spin(begin time.Duration, try func() bool) bool {
 	budget := time.Duration(s.budget.Load())
 	if budget == 0 {
 		budget = firstBudget
 	}
-	begin := time.Now()
 	for last := begin; ; {
 		for range pauses {
 			cpu.Pause()
 			if try() {
-				now := time.Now()
-				s.ended(now.Sub(begin))
-				if now.Sub(last) < offCPU {
-					s.saw(now.Sub(begin), budget)
+				end := now()
+				s.ended(end - begin)
+				if end-last < offCPU {
+					s.saw(end-begin, budget)
 				} else {
-					s.missed(now.Sub(begin))
+					s.missed(end - begin)
 				}
 				return true
 			}
 		}
-		now := time.Now()
-		if now.Sub(begin) >= budget {
+		if last = now(); last-begin >= budget {
 			return false
 		}
-		last = now
 	}
 }
 
