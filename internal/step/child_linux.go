@@ -13,7 +13,8 @@ import (
 
 // The cells by which the test and a child talk.
 const (
-	cellThread   = iota // the ID of the child's thread, once it is ready for the operation
+	cellThread   = iota // the ID of the child's thread, once it is nearly ready for the operation
+	cellReady           // 1: the thread waits for cellBegin
 	cellBegin           // 1: the child begins the operation
 	cellReturned        // 1: the operation has returned, and 2: with an error
 	cellValue           // what it returned, as a word of 64 bits
@@ -79,10 +80,12 @@ func (r *Row[J]) traced(ctx context.Context, a assignment[J]) error {
 		}
 	}
 	// Pointers to the cells, so that only the operation is between begin and returned.
-	begin, returned, value := a.Cells.At(cellBegin), a.Cells.At(cellReturned), a.Cells.Wide(cellValue)
+	ready, begin, returned, value := a.Cells.At(cellReady), a.Cells.At(cellBegin), a.Cells.At(cellReturned), a.Cells.Wide(cellValue)
 	growStack(64)
 	a.Cells.Set(cellThread, uint32(sys.ThreadID()))
+	// Go's scheduler may use the thread for something else until here, but not in a loop without calls.
 	for begin.Load() == 0 {
+		ready.Store(1)
 	}
 	v, err := r.Do(ctx, a.Job)
 	value.Store(v)

@@ -31,6 +31,7 @@ type instruction struct {
 	harness bool // it is one of this package: the operation has not begun, or has returned
 	own     bool // it counts as one of the operation's
 	mayWait bool // it is a system call
+	foreign bool // it is not the program's
 }
 
 const module = "github.com/seed-2e7ecdea/mp/"
@@ -49,9 +50,11 @@ func look(thread *sys.Tracee, pc uintptr) (instruction, error) {
 		return i, nil
 	}
 	name := ""
-	if f := runtime.FuncForPC(pc); f != nil {
+	f := runtime.FuncForPC(pc)
+	if f != nil {
 		name = f.Name()
 	}
+	i.foreign = f == nil
 	switch {
 	case strings.HasPrefix(name, module):
 		i.harness = strings.HasPrefix(name, module+"internal/step.")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -185,9 +186,14 @@ func (r *round[J]) run(p *point) {
 	}
 	r.parts.ended(partStart)
 	tid := int(r.cells.At(cellThread).Load())
+	testkit.Eventually(r, "the thread waits to begin", func() bool { return r.cells.At(cellReady).Load() != 0 })
 	r.thread = r.trace(tid)
 	testkit.WantNil(r, "bind to a CPU", r.cpu.Bind(tid))
 	r.sysmon = r.trace(r.secondThread())
+	for !r.look().harness { // it is in the functions that traced calls in its loop, which are inlined
+		testkit.WantNil(r, "step", r.thread.Step())
+		r.awaitStop(r.thread)
+	}
 	r.cells.At(cellBegin).Store(1)
 	r.parts.ended(partAttach)
 
@@ -264,30 +270,35 @@ func (r *round[J]) secondThread() int {
 	return second
 }
 
+// look notes where the stopped thread is, and looks at the instruction there.
+func (r *round[J]) look() instruction {
+	var err error
+	r.pc, err = r.thread.PC()
+	testkit.WantNil(r, "registers", err)
+	next, err := look(r.thread, r.pc)
+	testkit.WantNil(r, "instruction", err)
+	return next
+}
+
 // stepTo lets the thread execute the operation up to the point, or to its end.
 func (r *round[J]) stepTo(p *point) {
-	begun := false // the thread is in traced, and waits there or performs the operation
 	for r.cells.At(cellReturned).Load() == 0 {
-		var err error
-		r.pc, err = r.thread.PC()
-		testkit.WantNil(r, "registers", err)
-		next, err := look(r.thread, r.pc)
-		testkit.WantNil(r, "instruction", err)
-		var now point
-		if begun = begun || next.harness; begun {
-			r.visits[r.pc]++
-			now = point{r.pc, r.visits[r.pc], false}
-			if p != nil && now == *p {
-				return
-			}
-			r.walked(now, next)
+		next := r.look()
+		r.visits[r.pc]++
+		now := point{r.pc, r.visits[r.pc], false}
+		if p != nil && now == *p {
+			return
+		}
+		r.walked(now, next)
+		if next.foreign && r.readClock() {
+			continue
 		}
 		testkit.WantNil(r, "step", r.thread.Step())
 		if !next.mayWait {
 			r.awaitStop(r.thread)
 			continue
 		}
-		now.asleep = begun
+		now.asleep = true
 		for first := true; !r.awaitStep(); first = false {
 			if p != nil && now == *p {
 				return
@@ -301,28 +312,26 @@ func (r *round[J]) stepTo(p *point) {
 	r.late = true
 }
 
-// stepIn lets the thread execute what it does before it waits in traced, where a point can't be.
-func (r *round[J]) stepIn() {
-	for {
-		var err error
-		r.pc, err = r.thread.PC()
-		testkit.WantNil(r, "registers", err)
-		next, err := look(r.thread, r.pc)
-		testkit.WantNil(r, "instruction", err)
-		if next.harness {
-			return
-		}
-		testkit.WantNil(r, "step", r.thread.Step())
-		for !r.awaitStep() {
-		}
+// readClock performs a call of the kernel's vDSO that reads the clock, which the thread has just begun, in
+// its place. It returns false if it is no such call, or the machine can't do so. The kernel's code begins
+// anew if the time is updated meanwhile: step by step, on a busy machine, it would not end.
+func (r *round[J]) readClock() bool {
+	back, err := r.thread.Caller()
+	if err != nil {
+		return false
 	}
+	f := runtime.FuncForPC(back)
+	if f == nil || f.Name() != "runtime.nanotime1" && f.Name() != "time.now" {
+		return false
+	}
+	testkit.WantNil(r, "read the clock", r.thread.ReadClock(back))
+	return true
 }
 
 // runTo lets the thread execute the operation up to the point, or to its end, as stepTo does, but at
 // full speed. It returns false, and the thread has not begun, if the registers that this takes are in
 // use, or the machine has none.
 func (r *round[J]) runTo(p point) bool {
-	r.stepIn()
 	if p.pc != 0 && r.thread.Break(p.pc) != nil {
 		return false
 	}
@@ -368,7 +377,7 @@ func (r *round[J]) runOn() bool {
 		if time.Since(begin) < 50*time.Microsecond {
 			continue
 		}
-		if r.asleep() {
+		if r.waits() {
 			r.wake()
 		}
 		if time.Since(begin) > testkit.Patience {
@@ -399,19 +408,18 @@ func (r *round[J]) goOn() {
 	r.sysmon = nil
 	testkit.WantNil(r, "continue", r.thread.Continue())
 	testkit.Eventually(r, "the operation returns", func() bool {
-		// A goroutine that runs on the thread after the operation may sleep, too.
-		asleep := r.asleep()
-		if r.cells.At(cellReturned).Load() != 0 {
-			return true
-		}
-		if asleep {
+		if r.waits() {
 			r.wake()
 		}
-		return false
+		return r.cells.At(cellReturned).Load() != 0
 	})
 	r.parts.thread = withoutCPU(r.dir())
 	testkit.WantNil(r, "interrupt", r.thread.Interrupt())
 	r.awaitStop(r.thread)
+	for !testkit.Must(r.thread.Halted())(r) {
+		testkit.WantNil(r, "continue", r.thread.Continue())
+		r.awaitStop(r.thread)
+	}
 	testkit.WantNil(r, "detach", r.thread.Detach())
 	r.thread = nil
 	r.cells.Set(cellLeave, 1)
@@ -456,7 +464,7 @@ func (r *round[J]) awaitStop(t *sys.Tracee) {
 }
 
 // stopped reports whether a thread has stopped, by one of its methods. If it has stopped for a
-// signal of Go's scheduler, it goes on.
+// signal of Go's scheduler, or for the end of a process that it has started, it goes on.
 func (r *round[J]) stopped(t *sys.Tracee, how func() (syscall.Signal, bool, error)) bool {
 	sig, stopped, err := how()
 	if err != nil {
@@ -468,8 +476,8 @@ func (r *round[J]) stopped(t *sys.Tracee, how func() (syscall.Signal, bool, erro
 		return false
 	case sig == syscall.SIGTRAP:
 		return true
-	case sig == syscall.SIGURG:
-		testkit.WantNil(r, "step", t.Step())
+	case sig == syscall.SIGURG, sig == syscall.SIGCHLD:
+		testkit.WantNil(r, "resume", t.Resume())
 		return false
 	}
 	r.Fatalf("the child got signal %v at %s", sig, where(r.pc))
@@ -485,4 +493,10 @@ func (r *round[J]) dir() testkit.ThreadDir {
 func (r *round[J]) asleep() bool {
 	thread := r.dir()
 	return thread.InWait() && thread.State() == 'S'
+}
+
+// waits reports whether the thread sleeps in the operation. Another goroutine, which the thread runs
+// after the operation, may sleep, too.
+func (r *round[J]) waits() bool {
+	return r.asleep() && r.cells.At(cellReturned).Load() == 0
 }

@@ -4,6 +4,7 @@
 package testkit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -209,4 +210,9 @@ func CloseWhileBusy(t testing.TB, seg *shm.Segment, fine []error, ops ...func() 
 		}
 	})
 	WantNil(t, "Close", Await(t, closed, "Close"))
+}
+
+// Median returns the median of values.
+func Median[T cmp.Ordered](values []T) T {
+	return slices.Sorted(slices.Values(values))[len(values)/2]
 }
