@@ -62,6 +62,10 @@ func (q *Queue[T]) TryPutMany(vs []T) (n int, err error) {
 //
 // Each process killed inside GetMany may lose those values that GetMany was about to return and whose
 // slots it had given back; it loses none that other processes get.
+//
+// If an encoded value can't be decoded, it is gone. GetMany then returns its error beside the number
+// of values in vs. Short strings and byte slices of one batch may share memory: one that is kept keeps
+// up to 512 bytes.
 func (q *Queue[T]) GetMany(ctx context.Context, vs []T) (n int, err error) {
 	k := q.core.Load()
 	if k == nil {

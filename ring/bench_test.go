@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -179,19 +180,61 @@ func BenchmarkBroadcast(b *testing.B) {
 	}
 }
 
+// A labelled is a small value that is encoded.
+type labelled struct {
+	ID   int
+	Name string
+	Tags []string
+}
+
+var (
+	text64    = strings.Repeat("x", 64)
+	someTags  = labelled{7, strings.Repeat("n", 20), []string{"red", "green", "blue"}}
+	textBatch = slices.Repeat([]string{text64}, 64)
+)
+
+// BenchmarkEncodedPair measures a TryPut and a TryGet of an encoded value without contention.
+func BenchmarkEncodedPair(b *testing.B) {
+	b.Run("string=64", func(b *testing.B) { benchmarkEncodedPair(b, text64) })
+	b.Run("struct", func(b *testing.B) { benchmarkEncodedPair(b, someTags) })
+}
+
+func benchmarkEncodedPair[T any](b *testing.B, v T) {
+	seg := Anonymous(b, 1<<20)
+	q := newQueue[T](b, seg, 64)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := q.TryPut(v); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := q.TryGet(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkEncodedManyPair measures a TryPutMany and a TryGetMany of 64 strings without contention.
+func BenchmarkEncodedManyPair(b *testing.B) {
+	seg := Anonymous(b, 1<<20)
+	q := newQueue[string](b, seg, 128)
+	vs := slices.Clone(textBatch)
+	for b.Loop() {
+		if _, err := q.TryPutMany(textBatch); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := q.TryGetMany(vs); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)*64/b.Elapsed().Seconds()/1e6, "M/s")
+}
+
 // BenchmarkEncoded measures queues whose values are encoded, to be compared with BenchmarkQueue.
 func BenchmarkEncoded(b *testing.B) {
-	b.Run("string=64", func(b *testing.B) { benchmarkEncoded(b, strings.Repeat("x", 64)) })
+	b.Run("string=64", func(b *testing.B) { benchmarkEncoded(b, text64) })
 	b.Run("string=1024", func(b *testing.B) { benchmarkEncoded(b, strings.Repeat("x", 1024)) })
 	b.Run("bytes=1Mi", func(b *testing.B) { benchmarkEncoded(b, make([]byte, 1<<20)) })
-	b.Run("struct", func(b *testing.B) {
-		type tagged struct {
-			ID   int
-			Name string
-			Tags []string
-		}
-		benchmarkEncoded(b, tagged{7, strings.Repeat("n", 20), []string{"red", "green", "blue"}})
-	})
+	b.Run("struct", func(b *testing.B) { benchmarkEncoded(b, someTags) })
 }
 
 func benchmarkEncoded[T any](b *testing.B, v T) {

@@ -69,26 +69,36 @@ type coding[T any] struct {
 // bare reports whether a value is its bytes alone.
 func (c *coding[T]) bare() bool { return c.code != nil && c.code.Bare() }
 
+// plain reports whether no code of the program runs in encode and decode.
+func (c *coding[T]) plain() bool { return c.code != nil && c.code.Own() }
+
 // encode encodes *v, using the memory of *buf.
 func (c *coding[T]) encode(buf *[]byte, v *T) (msg []byte, err error) {
-	switch {
-	case c.code == nil:
-		return encodeBy(c.custom, buf, *v)
-	case c.code.Bare():
-		return c.code.Bytes(v), nil
-	}
-	*buf, err = c.code.Append((*buf)[:0], v)
-	return *buf, err
+	*buf = (*buf)[:0]
+	return c.encodeNext(buf, v)
 }
 
-// encodeBy encodes v by a codec of the program. It is a function of its own so that v escapes here.
-func encodeBy[T any](c Codec[T], buf *[]byte, v T) (msg []byte, err error) {
-	msg, err = c.Append((*buf)[:0], &v)
-	if err == nil {
-		*buf = msg
+// encodeNext encodes *v, using the memory of *buf behind its contents, which it keeps.
+func (c *coding[T]) encodeNext(buf *[]byte, v *T) (msg []byte, err error) {
+	behind := (*buf)[len(*buf):]
+	switch {
+	case c.code == nil:
+		msg, err = encodeBy(c.custom, behind, *v)
+	case c.code.Bare():
+		return c.code.Bytes(v), nil
+	default:
+		msg, err = c.code.Append(behind, v)
+	}
+	if cap(msg) > cap(behind) {
+		*buf = msg // the contents of the old buffer stay where they are
+	} else {
+		*buf = (*buf)[:len(*buf)+len(msg)]
 	}
 	return msg, err
 }
+
+// encodeBy encodes v by a codec of the program. It is a function of its own so that v escapes here.
+func encodeBy[T any](c Codec[T], dst []byte, v T) ([]byte, error) { return c.Append(dst, &v) }
 
 // decode decodes a message that was taken.
 func (c *coding[T]) decode(t *taken, v *T) error {

@@ -54,18 +54,30 @@ func (e *encoded[T]) put(ctx context.Context, op string, v *T) error {
 	if k == nil {
 		return closed(op)
 	}
-	buf := buffers.Get().(*[]byte)
-	defer putBuffer(buf)
-	msg, err := e.encode(buf, v)
-	if err == nil {
-		if err = e.putBytes(k, msg); err == ErrFull && ctx != tryOnce {
-			err = e.awaitPut(ctx, k, msg)
+	var err error
+	if e.bare() {
+		err = e.putMessage(ctx, k, e.code.Bytes(v))
+	} else {
+		buf := buffers.Get().(*[]byte)
+		defer putBuffer(buf)
+		var msg []byte
+		if msg, err = e.encode(buf, v); err == nil {
+			err = e.putMessage(ctx, k, msg)
 		}
 	}
 	if err != nil {
 		err = k.fails.of(op, err)
 	}
 	runtime.KeepAlive(k)
+	return err
+}
+
+// putMessage is putBytes that blocks while there is no space, unless ctx is tryOnce.
+func (e *encoded[T]) putMessage(ctx context.Context, k *queueCore[envelope], msg []byte) error {
+	err := e.putBytes(k, msg)
+	if err == ErrFull && ctx != tryOnce {
+		err = e.awaitPut(ctx, k, msg)
+	}
 	return err
 }
 
@@ -78,9 +90,7 @@ func (e *encoded[T]) putBytes(k *queueCore[envelope], msg []byte) error {
 	if err != nil {
 		return err
 	}
-	m := k.slots.message(word)
-	m.address(pos, 0, len(msg))
-	copy(m.inline[:], msg)
+	k.slots.message(word).fill(pos, msg)
 	return k.publish(word, pos)
 }
 
@@ -166,14 +176,14 @@ type stored struct {
 }
 
 // content copies the message of a slot that this process has claimed, to dst if it fits. It returns
-// where the message lay.
-func (e *encoded[T]) content(k *queueCore[envelope], word *atomic.Uint64, dst []byte) ([]byte, stored, error) {
+// where the message lay. No more than most bytes can be in the storage.
+func (e *encoded[T]) content(k *queueCore[envelope], word *atomic.Uint64, dst []byte, most int) ([]byte, stored, error) {
 	m := k.slots.message(word)
 	size := int(m.size)
-	if size < 0 || size > inlineSize && size > len(e.store.inUse())*blockData {
+	if size < 0 || size > inlineSize && size > most {
 		return nil, stored{}, fmt.Errorf("%w: a message of %d bytes", ErrCorrupt, size)
 	}
-	if e.bare() || cap(dst) < size {
+	if dst == nil || cap(dst) < size {
 		dst = make([]byte, 0, size) // the value itself if it is bytes
 	}
 	if size <= inlineSize {
@@ -181,8 +191,14 @@ func (e *encoded[T]) content(k *queueCore[envelope], word *atomic.Uint64, dst []
 	}
 	at := e.lies(k, word, size)
 	msg, err := e.store.read(dst[:0], at.first, size, at.mark)
-	return msg, at, err
+	if err != nil {
+		return nil, at, err
+	}
+	return msg, at, nil
 }
+
+// inStorage returns how many bytes of messages can be in the storage now.
+func (e *encoded[T]) inStorage() int { return len(e.store.inUse()) * blockData }
 
 // lies returns where the message of size bytes lies whose slot this process has claimed.
 func (e *encoded[T]) lies(k *queueCore[envelope], word *atomic.Uint64, size int) stored {
@@ -213,11 +229,17 @@ func (e *encoded[T]) take(k *queueCore[envelope], lease bool, t *taken) error {
 	if err != nil {
 		return err
 	}
+	return e.takeClaimed(k, word, lap, t)
+}
+
+// takeClaimed takes the message of a slot that was claimed in that lap.
+func (e *encoded[T]) takeClaimed(k *queueCore[envelope], word *atomic.Uint64, lap uint32, t *taken) error {
 	at := e.copyOut(k, word, t)
 	if err := k.release(word, lap); err != nil {
 		return err
 	}
 	e.freed(at)
+	k.fetchNext()
 	return nil
 }
 
@@ -234,14 +256,14 @@ func (e *encoded[T]) takeLease(k *queueCore[envelope], t *taken) error {
 
 // copyOut copies the message of a slot to t.
 func (e *encoded[T]) copyOut(k *queueCore[envelope], word *atomic.Uint64, t *taken) (at stored) {
-	var dst []byte
+	dst := t.msg
 	if !e.bare() {
 		if t.buf == nil {
 			t.buf = buffers.Get().(*[]byte)
 		}
 		dst = *t.buf
 	}
-	t.msg, at, t.err = e.content(k, word, dst)
+	t.msg, at, t.err = e.content(k, word, dst, e.inStorage())
 	return at
 }
 
@@ -251,10 +273,18 @@ func (e *encoded[T]) get(ctx context.Context, op string, v *T) error {
 	if k == nil {
 		return closed(op)
 	}
-	var t taken
-	defer t.end()
-	err := e.await(ctx, k, k.takes != reading, &t)
-	err = e.deliver(k, &t, v, err)
+	var err error
+	if e.bare() && k.takes == reading {
+		err = e.getBytes(ctx, k, v)
+	} else {
+		var t taken
+		defer t.end()
+		if e.bare() {
+			t.msg = e.code.Room(v)
+		}
+		err = e.await(ctx, k, k.takes != reading, &t)
+		err = e.deliver(k, &t, v, err)
+	}
 	if err != nil {
 		err = k.fails.of(op, err)
 	}
@@ -281,7 +311,7 @@ func (e *encoded[T]) await(ctx context.Context, k *queueCore[envelope], lease bo
 // sleep is await after a take that found nothing. It is a function of its own so that what escapes
 // does so here.
 func (e *encoded[T]) sleep(ctx context.Context, k *queueCore[envelope], lease bool, t *taken) error {
-	u := new(taken)
+	u := &taken{msg: t.msg}
 	err := e.inner.awaitGet(ctx, k, func() error { return e.take(k, lease, u) })
 	*t = *u
 	return err
@@ -347,49 +377,6 @@ func (e *encoded[T]) taskDone() error {
 	}
 	runtime.KeepAlive(k)
 	return err
-}
-
-// putMany is the method op, which puts vs. It does not block if ctx is tryOnce.
-func (e *encoded[T]) putMany(ctx context.Context, op string, vs []T) (int, error) {
-	if e.open() == nil {
-		return 0, closed(op)
-	}
-	for i := range vs {
-		if err := e.put(ctx, op, &vs[i]); err != nil {
-			return i, err
-		}
-	}
-	return len(vs), nil
-}
-
-// getMany is the method op, which gets values into vs. It does not block if ctx is tryOnce.
-func (e *encoded[T]) getMany(ctx context.Context, op string, vs []T) (int, error) {
-	k := e.open()
-	if k == nil {
-		return 0, closed(op)
-	}
-	if len(vs) == 0 {
-		return 0, nil
-	}
-	if err := e.get(ctx, op, &vs[0]); err != nil {
-		return 0, err
-	}
-	n := 1
-	for ; n < len(vs); n++ {
-		var t taken
-		err := e.take(k, k.takes != reading, &t)
-		if err != nil {
-			t.end()
-			break
-		}
-		err = e.deliver(k, &t, &vs[n], nil)
-		t.end()
-		if err != nil {
-			return n, k.fails.of(op, err)
-		}
-	}
-	runtime.KeepAlive(k)
-	return n, nil
 }
 
 // shutdown is Queue.Shutdown.

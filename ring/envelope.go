@@ -27,3 +27,9 @@ func (m *envelope) address(pos position, first uint32, size int) {
 	fence.Publish32(&m.birth, pos.lap())
 	m.first, m.size = first, uint32(size)
 }
+
+// fill sets the message of a position to msg, which is at most inlineSize long.
+func (m *envelope) fill(pos position, msg []byte) {
+	m.address(pos, 0, len(msg))
+	copy(m.inline[:], msg)
+}

@@ -39,6 +39,17 @@ func (q *Queue[T]) SetCursors(lap uint32) {
 // Party returns the party ID under which q claims slots.
 func (q *Queue[T]) Party() uint32 { return uint32(q.core.Load().me) }
 
+// TakeBack gets a value that came back, as a getter does that has found no other before it was stopped.
+func (q *Queue[T]) TakeBack() (v T, err error) {
+	k := q.core.Load()
+	word, pos := k.takeBack(reading)
+	if word == nil {
+		return v, ErrEmpty
+	}
+	v = *k.slots.message(word)
+	return v, k.release(word, pos.lap())
+}
+
 // MayHaveMore reports whether a getter that was woken wakes the next one.
 func (q *Queue[T]) MayHaveMore() bool { return q.core.Load().mayHaveMore() }
 
@@ -103,6 +114,9 @@ const RingAt = pipeHead
 // BlocksInUse returns the number of blocks of q's storage that are neither free nor stale.
 func (q *Queue[T]) BlocksInUse() (n int) {
 	e := q.enc.Load()
+	if e == nil {
+		return 0 // the values are not encoded
+	}
 	stale := e.stale(e.open())
 	for i := range e.store.inUse() {
 		if m := e.store.blocks[i].mark.Load(); m != 0 && !stale(m) {
@@ -128,6 +142,9 @@ func (q *Queue[T]) SetMostSteps(n int) { q.core.Load().mostSteps = n }
 // message that is left. b is idle.
 func (b *Broadcast[T]) BlocksAstray() (n int) {
 	c := b.ref.Load()
+	if c.coding == nil {
+		return 0 // the values are not encoded
+	}
 	for i := range c.store.inUse() {
 		if m := c.store.blocks[i].mark.Load(); m != 0 && !c.stale(m) {
 			n++
@@ -144,4 +161,21 @@ func (b *Broadcast[T]) BlocksAstray() (n int) {
 		}
 	}
 	return n
+}
+
+// ReceiversWoken returns how often receivers at the end that c sends to were woken.
+func ReceiversWoken(c *Conn) uint32 { return c.core.Load().out.w.readable.Wakes() }
+
+// Claim claims the next message of b, as a publisher that stops in the middle of Publish does. The
+// publisher goes on in publish.
+func (b *Broadcast[T]) Claim() (publish func(v T) error, err error) {
+	c := b.ref.Load()
+	word, seq, err := c.claim()
+	if err != nil {
+		return nil, err
+	}
+	return func(v T) error {
+		*c.slots.message(word) = v
+		return c.publish(word, seq)
+	}, nil
 }

@@ -25,6 +25,14 @@ func (p position) next(slots uint32) position {
 	return p + 1
 }
 
+// plus returns the position n after p. n is at most slots.
+func (p position) plus(n, slots uint32) position {
+	if n < slots-p.slot() {
+		return p + position(n)
+	}
+	return positionAt((p.lap()+1)&lapMask, n-(slots-p.slot()))
+}
+
 // valid reports whether p is a position of a ring of that many slots.
 func (p position) valid(slots uint32) bool { return p.slot() < slots && p>>62 == 0 }
 

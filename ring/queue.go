@@ -296,7 +296,7 @@ func (q *Queue[T]) TryGet() (T, error) {
 
 // TryGetInto is TryGet into *v, for values that are too large to be passed around. It copies the
 // value once, out of the queue, or decodes it into *v. If it fails, the contents of *v are
-// undefined.
+// undefined. A []byte uses the memory of *v: see GetInto.
 func (q *Queue[T]) TryGetInto(v *T) error {
 	_ = *v // panics before a slot is claimed
 	k := q.core.Load()
@@ -349,6 +349,9 @@ func (q *Queue[T]) getWait(ctx context.Context, k *queueCore[T], err error) (v T
 
 // GetInto is Get into *v, for values that are too large to be passed around. It copies the value
 // once, out of the queue, or decodes it into *v. If it fails, the contents of *v are undefined.
+//
+// If T is a []byte and the value fits into the capacity of *v, GetInto copies it there and allocates
+// nothing. A program that keeps the value must not pass the same memory again.
 func (q *Queue[T]) GetInto(ctx context.Context, v *T) error {
 	_ = *v // panics before a slot is claimed
 	k := q.core.Load()

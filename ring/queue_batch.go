@@ -26,11 +26,16 @@ func (k *queueCore[T]) putRun(vs []T) (int, error) {
 		*k.slots.message(k.slots.slotWord(at.slot())) = vs[i]
 		at = at.next(k.slots.count)
 	}
+	return len(vs), k.publishRun(pos, len(vs))
+}
+
+// publishRun publishes the messages of n slots from pos on, which this process has claimed.
+func (k *queueCore[T]) publishRun(pos position, n int) error {
 	if crash.Enabled {
 		crash.At(crash.QueuePutCopied)
 	}
-	at = pos
-	for range vs {
+	at := pos
+	for range n {
 		fence.Publish64(k.slots.slotWord(at.slot()), uint64(ownedAt(at.lap(), ready, k.me)))
 		if crash.Enabled {
 			crash.At(crash.QueuePutReady)
@@ -39,7 +44,7 @@ func (k *queueCore[T]) putRun(vs []T) (int, error) {
 	}
 	fence.Publish64(&k.puts, uint64(at))
 	k.w.items.Notify()
-	return len(vs), k.unlessClosed(nil)
+	return k.unlessClosed(nil)
 }
 
 // claimRun claims for writing the slots after the one at pos, which this process has claimed, as far
@@ -74,21 +79,31 @@ func (k *queueCore[T]) claimRun(pos position, n int) int {
 
 // getRun gets messages into vs, at least one, and returns how many. It fails as get does.
 func (k *queueCore[T]) getRun(vs []T) (int, error) {
-	word, lap, err := k.claimReady(k.takes)
+	pos, n, err := k.claimReadyRun(len(vs))
 	if err != nil {
 		return 0, err
 	}
-	pos := positionAt(lap, k.slots.indexOf(word))
-	if position(k.gets.Load()) != pos.next(k.slots.count) {
-		vs = vs[:1] // the message came back, out of order, or another goroutine has gone on
-	}
-	vs = vs[:k.takeRun(pos, min(len(vs), maxRun))]
+	vs = vs[:n]
 	at := pos
 	for i := range vs {
 		vs[i] = *k.slots.message(k.slots.slotWord(at.slot()))
 		at = at.next(k.slots.count)
 	}
 	return len(vs), k.releaseRun(pos, len(vs))
+}
+
+// claimReadyRun claims the oldest messages, at least one and at most n. It returns the position of the
+// first one, and how many there are.
+func (k *queueCore[T]) claimReadyRun(n int) (position, int, error) {
+	word, lap, err := k.claimReady(k.takes)
+	if err != nil {
+		return 0, 0, err
+	}
+	pos := positionAt(lap, k.slots.indexOf(word))
+	if position(k.gets.Load()) != pos.next(k.slots.count) {
+		n = 1 // the message came back, out of order, or another goroutine has gone on
+	}
+	return pos, k.takeRun(pos, min(n, maxRun)), nil
 }
 
 // takeRun claims the messages after the one at pos, which this process has claimed, as far as they

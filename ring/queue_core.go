@@ -208,6 +208,7 @@ func (k *queueCore[T]) claimFree() (*atomic.Uint64, position, error) {
 	}
 	if pos.slot()%cursorStep == 0 {
 		k.advance(&k.w.tail, pos)
+		k.fetchAhead(pos, free)
 	}
 	if crash.Enabled {
 		crash.At(crash.QueuePutHelped) // the same
@@ -236,7 +237,7 @@ func (k *queueCore[T]) claimFreeSlow(pos position) (*atomic.Uint64, position, er
 		return nil, 0, k.unlessClosed(ErrShutdown) // a claim would have to be undone: see unclaim
 	}
 	atCursor := false // whether the walk has been restarted from the shared cursor
-	skips := false    // whether there was a free slot beyond the ones that are skipped
+	skips := 0        // how many slots may be skipped: one beyond them was free
 	for w := (walk{most: k.mostSteps}); w.next(); {
 		word := k.slots.slotWord(pos.slot())
 		s := state(word.Load())
@@ -250,8 +251,7 @@ func (k *queueCore[T]) claimFreeSlow(pos position) (*atomic.Uint64, position, er
 			pos = k.goOn(&w, pos, &k.w.tail, b == 0)
 		case s.is() == writing && k.table.Dead(s.owner()):
 			k.repair(word, s)
-		case b == 1 && s.kept() && (skips || k.freeBeyond(pos)):
-			skips = true
+		case b == 1 && s.kept() && k.maySkip(pos, &skips):
 			if word.CompareAndSwap(uint64(s), uint64(s.inLap(pos.lap()))) && crash.Enabled {
 				crash.At(crash.QueuePutSkipped) // the position is given up
 			}
@@ -267,20 +267,34 @@ func (k *queueCore[T]) claimFreeSlow(pos position) (*atomic.Uint64, position, er
 	return nil, 0, k.unlessClosed(fmt.Errorf("%w: no position is free", ErrCorrupt))
 }
 
-// freeBeyond reports whether the next slot after pos that is not leased or returned is free, or can
-// be repaired. Only then does a putter skip slots: a queue that is full stays as it is.
-func (k *queueCore[T]) freeBeyond(pos position) bool {
-	for range k.slots.count - 1 {
+// maySkip reports whether a putter may skip the slot of pos. It looks again after it has skipped as
+// many slots as there were up to the free one: by then that may be in use, and all slots leased.
+func (k *queueCore[T]) maySkip(pos position, skips *int) bool {
+	if *skips == 0 {
+		*skips = k.freeBeyond(pos)
+	}
+	if *skips == 0 {
+		return false
+	}
+	*skips--
+	return true
+}
+
+// freeBeyond returns how far after pos the next slot is that is not leased or returned, if that is
+// free, or can be repaired. Otherwise it returns 0, and a putter skips nothing: a queue that is full
+// stays as it is.
+func (k *queueCore[T]) freeBeyond(pos position) int {
+	for i := range int(k.slots.count) - 1 {
 		pos = pos.next(k.slots.count)
 		s := state(k.slots.slotWord(pos.slot()).Load())
 		switch b := s.behind(pos.lap()); {
 		case b == 0 && s.is() == free, b > 0 && s.is() == writing && k.table.Dead(s.owner()):
-			return true
+			return i + 1
 		case b > 0 && !s.kept():
-			return false
+			return 0
 		}
 	}
-	return false
+	return 0
 }
 
 // unlessClosed returns err, or ErrClosed if this process has closed the segment: then err may come
@@ -383,6 +397,7 @@ func (k *queueCore[T]) claimReady(as state) (word *atomic.Uint64, lap uint32, er
 	}
 	if pos.slot()%cursorStep == 0 {
 		k.advance(&k.w.head, pos)
+		k.fetchAhead(pos, ready)
 	}
 	fence.Publish64(&k.gets, uint64(pos.next(k.slots.count)))
 	if crash.Enabled {
@@ -411,11 +426,37 @@ func (k *queueCore[T]) release(word *atomic.Uint64, lap uint32) error {
 	return k.unlessClosed(nil)
 }
 
+// fetchAhead has the processor fetch the slots that follow the next cursorStep ones after pos, if the
+// last of them is in that state of its lap. Otherwise a peer may be using them.
+func (k *queueCore[T]) fetchAhead(pos position, is state) {
+	if k.slots.stride <= mostFetched && k.slots.count >= 4*cursorStep {
+		k.slots.fetch(pos.plus(cursorStep, k.slots.count), cursorStep, is)
+	}
+}
+
+// mostFetched is the size of the largest slots that are fetched ahead. In larger ones the processor
+// sees by itself what comes next.
+const mostFetched = 256
+
+// fetchNext has the processor fetch the slot of this process's next message, for a getter that has
+// something else to do before it claims that. A getter that has caught up with the putters must not do
+// it: it would take the slot from the putter that is about to write there.
+func (k *queueCore[T]) fetchNext() {
+	if pos := position(k.gets.Load()); k.count(pos)-k.pacer.caught.Load() > streamRun {
+		k.slots.fetchOne(pos.slot())
+	}
+}
+
+// count returns how many positions precede pos, as far as laps can tell.
+func (k *queueCore[T]) count(pos position) uint64 {
+	return uint64(pos.lap())*uint64(k.slots.count) + uint64(pos.slot())
+}
+
 // claimReadySlow claims a message that came back, or walks from pos to the first message that no
 // process has claimed, and claims its slot. A message that came back is not inOrder: the cursors
 // stay where they are, since its slot may be in a lap that this process has not reached.
 func (k *queueCore[T]) claimReadySlow(pos position, as state) (word *atomic.Uint64, at position, inOrder bool, err error) {
-	front := k.w.front.Load()
+	front, epoch := k.w.front.Load(), k.table.Epoch().Load()
 	if front != 0 {
 		if word, at := k.takeBack(as); word != nil {
 			return word, at, false, nil
@@ -444,25 +485,27 @@ func (k *queueCore[T]) claimReadySlow(pos position, as state) (word *atomic.Uint
 			if word, at := k.takeBack(as); word != nil {
 				return word, at, false, nil
 			}
-			if f := k.w.front.Load(); f != front {
-				front = f // a message came back during the walk, and another getter took it
+			busy := b == 0 && s.is() == writing && k.readyBeyond(pos)
+			if f, e := k.w.front.Load(), k.table.Epoch().Load(); f != front || e != epoch || state(word.Load()) != s {
+				// A message came back, or the slot's state has changed. Other getters may have taken
+				// what was there, so there need not have been a moment at which the queue was empty.
+				front, epoch = f, e
 				w.progress()
 				continue
 			}
-			return nil, 0, false, k.unlessClosed(k.nothing(pos, b == 0 && s.is() == writing))
+			if busy {
+				return nil, 0, false, k.unlessClosed(ErrBusy)
+			}
+			return nil, 0, false, k.unlessClosed(k.nothing())
 		}
 	}
 	return nil, 0, false, k.unlessClosed(fmt.Errorf("%w: no position holds a message or is free", ErrCorrupt))
 }
 
-// nothing returns the error of a walk that has found no message: ErrEmpty, ErrBusy or ErrShutdown.
-//
-// pos is the first position that is not claimed for reading. Its slot is free, or being written, or
-// still held by a getter of the lap before, which means empty, too.
-func (k *queueCore[T]) nothing(pos position, beingWritten bool) error {
-	if beingWritten && k.readyBeyond(pos) {
-		return ErrBusy
-	}
+// nothing returns the error of a walk that has found an empty queue: ErrEmpty or ErrShutdown. The
+// walk has ended at the first position that is not claimed for reading. Its slot is free, or being
+// written with no message ready beyond it, or still held by a getter of the lap before.
+func (k *queueCore[T]) nothing() error {
 	// A getter that frees a slot wakes the getters that wait for messages only if it sees the
 	// shutdown. So a getter that waits for the last slot checks again after a fence of its own.
 	if k.w.flags.Load()&queueShut != 0 && (k.drained() || fence.Heavy() && k.drained()) {

@@ -100,13 +100,16 @@ func (k *queueCore[T]) mayHaveMore() bool {
 	return true // the others have gone around the whole ring meanwhile
 }
 
-// putSpinning calls try for a moment, if that may pay, while it fails with ErrFull.
+// putSpinning calls try for a moment, if that may pay, while it fails with ErrFull. It looks at a slot
+// some way ahead: a putter that followed the getters from slot to slot would take the cache line of each
+// message away from them while they read it.
 func (k *queueCore[T]) putSpinning(try func() error) error {
+	ahead := min(k.slots.count/8, mostAhead)
 	for range k.room.Glances(&k.putSpin) {
 		for range fullPauses {
 			cpu.Pause()
 		}
-		pos := position(k.puts.Load())
+		pos := position(k.puts.Load()).plus(ahead, k.slots.count)
 		if s := state(k.slots.slotWord(pos.slot()).Load()); s.behind(pos.lap()) > 0 && !s.kept() {
 			continue // the slot still holds the message of the lap before
 		}
@@ -117,12 +120,15 @@ func (k *queueCore[T]) putSpinning(try func() error) error {
 	return ErrFull
 }
 
+// mostAhead is how many slots ahead putSpinning looks at most.
+const mostAhead = 16
+
 // getSpinning calls try for a moment, if that may pay, while it fails with ErrEmpty or ErrBusy.
 func (k *queueCore[T]) getSpinning(try func() error) error {
 	n := k.room.Glances(&k.getSpin)
 	if n > 0 {
 		pos := position(k.gets.Load())
-		k.pacer.backOff(uint64(pos.lap())*uint64(k.slots.count)+uint64(pos.slot()), streamRun)
+		k.pacer.backOff(k.count(pos), streamRun)
 	}
 	for range n {
 		cpu.Pause()

@@ -90,6 +90,12 @@ func (x *Receiver) Receive(ctx context.Context) ([]byte, error) {
 	return unsafe.Slice((*byte)(unsafe.Add(x.ring, at+recordHead)), x.n), nil
 }
 
+// Ready reports whether Receive is known to return a message at once. It may report false although
+// there is a message. The message in hand stays valid. After Close, Ready reports false.
+func (x *Receiver) Ready() bool {
+	return uint64(x.epoch.Load()) == x.openEpoch && word(x.ring, x.next&x.mask).Load()&kindMask == kindRecord
+}
+
 // expect makes h the expected header. It reports whether h is the header of a message.
 func (x *Receiver) expect(h uint64) bool {
 	n := h >> lengthShift

@@ -3,7 +3,6 @@ package ring
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 
@@ -11,10 +10,6 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/object"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
-
-// A message of Send is the value as the default codec encodes it, after the type's mark: four bytes
-// of its fingerprint. A string or a []byte is sent as it is, without a mark.
-const markSize = 4
 
 // Send sends a value of any type that DefaultCodec encodes through c. The other end receives it
 // with Receive. Send blocks and fails as Conn.Send does; it also fails with shm.ErrType if T can't
@@ -30,7 +25,7 @@ func Send[T any](ctx context.Context, c *Conn, v T) error {
 	}
 	buf := buffers.Get().(*[]byte)
 	defer putBuffer(buf)
-	if *buf, err = code.Append(appendMark((*buf)[:0], code), &v); err != nil {
+	if *buf, err = code.AppendMarked((*buf)[:0], &v); err != nil {
 		return sendFailed(c, "Send", err)
 	}
 	return c.Send(ctx, *buf)
@@ -54,10 +49,7 @@ func Receive[T any](ctx context.Context, c *Conn) (v T, err error) {
 	if err != nil {
 		return v, err
 	}
-	if msg, err = cutMark(msg, code); err == nil {
-		err = code.Decode(msg, &v)
-	}
-	if err != nil {
+	if err = code.DecodeMarked(msg, &v); err != nil {
 		var none T
 		return none, sendFailed(c, "Receive", err)
 	}
@@ -72,27 +64,6 @@ func receiveInto(ctx context.Context, c *Conn, buf *[]byte) ([]byte, error) {
 		return c.Receive(ctx) // its memory grows as the bytes arrive, whatever length the message claims
 	}
 	return (*buf)[:n], err
-}
-
-func appendMark[T any](dst []byte, code *codec.Codec[T]) []byte {
-	if code.Bare() {
-		return dst
-	}
-	p := code.Fingerprint()
-	return append(dst, byte(p), byte(p>>8), byte(p>>16), byte(p>>24))
-}
-
-// cutMark returns msg without its mark.
-func cutMark[T any](msg []byte, code *codec.Codec[T]) ([]byte, error) {
-	if code.Bare() {
-		return msg, nil
-	}
-	var want [markSize]byte
-	if len(msg) < markSize || string(msg[:markSize]) != string(appendMark(want[:0], code)) {
-		var v T
-		return nil, fmt.Errorf("%w of type %T: another type was sent", ErrDecode, v)
-	}
-	return msg[markSize:], nil
 }
 
 // buffers keeps memory for encoded values.

@@ -126,8 +126,11 @@ func (x *Sender) reserveChecked(ctx context.Context, n int) ([]byte, error) {
 		return err
 	}
 	err := attempt()
-	if err == ErrFull && k.spinForSpace(n) {
-		err = attempt()
+	if err == ErrFull {
+		x.Wake() // the receiver may sleep since CommitQuiet
+		if k.spinForSpace(n) {
+			err = attempt()
+		}
 	}
 	if err == ErrFull {
 		err = x.c.awaitSpace(ctx, k, attempt)
@@ -194,11 +197,35 @@ func (x *Sender) nextSlow(ctx context.Context, n int) ([]byte, error) {
 // Commit sends the reserved message. It fails with ErrNothingReserved if there is none. If it fails
 // with ErrClosed, the message may or may not have been sent.
 func (x *Sender) Commit() error {
-	n, w := x.n, x.w
-	if n < 0 || !fence.Ready() {
-		return x.commitSlow()
+	if x.n < 0 || !fence.Ready() {
+		return x.commitSlow(true)
 	}
-	at := x.tail & x.mask
+	x.publish()
+	x.w.readable.Notify()
+	if x.epoch.Load() != x.openEpoch {
+		return x.checkCommitted()
+	}
+	return nil
+}
+
+// CommitQuiet sends the reserved message as Commit does, and fails as Commit does, but wakes no
+// receiver. A receiver that is awake receives the message at once. One that sleeps wakes up at Wake,
+// at the next Commit, Next or Close, and when the Sender waits for space. A goroutine that sends
+// several messages in a row wakes the receiver once, after the last of them.
+func (x *Sender) CommitQuiet() error {
+	if x.n < 0 || !fence.Ready() {
+		return x.commitSlow(false)
+	}
+	x.publish()
+	if x.epoch.Load() != x.openEpoch {
+		return x.checkCommitted()
+	}
+	return nil
+}
+
+// publish makes the reserved message one that the receiver finds.
+func (x *Sender) publish() {
+	n, at := x.n, x.tail&x.mask
 	x.n = -1
 	x.tail += recordSize(n)
 	if crash.Enabled {
@@ -208,22 +235,20 @@ func (x *Sender) Commit() error {
 	if crash.Enabled {
 		crash.At(crash.PipeSendPublished)
 	}
-	fence.Put64(&w.tail, x.tail)
+	fence.Put64(&x.w.tail, x.tail)
 	if crash.Enabled {
 		crash.At(crash.PipeSendMoved)
 	}
-	w.readable.Notify()
-	if x.epoch.Load() != x.openEpoch {
-		return x.checkCommitted()
-	}
-	return nil
 }
+
+// Wake wakes a receiver that sleeps, after CommitQuiet.
+func (x *Sender) Wake() { x.w.readable.Notify() }
 
 // checkCommitted returns the error of Commit if this process has closed the end or its segment.
 func (x *Sender) checkCommitted() error { return x.k.fails.of("Sender.Commit", x.k.checkOpen()) }
 
-// commitSlow is Commit without the fast way.
-func (x *Sender) commitSlow() error {
+// commitSlow is Commit, or CommitQuiet, without the fast way.
+func (x *Sender) commitSlow(wake bool) error {
 	switch {
 	case x.own == released:
 		return x.k.fails.of("Sender.Commit", ErrClosed)
@@ -232,7 +257,9 @@ func (x *Sender) commitSlow() error {
 	}
 	x.k.out.publish(x.tail&x.mask, x.n)
 	x.tail, x.n = x.tail+recordSize(x.n), -1
-	x.w.readable.Notify()
+	if wake {
+		x.Wake()
+	}
 	return x.checkCommitted()
 }
 
@@ -247,6 +274,7 @@ func (x *Sender) Close() error {
 	if crash.Enabled {
 		crash.At(crash.PipeSendLeft)
 	}
+	x.Wake() // after CommitQuiet
 	runtime.KeepAlive(x.c)
 	return nil
 }

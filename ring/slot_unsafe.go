@@ -48,6 +48,11 @@ func (r *slots[T]) fetch(pos position, n int, is state) {
 	}
 }
 
+// fetchOne prefetches the slot with that index for writing.
+func (r *slots[T]) fetchOne(index uint32) {
+	cpu.Fetch((*byte)(unsafe.Add(r.base, uintptr(index)*r.stride)), r.stride)
+}
+
 // maxFetch is how many bytes fetch prefetches at most. More would only displace each other.
 const maxFetch = 8 << 10
 

@@ -89,6 +89,10 @@ func witnessReceives(s *stepScene) (uint64, error) {
 	return 0, nil
 }
 
+// publishSlowly goes on with the publisher of the present round that has stopped in the middle of
+// Publish.
+var publishSlowly func(v wide) error
+
 // witnessFirst lets the witness receive the first value of Set, the first time.
 func witnessFirst(s *stepScene) {
 	if s.Job.Cells.At(1).CompareAndSwap(0, 1) {
@@ -405,6 +409,53 @@ var broadcastSteps = []stepRow{
 				s.Errorf("received %d: %s", o.Value, o.Err)
 			}
 			checkSubscribed(s, o, 1)
+		},
+	}, {
+		Name:    "Subscriber.TryReceive behind a slow publisher",
+		Promise: "A subscriber is told that there is no message only if there was none, for a moment, since it came.",
+		Set: func(s *stepScene) {
+			b := newBroadcast[wide](s, s.Seg, 4, &ring.BroadcastOptions{Lossy: true})
+			s.Job = stepJob{Broadcast: b, Cells: NewCells(s, s.Seg, 2)}
+		},
+		Before: childSubscribes(nil),
+		Ready: func(s *stepScene) {
+			publishSlowly = Must(s.Job.Broadcast.Claim())(s)
+			s.Cleanup(func() { publishSlowly = nil })
+			WantNil(s, "Publish", s.Job.Broadcast.TryPublish(wideOf(2)))
+		},
+		Do: func(_ context.Context, j stepJob) (uint64, error) {
+			v, err := childSubscriber.TryReceive()
+			if errors.Is(err, ring.ErrBusy) || errors.Is(err, ring.ErrLost) {
+				return 0, nil
+			}
+			if err != nil {
+				return 0, err
+			}
+			return v.tag()
+		},
+		Other: func(s *stepScene) (uint64, error) {
+			err := publishSlowly(wideOf(1))
+			for tag := uint64(3); tag < 15 && err == nil; tag++ {
+				err = s.Job.Broadcast.TryPublish(wideOf(tag))
+			}
+			return 0, err
+		},
+		Check: func(s *stepScene, o step.Outcome) {
+			WantNil(s, "the publisher", o.OtherErr)
+			if o.Returned && !o.OK() {
+				s.Errorf("TryReceive: %s", o.Err)
+			}
+			last := uint64(14)
+			if !o.Between {
+				WantNil(s, "the slow publisher", publishSlowly(wideOf(1)))
+				last = 2
+			}
+			oldest := subscribe(s, s.Job.Broadcast, &ring.SubscribeOptions{Oldest: true})
+			for tag := max(last, 4) - 3; tag <= last; tag++ {
+				v, err := oldest.TryReceive()
+				WantNil(s, "TryReceive", err)
+				Want(s, "a value that is left", v, wideOf(tag))
+			}
 		},
 	}, {
 		Name:    "Broadcast.Subscribe",

@@ -78,8 +78,14 @@ func otherGetsText(s *stepScene) (uint64, error) {
 // checkTexts is checkQueue for queues of strings. All blocks are free or stale at the end.
 func checkTexts(s *stepScene, o step.Outcome, want []uint64, puts bool) {
 	s.Helper()
+	checkTags(s, o, drainTexts(s), afterOther(o, want), puts)
+}
+
+// drainTexts shuts the queue down and gets the values that are left. It checks that all blocks are free
+// or stale then.
+func drainTexts(s *stepScene) (left []uint64) {
+	s.Helper()
 	WantNil(s, "Shutdown", s.Job.Texts.Shutdown())
-	var left []uint64
 	for {
 		text, err := s.Job.Texts.Get(Within(s))
 		if errors.Is(err, ring.ErrShutdown) {
@@ -90,8 +96,33 @@ func checkTexts(s *stepScene, o step.Outcome, want []uint64, puts bool) {
 		WantNil(s, "a value that is left", err)
 		left = append(left, tag)
 	}
-	checkTags(s, o, left, afterOther(o, want), puts)
 	wantUnused(s, s.Job.Texts)
+	return left
+}
+
+func putManyTexts(ctx context.Context, j stepJob) error {
+	var batch []string
+	for i, tag := range childBatch {
+		batch = append(batch, textOf(tag, i != longText))
+	}
+	return Second(j.Texts.PutMany(ctx, batch))
+}
+
+// longText is which text of a batch is long: the others of the batch are put before it and after it.
+const longText = 1
+
+// getManyTexts gets up to batch values and returns the tags of all as one word, 16 bits for each.
+func getManyTexts(ctx context.Context, j stepJob) (got uint64, err error) {
+	vs := make([]string, batch)
+	n, err := j.Texts.GetMany(ctx, vs)
+	for _, text := range vs[:n] {
+		tag, torn := textTag(text)
+		if torn != nil {
+			return 0, torn
+		}
+		got = got<<16 | tag
+	}
+	return got, err
 }
 
 var encodedSteps = []stepRow{
@@ -111,6 +142,45 @@ var encodedSteps = []stepRow{
 		Do:      step.Does(putText),
 		Other:   otherGetsText,
 		Check:   func(s *stepScene, o step.Outcome) { checkTexts(s, o, nil, true) },
+	}, {
+		Name:    "Queue.Get of a short string",
+		Promise: "A value is got once, whole, or stays. A getter that dies loses at most one.",
+		Set:     stepTexts(2, true),
+		Do:      getText,
+		Other:   otherPutsText,
+		Check:   func(s *stepScene, o step.Outcome) { checkTexts(s, o, []uint64{1, 2}, false) },
+	}, {
+		Name:    "Queue.PutMany of strings",
+		Promise: "Some first values of the batch are put, in order, each once and whole; all if it has returned. No block stays in use.",
+		Set:     stepTexts(0, true),
+		Before:  putAndGetText,
+		Do:      step.Does(putManyTexts),
+		Other:   otherGetsText,
+		Check: func(s *stepScene, o step.Outcome) {
+			left := drainTexts(s)
+			if o.OtherValue != 0 {
+				left = append([]uint64{o.OtherValue}, left...)
+			}
+			checkBatchPut(s, o, left, nil)
+		},
+	}, {
+		Name:    "Queue.GetMany of short strings",
+		Promise: "Each value is got once, whole, or stays. One that dies loses no more than its batch.",
+		Set:     stepTexts(3, true),
+		Do:      getManyTexts,
+		Other:   otherPutsText,
+		Check: func(s *stepScene, o step.Outcome) {
+			checkBatchGot(s, o, drainTexts(s), afterOther(o, []uint64{1, 2, 3}))
+		},
+	}, {
+		Name:    "Queue.GetMany of long strings",
+		Promise: "The same, and no block stays in use.",
+		Set:     stepTexts(2, false),
+		Do:      getManyTexts,
+		Other:   otherPutsText,
+		Check: func(s *stepScene, o step.Outcome) {
+			checkBatchGot(s, o, drainTexts(s), afterOther(o, []uint64{1, 2}))
+		},
 	}, {
 		Name:    "Queue.Get of a long string",
 		Promise: "A value is got once, whole, or stays. A getter that dies loses at most one, and no block stays in use.",

@@ -306,12 +306,17 @@ func putMany(ctx context.Context, j stepJob) error {
 // returned, in order, beside those of want.
 func checkPutMany(s *stepScene, o step.Outcome, got, want []uint64) {
 	s.Helper()
+	checkBatchPut(s, o, append(got, drainWide(s)...), want)
+}
+
+// checkBatchPut is checkPutMany for the values that are left or were got.
+func checkBatchPut(s *stepScene, o step.Outcome, left, want []uint64) {
+	s.Helper()
 	WantNil(s, "the other's operation", o.OtherErr)
 	if o.Err != "" {
 		s.Errorf("the child: %s", o.Err)
 	}
 	mine := func(tag uint64) bool { return slices.Contains(childBatch, tag) }
-	left := append(got, drainWide(s)...)
 	var put []uint64
 	for _, tag := range left {
 		if mine(tag) {
@@ -341,12 +346,16 @@ func getMany(ctx context.Context, j stepJob) (got uint64, err error) {
 // checkGetMany checks what is left after getMany, of want.
 func checkGetMany(s *stepScene, o step.Outcome, want []uint64) {
 	s.Helper()
+	checkBatchGot(s, o, drainWide(s), afterOther(o, want))
+}
+
+// checkBatchGot is checkGetMany for the values that are left, of want.
+func checkBatchGot(s *stepScene, o step.Outcome, left, want []uint64) {
+	s.Helper()
 	WantNil(s, "the other's operation", o.OtherErr)
 	if o.Err != "" {
 		s.Errorf("the child: %s", o.Err)
 	}
-	left := drainWide(s)
-	want = afterOther(o, want)
 	if !o.OK() {
 		// Each value is left, or was lost with the child.
 		missing := slices.Clone(want)

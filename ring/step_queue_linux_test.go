@@ -35,6 +35,16 @@ func lastLapQueue(full bool) func(*stepScene) {
 	}
 }
 
+// deadGettersQueue makes a queue with the value 1, and a getter that has died while it got that.
+func deadGettersQueue(s *stepScene) {
+	q := Closing(s, Must(ring.NewQueue[wide](s.Seg, "q", 4, nil))(s))
+	WantNil(s, "Put", q.TryPut(wideOf(1)))
+	party := Attach(s, s.Seg)
+	q.SetSlot(0, 0, ring.Reading, Must(ring.OpenQueue[wide](party, "q"))(s).Party())
+	Dies(s, s.Seg, party)
+	s.Job = stepJob{Queue: q, Cells: NewCells(s, s.Seg, 3)}
+}
+
 func put(ctx context.Context, j stepJob) error { return j.Queue.Put(ctx, wideOf(childTag)) }
 
 func get(ctx context.Context, j stepJob) (uint64, error) {
@@ -269,6 +279,66 @@ var queueSteps = []stepRow{
 			checkTags(s, o, append(left, drainWide(s)...), []uint64{1, 2, 3, 4, 5}, false)
 		},
 	}, {
+		Name:    "Queue.TryGet behind a slow putter",
+		Promise: "A getter is told that a queue is empty only if it was, for a moment, since the getter came.",
+		Set: func(s *stepScene) {
+			stepQueue(0)(s)
+			slow.slot = Must(s.Job.Queue.Reserve(Within(s)))(s)
+			s.Cleanup(func() { slow.slot = ring.Slot[wide]{} })
+			slow.put, slow.got = []uint64{1}, nil
+			WantNil(s, "Put", s.Job.Queue.TryPut(wideOf(1)))
+		},
+		Do: func(_ context.Context, j stepJob) (uint64, error) {
+			v, err := j.Queue.TryGet()
+			if errors.Is(err, ring.ErrBusy) {
+				return 0, nil
+			}
+			if err != nil {
+				return 0, err
+			}
+			return v.tag()
+		},
+		Other: goRound,
+		Check: func(s *stepScene, o step.Outcome) {
+			if !o.Between {
+				commitSlow(s)
+			}
+			left := append(drainWide(s), slow.got...)
+			if o.OK() && o.Value == 0 {
+				slow.put = append(slow.put, 0) // the child has got no value
+			}
+			checkTags(s, o, left, slow.put, false)
+		},
+	}, {
+		Name:    "Queue.TryGet beside the getter of a dead getter's value",
+		Promise: "The same if the only value was that of a getter that died, and another comes before it is taken.",
+		Set:     deadGettersQueue,
+		Do: func(_ context.Context, j stepJob) (uint64, error) {
+			v, err := j.Queue.TryGet()
+			if err != nil {
+				return 0, err
+			}
+			return v.tag()
+		},
+		Other: func(s *stepScene) (uint64, error) {
+			WantNil(s, "Put", s.Job.Queue.TryPut(wideOf(2)))
+			v, err := s.Job.Queue.TakeBack()
+			if errors.Is(err, ring.ErrEmpty) { // the child has it
+				return 0, nil
+			}
+			if err != nil {
+				return 0, err
+			}
+			return v.tag()
+		},
+		Check: func(s *stepScene, o step.Outcome) {
+			want := []uint64{1}
+			if o.Between {
+				want = without([]uint64{1, 2}, o.OtherValue)
+			}
+			checkTags(s, o, drainWide(s), want, false)
+		},
+	}, {
 		Name:    "Queue.Shutdown",
 		Promise: "The getter that waits is told, by this Shutdown or the next one, and what was put is got.",
 		Set:     stepQueue(0),
@@ -286,6 +356,39 @@ var queueSteps = []stepRow{
 			WantError(s, "Get", Second(s.Job.Queue.Get(Within(s))), ring.ErrShutdown)
 		},
 	},
+}
+
+// slow is the present round of the row of a slow putter: its slot, and the tags that the test's process
+// has put and got.
+var slow struct {
+	slot     ring.Slot[wide]
+	put, got []uint64
+}
+
+// commitSlow puts the value 2 in the slow putter's slot.
+func commitSlow(s *stepScene) {
+	*slow.slot.Pointer() = wideOf(2)
+	WantNil(s, "Commit", slow.slot.Commit())
+	slow.put = append(slow.put, 2)
+}
+
+// goRound has the slow putter commit, and then puts and gets in turn for three laps. There are always
+// two values in the queue, or one if the child has got one.
+func goRound(s *stepScene) (uint64, error) {
+	commitSlow(s)
+	for tag := uint64(3); tag < 15; tag++ {
+		if err := s.Job.Queue.TryPut(wideOf(tag)); err != nil {
+			WantNilOr(s, "TryPut", err, ring.ErrFull) // the child is stopped in the next slot
+			break
+		}
+		slow.put = append(slow.put, tag)
+		got, err := getTag(s)
+		if err != nil {
+			return 0, err
+		}
+		slow.got = append(slow.got, got)
+	}
+	return 0, nil
 }
 
 // getFirst gets the first value of Set, the first time.

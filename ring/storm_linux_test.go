@@ -3,288 +3,217 @@ package ring_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
-	"slices"
-	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/futex"
 	"github.com/seed-2e7ecdea/mp/internal/object"
-	"github.com/seed-2e7ecdea/mp/internal/view"
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
+var stormTime = flag.Duration("storm", 3*time.Second, "how long each storm lasts, in rounds of at most ten seconds")
+
 const (
-	stormKills    = 500
-	stormPutters  = 2
-	stormGetters  = 2
-	stormCapacity = 64
-	stormMessages = 1 << 17 // limit for one putter
-	stormLives    = stormKills + 100
-	stormKind     = shm.Kind(1000)
+	stormProducers = 4
+	stormConsumers = 4
+	stormSeats     = stormProducers + stormConsumers
+	stormTick      = 20 * time.Millisecond
+	stormRound     = 10 * time.Second
 )
 
-// stormBook is the record that the processes of a storm keep in shared memory, so that it survives
-// their deaths. Each process that is started is one life.
-//
-//	0    stop      1: putters end
-//	4    disorder  messages of one putter that a getter got out of order
-//	128  put       for each life, how many of its Puts have returned
-//	     got       for each life and message, how often it was got
-type stormBook struct {
-	stop, disorder *atomic.Uint32
-	put            []atomic.Uint32
-	got            []byte
+// A stormJob is the argument of a process of a storm: the object, and the seat of the process. Seats
+// below stormProducers are those of producers.
+type stormJob[M any] struct {
+	Segment   *shm.Segment
+	Queue     *ring.Queue[M]
+	Conn      *ring.Conn
+	Broadcast *ring.Broadcast[M]
+	Seat      int
 }
 
-const stormBookSize = 128 + 4*stormLives + stormLives*stormMessages
+// A storm kills, or stops for a while, one of four producers and four consumers of an object every 20
+// ms under load, and accounts for every message. A killed process is replaced.
+type storm[M any] struct {
+	words[M]
 
-func newStormBook(mem []byte) stormBook {
-	return stormBook{
-		stop: view.At[atomic.Uint32](mem, 0), disorder: view.At[atomic.Uint32](mem, 4),
-		put: view.Slice[atomic.Uint32](mem, 128, stormLives), got: mem[128+4*stormLives:],
+	// set makes the object, and returns the jobs of producers and consumers.
+	set func(t *testing.T, seg *shm.Segment) (produce, consume stormJob[M])
+	put func(ctx context.Context, j stormJob[M], m M) error
+	// take takes messages one after the other, and calls note with each, until it fails.
+	take func(ctx context.Context, j stormJob[M], note func(M) error) error
+	// end makes take fail with ErrShutdown or io.EOF when all messages are taken. All producers have ended.
+	end func(j stormJob[M]) error
+	// check checks that all that the object's messages used is unused again.
+	check func(t *testing.T, j stormJob[M])
+	// account compares what was put and what was got.
+	account func(b stormBook, c *stormCount)
+	// allowed is how many messages may be missing for each killed consumer, and so on.
+	allowed stormLimits
+
+	producer, consumer *proc.Task[stormJob[M], int]
+}
+
+// A stormLimits says what one killed process may do: 0 or 1 each.
+type stormLimits struct {
+	missing  int // messages that no consumer has got whose Put has returned, for each killed consumer
+	extra    int // messages that were got whose Put had not returned, for each killed producer
+	twice    int // messages that were got twice, for each killed consumer
+	disorder int // messages that were got after a later one of the producer, for each killed consumer
+}
+
+// register registers the tasks of a storm.
+func register[M any](name string, s *storm[M]) *storm[M] {
+	s.producer = Task(name+" producer", s.produce)
+	s.consumer = Task(name+" consumer", s.consume)
+	return s
+}
+
+// produce puts the messages of one life after the other. When the storm runs out of lives it stays
+// until the end, so that it can be killed and stopped.
+func (s *storm[M]) produce(ctx context.Context, j stormJob[M]) (n int, err error) {
+	book, err := openStormBook(j.Segment)
+	if err != nil {
+		return 0, err
 	}
-}
-
-// account compares, for the lives before life, what was put and what was got.
-func (b stormBook) account(life uint32) (messages, missing, extra, doubled int) {
-	for l := range life {
-		put := int(b.put[l].Load())
-		messages += put
-		for n, got := range b.got[l*stormMessages : (l+1)*stormMessages] {
-			switch {
-			case got > 1:
-				doubled++
-			case n < put && got == 0:
-				missing++
-			case n >= put && got != 0:
-				extra++
+	for book.stop.Load() == 0 {
+		life := book.lives.Add(1) - 1
+		if life >= stormLives {
+			if err := futex.Wait(ctx, book.stop, 0); err != nil {
+				return n, err
 			}
+			continue
+		}
+		for i := uint32(0); i < stormMessages && book.stop.Load() == 0; i++ {
+			if err := s.put(ctx, j, s.message(life, i)); err != nil {
+				return n, err
+			}
+			book.put[life].Store(i + 1)
+			book.seats[j.Seat].done.Add(1)
+			n++
 		}
 	}
-	return messages, missing, extra, doubled
+	return n, nil
 }
 
-// stormArgs are the arguments of a putter or getter.
-type stormArgs struct {
-	Segment *shm.Segment
-	Queue   *ring.Queue[stormMessage]
-	Life    uint32
-}
-
-// stormMessage is a message of one life. It is long enough to be torn.
-type stormMessage struct {
-	Life, Number uint32
-	Copies       [14]uint32
-}
-
-func newStormMessage(life, number uint32) stormMessage {
-	m := stormMessage{Life: life, Number: number}
-	for i := range m.Copies {
-		m.Copies[i] = life ^ number + uint32(i)
-	}
-	return m
-}
-
-var stormPutter = proc.Register("storm putter", putStorm)
-
-// putStorm puts the messages of one life, until the storm ends.
-func putStorm(ctx context.Context, in stormArgs) (int, error) {
-	o, err := object.Open(in.Segment, stormKind, "book", 1)
+// consume takes messages until the storm has ended.
+func (s *storm[M]) consume(ctx context.Context, j stormJob[M]) (n int, err error) {
+	book, err := openStormBook(j.Segment)
 	if err != nil {
 		return 0, err
 	}
-	book := newStormBook(o.Bytes())
-	for i := range uint32(stormMessages) {
-		if book.stop.Load() != 0 {
-			return int(i), nil
+	next := book.next[j.Seat-stormProducers]
+	err = s.take(ctx, j, func(m M) error {
+		life, number := s.read(m)
+		if life >= stormLives || number >= stormMessages || !s.equal(m, s.message(life, number)) {
+			return fmt.Errorf("torn message %d of life %d: %.200v", number, life, m)
 		}
-		if err := in.Queue.Put(ctx, newStormMessage(in.Life, i)); err != nil {
-			return int(i), err
-		}
-		book.put[in.Life].Store(i + 1)
-	}
-	return stormMessages, nil
-}
-
-var stormGetter = proc.Register("storm getter", func(ctx context.Context, in stormArgs) (int, error) {
-	o, err := object.Open(in.Segment, stormKind, "book", 1)
-	if err != nil {
-		return 0, err
-	}
-	book := newStormBook(o.Bytes())
-	next := map[uint32]uint32{}
-	for n := 0; ; n++ {
-		m, err := in.Queue.Get(ctx)
-		if errors.Is(err, ring.ErrShutdown) {
-			return n, nil
-		}
-		if err != nil {
-			return n, err
-		}
-		if m.Life >= stormLives || m.Number >= stormMessages || m != newStormMessage(m.Life, m.Number) {
-			return n, fmt.Errorf("torn message %+v", m)
-		}
-		book.got[m.Life*stormMessages+m.Number]++
-		if m.Number < next[m.Life] {
+		book.got[life*stormMessages+number].Add(1)
+		if number < next[life].Load() {
 			book.disorder.Add(1)
 		}
-		next[m.Life] = m.Number + 1
+		next[life].Store(number + 1)
+		book.seats[j.Seat].done.Add(1)
+		n++
+		return nil
+	})
+	if errors.Is(err, ring.ErrShutdown) || errors.Is(err, io.EOF) {
+		err = nil
 	}
-})
-
-// TestQueueStorm kills putters and getters at random moments under load, and accounts for every
-// message.
-func TestQueueStorm(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	seg, err := shm.Anonymous(stormBookSize+1<<20, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer seg.Close()
-	o, err := object.New(seg, object.Spec{Kind: stormKind, Name: "book", Size: stormBookSize, Fingerprint: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer o.Close()
-	book := newStormBook(o.Bytes())
-	queue, err := ring.NewQueue[stormMessage](seg, "queue", stormCapacity, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer queue.Close()
-
-	kills := stormKills
-	if testing.Short() {
-		kills = 50
-	}
-	life := uint32(0)
-	start := func(task *proc.Task[stormArgs, int]) *proc.Process {
-		c, err := task.New(stormArgs{seg, queue, life}, nil)
-		if err == nil {
-			err = c.Start(ctx)
-		}
-		if err != nil {
-			t.Fatalf("life %d: %v", life, err)
-		}
-		life++
-		return c.Process
-	}
-	tasks := [stormPutters + stormGetters]*proc.Task[stormArgs, int]{stormPutter, stormPutter, stormGetter, stormGetter}
-	var procs [len(tasks)]*proc.Process
-	for i, task := range tasks {
-		procs[i] = start(task)
-	}
-	defer func() {
-		for _, p := range procs {
-			p.Kill()
-			p.Join(context.Background())
-		}
-	}()
-
-	total := func() (n uint64) {
-		for i := range book.put {
-			n += uint64(book.put[i].Load())
-		}
-		return n
-	}
-	var recovery []time.Duration
-	killedGetters, killedPutters := 0, 0
-	for range kills {
-		time.Sleep(time.Duration(rand.IntN(4000)) * time.Microsecond) // a random moment
-		i := rand.IntN(len(procs))
-		if err := procs[i].Kill(); err != nil {
-			t.Fatal(err)
-		}
-		killed, before := time.Now(), total()
-		if i < stormPutters {
-			killedPutters++
-		} else {
-			killedGetters++
-		}
-		if err := procs[i].Join(ctx); ctx.Err() != nil {
-			t.Fatalf("join of a killed process: %v", err)
-		}
-		// The queue has recovered when as many messages as its capacity have been put, whatever the
-		// dead process held.
-		others := 0
-		for j, p := range procs[:stormPutters] {
-			if j != i && p.Alive() {
-				others++
-			}
-		}
-		for others > 0 && total() < before+stormCapacity {
-			if ctx.Err() != nil {
-				t.Fatalf("stuck after the death of %s: Len %d, put %d", procs[i].Name(), queue.Len(), total())
-			}
-			if allEnded(procs[:stormPutters], i) {
-				others = 0
-			}
-			time.Sleep(10 * time.Microsecond)
-		}
-		if others > 0 {
-			recovery = append(recovery, time.Since(killed))
-		}
-		procs[i] = start(tasks[i])
-		// Replace a putter that has put all its messages, too.
-		for j := range stormPutters {
-			if !procs[j].Alive() {
-				procs[j] = start(tasks[j])
-			}
-			if life >= stormLives-2 {
-				break
-			}
-		}
-		if life >= stormLives-2 {
-			break
-		}
-	}
-
-	book.stop.Store(1)
-	for _, p := range procs[:stormPutters] {
-		if err := p.Join(ctx); err != nil {
-			t.Fatalf("putter at the end: %v (Len %d)", err, queue.Len())
-		}
-	}
-	if err := queue.Shutdown(); err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range procs[stormPutters:] {
-		if err := p.Join(ctx); err != nil {
-			t.Fatalf("getter at the end: %v (Len %d)", err, queue.Len())
-		}
-	}
-	if n := queue.Len(); n != 0 {
-		t.Errorf("Len is %d at the end, want 0", n)
-	}
-
-	messages, missing, extra, doubled := book.account(life)
-	t.Logf("%d messages, killed %d putters and %d getters: %d missing, %d extra, %d doubled, %d out of order",
-		messages, killedPutters, killedGetters, missing, extra, doubled, book.disorder.Load())
-	if missing > killedGetters || extra > killedPutters || doubled > 0 {
-		t.Errorf("more than one message missing or extra for each process killed")
-	}
-	// Each killed getter may have held one message, which then comes late.
-	if int(book.disorder.Load()) > killedGetters {
-		t.Errorf("%d messages out of order with %d getters killed", book.disorder.Load(), killedGetters)
-	}
-	slices.Sort(recovery)
-	if len(recovery) > 0 {
-		t.Logf("from the kill until %d messages had gone through: median %v, 95%% %v, maximum %v of %d",
-			stormCapacity, recovery[len(recovery)/2], recovery[len(recovery)*95/100], recovery[len(recovery)-1], len(recovery))
-	}
+	return n, err
 }
 
-// allEnded reports whether every process but procs[but] has ended.
-func allEnded(procs []*proc.Process, but int) bool {
-	for i, p := range procs {
-		if i != but && p.Alive() {
-			return false
+// run is the test.
+func (s *storm[M]) run(t *testing.T) {
+	t.Helper()
+	var sum stormCount
+	begin := time.Now()
+	for n := 1; !t.Failed(); n++ {
+		left := *stormTime - time.Since(begin)
+		if left <= 0 {
+			break
 		}
+		t.Run(fmt.Sprint(n), func(t *testing.T) { sum.add(s.round(t, min(left, stormRound))) })
 	}
-	return true
+	t.Logf("in %.0f s: %v", time.Since(begin).Seconds(), &sum)
+}
+
+// round is one round of a storm, with a segment and an object of its own.
+func (s *storm[M]) round(t *testing.T, lasts time.Duration) (c stormCount) {
+	t.Helper()
+	seg := Anonymous(t, stormBookSize+8<<20)
+	book := newStormBook(Closing(t, Must(object.New(seg, object.Spec{Kind: stormKind, Name: "book", Size: stormBookSize, Fingerprint: 1}))(t)).Bytes())
+	produce, consume := s.set(t, seg)
+	gauge := newStormGauge(book)
+	var procs [stormSeats]*proc.Call[int]
+	start := func(i int) {
+		book.clear(i)
+		j, task := produce, s.producer
+		if i >= stormProducers {
+			j, task = consume, s.consumer
+		}
+		j.Segment, j.Seat = seg, i
+		procs[i] = Start(t, task, j)
+		gauge.started(i, procs[i].PID())
+	}
+	for i := range procs {
+		start(stormSeats - 1 - i) // consumers first
+	}
+	defer gauge.close()
+	ticks := time.NewTicker(stormTick)
+	defer ticks.Stop()
+	for end := time.Now().Add(lasts); time.Now().Before(end) && book.lives.Load() < stormLives; {
+		<-ticks.C
+		i := rand.IntN(stormSeats)
+		if rand.IntN(2) == 0 {
+			gauge.stops(i)
+			Stop(t, procs[i])
+			<-ticks.C
+			Continue(t, procs[i])
+			gauge.started(i, procs[i].PID())
+			c.stopped++
+			continue
+		}
+		gauge.dies(i)
+		killed := time.Now()
+		Kill(t, procs[i])
+		gauge.death(killed)
+		if i < stormProducers {
+			c.producers++
+		} else {
+			c.consumers++
+		}
+		start(i)
+	}
+	if book.lives.Load() < stormLives {
+		Eventually(t, "all processes go on after the last death", gauge.settled)
+	}
+	gauge.close()
+	book.stop.Store(1)
+	futex.Wake(book.stop, futex.All)
+	for _, p := range procs[:stormProducers] {
+		Result(t, p)
+	}
+	WantNil(t, "end", s.end(produce))
+	for _, p := range procs[stormProducers:] {
+		Result(t, p)
+	}
+	s.check(t, consume)
+
+	c.standstill, c.delay = gauge.standstill, gauge.delay
+	s.account(book, &c)
+	if c.missing > s.allowed.missing*c.consumers || c.extra > s.allowed.extra*c.producers ||
+		c.twice > s.allowed.twice*c.consumers || c.disorder > s.allowed.disorder*c.consumers {
+		t.Errorf("more than %+v for each killed process: %v", s.allowed, &c)
+	}
+	if c.standstill > stormStandstill {
+		t.Errorf("all processes have slept for %v, want at most %v", c.standstill, stormStandstill)
+	}
+	return c
 }

@@ -195,7 +195,11 @@ func (c *subscriberCore[T]) find() (*atomic.Uint64, state, error) {
 				continue
 			}
 			c.watch()
-			if c.readyBeyond(seq) {
+			busy := c.readyBeyond(seq)
+			if state(word.Load()) != s {
+				continue // meanwhile what was beyond it may have been overwritten
+			}
+			if busy {
 				return nil, 0, c.Done(ErrBusy)
 			}
 			return nil, 0, c.Done(ErrEmpty)

@@ -97,3 +97,6 @@ func decodeBare(n *node, src []byte, p pointer) {
 
 // Bare reports whether T is a string or a []byte, so that an encoded value is its bytes alone.
 func (c *Codec[T]) Bare() bool { return c.bare }
+
+// Own reports whether no code of the program runs in Append and Decode.
+func (c *Codec[T]) Own() bool { return c.own }
