@@ -30,6 +30,14 @@ func init() {
 		"queue: empty though it is not":         queues(3, func(c *client, q queue) queue { return lazyQueue{q, c} }),
 		"queue: full though it is not":          queues(3, func(c *client, q queue) queue { return pickyQueue{q, c} }),
 		"queue: a message more than fit":        queues(3, func(c *client, q queue) queue { return &hoardingQueue{queue: q} }),
+		"batches: a message lost":               batches(3, func(c *client, q batchQueue) batchQueue { return losingBatches{q, c} }),
+		"batches: one more than was put":        batches(3, func(_ *client, q batchQueue) batchQueue { return boastingBatches{q} }),
+		"strings: a message lost":               texts(3, func(c *client, q queue) queue { return losingQueue{q, c} }),
+		"strings: full though it is not":        texts(3, func(c *client, q queue) queue { return pickyQueue{q, c} }),
+		"leases: Done returns":                  leases(3, func(c *client, l lessor) lessor { return leaseChanger{l, func(h loan) loan { return undone{h, c} }} }),
+		"leases: Return is Done":                leases(3, func(_ *client, l lessor) lessor { return leaseChanger{l, func(h loan) loan { return forgotten{h} }} }),
+		"leases: returned to the back":          leases(3, func(_ *client, l lessor) lessor { return leaseChanger{l, func(h loan) loan { return requeued{h, l} }} }),
+		"leases: empty though it is not":        leases(3, func(c *client, l lessor) lessor { return lazyLessor{l, c} }),
 		"value: Load is stale":                  words(func(_ *client, v register) register { return &staleValue{register: v} }),
 		"value: Store does nothing":             wides(func(c *client, v register) register { return deafValue{v, c} }),
 		"value: Update is Load and Store":       wides(func(c *client, v register) register { return forgetfulValue{v, c} }),
@@ -291,6 +299,90 @@ func (q *hoardingQueue) TryPut(m message) error {
 		return nil
 	}
 	return err
+}
+
+// losingBatches sometimes drops the last message of a batch.
+type losingBatches struct {
+	batchQueue
+	c *client
+}
+
+func (q losingBatches) TryGetMany(vs []message) (int, error) {
+	n, err := q.batchQueue.TryGetMany(vs)
+	if n > 1 && q.c.chance(4) {
+		n--
+		vs[n] = message{}
+	}
+	return n, err
+}
+
+// boastingBatches says that all was put when one message was not.
+type boastingBatches struct{ batchQueue }
+
+func (q boastingBatches) TryPutMany(vs []message) (int, error) {
+	n, err := q.batchQueue.TryPutMany(vs)
+	if n == len(vs)-1 {
+		return len(vs), nil
+	}
+	return n, err
+}
+
+// A leaseChanger gives out leases that are broken.
+type leaseChanger struct {
+	lessor
+	change func(h loan) loan
+}
+
+func (l leaseChanger) TryLease() (loan, error) {
+	h, err := l.lessor.TryLease()
+	if err != nil {
+		return nil, err
+	}
+	return l.change(h), nil
+}
+
+// An undone lease is sometimes returned by Done.
+type undone struct {
+	loan
+	c *client
+}
+
+func (u undone) Done() error {
+	if u.c.chance(4) {
+		return u.loan.Return()
+	}
+	return u.loan.Done()
+}
+
+// A forgotten lease is ended by Return.
+type forgotten struct{ loan }
+
+func (f forgotten) Return() error { return f.loan.Done() }
+
+// A requeued lease puts its message behind the others, where there is space.
+type requeued struct {
+	loan
+	l lessor
+}
+
+func (r requeued) Return() error {
+	if r.l.TryPut(r.Value()) != nil {
+		return r.loan.Return()
+	}
+	return r.loan.Done()
+}
+
+// A lazyLessor sometimes reports that it is empty without a look.
+type lazyLessor struct {
+	lessor
+	c *client
+}
+
+func (l lazyLessor) TryLease() (loan, error) {
+	if l.c.chance(8) {
+		return nil, ring.ErrEmpty
+	}
+	return l.lessor.TryLease()
 }
 
 // A staleValue returns from Load the number that was there at the Load before.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ type subject struct {
 	// steps returns the steps of the model that the operations and deaths of a history consist of.
 	steps func(h *history) []step
 	begin int           // state in which the first round begins
+	alone bool          // whether each process has one client: the check would take too long with two
 	kills bool          // whether the test kills workers
 	dieAt []crash.Point // where workers may die, in binaries with crash points
 }
@@ -65,7 +67,7 @@ type crew struct {
 	round   uint32
 	next    int // state in which the next round begins
 
-	rounds, ops, killed int
+	rounds, ops, killed, stopped int
 }
 
 // A member is a process of a crew.
@@ -107,6 +109,9 @@ func newCrew(t *testing.T, name string) *crew {
 func (c *crew) start(process int) {
 	in := c.in
 	in.Process, in.Clients, in.Seed = process, 1+c.rand.IntN(maxClients), c.rand.Uint64()
+	if c.subject.alone {
+		in.Clients = 1
+	}
 	m := &member{words: &c.journal.processes[process], over: make(chan struct{})}
 	m.words.begin.Store(0)
 	m.words.done.Store(0)
@@ -182,6 +187,9 @@ func (c *crew) work() *history {
 	for _, i := range called {
 		tell(&c.member(i).words.begin, c.round)
 	}
+	if c.rand.IntN(3) == 0 {
+		c.stopForAMoment(called)
+	}
 	if c.subject.kills {
 		for range c.rand.IntN(3) {
 			if c.kill(called) && len(spare) > 0 {
@@ -208,14 +216,7 @@ const ticksOfRound = 2 * logLength * 5
 // kill kills one of the processes that execute the round, at a random moment. It returns false if that process
 // has been killed before.
 func (c *crew) kill(called []int) bool {
-	at := c.journal.clock.Load() + uint64(c.rand.IntN(ticksOfRound))
-	working := func(i int) bool {
-		done := c.member(i).words.done.Load()
-		return done != c.round && done != gone
-	}
-	for c.journal.clock.Load() < at && slices.ContainsFunc(called, working) && c.ctx.Err() == nil {
-		time.Sleep(20 * time.Microsecond)
-	}
+	c.awaitTicks(called, ticksOfRound)
 	m := c.member(called[c.rand.IntN(len(called))])
 	if m.killed != 0 {
 		return false
@@ -223,6 +224,42 @@ func (c *crew) kill(called []int) bool {
 	m.killed = c.journal.tick()
 	wantNil(c.t, "Kill", m.Kill())
 	return true
+}
+
+// awaitTicks waits for fewer than most ticks of the processes that execute the round, or until they have
+// done so.
+func (c *crew) awaitTicks(called []int, most int) {
+	at := c.journal.clock.Load() + uint64(c.rand.IntN(most))
+	working := func(i int) bool {
+		done := c.member(i).words.done.Load()
+		return done != c.round && done != gone
+	}
+	for c.journal.clock.Load() < at && slices.ContainsFunc(called, working) && c.ctx.Err() == nil {
+		time.Sleep(20 * time.Microsecond)
+	}
+}
+
+// longestStop is how long a process is stopped at most: the others may have to wait for it.
+const longestStop = 5 * time.Millisecond
+
+// stopForAMoment stops one of the processes that execute the round, at a random moment, and lets it go
+// on when the others have done something, or after a while.
+func (c *crew) stopForAMoment(called []int) {
+	c.t.Helper()
+	c.awaitTicks(called, ticksOfRound/2)
+	m := c.member(called[c.rand.IntN(len(called))])
+	if syscall.Kill(m.PID(), syscall.SIGSTOP) != nil { // it has died at a crash point
+		return
+	}
+	c.stopped++
+	clock := c.journal.clock.Load()
+	ticks := uint64(c.rand.IntN(ticksOfRound / 4))
+	for begin := time.Now(); time.Since(begin) < longestStop && c.journal.clock.Load() < clock+ticks; {
+		time.Sleep(20 * time.Microsecond)
+	}
+	if err := syscall.Kill(m.PID(), syscall.SIGCONT); err != nil && !errors.Is(err, syscall.ESRCH) {
+		c.t.Fatalf("SIGCONT: %v", err)
+	}
 }
 
 // finish waits until a process has finished the round or is dead. In place of a dead process, it starts a new one with the

@@ -1,6 +1,7 @@
 // Package history tests that objects are linearizable, also while processes are killed.
 //
-// Several processes use one object and record each operation, and the test kills some of them. Then
+// Several processes use one object and record each operation, and the test kills some of them, and
+// stops some for a moment. Then
 // porcupine checks the recorded history: it must be possible to order the operations, each at a moment
 // between its call and its return, so that a sequential model gives the same results.
 //

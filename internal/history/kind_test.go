@@ -34,6 +34,10 @@ const (
 	swap
 	compareAndSwap // arg: the old number in the upper half, the new one in the lower; value not 0: it was swapped
 	update         // to the next number
+	tryLease
+	lease
+	done    // arg: the message of the lease
+	return_ // the same
 
 	// Further steps of operations, and deaths. They are not recorded, but derived from the history for the models.
 	queueUp   // of an Acquire: from now on, the lock may be handed over to its process
@@ -42,6 +46,7 @@ const (
 	giveBack  // of a Get: its slot is free
 	giveUp    // of a Put whose process died: its slot is free if the message was not published
 	redeliver // of a Get whose process died: its message can be got again if its slot was not freed
+	insist    // of a Return: from now on, its message is taken before all others
 	die       // of a process
 )
 
@@ -49,7 +54,8 @@ var kinds = [...]string{
 	"TryAcquire", "Acquire", "Release", "Recover", "Recover, repaired", "Value",
 	"Set", "Clear", "IsSet", "Wait", "TryPut", "Put", "TryGet", "Get",
 	"Load", "Store", "Swap", "CompareAndSwap", "Update",
-	"queue up", "leave", "publish", "give back", "give up", "redeliver", "die",
+	"TryLease", "Lease", "Done", "Return",
+	"queue up", "leave", "publish", "give back", "give up", "redeliver", "insist", "die",
 }
 
 func (k kind) String() string { return kinds[k] }
@@ -70,6 +76,7 @@ const (
 	full
 	empty
 	busy
+	notTried // a part of a batch that was not called
 )
 
 var errRepair = errors.New("repair failed")
@@ -103,6 +110,8 @@ func (r result) String() string {
 		return "ok"
 	case repairs:
 		return "repairs"
+	case notTried:
+		return "not tried"
 	case ended:
 		return "ended"
 	}

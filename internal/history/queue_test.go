@@ -52,7 +52,7 @@ func queues(capacity int, wrap func(c *client, q queue) queue) *subject {
 
 func useQueue(c *client, q queue) error {
 	for c.canRecord(1) {
-		n := c.round<<12 | uint32(c.process)<<8 | uint32(c.number)<<7 | uint32(c.used) // unique in the test
+		n := c.unique()
 		var err error
 		switch c.rand.IntN(4) {
 		case 0:
@@ -72,6 +72,11 @@ func useQueue(c *client, q queue) error {
 	return nil
 }
 
+// unique returns a number for the message of the next operation, unique in the test.
+func (c *client) unique() uint32 {
+	return c.round<<12 | uint32(c.process)<<8 | uint32(c.number)<<7 | uint32(c.used)
+}
+
 // get calls f, which gets a message, and records the operation.
 func (c *client) get(k kind, f func(ctx context.Context) (message, error)) (result, error) {
 	ctx, cancel := c.shortContext()
@@ -85,7 +90,7 @@ func (c *client) get(k kind, f func(ctx context.Context) (message, error)) (resu
 }
 
 // drainQueue gets all messages.
-func drainQueue(c *client, q *ring.Queue[message]) error {
+func drainQueue(c *client, q queue) error {
 	for {
 		res, err := c.get(tryGet, func(context.Context) (message, error) { return q.TryGet() })
 		if err != nil || res == empty {
@@ -106,22 +111,30 @@ func queueSteps(h *history) (list []step) {
 		deaths[d.process] = d
 	}
 	for i, o := range h.ops {
-		at := o.step(i)
-		list = append(list, at)
-		if !o.pending && o.result != ok {
-			continue
-		}
-		second, third := publish, giveUp
-		if o.kind == tryGet || o.kind == get {
-			second, third = giveBack, redeliver
-		}
-		list = append(list, at.part(second))
-		if o.pending {
-			end := at.part(third)
-			end.maybe = false
-			end.from, end.to = deaths[o.process].from, deaths[o.process].known
-			list = append(list, end)
-		}
+		list = append(list, opSteps(i, o, deaths)...)
+	}
+	return list
+}
+
+// opSteps returns the steps of a Put or a Get, the operation with index i.
+func opSteps(i int, o op, deaths map[int]death) []step {
+	at := o.step(i)
+	if o.result == notTried {
+		return nil
+	}
+	if !o.pending && o.result != ok {
+		return []step{at}
+	}
+	second, third := publish, giveUp
+	if o.kind == tryGet || o.kind == get {
+		second, third = giveBack, redeliver
+	}
+	list := []step{at, at.part(second)}
+	if o.pending {
+		end := at.part(third)
+		end.maybe = false
+		end.from, end.to = deaths[o.process].from, deaths[o.process].known
+		list = append(list, end)
 	}
 	return list
 }
@@ -148,7 +161,9 @@ const (
 	written           // a Put writes the message
 	there             // the message can be got
 	taken_            // op has got the message; the slot is not free yet
-	late              // op had got the message, but its process died: the message can be got again
+	late              // the message came back: it can be got again
+	leased            // op has leased the message
+	back              // the message was leased and returned, and is taken before all others
 )
 
 // with returns s after slot i has become p.

@@ -22,6 +22,9 @@ var subjects = map[string]*subject{
 	"event":                    events(unwrapped[event]),
 	"queue_of_1":               queues(1, unwrapped[queue]),
 	"queue_of_3":               queues(3, unwrapped[queue]),
+	"queue_in_batches":         batches(3, unwrapped[batchQueue]),
+	"queue_of_long_strings":    texts(3, unwrapped[queue]),
+	"queue_with_leases":        leases(3, unwrapped[lessor]),
 	"value_of_a_word":          words(unwrapped[register]),
 	"value_of_copies":          wides(unwrapped[register]),
 }
@@ -31,7 +34,7 @@ func unwrapped[T any](_ *client, object T) T { return object }
 func TestLinearizable(t *testing.T) {
 	for _, name := range []string{
 		"lock", "lock_that_ignores_deaths", "semaphore", "bounded_semaphore", "event", "queue_of_1", "queue_of_3",
-		"value_of_a_word", "value_of_copies",
+		"queue_in_batches", "queue_of_long_strings", "queue_with_leases", "value_of_a_word", "value_of_copies",
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCrew(t, name)
@@ -44,7 +47,7 @@ func TestLinearizable(t *testing.T) {
 				}
 				longest = max(longest, time.Since(checking))
 			}
-			t.Logf("%d histories of %d operations, %d processes killed in them; longest check %v", c.rounds, c.ops, c.killed, longest)
+			t.Logf("%d histories of %d operations, %d processes killed and %d stopped in them; longest check %v", c.rounds, c.ops, c.killed, c.stopped, longest)
 		})
 	}
 }

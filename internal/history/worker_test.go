@@ -28,6 +28,7 @@ type assignment struct {
 	Bounded   *psync.BoundedSemaphore
 	Event     *psync.Event
 	Queue     *ring.Queue[message]
+	Texts     *ring.Queue[string]
 	Word      *value.Value[uint32]
 	Wide      *value.Value[wide]
 }

@@ -21,7 +21,9 @@
 #ifndef DEATHS
 #define DEATHS 1
 #endif
+#ifndef FAILS
 #define FAILS 1                      /* how often a publisher gives a position up before it gives up */
+#endif
 
 mtype = { FREE, WRITING, READY };
 mtype state[SLOTS] = FREE;           /* one word together with lap and own */
@@ -160,7 +162,9 @@ again:	   collect();                                    /* makeRoom */
 	   :: atomic { got < NEED -> skip };
 	      give(MARK(p));
 	      atomic { giveUp(SLOT(p)); got = 0; p = 0; fails++ };
+#ifndef MUT_GIVE_UP_SILENT
 	      wake();
+#endif
 	      goto next
 	   :: else
 	   fi;
@@ -203,7 +207,7 @@ proctype Reader() {
 			skip
 		fi;
 		p++; cursor = p };
-#ifndef MUT_MOVE_SILENT
+#if !defined(MUT_MOVE_SILENT) && !defined(LOSSY)  /* a lossy subscriber holds nobody back */
 	   wake()
 #endif
 	:: atomic { oldest <= p && HERE && DEADWRITER(SLOT(p)) -> giveUp(SLOT(p)); wake() }
@@ -222,7 +226,7 @@ proctype Reader() {
 	   :: atomic { HERE && state[SLOT(p)] == READY ->
 #endif
 		assert(!bad); mine = 0; bad = 0; p++; cursor = p };
-#ifndef MUT_MOVE_SILENT
+#if !defined(MUT_MOVE_SILENT) && !defined(LOSSY)
 	      wake()
 #endif
 	   :: atomic { else -> mine = 0; bad = 0 }

@@ -63,15 +63,16 @@ inline killing(p) {
 #define AHEAD (LAPS > LAP(p))
 #define BEHIND (LAPS < LAP(p))
 #define DEADWRITER (IS(WRITING) && DEAD(own[SLOT(p)]))
-#define FREEAT(q) (state[SLOT(q)] == FREE && lap[SLOT(q)] == LAP(q))
+#define USABLE(q) ((state[SLOT(q)] == FREE && lap[SLOT(q)] == LAP(q)) || \
+	(lap[SLOT(q)] < LAP(q) && state[SLOT(q)] == WRITING && DEAD(own[SLOT(q)])))
 #define PASSED(q) ((state[SLOT(q)] == LEASED || state[SLOT(q)] == RETURNED) || lap[SLOT(q)] >= LAP(q))
-/* queueCore.freeBeyond */
+/* queueCore.freeBeyond: how many slots may be skipped */
 #if SLOTS == 1
 #define BEYOND 0
 #elif SLOTS == 2
-#define BEYOND FREEAT(p + 1)
+#define BEYOND (USABLE(p + 1) -> 1 : 0)
 #else
-#define BEYOND (FREEAT(p + 1) || (PASSED(p + 1) && FREEAT(p + 2)))
+#define BEYOND (USABLE(p + 1) -> 1 : (PASSED(p + 1) && USABLE(p + 2) -> 2 : 0))
 #endif
 
 inline setFree(x) {
@@ -89,6 +90,19 @@ inline freed() {
 	fi
 }
 
+/* A slot is skipped, unless another putter or its holder was faster. A putter skips only slots before one
+ * that was free when it looked. When that is in use by then, it looks again. Otherwise it would go round and
+ * round a queue in which all slots are kept. */
+#define NEXT (lap[SLOT(p)] + 1 == LAP(p))
+#define MAYSKIP (NEXT && KEPT && (skips || BEYOND))
+inline skipOne() {
+	skips--;
+	if
+	:: NEXT && KEPT -> lap[SLOT(p)] = LAP(p)
+	:: else
+	fi
+}
+
 inline rest() { p = hint; s = 0; shared = 0; skips = 0 }
 
 /* queueCore.put: claimFree, publish */
@@ -100,16 +114,11 @@ inline put(id) {
 	:: atomic { BEHIND && !shut && DEADWRITER -> setFree(SLOT(p)) };
 	   freed()
 #ifndef MUT_NO_SKIP
-	:: BEHIND && !shut && KEPT && !skips && BEYOND;     /* freeBeyond; then the CAS */
-	   atomic {
-		skips = 1;
-		if
-		:: BEHIND && KEPT -> lap[SLOT(p)] = LAP(p)
-		:: else
-		fi }
-	:: atomic { BEHIND && !shut && KEPT && skips -> lap[SLOT(p)] = LAP(p) }
-	:: atomic { BEHIND && !shut && !DEADWRITER && !(KEPT && (skips || BEYOND)) && !shared -> p = tail; shared = 1 }
-	:: atomic { BEHIND && !shut && !DEADWRITER && !(KEPT && (skips || BEYOND)) && shared -> rest(); goto looked }  /* ErrFull */
+	:: atomic { BEHIND && !shut && NEXT && KEPT && !skips && BEYOND -> skips = BEYOND };  /* maySkip; then the CAS */
+	   atomic { skipOne() }
+	:: atomic { BEHIND && !shut && NEXT && KEPT && skips -> skipOne() }
+	:: atomic { BEHIND && !shut && !DEADWRITER && !MAYSKIP && !shared -> p = tail; shared = 1 }
+	:: atomic { BEHIND && !shut && !DEADWRITER && !MAYSKIP && shared -> rest(); goto looked }  /* ErrFull */
 #else
 	:: atomic { BEHIND && !shut && !DEADWRITER && !shared -> p = tail; shared = 1 }
 	:: atomic { BEHIND && !shut && !DEADWRITER && shared -> rest(); goto looked }
@@ -272,7 +281,8 @@ inline over() { woken = 0; stage = FIRST }
 
 proctype Putter(byte me) {
 	byte number, i, p, s, hint;
-	bit shared, woken, skips;
+	byte skips;
+	bit shared, woken;
 	mtype r, stage = FIRST;
 	{
 		do
@@ -308,7 +318,8 @@ inline more() {
 
 proctype Getter(byte me) {
 	byte k, p, s, hint, number, was;
-	bit shared, woken, skips;
+	byte skips;
+	bit shared, woken;
 	mtype r, stage = FIRST;
 	{
 		do

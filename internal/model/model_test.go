@@ -136,6 +136,19 @@ var models = []struct {
 		},
 	},
 	{
+		name: "empty",
+		searches: []search{
+			{defs: "FIRST=1 SECOND=3 DEATHS=0"},
+			{defs: "FIRST=1 SECOND=1 DEATHS=1 THREADS=4"},
+			{defs: "SLOTS=1 FIRST=1 SECOND=2 DEATHS=1"},
+		},
+		mutations: []mutation{
+			{name: "NO_SECOND_LOOK", defs: "FIRST=1 SECOND=3 DEATHS=0", reason: violated},
+			{name: "LOOK_IF_WRITING", defs: "FIRST=1 SECOND=1 DEATHS=1 THREADS=4", reason: violated},
+			{name: "FULL_EARLY", defs: "FIRST=1 SECOND=1 DEATHS=0", reason: violated},
+		},
+	},
+	{
 		name: "join",
 		searches: []search{
 			{defs: "THREADS=3 FOLLOW=3 DEATHS=0 CANCELS=0"},
@@ -340,6 +353,7 @@ var models = []struct {
 			{name: "WRITING_STALE", defs: "PUBLISHERS=2 MESSAGES=1 BLOCKS=1 LOSSY DEATHS=0", reason: violated},
 			{name: "GIVE_BLIND", defs: "PUBLISHERS=2 MESSAGES=2 BLOCKS=1 LOSSY DEATHS=0", reason: violated},
 			{name: "MOVE_SILENT", defs: "PUBLISHERS=1 MESSAGES=2 BLOCKS=1 DEATHS=0", reason: stuck},
+			{name: "GIVE_UP_SILENT", defs: "PUBLISHERS=2 MESSAGES=2 BLOCKS=2 NEED=2 LOSSY DEATHS=0 FAILS=0", reason: stuck},
 		},
 	},
 	{

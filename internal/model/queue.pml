@@ -161,6 +161,8 @@ inline put() {
 #define EMPTY (state[k] != READY)
 #endif
 #define SWEPT (epochIsAsSwept & BIT(me))
+/* That there is nothing is one look here: empty.pml has the other looks, of which the last one only makes
+ * a getter begin again. */
 #define NOTHING (BEHIND || (HERE && (IS(FREE) || (IS(WRITING) && !DEADWRITER))))
 
 /* queueCore.get: claimReady, release */

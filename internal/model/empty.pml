@@ -1,0 +1,219 @@
+/* TryGet and TryPut of a queue, ring/queue_core.go: what ErrEmpty and ErrFull say. queue.pml has the
+ * waiting, for which it makes no difference if a look at an empty queue says so too often. Here each
+ * load of claimReadySlow is a step, and nobody waits.
+ *
+ * Threads 1 and 2 put FIRST and SECOND messages. Threads 3 to THREADS take messages, and say nothing.
+ * The Trier calls TryGet once, at any moment. Each thread is a process.
+ * Positions count from 0; a position consists of lap and slot. */
+#ifndef SLOTS
+#define SLOTS 2
+#endif
+#ifndef FIRST
+#define FIRST 1
+#endif
+#ifndef SECOND
+#define SECOND 3
+#endif
+#ifndef THREADS
+#define THREADS 3
+#endif
+#ifndef DEATHS
+#define DEATHS 0
+#endif
+#define BIT(n) (1 << (n))
+
+mtype = { WRITING, READY, READING };
+#define FREE 0
+
+byte lap[SLOTS], own[SLOTS];         /* one word together with state */
+mtype state[SLOTS];
+byte tail, head;
+byte deaths = DEATHS;
+byte killed;                         /* parties that run no more */
+byte dead;                           /* parties whose line says DEAD: Table.Dead */
+byte known;                          /* those of which the epoch tells, too */
+/* Whether the epoch is still the one that the Trier has read when its walk began, when its sweep began,
+ * and when a sweep that found nothing began. */
+bit epochIsAsWalked, epochIsAsAsked, epochIsAsSwept;
+
+/* Not in the code: the Trier is in TryGet, and there was a moment in it without a message. */
+bit trying, wasEmpty;
+
+#define SLOT(p) ((p) % SLOTS)
+#define LAP(p) ((p) / SLOTS)
+#define IS(x) (state[SLOT(p)] == x)
+#define HERE (lap[SLOT(p)] == LAP(p))
+#define AHEAD (lap[SLOT(p)] > LAP(p))
+#define BEHIND (lap[SLOT(p)] < LAP(p))
+#define DEADWRITER (IS(WRITING) && (dead & BIT(own[SLOT(p)])))
+
+/* A message is there from the moment at which it is published until a getter takes it, and again
+ * when all know that its getter is dead. */
+#define THERE(x) (state[x] == READY || (state[x] == READING && (known & BIT(own[x]))))
+#if SLOTS > 1
+#define EMPTY (!THERE(0) && !THERE(1))
+#else
+#define EMPTY (!THERE(0))
+#endif
+/* A message was taken. */
+inline taken() {
+	if
+	:: trying && EMPTY -> wasEmpty = 1
+	:: else
+	fi
+}
+
+/* queueCore.repair */
+inline repair() { lap[SLOT(p)] = lap[SLOT(p)] + 1; state[SLOT(p)] = FREE; own[SLOT(p)] = 0 }
+
+/* Every position before p was claimed for writing, and the slot of p is not free. */
+#define CLAIMED(q) (lap[SLOT(q)] > LAP(q) || (lap[SLOT(q)] == LAP(q) && state[SLOT(q)] != FREE))
+#if SLOTS > 1
+#define FULL (BEHIND && CLAIMED(p - 1))
+#else
+#define FULL BEHIND
+#endif
+
+/* queueCore.put, again and again until the message is put */
+proctype Putter(byte me; byte n) {
+	byte p;
+	bit shared;
+	{
+		do
+		:: atomic { n > 0 && HERE && IS(FREE) -> state[SLOT(p)] = WRITING; own[SLOT(p)] = me };
+		   atomic { tail = (p > tail -> p : tail) };
+		   atomic { state[SLOT(p)] = READY; own[SLOT(p)] = 0; n--; p++; shared = 0 }
+#ifdef MUT_FULL_EARLY
+		:: atomic { n > 0 && HERE && IS(WRITING) -> assert(FULL) }
+#endif
+		:: atomic { n > 0 && (AHEAD || (HERE && !IS(FREE))) -> p++; p = (tail > p -> tail : p) }
+		:: atomic { n > 0 && BEHIND && DEADWRITER -> repair() }
+		:: atomic { n > 0 && BEHIND && !DEADWRITER && !shared -> p = tail; shared = 1 }
+		:: atomic { n > 0 && BEHIND && !DEADWRITER && shared -> assert(FULL); shared = 0 }  /* ErrFull */
+		:: n == 0 -> break
+		od
+	} unless { killed & BIT(me) };
+	atomic { p = 0; n = 0; shared = 0 }
+}
+
+#define NOTHING (BEHIND || (HERE && (IS(FREE) || (IS(WRITING) && !DEADWRITER))))
+#define ORPHAN(x) (state[x] == READING && (dead & BIT(own[x])))
+inline adopt(x) { own[x] = me; k = x; taken() }
+inline release() { atomic { state[k] = FREE; lap[k] = lap[k] + 1; own[k] = 0; k = SLOTS } }
+
+/* Queue.Get, again and again. One that has found no message, as it might at the beginning, may be stopped
+ * before it looks for those of dead getters, so that may come at any moment. */
+proctype Taker(byte me) {
+	byte p;
+	byte k = SLOTS;              /* the slot of its message */
+	{
+end:		do
+		:: atomic { HERE && IS(READY) -> state[SLOT(p)] = READING; own[SLOT(p)] = me; taken(); k = SLOT(p) };
+		   atomic { head = (p > head -> p : head); p++ };
+		   release()
+		:: atomic { AHEAD || (HERE && IS(READING)) -> p++; p = (head > p -> head : p) }
+		:: atomic { HERE && DEADWRITER -> repair() }
+		:: atomic { ORPHAN(0) -> adopt(0) };
+		   release()
+#if SLOTS > 1
+		:: atomic { ORPHAN(1) -> adopt(1) };
+		   release()
+#endif
+		od
+	} unless { killed & BIT(me) };
+	atomic { p = 0; k = 0 }
+}
+
+inline anew() { epochIsAsWalked = 1; k = 0; l = 0; w = 0; busy = 0 }
+
+/* Queue.TryGet, once */
+proctype Trier() {
+	byte p;
+	byte k;                      /* a slot, or how many positions after p */
+	byte l;                      /* the slot's word, when the walk looked: its lap, */
+	mtype w;                     /* and its state */
+	bit shared, busy;
+	atomic { trying = 1; wasEmpty = EMPTY; epochIsAsWalked = 1 };
+walk:	do                                   /* claimReadySlow */
+	:: atomic { HERE && IS(READY) -> goto got }
+	:: atomic { AHEAD || (HERE && IS(READING)) -> p++; p = (head > p -> head : p) }
+	:: atomic { HERE && DEADWRITER -> repair() }
+	:: atomic { NOTHING && !shared -> p = head; shared = 1 }
+	:: atomic { NOTHING && shared -> l = lap[SLOT(p)]; w = state[SLOT(p)]; break }
+	od;
+	if                                   /* takeBack */
+	:: epochIsAsSwept
+	:: atomic { !epochIsAsSwept -> epochIsAsAsked = 1 };
+		do                           /* adopt */
+		:: atomic { ORPHAN(k) -> goto got }
+		:: atomic { !ORPHAN(k) && k < SLOTS - 1 -> k++ }
+		:: atomic { !ORPHAN(k) && k == SLOTS - 1 ->
+			k = 0; epochIsAsSwept = epochIsAsAsked; epochIsAsAsked = 0;
+			break }
+		od
+	fi;
+	if                                   /* readyBeyond */
+	:: w == WRITING && l == LAP(p) ->
+		k = 1;
+		do
+		:: atomic { k <= SLOTS && lap[SLOT(p + k)] == LAP(p + k) && state[SLOT(p + k)] == READY -> busy = 1; break }
+		:: atomic { k <= SLOTS && (lap[SLOT(p + k)] < LAP(p + k) ||
+			(lap[SLOT(p + k)] == LAP(p + k) && state[SLOT(p + k)] == FREE)) -> break }
+		:: atomic { k > SLOTS -> break }
+		:: atomic { else -> k++ }
+		od
+	:: else
+	fi;
+#ifndef MUT_NO_SECOND_LOOK
+	if
+	:: atomic { !epochIsAsWalked -> anew() };
+	   goto walk
+	:: epochIsAsWalked
+	fi;
+#ifdef MUT_LOOK_IF_WRITING
+#define SAME (w != WRITING || (lap[SLOT(p)] == l && state[SLOT(p)] == w))
+#else
+#define SAME (lap[SLOT(p)] == l && state[SLOT(p)] == w)
+#endif
+	if
+	:: atomic { !SAME -> anew() };
+	   goto walk
+	:: SAME
+	fi;
+#endif
+	assert(busy || wasEmpty);            /* ErrBusy, or ErrEmpty */
+got:	atomic {                             /* the end of TryGet, or a message, which is just as well left there */
+		p = 0; k = 0; l = 0; w = 0; shared = 0; busy = 0;
+		trying = 0; wasEmpty = 0; epochIsAsWalked = 0; epochIsAsAsked = 0; epochIsAsSwept = 0
+	}
+}
+
+inline kill(t) { deaths--; killed = killed | BIT(t) }
+
+/* SIGKILL, and Table.announce and Table.move */
+proctype Killer() {
+end:	do
+	:: atomic { deaths > 0 && !(killed & BIT(1)) -> kill(1) }
+	:: atomic { deaths > 0 && !(killed & BIT(3)) -> kill(3) }
+#if THREADS > 3
+	:: atomic { deaths > 0 && !(killed & BIT(4)) -> kill(4) }
+#endif
+#if THREADS > 4
+	:: atomic { deaths > 0 && !(killed & BIT(5)) -> kill(5) }
+#endif
+	:: atomic { killed != dead -> dead = killed };
+	   atomic { known = dead; epochIsAsWalked = 0; epochIsAsAsked = 0; epochIsAsSwept = 0 }
+	od
+}
+
+init {
+	byte i = 3;
+	atomic {
+		run Killer(); run Putter(1, FIRST); run Putter(2, SECOND); run Trier();
+		do
+		:: i <= THREADS -> run Taker(i); i++
+		:: else -> break
+		od
+		i = 0
+	}
+}
