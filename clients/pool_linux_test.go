@@ -35,19 +35,21 @@ var (
 	unknown = proc.ForeignTask[int, int]("unknown")
 )
 
-// pythonPool returns a pool of that many workers in Python.
-func pythonPool(t *testing.T, workers int, o proc.PoolOptions) *proc.Pool {
+// pool returns a pool of that many workers in c's language.
+func (c client) pool(t *testing.T, workers int, o proc.PoolOptions) *proc.Pool {
 	t.Helper()
-	python(t) // or skip
-	o.Command = func() *proc.Cmd { return clients[1].command(t, "pool") }
+	c.command(t, "pool") // or skip
+	o.Command = func() *proc.Cmd { return c.command(t, "pool") }
 	p := Must(proc.NewPool(workers, &o))(t)
 	t.Cleanup(func() { WantNil(t, "Terminate", p.Terminate()) })
 	return p
 }
 
-// TestPool runs tasks in workers in Python. Arguments and results are bytes, text, or JSON.
-func TestPool(t *testing.T) {
-	p := pythonPool(t, 2, proc.PoolOptions{})
+// TestPool runs tasks in workers in other languages. Arguments and results are bytes, text, or JSON.
+func TestPool(t *testing.T) { each(t, testPool) }
+
+func testPool(t *testing.T, c client) {
+	p := c.pool(t, 2, proc.PoolOptions{})
 	ctx := Within(t)
 	for _, n := range []int{0, 1, 1000, 1 << 20} {
 		in := bytes.Repeat([]byte("a"), n)
@@ -55,8 +57,10 @@ func TestPool(t *testing.T) {
 			t.Errorf("%d bytes: %d bytes came back, or they differ", n, len(got))
 		}
 	}
-	Want(t, "text", Must(text.Apply(ctx, p, "größe"))(t), "GRößE") // Python's bytes.upper knows ASCII alone
-	Want(t, "struct", Must(normOf.Apply(ctx, p, vector{"it", 3, 4}))(t), norm{"it", 5})
+	Want(t, "text", Must(text.Apply(ctx, p, "größe"))(t), "GRößE") // the workers know ASCII alone
+	if c.name == "Python" {
+		Want(t, "struct", Must(normOf.Apply(ctx, p, vector{"it", 3, 4}))(t), norm{"it", 5})
+	}
 	i := 0
 	for y, err := range square.Map(ctx, p, func(yield func(int) bool) {
 		for i := 0; i < 5000 && yield(i); i++ {
@@ -75,23 +79,25 @@ func TestPool(t *testing.T) {
 }
 
 // TestPoolErrors shows what becomes of tasks that fail, and of workers that end.
-func TestPoolErrors(t *testing.T) {
-	p := pythonPool(t, 2, proc.PoolOptions{Timeout: 30 * time.Second, Grace: 50 * time.Millisecond})
+func TestPoolErrors(t *testing.T) { each(t, testPoolErrors) }
+
+func testPoolErrors(t *testing.T, c client) {
+	p := c.pool(t, 2, proc.PoolOptions{Timeout: 30 * time.Second, Grace: 50 * time.Millisecond})
 	ctx := Within(t)
-	for _, tt := range []struct {
-		apply func() (int, error)
-		want  string
-	}{
-		{func() (int, error) { return act.Apply(ctx, p, "fail") }, "ValueError: it was told to fail"},
-		{func() (int, error) { return act.Apply(ctx, p, "key") }, "KeyError: 'key'"},
-		{func() (int, error) { return unknown.Apply(ctx, p, 1) }, "unknown task 'unknown'"},
-	} {
-		_, err := tt.apply()
+	wantRemote := func(err error, want string) {
+		t.Helper()
 		var remote *proc.RemoteError
-		if !errors.As(err, &remote) || remote.Message != tt.want || !strings.HasPrefix(remote.Process, "worker-") {
-			t.Errorf("%v, want a RemoteError with %q", err, tt.want)
+		if !errors.As(err, &remote) || remote.Message != want || !strings.HasPrefix(remote.Process, "worker-") {
+			t.Errorf("%v, want a RemoteError with %q", err, want)
 		}
 	}
+	if c.name == "Python" {
+		wantRemote(Second(act.Apply(ctx, p, "fail")), "ValueError: it was told to fail")
+		wantRemote(Second(act.Apply(ctx, p, "key")), "KeyError: 'key'")
+	} else {
+		wantRemote(Second(act.Apply(ctx, p, "fail")), "it was told to fail")
+	}
+	wantRemote(Second(unknown.Apply(ctx, p, 1)), "unknown task 'unknown'")
 	if _, err := proc.ForeignTask[int, int]("upper").Apply(ctx, p, 1); err != nil { // "1" in capitals
 		t.Error(err)
 	}
@@ -135,10 +141,12 @@ func TestPoolOfOthers(t *testing.T) {
 	WantNil(t, "Terminate", p.Terminate())
 }
 
-// TestPoolKills kills workers in Python at random while they run calls. Each call has its result, or was
-// lost with its worker.
-func TestPoolKills(t *testing.T) {
-	p := pythonPool(t, 2, proc.PoolOptions{})
+// TestPoolKills kills workers in other languages at random while they run calls. Each call has its
+// result, or was lost with its worker.
+func TestPoolKills(t *testing.T) { each(t, testPoolKills) }
+
+func testPoolKills(t *testing.T, c client) {
+	p := c.pool(t, 2, proc.PoolOptions{})
 	ctx := Within(t)
 	var wg sync.WaitGroup
 	over := make(chan struct{})

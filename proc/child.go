@@ -119,7 +119,7 @@ func (h *heritage) serve(r *request) int {
 	}
 	made, err := h.call(ctx, r)
 	switch {
-	case err == nil && made.shared:
+	case err == nil && made.shared != nil:
 		if tell(h.control, frameShared, made.result) == nil {
 			<-h.kept // if the parent dies, this process is about to
 			return 0
@@ -154,7 +154,7 @@ func limitMemory(limit int64) error {
 // call runs the task. If it panics, call sends the panic to the parent. It then panics
 // again, so that the runtime prints the panic and ends the process, as in any Go program.
 func (h *heritage) call(ctx context.Context, r *request) (made product, err error) {
-	run := findTask(r.task)
+	run := findTask(r.task).run
 	if run == nil {
 		return made, fmt.Errorf("task %q: %w", r.task, ErrUnknownTask)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"sync"
+	"sync/atomic"
 
 	"github.com/seed-2e7ecdea/mp/internal/codec"
 )
@@ -13,6 +14,7 @@ import (
 // looked at when the first value is encoded or decoded.
 type coding[T any] struct {
 	once sync.Once
+	done atomic.Bool // look has returned
 	code *codec.Codec[T]
 	err  error // T can't travel
 	walk bool  // a value may hold objects, or what can't be sent
@@ -22,11 +24,14 @@ type coding[T any] struct {
 
 // ready returns an error if T can't travel.
 func (c *coding[T]) ready() error {
-	c.once.Do(c.look)
+	if !c.done.Load() {
+		c.once.Do(c.look)
+	}
 	return c.err
 }
 
 func (c *coding[T]) look() {
+	defer c.done.Store(true)
 	if c.foreign {
 		return
 	}
@@ -36,6 +41,14 @@ func (c *coding[T]) look() {
 		return
 	}
 	c.code, c.walk = code, mustWalk(reflect.TypeFor[T]())
+}
+
+// print returns a fingerprint of T: 0 if T can't travel or is sent to other languages.
+func (c *coding[T]) print() uint64 {
+	if c.ready() != nil || c.foreign {
+		return 0
+	}
+	return c.code.Fingerprint()
 }
 
 // encode appends the encoded *v to dst, and returns the handles in it.
@@ -64,7 +77,10 @@ func (c *coding[T]) decode(data []byte, v *T) error {
 		return err
 	}
 	if c.foreign {
-		return setForeign(data, v)
+		var made T // so that only such values are moved to the heap
+		err := setForeign(data, &made)
+		*v = made
+		return err
 	}
 	return c.code.Decode(data, v)
 }

@@ -75,7 +75,7 @@ func init() {
 		os.ErrDeadlineExceeded, os.ErrProcessDone, errors.ErrUnsupported,
 		ErrNoInit, ErrNotStarted, ErrAlreadyStarted, ErrRunning,
 		ErrNoResult, ErrUnknownTask, ErrValue, ErrMethod,
-		ErrTerminated, ErrInterrupted, ErrParentDied, ErrMemory,
+		ErrTerminated, ErrInterrupted, ErrParentDied, ErrMemory, ErrPoolClosed, ErrInit, errFarObjects,
 		shm.ErrName, shm.ErrSize, shm.ErrNoSpace, shm.ErrForeign, shm.ErrVersion, shm.ErrTruncated, shm.ErrCorrupt,
 		shm.ErrMismatch, shm.ErrHandle, shm.ErrUnreachable, shm.ErrParties, shm.ErrType,
 	)
@@ -146,12 +146,16 @@ type wireError struct {
 
 var errorCoding coding[wireError]
 
-func encodeError(err error) ([]byte, error) {
-	w := wireError{Message: err.Error(), Chain: chain(nil, err), Known: known.Texts(err)}
+func newWireError(err error) *wireError {
+	w := &wireError{Message: err.Error(), Chain: chain(nil, err), Known: known.Texts(err)}
 	if errno := syscall.Errno(0); errors.As(err, &errno) {
 		w.Errno = uint(errno)
 	}
-	text, _, err := errorCoding.encode(nil, &w)
+	return w
+}
+
+func encodeError(err error) ([]byte, error) {
+	text, _, err := errorCoding.encode(nil, newWireError(err))
 	return text, err
 }
 
@@ -160,6 +164,11 @@ func decodeError(process string, data []byte) error {
 	if err := errorCoding.decode(data, &w); err != nil {
 		return failed("Join", process, fmt.Errorf("the error of its task can't be decoded: %w", err))
 	}
+	return w.error(process)
+}
+
+// error returns the error as the parent of that process sees it.
+func (w *wireError) error(process string) *RemoteError {
 	e := &RemoteError{Process: process, Message: w.Message, Chain: w.Chain, known: known.Errors(w.Known)}
 	if w.Errno != 0 {
 		e.known = append(e.known, syscall.Errno(w.Errno))

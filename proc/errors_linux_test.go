@@ -265,3 +265,30 @@ func printStart(is error) int {
 	fmt.Println(errors.Is(err, is), err)
 	return 0
 }
+
+// failedStarts makes TestFailedStartsAndTestLog fail to start processes, in place of testing that.
+const failedStarts = "MP_TEST_FAILED_STARTS"
+
+// TestFailedStartsAndTestLog fails to start processes until the log is full that go test keeps of the files
+// for which a test looks. The log can be written: nothing looks for files on the thread that starts children,
+// which does not have the log's descriptor.
+func TestFailedStartsAndTestLog(t *testing.T) {
+	if os.Getenv(failedStarts) != "" {
+		dir := "/no/such" + strings.Repeat("/directory", 50)
+		for range 100 { // twelve times the buffer of the log
+			if p, err := nothing.Start(within(t), proc.None{}, &proc.Options{Dir: dir}); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("Start: %v", err)
+				if err == nil {
+					await(t, p.Process)
+				}
+			}
+		}
+		return
+	}
+	cmd := exec.CommandContext(within(t), executable(t), "-test.run=^TestFailedStartsAndTestLog$",
+		"-test.testlogfile="+filepath.Join(t.TempDir(), "log"))
+	cmd.Env = append(os.Environ(), failedStarts+"=yes")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}

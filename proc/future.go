@@ -55,26 +55,33 @@ func (t *Task[In, Out]) Submit(ctx context.Context, p *Pool, in In, o ...*CallOp
 func (t *Task[In, Out]) submit(
 	ctx context.Context, p *Pool, op string, in *In, o *CallOptions, direct bool,
 ) (f *Future[Out], leads *worker, err error) {
-	data, _, err := t.in.encode(nil, in)
-	if err != nil {
+	var data []byte
+	buffer := takeBuffer(int(t.width.Load()))
+	if buffer != nil {
+		data = (*buffer)[:0]
+	}
+	if data, err = t.appendCall(p, data, in); err != nil {
 		return nil, nil, fmt.Errorf("proc: %s of task %q: %w", op, t.name, err)
 	}
+	if n := int64(len(data)); n != t.width.Load() {
+		t.width.Store(n)
+	}
 	f = &Future[Out]{coding: &t.out, done: make(chan struct{})}
-	b := p.newBatch(t.name, f, o)
-	b.data, b.n = appendCall(nil, data), 1
+	b := p.newBatch(t.name, t.print, f, o)
+	b.data, b.buffer, b.n = data, buffer, 1
 	if err := ctx.Err(); err != nil {
 		return nil, nil, fmt.Errorf("proc: %s of task %q: %w", op, t.name, err)
 	}
 	if direct {
-		leads, err = p.call(op, b)
+		leads, err = p.engine.call(op, b)
 	} else {
-		err = p.submit(op, b)
+		err = p.engine.submit(op, b)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	if ctx.Done() != nil {
-		f.setUnhook(context.AfterFunc(ctx, func() { p.stop(b, ctx.Err(), false) }))
+		f.setUnhook(context.AfterFunc(ctx, func() { p.engine.stop(b, ctx.Err(), false) }))
 	}
 	return f, leads, nil
 }
@@ -104,22 +111,6 @@ func only[T any](options []*T) *T {
 		return options[0]
 	}
 	panic("proc: options were given twice")
-}
-
-// newBatch returns a batch without calls.
-func (p *Pool) newBatch(task string, w work, o *CallOptions) *batch {
-	b := &batch{task: task, work: w, timeout: p.options.Timeout, retries: p.options.Retries}
-	if o == nil {
-		return b
-	}
-	b.key = o.Key
-	if o.Timeout != 0 {
-		b.timeout = max(o.Timeout, 0)
-	}
-	if o.Retries != 0 {
-		b.retries = max(o.Retries, 0)
-	}
-	return b
 }
 
 // Wait waits for the result. It returns what the task returned: its result, or an error:
@@ -171,8 +162,9 @@ func (f *Future[Out]) Then(fn func(Out, error)) {
 
 func (f *Future[Out]) deliver(_ int, worker string, answer []byte) {
 	f.err = readAnswer(f.coding, worker, answer, &f.out)
-	f.finish()
 }
+
+func (f *Future[Out]) delivered(int) { f.finish() }
 
 func (f *Future[Out]) fail(_ int, err error) {
 	f.err = err
@@ -208,6 +200,8 @@ func readAnswer[Out any](c *coding[Out], worker string, answer []byte, out *Out)
 		err = decodeError(worker, answer[1:])
 	case answerText:
 		err = &RemoteError{Process: worker, Message: strings.ToValidUTF8(string(answer[1:]), "?")}
+	case answerLost:
+		err = decodeLost(worker, answer[1:])
 	case answerPanic:
 		err = decodePanic(worker, answer[1:])
 	default:

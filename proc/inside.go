@@ -49,7 +49,7 @@ func (g *inside) run(ctx context.Context, process, task string, input []byte) {
 		}
 		g.ran <- end
 	}()
-	run := findTask(task)
+	run := findTask(task).run
 	if run == nil {
 		end.err = fmt.Errorf("task %q: %w", task, ErrUnknownTask)
 		return
@@ -63,7 +63,7 @@ func (p *Process) attend(g *inside) {
 	select {
 	case end := <-g.ran:
 		o = p.judgeInside(g, end)
-		end.made.lease.close()
+		end.made.close()
 		g.leave()
 	case sig := <-g.killed:
 		o.code = -int(sig)
@@ -71,7 +71,7 @@ func (p *Process) attend(g *inside) {
 		g.leave()
 		go func() { // whenever the task returns
 			end := <-g.ran
-			end.made.lease.close()
+			end.made.close()
 		}()
 	}
 	g.ending.cancel(nil)
@@ -85,7 +85,7 @@ func (p *Process) judgeInside(g *inside, end insideEnd) (o outcome) {
 		o.code, o.err = 2, end.panicked
 	case end.err == nil:
 		o.result, o.returned = end.made.result, true
-		if end.made.shared {
+		if end.made.shared != nil {
 			p.keepResult(o.result)
 		}
 	case sig != 0:
@@ -135,7 +135,8 @@ func (g *inside) PID() int { return os.Getpid() }
 func (g *inside) Signal(sig syscall.Signal) error {
 	if sig == syscall.SIGKILL {
 		g.leave() // first, so that nothing comes of the task any more
-		g.ending.cancel(context.Canceled)
+		// The task may return before the Process is given up: then its error counts as the signal's.
+		g.ending.first(sig, context.Canceled)
 		g.giveUp(sig)
 		return nil
 	}

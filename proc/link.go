@@ -73,12 +73,16 @@ func (l *link) await() {
 // converse hands the child all that is its own, and listens to it until it ends.
 func (l *link) converse() {
 	if err := l.handOver(); err != nil {
-		var r report
-		if !sys.IsGone(err) {
-			r.err = fmt.Errorf("it was killed, since it could not be sent its files: %w", err)
+		var said report
+		if sys.IsGone(err) {
+			said = l.listen() // it may have said why it takes no more files
+		} else {
+			said.err = fmt.Errorf("it was killed, since it could not be sent its files: %w", err)
 		}
-		_ = l.Signal(syscall.SIGKILL) // it waits for the files
-		l.said <- r
+		if said.kind == 0 {
+			_ = l.Signal(syscall.SIGKILL) // it waits for the files
+		}
+		l.said <- said
 		return
 	}
 	go func() {

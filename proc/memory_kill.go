@@ -5,8 +5,9 @@ import (
 	"os"
 	"path"
 	"strconv"
-	"strings"
 	"sync"
+
+	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
 // The kernel kills a process by SIGKILL if its cgroup has no more memory, and counts that in the
@@ -53,83 +54,36 @@ func (k killCount) took() bool {
 // cgroups finds the cgroups of processes that have a count of kills.
 type cgroups struct {
 	root string // above proc and the mount points: "/", but for tests
-
-	once   sync.Once
-	mounts []cgroupMount
+	find func() *sys.Cgroups
 }
 
-// A cgroupMount is where a hierarchy of cgroups is mounted.
-type cgroupMount struct {
-	controller string // "memory" in version 1, "" in version 2
-	root       string // the cgroup that is mounted
-	dir        string
-	file       string // in which each cgroup has its count
+func newCgroups(root string) *cgroups {
+	return &cgroups{root, sync.OnceValue(func() *sys.Cgroups { return sys.FindCgroups(os.DirFS(root), "memory") })}
 }
 
-var systemCgroups = &cgroups{root: "/"}
+var systemCgroups = newCgroups("/")
 
 // count returns the count of the cgroup of process pid. Where both versions are mounted, the memory
 // controller belongs to one of them.
 func (c *cgroups) count(pid int) killCount {
-	c.once.Do(c.findMounts)
-	if len(c.mounts) == 0 {
-		return killCount{}
-	}
-	text, _ := os.ReadFile(path.Join(c.root, "proc", strconv.Itoa(pid), "cgroup"))
-	for _, m := range c.mounts {
-		for line := range strings.Lines(string(text)) {
-			fields := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3) // number, controllers, path
-			if len(fields) != 3 || fields[1] != m.controller {
-				continue
-			}
-			below, ok := strings.CutPrefix(fields[2], strings.TrimSuffix(m.root, "/"))
-			if !ok {
-				continue
-			}
-			k := killCount{file: path.Join(c.root, m.dir, below, m.file)}
-			takenKills.mu.Lock() // so that no kill is taken between the two counts
-			defer takenKills.mu.Unlock()
-			if k.kills, ok = readKills(k.file); !ok {
-				continue
-			}
-			k.taken = takenKills.of[k.file]
+	for _, g := range c.find().Of(strconv.Itoa(pid)) {
+		file := "memory.oom_control"
+		if g.V2 {
+			file = "memory.events"
+		}
+		if k, ok := countOf(path.Join(c.root, g.Dir(), file)); ok {
 			return k
 		}
 	}
 	return killCount{}
 }
 
-// findMounts reads where the cgroups are mounted, those with the memory controller of version 1 first.
-func (c *cgroups) findMounts() {
-	text, _ := os.ReadFile(path.Join(c.root, "proc/self/mountinfo"))
-	var second []cgroupMount
-	for line := range strings.Lines(string(text)) {
-		mount, system, ok := strings.Cut(line, " - ")
-		fields, kind := strings.Fields(mount), strings.Fields(system)
-		if !ok || len(fields) < 5 || len(kind) < 3 {
-			continue
-		}
-		m := cgroupMount{root: fields[3], dir: fields[4]}
-		switch {
-		case kind[0] == "cgroup2":
-			m.file = "memory.events"
-			second = append(second, m)
-		case kind[0] == "cgroup" && contains(kind[2], "memory"):
-			m.controller, m.file = "memory", "memory.oom_control"
-			c.mounts = append(c.mounts, m)
-		}
-	}
-	c.mounts = append(c.mounts, second...)
-}
-
-// contains reports whether word is in list, which has commas between words.
-func contains(list, word string) bool {
-	for w := range strings.SplitSeq(list, ",") {
-		if w == word {
-			return true
-		}
-	}
-	return false
+// countOf returns the count in file. It reports false if there is none: the cgroup may be gone.
+func countOf(file string) (k killCount, ok bool) {
+	takenKills.mu.Lock() // so that no kill is taken between the two counts
+	defer takenKills.mu.Unlock()
+	kills, ok := readKills(file)
+	return killCount{file, kills, takenKills.of[file]}, ok
 }
 
 // readKills reads the number of processes of a cgroup that the kernel has killed for memory.

@@ -20,7 +20,7 @@ func fakeCgroups(t *testing.T, files map[string]string) *cgroups {
 			t.Fatal(err)
 		}
 	}
-	return &cgroups{root: root}
+	return newCgroups(root)
 }
 
 // events is the memory.events of a cgroup.
@@ -62,6 +62,12 @@ func TestKillCount(t *testing.T) {
 			"proc/7/cgroup":                         "0::/a\n",
 			"sys/fs/cgroup/unified/a/memory.events": events(2),
 		}, 2},
+		{"both, gone in version 1", map[string]string{
+			"proc/self/mountinfo":                   mount1 + mount2,
+			"proc/7/cgroup":                         "4:memory:/gone\n0::/a\n",
+			"sys/fs/cgroup/unified/a/memory.events": events(3),
+		}, 3},
+		{"both, gone", map[string]string{"proc/self/mountinfo": mount1 + mount2, "proc/7/cgroup": "4:memory:/gone\n0::/a\n"}, -1},
 		{"a part is mounted", map[string]string{
 			"proc/self/mountinfo":         "31 25 0:28 /docker/1 /cg rw - cgroup2 cgroup2 rw\n",
 			"proc/7/cgroup":               "0::/docker/1/w\n",

@@ -2,15 +2,9 @@ package proc
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math"
 	"runtime"
-	"slices"
-	"sync"
 	"time"
-
-	"github.com/seed-2e7ecdea/mp/shm"
 )
 
 // A Pool is a set of worker processes that run tasks: see Task.Map, Task.Submit and Task.Apply. A
@@ -24,32 +18,36 @@ import (
 // All methods may be called by any number of goroutines at once, also by callbacks. A Pool that is
 // not used any more must be closed, or its workers live until this process ends.
 type Pool struct {
-	options PoolOptions
-	segment *shm.Segment    // of the workers' pipes
-	ctx     context.Context // done when the pool is terminated or broken
-	cancel  context.CancelFunc
-
-	mu           sync.Mutex
-	size         int // workers that there should be
-	workers      []*worker
-	numbers      int                // workers that were ever made
-	pending      []*batch           // batches that no worker has, oldest first
-	keys         map[string]*worker // the worker to which a key's calls go
-	state        poolState
-	err          error         // why the pool takes no more calls
-	ended        chan struct{} // closed when the pool takes no more calls and has no worker
-	failures     int           // workers in a row that ended before they finished a call
-	initFailures int           // workers in a row that ended before they were ready
-	stats        PoolStats
+	engine  engine
+	timeout time.Duration // PoolOptions.Timeout
+	retries int           // PoolOptions.Retries
 }
 
-type poolState int
+// An engine runs the calls of a pool: a crew, or a far. Its methods may be called by any number of
+// goroutines at once.
+type engine interface {
+	// submit takes b: each of its calls gets an answer. It fails with ErrPoolClosed or ErrInit.
+	submit(op string, b *batch) error
+	// call is submit, unless a worker has nothing to do. Then it sends b to that worker and returns
+	// it: the caller must call its lead.
+	call(op string, b *batch) (leads *worker, err error)
+	// stop ends b: a part that no worker has fails with err, and the context of a task that runs ends.
+	// A task that does not return then is killed with its worker, unless gently is true.
+	stop(b *batch, err error, gently bool)
+	// room returns how many batches the engine can use at a time.
+	room() int
+	// chunk returns how many calls a batch should have if each takes that long.
+	chunk(each time.Duration) int
+	// local reports whether the workers are on this machine: arguments may hold objects, and calls keys.
+	local() bool
 
-const (
-	poolOpen     poolState = iota
-	poolDraining           // Close was called: no new calls
-	poolEnded              // terminated or broken: no calls at all
-)
+	count() int               // workers that there should be
+	resize(workers int) error // it fails with ErrPoolClosed or errors.ErrUnsupported
+	drain()                   // it takes no more calls, and ends when all have an answer
+	fail(err error)           // all calls without an answer fail with err, and the engine ends
+	gone() <-chan struct{}    // closed when it has ended
+	snapshot() PoolStats
+}
 
 // PoolOptions are options for NewPool. A nil *PoolOptions means the defaults.
 type PoolOptions struct {
@@ -59,10 +57,10 @@ type PoolOptions struct {
 
 	// Command makes the programs that are the pool's workers, in place of processes of this program.
 	// It is called for each worker, by any goroutine, and returns a new Cmd each time. The program
-	// must serve the pipe that it gets by the name "pool": serve in clients/python/mp.py does that,
-	// and docs/design/clients.md describes the messages. Its tasks are those of ForeignTask. With
-	// Command, Process and Init must not be set. A context that ends does not reach a call: its worker
-	// is killed after Grace.
+	// must serve the pipe that it gets by the name "pool": serve in clients/python/mp.py and mp_serve in
+	// clients/c/mp.h do that, and docs/design/clients.md describes the messages. Its tasks are those of
+	// ForeignTask. With Command, Process and Init must not be set. A context that ends does not reach a
+	// call: its worker is killed after Grace.
 	Command func() *Cmd
 
 	// Init is a job that each worker runs before its first task. If it fails three times in a row,
@@ -89,13 +87,6 @@ type PoolOptions struct {
 	Retries int
 }
 
-const (
-	defaultGrace    = 200 * time.Millisecond
-	maxInitFailures = 3
-	firstBackoff    = 10 * time.Millisecond
-	maxBackoff      = 5 * time.Second
-)
-
 // NewPool starts a pool of that many workers; 0 means one for each CPU that this process may use.
 // It returns when the worker processes exist. It fails as Process.Start does; then no worker is
 // left.
@@ -106,80 +97,29 @@ func NewPool(workers int, o *PoolOptions) (*Pool, error) {
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	p := &Pool{size: workers, keys: make(map[string]*worker), ended: make(chan struct{})}
-	if o != nil {
-		p.options = *o
+	if o == nil {
+		o = &PoolOptions{}
 	}
-	if p.options.Init.err != nil {
-		return nil, fmt.Errorf("proc: NewPool: option Init: %w", p.options.Init.err)
-	}
-	if p.options.Command != nil && (p.options.Process != nil || p.options.Init.task != "") {
-		return nil, fmt.Errorf("proc: NewPool: options Process and Init are not for workers of option Command: %w", errors.ErrUnsupported)
-	}
-	if p.options.Grace == 0 {
-		p.options.Grace = defaultGrace
-	}
-	p.stats.Lost = make(map[string]int)
-	size := 0 // as many pipes as there may be workers
-	if math.MaxInt == math.MaxInt32 {
-		size = 32<<20 + workers<<21 // addresses are few; a worker that is replaced leaves its pipe's memory to the next
-	}
-	segment, err := shm.Anonymous(size, nil)
+	c, err := newCrew(workers, *o)
 	if err != nil {
 		return nil, fmt.Errorf("proc: NewPool: %w", err)
 	}
-	p.segment = segment
-	p.ctx, p.cancel = context.WithCancel(context.Background())
-	for range workers {
-		w := p.add()
-		if err := w.start(); err != nil {
-			p.fail(err)
-			w.leave(err)
-			<-p.ended
-			return nil, fmt.Errorf("proc: NewPool: %w", err)
-		}
-	}
-	return p, nil
-}
-
-// add makes a worker that is not started yet.
-func (p *Pool) add() *worker {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.addLocked()
-}
-
-func (p *Pool) addLocked() *worker {
-	p.numbers++
-	w := newWorker(p, p.numbers)
-	p.workers = append(p.workers, w)
-	return w
+	return &Pool{engine: c, timeout: o.Timeout, retries: o.Retries}, nil
 }
 
 // Workers returns the number of workers that the pool has or is about to start.
-func (p *Pool) Workers() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.size
-}
+func (p *Pool) Workers() int { return p.engine.count() }
 
 // Resize changes the number of workers. Surplus workers end when they have finished the calls that
 // they have. New workers start in the background. It fails with ErrPoolClosed.
 func (p *Pool) Resize(workers int) error {
-	if workers < 1 {
-		return fmt.Errorf("proc: Pool.Resize to %d workers: %w", workers, errNegative)
+	err := errNegative
+	if workers > 0 {
+		err = p.engine.resize(workers)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.state != poolOpen {
-		return p.refusal("Resize")
+	if err != nil {
+		return fmt.Errorf("proc: Pool.Resize to %d workers: %w", workers, err)
 	}
-	p.size = workers
-	for _, w := range p.workers[min(workers, len(p.workers)):] {
-		w.retiring = true
-	}
-	p.refill()
-	p.wakeAll()
 	return nil
 }
 
@@ -187,19 +127,20 @@ func (p *Pool) Resize(workers int) error {
 // ended. Further calls fail with ErrPoolClosed. Close may be called more than once. A goroutine
 // that must not wait for ever calls Terminate, or Join with a context and then Terminate.
 func (p *Pool) Close() error {
-	p.drain()
-	<-p.ended
+	p.engine.drain()
+	<-p.engine.gone()
 	return nil
 }
 
-// drain makes the pool take no more calls, and its workers end when there is nothing left to do.
-func (p *Pool) drain() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.state == poolOpen {
-		p.state, p.err = poolDraining, ErrPoolClosed
-		p.wakeAll()
-		p.endIfEmpty()
+// Join closes the pool as Close does, but stops waiting when ctx is done. It then returns ctx's
+// error, and the pool goes on to finish its calls.
+func (p *Pool) Join(ctx context.Context) error {
+	p.engine.drain()
+	select {
+	case <-p.engine.gone():
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("proc: Pool.Join: %w", ctx.Err())
 	}
 }
 
@@ -207,223 +148,26 @@ func (p *Pool) drain() {
 // Terminate does not wait for anything but the end of the worker processes. It may be called more
 // than once, and also by a callback.
 func (p *Pool) Terminate() error {
-	p.fail(ErrPoolClosed)
-	<-p.ended
+	p.engine.fail(ErrPoolClosed)
+	<-p.engine.gone()
 	return nil
 }
 
-// Join closes the pool as Close does, but stops waiting when ctx is done. It then returns ctx's
-// error, and the pool goes on to finish its calls.
-func (p *Pool) Join(ctx context.Context) error {
-	p.drain()
-	select {
-	case <-p.ended:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("proc: Pool.Join: %w", ctx.Err())
-	}
-}
+// Stats returns what the pool has done so far.
+func (p *Pool) Stats() PoolStats { return p.engine.snapshot() }
 
-// fail ends the pool: all calls fail with err, and the workers are killed.
-func (p *Pool) fail(err error) {
-	p.mu.Lock()
-	if p.state == poolEnded {
-		p.mu.Unlock()
-		return
-	}
-	p.state, p.err = poolEnded, err
-	batches := p.pending
-	p.pending = nil
-	workers := slices.Clone(p.workers)
-	p.wakeAll()
-	p.endIfEmpty()
-	p.mu.Unlock()
-	p.cancel()
-	for _, w := range workers {
-		w.kill()
-	}
-	for _, b := range batches {
-		b.failAll(err)
-	}
-}
-
-// endIfEmpty closes ended if the pool takes no more calls and has no worker. The caller holds mu.
-func (p *Pool) endIfEmpty() {
-	if p.state == poolOpen || len(p.workers) != 0 {
-		return
-	}
-	select {
-	case <-p.ended:
-	default:
-		p.cancel()
-		p.segment.Close() // it has no memory but that of the workers' pipes
-		close(p.ended)
-	}
-}
-
-// refusal returns the error of a call that the pool does not take any more. The caller holds mu.
-func (p *Pool) refusal(op string) error { return fmt.Errorf("proc: %s: %w", op, p.err) }
-
-// submit gives b to the pool. The caller waits for b's work.
-func (p *Pool) submit(op string, b *batch) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.state != poolOpen {
-		return p.refusal(op)
-	}
-	p.stats.Submitted += b.n
-	p.put(b, false)
-	return nil
-}
-
-// put makes b wait for a worker, before all others if it was with a worker already. The caller
-// holds mu.
-func (p *Pool) put(b *batch, again bool) {
-	if w := p.keys[b.key]; b.key != "" && w != nil {
-		w.give(b, again)
-		return
-	}
-	// A batch whose worker was lost goes before all others, so that calls of a key keep their
-	// order.
-	if again {
-		p.pending = slices.Insert(p.pending, 0, b)
-	} else {
-		p.pending = append(p.pending, b)
-	}
-	var best *worker
-	for _, w := range p.workers {
-		if w.idle && (best == nil || len(w.has) < len(best.has)) {
-			best = w
-		}
-	}
-	if best != nil {
-		best.idle = false
-		best.wake.Signal()
-	}
-}
-
-// take returns the oldest batch that w may run, or nil. The caller holds mu.
-//
-// A worker that is retiring takes nothing, not even what only it may run: that goes to another
-// worker when this one has ended, so that two workers never run calls of one key at the same time.
-func (p *Pool) take(w *worker) *batch {
-	if w.retiring {
-		return nil
-	}
-	if len(w.own) != 0 {
-		b := w.own[0]
-		w.own = w.own[1:]
+// newBatch returns a batch without calls.
+func (p *Pool) newBatch(task string, print func() uint64, w work, o *CallOptions) *batch {
+	b := &batch{task: task, print: print, work: w, timeout: p.timeout, retries: p.retries}
+	if o == nil {
 		return b
 	}
-	for len(p.pending) != 0 {
-		b := p.pending[0]
-		p.pending[0] = nil
-		p.pending = p.pending[1:]
-		if b.key != "" {
-			if other := p.keys[b.key]; other != nil && other != w {
-				other.give(b, false)
-				continue
-			}
-			p.bind(w, b.key)
-		}
-		return b
+	b.key = o.Key
+	if o.Timeout != 0 {
+		b.timeout = max(o.Timeout, 0)
 	}
-	return nil
-}
-
-// bind makes the calls with that key go to w, those that wait already first. The caller holds mu.
-func (p *Pool) bind(w *worker, key string) {
-	p.keys[key] = w
-	w.keys = append(w.keys, key)
-	p.pending = slices.DeleteFunc(p.pending, func(b *batch) bool {
-		if b.key == key {
-			w.own = append(w.own, b)
-		}
-		return b.key == key
-	})
-}
-
-// withdraw takes b back if no worker has it. The caller holds mu.
-func (p *Pool) withdraw(b *batch) bool {
-	if i := slices.Index(p.pending, b); i >= 0 {
-		p.pending = slices.Delete(p.pending, i, i+1)
-		return true
+	if o.Retries != 0 {
+		b.retries = max(o.Retries, 0)
 	}
-	for _, w := range p.workers {
-		if i := slices.Index(w.own, b); i >= 0 {
-			w.own = slices.Delete(w.own, i, i+1)
-			return true
-		}
-	}
-	return false
-}
-
-// stop ends b: a part that no worker has fails with err, and the context of a task that runs ends.
-// A task that does not return then is killed with its worker, unless gently is true.
-func (p *Pool) stop(b *batch, err error, gently bool) {
-	p.mu.Lock()
-	var withdrawn []*batch
-	for ; b != nil; b = b.rest {
-		switch {
-		case b.stopped != nil:
-			continue
-		case p.withdraw(b):
-			withdrawn = append(withdrawn, b)
-		case b.worker != nil:
-			b.worker.stop(b, gently)
-		}
-		b.stopped = err
-	}
-	p.mu.Unlock()
-	for _, b := range withdrawn {
-		b.failAll(err)
-	}
-}
-
-// refill starts workers until there are as many as there should be. The caller holds mu.
-func (p *Pool) refill() {
-	if p.state == poolEnded || p.state == poolDraining && len(p.pending) == 0 {
-		return
-	}
-	there := 0
-	for _, w := range p.workers {
-		if !w.retiring {
-			there++
-		}
-	}
-	for range p.size - there {
-		p.stats.Started++
-		go p.addLocked().restart(p.backoff())
-	}
-}
-
-// backoff returns how long to wait before a worker is started. The caller holds mu.
-func (p *Pool) backoff() time.Duration {
-	if p.failures == 0 {
-		return 0
-	}
-	return min(firstBackoff<<min(p.failures-1, 20), maxBackoff)
-}
-
-// wakeAll makes all workers look for what has changed. The caller holds mu.
-func (p *Pool) wakeAll() {
-	for _, w := range p.workers {
-		w.idle = false
-		w.wake.Signal()
-	}
-}
-
-// remove forgets w, which has ended. What it had and had not begun goes to other workers. It
-// returns the batch whose call was lost with w, or nil. The caller holds mu.
-func (p *Pool) remove(w *worker) {
-	if i := slices.Index(p.workers, w); i >= 0 {
-		p.workers = slices.Delete(p.workers, i, i+1)
-	}
-	for _, key := range w.keys {
-		delete(p.keys, key)
-	}
-	for _, b := range slices.Backward(w.own) {
-		p.put(b, true)
-	}
-	w.own = nil
+	return b
 }

@@ -4,8 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-2e7ecdea/mp/internal/relay"
 )
 
 // A batch is a run of calls of one task that travels to a worker in one message. The worker answers
@@ -13,14 +16,17 @@ import (
 type batch struct {
 	task    string
 	key     string
-	data    []byte // the calls' encoded arguments, each after its length
-	first   int    // number of the first call among those of work
-	n       int    // calls
+	data    []byte  // the calls' encoded arguments, each after its length
+	buffer  *[]byte // whose memory data has, if release is to give it back; nil: none
+	first   int     // number of the first call among those of work
+	n       int     // calls
 	work    work
 	timeout time.Duration // 0: none
 	retries int
+	print   func() uint64 // fingerprint of the task's types; of batches that Task makes
+	far     *relay.Batch  // as the engine of another machine's workers knows it
 
-	next atomic.Int64 // the first call without an answer; its worker's collector moves it
+	next atomic.Int64 // the first call without an answer; its worker's collector moves it, at the latest before it waits
 
 	// The pool's mutex guards the rest.
 	tries   int     // times that the worker of call next was lost
@@ -36,7 +42,9 @@ type batch struct {
 type work interface {
 	// deliver is called with the answer of a worker: see answer.
 	deliver(i int, worker string, answer []byte)
-	// fail is called with an error instead.
+	// delivered is called, by the same goroutine, after deliver was called n times.
+	delivered(n int)
+	// fail is called with an error in place of both.
 	fail(i int, err error)
 	// took is called when a batch has been answered, with the time for each of its calls.
 	took(each time.Duration)
@@ -50,6 +58,7 @@ const (
 	answerError   = 'E' // a task's error: wireError
 	answerPanic   = 'P' // a task's panic: wirePanic
 	answerText    = 'e' // a task's error: its text; of workers in other languages
+	answerLost    = 'W' // the end of the worker: wireLost; of other machines
 	answerLast    = 'L' // a task's error: wireError; the worker begins no other call, and exits
 	answerBack    = 'B' // two numbers: the worker will not begin the batches from the first up to before the second
 )
@@ -57,11 +66,35 @@ const (
 // A message to a worker begins with one of these bytes.
 const (
 	messageBatch  = 'B' // batches: for each, the task's name and, after their number, the arguments; each after its length
+	messageBrief  = 'b' // the same: the answers need not wake the pool before the last batch is done
 	messageStop   = 'S' // numbers of a batch, and of its first call that may run on
 	messageBack   = 'T' // two numbers: the pool takes back the batches from the first up to before the second, if not begun
 	messageOpened = 'O' // number of a batch: its results, and those of the batches before it, are decoded
 	messageQuit   = 'Q' // the worker is to return
 )
+
+// appendCall appends *in, encoded, after its length to data, for a call by p.
+func (t *Task[In, Out]) appendCall(p *Pool, data []byte, in *In) ([]byte, error) {
+	at := len(data)
+	data, seen, err := t.in.encode(append(data, 0), in)
+	if err == nil && len(seen) > 0 && !p.engine.local() {
+		err = errFarObjects
+	}
+	if err != nil {
+		return data[:at], err
+	}
+	n := len(data) - at - 1
+	if n < 1<<7 {
+		data[at] = byte(n)
+		return data, nil
+	}
+	var length [binary.MaxVarintLen64]byte
+	k := binary.PutUvarint(length[:], uint64(n))
+	data = append(data, length[1:k]...) // as much longer as the length is
+	copy(data[at+k:], data[at+1:])
+	copy(data[at:], length[:k])
+	return data, nil
+}
 
 // appendCall appends an encoded argument to data.
 func appendCall[B []byte | string](data []byte, argument B) []byte {
@@ -129,7 +162,35 @@ func (b *batch) split(n int) *batch {
 	rest := &batch{task: b.task, key: b.key, data: skipCalls(b.data, n), first: b.first + n, n: b.n - n,
 		work: b.work, timeout: b.timeout, retries: b.retries, stopped: b.stopped, rest: b.rest}
 	b.data, b.n, b.rest = b.data[:len(b.data)-len(rest.data)], n, rest
+	b.buffer = nil // rest.data has the same memory
 	return rest
+}
+
+// longCall is the length from which on the memory of an encoded argument is used again. New memory
+// for each would keep the garbage collector busy for longer than the call takes.
+const longCall = 1 << 14
+
+// buffers holds the memory of long arguments whose calls have been answered.
+var buffers sync.Pool // of *[]byte
+
+// takeBuffer returns memory for an argument of about that length.
+func takeBuffer(length int) *[]byte {
+	if length < longCall {
+		return nil
+	}
+	if b, _ := buffers.Get().(*[]byte); b != nil {
+		return b
+	}
+	return new([]byte)
+}
+
+// release gives the memory of b's arguments back. No worker needs them any more.
+func (b *batch) release() {
+	if b.buffer != nil && cap(b.data) >= longCall && cap(b.data) <= workerRing {
+		*b.buffer = b.data[:0]
+		buffers.Put(b.buffer)
+	}
+	b.data, b.buffer = nil, nil
 }
 
 // skipCalls returns data without its first n calls.

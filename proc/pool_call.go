@@ -16,7 +16,7 @@ package proc
 
 // call gives b to the pool as submit does. If a worker has nothing to do, call sends b to it and
 // returns the worker: the caller must then call its lead.
-func (p *Pool) call(op string, b *batch) (leads *worker, err error) {
+func (p *crew) call(op string, b *batch) (leads *worker, err error) {
 	var msg []byte
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -29,7 +29,10 @@ func (p *Pool) call(op string, b *batch) (leads *worker, err error) {
 			continue
 		}
 		if msg == nil {
-			msg = b.append([]byte{messageBatch})
+			msg = b.append(append(p.message[:0], messageBatch))
+			if p.message = msg; cap(msg) > workerRing {
+				p.message = nil
+			}
 		}
 		if w.conn.TrySend(msg) == nil {
 			if b.key != "" && p.keys[b.key] == nil {
@@ -47,7 +50,7 @@ func (p *Pool) call(op string, b *batch) (leads *worker, err error) {
 
 // mayHave reports whether a caller may send b to w by itself, before all batches that wait. The caller
 // holds mu.
-func (p *Pool) mayHave(w *worker, b *batch) bool {
+func (p *crew) mayHave(w *worker, b *batch) bool {
 	if !w.idle || !w.parked || w.led || !w.quiet() || len(p.pending) != 0 || len(w.own) != 0 || len(w.stops) != 0 {
 		return false
 	}

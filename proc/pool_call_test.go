@@ -64,14 +64,15 @@ func awaitParked(t *testing.T, ctx context.Context, p *Pool, workers int) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Millisecond) // there is no event to wait for
-		p.mu.Lock()
+		c := p.engine.(*crew)
+		c.mu.Lock()
 		parked = 0
-		for _, w := range p.workers {
+		for _, w := range c.workers {
 			if w.parked && w.idle && !w.led && w.quiet() {
 				parked++
 			}
 		}
-		p.mu.Unlock()
+		c.mu.Unlock()
 	}
 }
 
@@ -120,11 +121,12 @@ func TestPoolCallLeads(t *testing.T) {
 				t.Fatalf("%v: call %d: %d, %v", method, i, n, err)
 			}
 		}
-		p.mu.Lock()
-		if w.led || len(w.has) != 0 || p.stats.Submitted != p.stats.Done {
-			t.Errorf("%v: led %t, %d batches, %+v", method, w.led, len(w.has), p.stats)
+		c := p.engine.(*crew)
+		c.mu.Lock()
+		if w.led || len(w.has) != 0 || c.stats.Submitted != c.stats.Done {
+			t.Errorf("%v: led %t, %d batches, %+v", method, w.led, len(w.has), c.stats)
 		}
-		p.mu.Unlock()
+		c.mu.Unlock()
 	}
 }
 
@@ -165,9 +167,10 @@ func TestPoolCallFails(t *testing.T) {
 // The pool replaces a worker that ends while it has nothing to do and nobody receives from it.
 func TestPoolIdleWorkerEnds(t *testing.T) {
 	ctx, p := callPool(t, 2, Spawn)
-	p.mu.Lock()
-	w := p.workers[0]
-	p.mu.Unlock()
+	c := p.engine.(*crew)
+	c.mu.Lock()
+	w := c.workers[0]
+	c.mu.Unlock()
 	if err := syscall.Kill(w.call.PID(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}

@@ -318,11 +318,11 @@ func TestPoolInProcess(t *testing.T) {
 		}
 	})
 	t.Run("timeouts", func(t *testing.T) {
-		p := newPool(t, 1, &proc.PoolOptions{Process: inside, Timeout: 20 * time.Millisecond, Grace: 20 * time.Millisecond})
-		for _, in := range []poolTest{{Act: "wait"}, {Sleep: 500 * time.Millisecond}} {
-			begin := time.Now()
-			if _, err := poolDo.Apply(ctx, p, in); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) > time.Second {
-				t.Errorf("%+v: %v after %v", in, err, time.Since(begin))
+		// The first task returns when its time is over, unless the machine does not run it for the whole grace.
+		p := newPool(t, 1, &proc.PoolOptions{Process: inside, Timeout: 20 * time.Millisecond, Grace: time.Second})
+		for _, in := range []poolTest{{Act: "wait"}, {Sleep: 3 * time.Second}} {
+			if _, err := poolDo.Apply(ctx, p, in); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%+v: %v", in, err)
 			}
 			if n, err := poolSquare.Apply(ctx, p, 3, &proc.CallOptions{Timeout: -1}); n != 9 || err != nil {
 				t.Errorf("the next call: %d, %v", n, err)

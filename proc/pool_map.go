@@ -31,7 +31,8 @@ type MapOptions struct {
 const (
 	chunkTime    = 200 * time.Microsecond // that calls of one chunk take together, if Chunk is 0
 	maxChunk     = 512
-	aheadPerItem = 2 // batches that are with the pool for each batch that its workers may have
+	maxBatch     = 256 << 10 // bytes of arguments after which a batch gets no other call
+	aheadPerItem = 2         // batches that are with the pool for each batch that its workers may have
 )
 
 // Map runs t for each value of in on the pool's workers, and yields the results in the order of the
@@ -77,7 +78,7 @@ type mapping[In, Out any] struct {
 	yield   func(Out, error) bool
 	next    *part[Out] // being filled, or nil
 	size    int        // calls that it will have
-	scratch []byte     // an encoded argument
+	width   int        // bytes of a call in the last batch
 	made    int        // calls
 	yielded int        // calls whose results were yielded
 	over    bool       // nothing more may be yielded
@@ -117,7 +118,7 @@ func (m *mapping[In, Out]) run(in iter.Seq[In]) {
 	if m.over {
 		return
 	}
-	if m.next != nil {
+	if m.next != nil && m.next.b.n > 0 {
 		m.submit()
 	}
 	m.mu.Lock()
@@ -128,18 +129,18 @@ func (m *mapping[In, Out]) run(in iter.Seq[In]) {
 
 // put makes a call with the argument *v. It returns false if no more values are to be read.
 func (m *mapping[In, Out]) put(v *In) bool {
-	var err error
-	if m.scratch, _, err = m.task.in.encode(m.scratch[:0], v); err != nil {
-		return m.refuse(err)
-	}
 	if m.next == nil {
 		m.begin()
 	}
 	b := m.next.b
-	b.data = appendCall(b.data, m.scratch)
+	data, err := m.task.appendCall(m.pool, b.data, v)
+	if err != nil {
+		return m.refuse(err)
+	}
+	b.data = data
 	b.n++
 	m.made++
-	if b.n < m.size {
+	if b.n < m.size && len(b.data) < maxBatch {
 		return true
 	}
 	return m.submit() && m.advance()
@@ -147,7 +148,7 @@ func (m *mapping[In, Out]) put(v *In) bool {
 
 // refuse answers a call whose argument can't be sent with err.
 func (m *mapping[In, Out]) refuse(err error) bool {
-	if m.next != nil && !m.submit() {
+	if m.next.b.n > 0 && !m.submit() {
 		return false
 	}
 	err = fmt.Errorf("proc: Map of task %q: argument %d: %w", m.task.name, m.made, err)
@@ -162,18 +163,19 @@ func (m *mapping[In, Out]) begin() {
 	m.size = m.chunk
 	m.mu.Unlock()
 	m.next = &part[Out]{owner: m, coding: &m.task.out}
-	m.next.b = m.pool.newBatch(m.task.name, m.next, &m.options.CallOptions)
-	m.next.b.data = make([]byte, 0, m.size*(len(m.scratch)+2))
+	m.next.b = m.pool.newBatch(m.task.name, m.task.print, m.next, &m.options.CallOptions)
+	m.next.b.data = make([]byte, 0, min(m.size*m.width, maxBatch))
 }
 
 // submit gives the batch to the pool. It returns false if the pool takes no more.
 func (m *mapping[In, Out]) submit() bool {
 	p := m.next
 	m.next = nil
+	m.width = len(p.b.data)/p.b.n + 1
 	p.results = make([]Out, p.b.n)
 	p.left.Store(int64(p.b.n))
 	m.add(p)
-	if err := m.pool.submit("Map", p.b); err != nil {
+	if err := m.pool.engine.submit("Map", p.b); err != nil {
 		p.b.failAll(err)
 		return false
 	}
@@ -227,8 +229,8 @@ func (m *mapping[In, Out]) deliver(p *part[Out]) {
 	}
 }
 
-// room returns how many batches the pool can use at a time.
-func (p *Pool) room() int {
+// room implements engine.
+func (p *crew) room() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := aheadPerItem
@@ -241,7 +243,7 @@ func (p *Pool) room() int {
 // take waits until a part can be yielded, and returns it. It returns nil if another batch may be
 // submitted, or if there are no more parts and no more values.
 func (m *mapping[In, Out]) take() (*part[Out], error) {
-	limit := m.pool.room()
+	limit := m.pool.engine.room()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for {
@@ -298,7 +300,7 @@ func (m *mapping[In, Out]) abandon() {
 	m.mu.Unlock()
 	for _, p := range open {
 		if p.b != nil {
-			m.pool.stop(p.b, context.Canceled, err == nil)
+			m.pool.engine.stop(p.b, context.Canceled, err == nil)
 		}
 	}
 }
@@ -318,21 +320,22 @@ func (m *mapping[In, Out]) adapt(each time.Duration) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	want := int(chunkTime / max(each, 1))
-	m.chunk = max(1, min(want, 2*m.chunk, maxChunk))
+	m.chunk = max(1, min(m.pool.engine.chunk(each), 2*m.chunk))
 }
 
 func (p *part[Out]) deliver(i int, worker string, answer []byte) {
-	p.answered(i, readAnswer(p.coding, worker, answer, &p.results[i]))
-}
-
-func (p *part[Out]) fail(i int, err error) { p.answered(i, err) }
-
-func (p *part[Out]) answered(i int, err error) {
-	if err != nil {
+	if err := readAnswer(p.coding, worker, answer, &p.results[i]); err != nil {
 		p.note(i, err)
 	}
-	if p.left.Add(-1) == 0 {
+}
+
+func (p *part[Out]) fail(i int, err error) {
+	p.note(i, err)
+	p.delivered(1)
+}
+
+func (p *part[Out]) delivered(n int) {
+	if p.left.Add(int64(-n)) == 0 {
 		l := p.owner.lock()
 		l.Lock()
 		defer l.Unlock()

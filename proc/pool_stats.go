@@ -20,8 +20,8 @@ type PoolStats struct {
 	Lost map[string]int
 }
 
-// Stats returns what the pool has done so far.
-func (p *Pool) Stats() PoolStats {
+// stats implements engine.
+func (p *crew) snapshot() PoolStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.stats

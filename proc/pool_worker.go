@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"sync"
@@ -17,22 +16,25 @@ import (
 
 // A worker is the pool's side of a worker process. Two goroutines serve it while it runs: the
 // feeder sends it batches and the collector receives its answers. While it has nothing to do, they
-// rest, and Apply sends its call and receives the answer by itself: see Pool.call. The worker answers
+// rest, and Apply sends its call and receives the answer by itself: see crew.call. The worker answers
 // the calls in the order in which it got them, so the first call without an answer is the one that it
 // runs, and the one that is lost with it.
 type worker struct {
-	pool   *Pool
+	pool   *crew
 	number int
 	fed    chan struct{} // closed when the feeder has returned
 	call   workerProcess
+	name   string // of call
 	conn   *ring.Conn
 	unpark chan struct{} // holds a token if the collector is to look whether it must rest any longer
 	begun  atomic.Int64  // when the call that it runs began, in ns since the epoch; kept up while timed is true
 	timed  atomic.Bool   // a call has a timeout
 
 	// These belong to the goroutine that receives answers: the collector, or one in Apply.
-	buf     []byte
+	answers inlet
 	front   *batch // that is being answered, or nil
+	at      int    // the first call of front without an answer
+	fresh   int    // answers that were delivered since front.next moved
 	objects bool   // a result of it has objects
 	calm    bool   // the worker may have nothing to do since the last answer
 
@@ -72,9 +74,8 @@ const (
 	fewBatches = 4    // batches that it may have however many calls they have
 )
 
-func newWorker(p *Pool, number int) *worker {
+func newWorker(p *crew, number int) *worker {
 	w := &worker{pool: p, number: number, fed: make(chan struct{}), unpark: make(chan struct{}, 1), window: minWindow}
-	w.buf = make([]byte, 4096)
 	w.wake.L = &p.mu
 	return w
 }
@@ -138,7 +139,7 @@ func (w *worker) startProcess() error {
 		theirs.Close()
 	}
 	p.mu.Lock()
-	w.call, w.conn = call, ours
+	w.call, w.conn, w.answers.conn, w.name = call, ours, ours, call.Name()
 	p.mu.Unlock()
 	return nil
 }
@@ -260,6 +261,10 @@ func (w *worker) serve(msg []byte) []byte {
 		}
 		msg = b.append(msg)
 	}
+	// The end of a timeout is reckoned from the last answer, so each answer must wake the pool then.
+	if len(msg) > 0 && !w.timed.Load() && w.pool.options.Command == nil {
+		msg[0] = messageBrief
+	}
 	return msg
 }
 
@@ -294,6 +299,9 @@ func (w *worker) begin(b *batch) {
 func (w *worker) collect() {
 	for w.attend() && w.receive() {
 	}
+	if w.front != nil {
+		w.settle(w.front)
+	}
 	// A worker that has closed its end of the pipe is about to exit, unless something keeps it.
 	ctx, cancel := context.WithTimeout(context.Background(), exitTime)
 	defer cancel()
@@ -313,22 +321,20 @@ const exitTime = time.Second
 
 // receive receives an answer and delivers it. It reports false if there is none any more.
 func (w *worker) receive() bool {
-	n, err := w.conn.ReceiveInto(w.pool.ctx, w.buf)
-	if errors.Is(err, io.ErrShortBuffer) {
-		w.buf = make([]byte, max(n, 2*len(w.buf)))
-		return true
-	}
-	if err != nil || n == 0 {
+	answer, err := w.answers.receive(w.pool.ctx)
+	if err != nil || len(answer) == 0 {
 		return false
 	}
-	answer := w.buf[:n]
 	if w.front == nil || answer[0] == answerBack {
 		b := w.frontOf(answer)
 		w.calm = b == nil
 		if w.calm {
+			if w.front != nil {
+				w.settle(w.front)
+			}
 			return true
 		}
-		w.front = b
+		w.front, w.at = b, int(b.next.Load())
 	}
 	if w.answered(w.front, answer) {
 		w.front = nil
@@ -363,13 +369,13 @@ func (w *worker) frontOf(answer []byte) *batch {
 // answered delivers the answer to the first call of b without one. It reports whether that was the
 // last one.
 func (w *worker) answered(b *batch, answer []byte) (last bool) {
-	i := b.next.Load()
+	i := w.at
 	var err error
 	if answer[0] == answerObjects {
 		w.objects = true
 	} else if answer[0] != answerResult {
 		w.pool.mu.Lock()
-		err = b.cause(i)
+		err = b.cause(int64(i))
 		w.pool.mu.Unlock()
 	}
 	if answer[0] == answerLast {
@@ -377,24 +383,39 @@ func (w *worker) answered(b *batch, answer []byte) (last bool) {
 		w.leaving = true
 		w.pool.mu.Unlock()
 	}
-	if w.timed.Load() {
+	timed := w.timed.Load()
+	if timed {
 		w.begun.Store(time.Now().UnixNano())
 	}
-	b.next.Store(i + 1)
-	last = i+1 == int64(b.n)
+	w.at++
+	last = w.at == b.n
 	if last && !w.objects {
 		w.finish(b) // before the caller has the result, so that Stats counts the call
 	}
 	if err != nil {
-		b.work.fail(b.first+int(i), err)
+		b.work.fail(b.first+i, err)
 	} else {
-		b.work.deliver(b.first+int(i), w.call.Name(), answer)
+		b.work.deliver(b.first+i, w.name, answer)
+		w.fresh++
+	}
+	if last || timed || !w.answers.more() {
+		w.settle(b)
 	}
 	if last && w.objects {
 		w.opened(b)
 		w.finish(b) // not before: from here on the worker may be told to end, and the objects with it
 	}
 	return last
+}
+
+// settle makes known how far the answers to b have come. To do so for each answer would take longer
+// than to deliver it.
+func (w *worker) settle(b *batch) {
+	b.next.Store(int64(w.at))
+	if n := w.fresh; n > 0 {
+		w.fresh = 0
+		b.work.delivered(n)
+	}
 }
 
 // opened lets the worker know that the objects in b's results are open in this process.
@@ -450,6 +471,7 @@ func (w *worker) finish(b *batch) {
 		w.wake.Signal()
 	}
 	p.mu.Unlock()
+	b.release()
 	b.work.took(took / time.Duration(b.n))
 }
 
@@ -717,7 +739,7 @@ func (w *worker) count(err error) error {
 const relieveAfter = 5 * time.Millisecond
 
 // hasFree reports whether a worker has nothing to do. The caller holds mu.
-func (p *Pool) hasFree() bool {
+func (p *crew) hasFree() bool {
 	for _, w := range p.workers {
 		if w.idle && len(w.has) == 0 && w.ready {
 			return true
@@ -728,7 +750,7 @@ func (p *Pool) hasFree() bool {
 
 // relieve asks a worker that has more to do than one call for the batches that wait last, since idle
 // has nothing to do. The caller holds mu.
-func (p *Pool) relieve(idle *worker) {
+func (p *crew) relieve(idle *worker) {
 	now := time.Now()
 	for _, w := range p.workers {
 		from := w.surplus()

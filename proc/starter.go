@@ -53,7 +53,7 @@ func (s *starter) launch(ctx context.Context, i sys.Image, files []*os.File) (*s
 	}
 	<-done
 	if err != nil {
-		return nil, err
+		return nil, i.Explain(err)
 	}
 	return sys.NewChild(birth, s.conn), nil
 }

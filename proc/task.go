@@ -4,32 +4,46 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 )
 
 // A Task is a function that can run in another process. Its methods may be
 // called by several goroutines at once.
 type Task[In, Out any] struct {
-	name string
-	in   coding[In]
-	out  coding[Out]
+	name  string
+	in    coding[In]
+	out   coding[Out]
+	width atomic.Int64 // length of the last encoded argument of a call by a pool
 }
 
 // A function is a task's, from encoded input to encoded result, which it appends to dst. If use is
 // not nil, it is called with the objects in the input before the task runs.
 type function func(ctx context.Context, dst, input []byte, use func(lease)) (product, error)
 
-// A product is what a task's function has returned.
+// A product is what a task's function has returned. It is small enough for registers.
 type product struct {
 	result []byte // dst and the result
-	shared bool   // there are handles of objects in the result
-	lease  lease  // the objects in the result, as the task had them; only if use was not nil
+	shared *lease // nil: there are no handles of objects in the result; the objects, if use was not nil
+}
+
+// close ends the uses of the objects in the result.
+func (p product) close() {
+	if p.shared != nil {
+		p.shared.close()
+	}
+}
+
+// A registered is a task as others find it by its name.
+type registered struct {
+	run   function
+	print func() uint64 // see Task.print
 }
 
 // registry holds the tasks of this program by name.
 var registry = struct {
 	mu    sync.Mutex
-	tasks map[string]function
-}{tasks: make(map[string]function)}
+	tasks map[string]registered
+}{tasks: make(map[string]registered)}
 
 // Register makes a task of f. Parent and child are the same program and find
 // the task by its name, so it must be registered before Init in both: make it a
@@ -57,14 +71,20 @@ func Register[In, Out any](name string, f func(ctx context.Context, in In) (Out,
 	}
 	registry.mu.Lock()
 	defer registry.mu.Unlock()
-	if registry.tasks[name] != nil {
+	if registry.tasks[name].run != nil {
 		panic(fmt.Sprintf("proc: task %q registered twice", name))
 	}
 	t := &Task[In, Out]{name: name}
-	registry.tasks[name] = func(ctx context.Context, dst, input []byte, use func(lease)) (made product, err error) {
+	registry.tasks[name] = registered{t.run(f), t.print}
+	return t
+}
+
+// run returns the function of t, which calls f.
+func (t *Task[In, Out]) run(f func(ctx context.Context, in In) (Out, error)) function {
+	return func(ctx context.Context, dst, input []byte, use func(lease)) (made product, err error) {
 		var in In
 		if err := t.in.decode(input, &in); err != nil {
-			return made, fmt.Errorf("input of task %q: %w", name, err)
+			return made, fmt.Errorf("input of task %q: %w", t.name, err)
 		}
 		if use != nil && t.in.walk {
 			use(t.in.objects(&in))
@@ -75,18 +95,23 @@ func Register[In, Out any](name string, f func(ctx context.Context, in In) (Out,
 		}
 		var seen []sighting
 		if made.result, seen, err = t.out.encode(dst, &out); err != nil {
-			return made, fmt.Errorf("result of task %q: %w", name, err)
+			return made, fmt.Errorf("result of task %q: %w", t.name, err)
 		}
-		if made.shared = len(seen) > 0; use != nil {
-			made.lease = leaseOf(seen)
+		if len(seen) > 0 {
+			made.shared = new(lease)
+			if use != nil {
+				*made.shared = leaseOf(seen)
+			}
 		}
 		return made, nil
 	}
-	return t
 }
 
-// findTask returns the function of a task, or nil.
-func findTask(name string) function {
+// print returns a fingerprint of the types of t's argument and result.
+func (t *Task[In, Out]) print() uint64 { return 3*t.in.print() + t.out.print() }
+
+// findTask returns a task. Its run is nil if there is none.
+func findTask(name string) registered {
 	registry.mu.Lock()
 	defer registry.mu.Unlock()
 	return registry.tasks[name]

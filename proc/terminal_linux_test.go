@@ -49,12 +49,19 @@ func mainForCtrlC(mode string) int {
 		}
 		g.Go(reportReady.With(proc.None{}).Options(o))
 	}
-	err := g.Wait()
-	if ctx.Err() == nil {
-		fmt.Println("a child has ended:", err)
+	return afterCtrlC(ctx, g.Wait())
+}
+
+// afterCtrlC returns the exit code of a program whose child or call has ended with err. The terminal sends its
+// signal to one process after the other, so that the child may have it a moment before this process.
+func afterCtrlC(ctx context.Context, err error) int {
+	select {
+	case <-ctx.Done():
+		return 130
+	case <-time.After(patience):
+		fmt.Println("it has ended:", err)
 		return 1
 	}
-	return 130
 }
 
 // poolForCtrlC is mainForCtrlC with a pool.
@@ -69,9 +76,8 @@ func poolForCtrlC(ctx context.Context) int {
 		for i := 0; i < 4 && yield(proc.None{}); i++ {
 		}
 	}) {
-		if ctx.Err() == nil {
-			fmt.Println("a call has ended:", err)
-			return 1
+		if code := afterCtrlC(ctx, err); code != 130 {
+			return code
 		}
 	}
 	return 130

@@ -2,11 +2,13 @@ package proc
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -190,5 +192,23 @@ func TestHostileReport(t *testing.T) {
 		if err := decodePanic("p", data); err == nil {
 			t.Errorf("decodePanic(%x): no error", data)
 		}
+	}
+}
+
+// A task in this process that is killed may return before attend has heard of the kill.
+func TestKilledInsideReturnsFirst(t *testing.T) {
+	p := &Process{name: "p"}
+	g := &inside{ran: make(chan insideEnd, 1), killed: make(chan syscall.Signal, 1)}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	g.ending = &ending{cancel: cancel, end: g.giveUp}
+	if err := g.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	var exit *ExitError
+	if o := p.judgeInside(g, insideEnd{err: ctx.Err()}); !errors.As(o.err, &exit) || o.code != -9 {
+		t.Errorf("exit code %d, %v; want -9 and an ExitError", o.code, o.err)
+	}
+	if sig := <-g.killed; sig != syscall.SIGKILL {
+		t.Errorf("given up for %v", sig)
 	}
 }

@@ -1771,4 +1771,273 @@ static inline void mp_pipe_close(mp_pipe *p)
     mp__move(p->object.segment);
 }
 
+/* ---- workers of a pool ---- */
+
+/* An mp_buffer is bytes that grow. A zeroed one is empty. */
+typedef struct mp_buffer {
+    uint8_t *data;
+    size_t length, space;
+} mp_buffer;
+
+/* mp_append appends n bytes to b. It returns MP_OK, or MP_SYSTEM if there is no memory. */
+static inline int mp_append(mp_buffer *b, const void *data, size_t n)
+{
+    if (n > b->space - b->length) {
+        size_t space = b->space < 256 ? 256 : b->space;
+        uint8_t *grown;
+        while (n > space - b->length) {
+            if (space > SIZE_MAX / 2) {
+                errno = ENOMEM;
+                return MP_SYSTEM;
+            }
+            space *= 2;
+        }
+        grown = (uint8_t *)realloc(b->data, space);
+        if (grown == NULL)
+            return MP_SYSTEM;
+        b->data = grown;
+        b->space = space;
+    }
+    if (n > 0)
+        memcpy(b->data + b->length, data, n);
+    b->length += n;
+    return MP_OK;
+}
+
+/* An mp_task is a task of a worker. run runs one call: it appends the result to out and returns 0, or
+ * appends the text of an error and returns anything else. n is the length of the argument in bytes.
+ * Arguments and results are the bytes of a Go []byte or string, and JSON of anything else. */
+typedef struct mp_task {
+    const char *name;
+    int (*run)(const void *argument, size_t n, mp_buffer *out);
+} mp_task;
+
+/* An mp__batch is a run of calls of one task that was received, and has not begun. */
+typedef struct mp__batch {
+    struct mp__batch *next;
+    uint64_t number; /* batches count from 0 */
+    int taken;       /* the pool has taken it back */
+    size_t length;
+    uint8_t bytes[]; /* the task's name, the number of calls, the arguments */
+} mp__batch;
+
+typedef struct mp__worker {
+    mp_pipe pipe;
+    const mp_task *tasks;
+    size_t count;
+    mp__batch *first, **last;    /* those that wait */
+    uint64_t received, begun;    /* batches */
+    mp_buffer message, answer;
+} mp__worker;
+
+/* mp__number reads a number, seven bits a byte, the lowest first, and moves *at behind it. */
+static inline int mp__number(const uint8_t **at, const uint8_t *end, uint64_t *n)
+{
+    int shift;
+    *n = 0;
+    for (shift = 0; shift < 64 && *at < end; shift += 7) {
+        uint8_t b = *(*at)++;
+        *n |= (uint64_t)(b & 127) << shift;
+        if (b < 128)
+            return MP_OK;
+    }
+    return MP_CORRUPT;
+}
+
+/* mp__string reads n bytes after their length, and moves *at behind them. */
+static inline int mp__string(const uint8_t **at, const uint8_t *end, const uint8_t **data, uint64_t *n)
+{
+    int err = mp__number(at, end, n);
+    if (err != MP_OK || *n > (uint64_t)(end - *at))
+        return MP_CORRUPT;
+    *data = *at;
+    *at += *n;
+    return MP_OK;
+}
+
+static inline int mp__append_number(mp_buffer *b, uint64_t n)
+{
+    uint8_t bytes[10];
+    size_t i = 0;
+    for (; n > 127; n >>= 7)
+        bytes[i++] = (uint8_t)(n | 128);
+    bytes[i++] = (uint8_t)n;
+    return mp_append(b, bytes, i);
+}
+
+/* mp__next_message receives the next message. It returns MP_TIMEOUT if there is none and a batch
+ * waits. */
+static inline int mp__next_message(mp__worker *w)
+{
+    for (;;) {
+        size_t n;
+        int err = mp_receive(&w->pipe, w->message.data, w->message.space, &n, w->first != NULL ? 0 : MP_FOREVER);
+        if (err != MP_SHORT_BUFFER) {
+            w->message.length = err == MP_OK ? n : 0;
+            return err;
+        }
+        free(w->message.data);
+        w->message.data = (uint8_t *)malloc(n);
+        w->message.space = w->message.data != NULL ? n : 0;
+        if (w->message.data == NULL)
+            return MP_SYSTEM;
+    }
+}
+
+/* mp__add_batches adds the batches of a message to those that wait. */
+static inline int mp__add_batches(mp__worker *w, const uint8_t *at, const uint8_t *end)
+{
+    while (at < end) {
+        const uint8_t *begin = at, *data;
+        uint64_t n, calls;
+        mp__batch *b;
+        int err = mp__string(&at, end, &data, &n);
+        if (err == MP_OK)
+            err = mp__number(&at, end, &calls);
+        for (; err == MP_OK && calls > 0; calls--)
+            err = mp__string(&at, end, &data, &n);
+        if (err != MP_OK)
+            return err;
+        b = (mp__batch *)malloc(sizeof *b + (size_t)(at - begin));
+        if (b == NULL)
+            return MP_SYSTEM;
+        b->next = NULL;
+        b->number = w->received++;
+        b->taken = 0;
+        b->length = (size_t)(at - begin);
+        memcpy(b->bytes, begin, b->length);
+        *w->last = b;
+        w->last = &b->next;
+    }
+    return MP_OK;
+}
+
+/* mp__give_back gives batches back to the pool that are not begun, and says which. */
+static inline int mp__give_back(mp__worker *w, const uint8_t *at, const uint8_t *end)
+{
+    uint64_t from, to;
+    mp__batch *b;
+    int err = mp__number(&at, end, &from);
+    if (err == MP_OK)
+        err = mp__number(&at, end, &to);
+    if (err != MP_OK)
+        return err;
+    if (from < w->begun)
+        from = w->begun;
+    for (b = w->first; b != NULL; b = b->next)
+        b->taken |= b->number >= from && b->number < to;
+    w->answer.length = 0;
+    err = mp_append(&w->answer, "B", 1);
+    if (err == MP_OK)
+        err = mp__append_number(&w->answer, from);
+    if (err == MP_OK)
+        err = mp__append_number(&w->answer, to);
+    if (err == MP_OK)
+        err = mp_send(&w->pipe, w->answer.data, w->answer.length, MP_FOREVER);
+    return err;
+}
+
+/* mp__call runs one call of the task of that name, or of none, and sends the answer. */
+static inline int mp__call(mp__worker *w, const mp_task *task, const uint8_t *name, size_t length, const uint8_t *argument,
+                           size_t n)
+{
+    mp_buffer *out = &w->answer;
+    int err;
+    out->length = 0;
+    err = mp_append(out, "R", 1);
+    if (err == MP_OK && task != NULL) {
+        if (task->run(argument, n, out) != 0)
+            out->data[0] = 'e';
+    } else if (err == MP_OK) {
+        out->data[0] = 'e';
+        err = mp_append(out, "unknown task '", 14);
+        if (err == MP_OK)
+            err = mp_append(out, name, length);
+        if (err == MP_OK)
+            err = mp_append(out, "'", 1);
+    }
+    return err != MP_OK ? err : mp_send(&w->pipe, out->data, out->length, MP_FOREVER);
+}
+
+/* mp__run_batch runs the calls of the batch that waits longest. */
+static inline int mp__run_batch(mp__worker *w)
+{
+    mp__batch *b = w->first;
+    const uint8_t *at = b->bytes, *end = b->bytes + b->length, *name, *argument;
+    const mp_task *task = NULL;
+    uint64_t length, calls, n;
+    size_t i;
+    int err;
+    w->first = b->next;
+    if (w->first == NULL)
+        w->last = &w->first;
+    w->begun = b->number + 1;
+    err = mp__string(&at, end, &name, &length);
+    if (err == MP_OK)
+        err = mp__number(&at, end, &calls);
+    for (i = 0; err == MP_OK && i < w->count; i++)
+        if (strlen(w->tasks[i].name) == length && memcmp(w->tasks[i].name, name, length) == 0)
+            task = &w->tasks[i];
+    for (; err == MP_OK && !b->taken && calls > 0; calls--) {
+        err = mp__string(&at, end, &argument, &n);
+        if (err == MP_OK)
+            err = mp__call(w, task, name, (size_t)length, argument, (size_t)n);
+    }
+    free(b);
+    return err;
+}
+
+/* mp__work runs what the pool sends. It returns MP_END if the pool needs this worker no more. */
+static inline int mp__work(mp__worker *w)
+{
+    int err = mp_send(&w->pipe, "r", 1, MP_FOREVER);
+    while (err == MP_OK) {
+        const uint8_t *at, *end;
+        /* What the pool takes back it takes before the next batch begins. */
+        err = mp__next_message(w);
+        if (err == MP_TIMEOUT) {
+            err = mp__run_batch(w);
+            continue;
+        }
+        if (err != MP_OK || w->message.length == 0)
+            continue;
+        at = w->message.data + 1;
+        end = w->message.data + w->message.length;
+        switch (w->message.data[0]) {
+        case 'B': err = mp__add_batches(w, at, end); break;
+        case 'T': err = mp__give_back(w, at, end); break;
+        case 'Q': err = MP_END; break;
+        }
+    }
+    return err;
+}
+
+/* mp_serve runs the calls of a Go program's pool, whose PoolOptions.Command has started this program.
+ * It has count tasks. ref names the pool's pipe: NULL is "pool", as which it is passed. mp_serve runs
+ * one call at a time, on this thread. It returns MP_OK when the pool needs this worker no more, or is
+ * gone, or an error of mp_pipe_open, mp_send or mp_receive. A worker that returns or dies in a call
+ * costs the Go program that call. */
+static inline int mp_serve(mp_context *mp, const char *ref, const mp_task *tasks, size_t count)
+{
+    mp__worker w;
+    int err;
+    memset(&w, 0, sizeof w);
+    w.tasks = tasks;
+    w.count = count;
+    w.last = &w.first;
+    err = mp_pipe_open(mp, ref != NULL ? ref : "pool", MP_ANY_END, &w.pipe);
+    if (err != MP_OK)
+        return err;
+    err = mp__work(&w);
+    mp_pipe_close(&w.pipe);
+    while (w.first != NULL) {
+        mp__batch *b = w.first;
+        w.first = b->next;
+        free(b);
+    }
+    free(w.message.data);
+    free(w.answer.data);
+    return err == MP_END || err == MP_BROKEN_PIPE ? MP_OK : err;
+}
+
 #endif

@@ -1,6 +1,8 @@
 /* The client of the tests: client MODE [NUMBER...]. See clients_linux_test.go. */
 #include "mp.h"
 
+#include <signal.h>
+
 typedef struct { double x, y; } point;
 typedef struct { int64_t a[5]; } wide;
 
@@ -193,6 +195,61 @@ static void once(const char *operation)
         pause();
 }
 
+static int upper(const void *argument, size_t n, mp_buffer *out)
+{
+    const char *text = argument;
+    for (size_t i = 0; i < n; i++) {
+        char c = text[i] >= 'a' && text[i] <= 'z' ? (char)(text[i] - 'a' + 'A') : text[i];
+        if (mp_append(out, &c, 1) != MP_OK)
+            return 1;
+    }
+    return 0;
+}
+
+/* print appends a number, as JSON. */
+static int print(mp_buffer *out, long long n)
+{
+    char text[32];
+    return mp_append(out, text, (size_t)snprintf(text, sizeof text, "%lld", n));
+}
+
+static int square(const void *argument, size_t n, mp_buffer *out)
+{
+    char text[32] = {0};
+    memcpy(text, argument, n < sizeof text ? n : sizeof text - 1);
+    long long x = strtoll(text, NULL, 10);
+    return print(out, x * x);
+}
+
+static int pid(const void *argument, size_t n, mp_buffer *out)
+{
+    (void)argument, (void)n;
+    return print(out, getpid());
+}
+
+static int act(const void *argument, size_t n, mp_buffer *out)
+{
+    char what[16] = {0};
+    memcpy(what, argument, n < sizeof what ? n : sizeof what - 1);
+    if (strcmp(what, "exit") == 0)
+        _exit(3);
+    if (strcmp(what, "kill") == 0)
+        kill(getpid(), SIGKILL);
+    if (strcmp(what, "sleep") == 0)
+        for (;;)
+            pause();
+    mp_append(out, "it was told to ", 15);
+    mp_append(out, what, strlen(what));
+    return 1;
+}
+
+/* Is a worker of a pool. */
+static void pool(void)
+{
+    static const mp_task tasks[] = {{"upper", upper}, {"square", square}, {"pid", pid}, {"act", act}};
+    check(mp_serve(&mp, NULL, tasks, sizeof tasks / sizeof tasks[0]), "serve");
+}
+
 int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "";
@@ -211,6 +268,8 @@ int main(int argc, char **argv)
         publish();
     else if (strcmp(mode, "errors") == 0)
         errors();
+    else if (strcmp(mode, "pool") == 0)
+        pool();
     else if (strcmp(mode, "once") == 0)
         once(argv[2]);
     else
