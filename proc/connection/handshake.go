@@ -14,16 +14,17 @@ import (
 //
 //  1. Each side sends its hello: the magic bytes, which name the version, and a nonce of 32 random bytes.
 //  2. The client sends its proof: the HMAC-SHA256, by the key, of the magic bytes, the role "client", the
-//     client's nonce and the listener's nonce.
+//     client's nonce, the listener's nonce, and the binding of the TLS session if there is one.
 //  3. The listener checks it in constant time. It answers with the byte refused and closes the
 //     connection, or with the byte welcome and its own proof, with the role "server".
 //  4. The client checks that proof. Then messages follow.
 //
 // The role makes the proofs of the two sides differ, so a proof that is sent back proves nothing. The nonces
-// make the proofs of two handshakes differ, so a recorded proof proves nothing later.
+// make the proofs of two handshakes differ, so a recorded proof proves nothing later. The binding makes the proofs
+// of two TLS sessions differ, so a proof that is passed on from one to another proves nothing.
 
 const (
-	magic     = "mp/conn\x01"
+	magic     = "mp/conn\x02"
 	nonceSize = 32
 	helloSize = len(magic) + nonceSize
 
@@ -35,9 +36,9 @@ const (
 )
 
 // proof returns the proof of one role.
-func proof(key []byte, role string, clientNonce, serverNonce []byte) []byte {
+func proof(key []byte, role string, clientNonce, serverNonce, binding []byte) []byte {
 	h := hmac.New(sha256.New, key)
-	for _, part := range [][]byte{[]byte(magic), []byte(role), clientNonce, serverNonce} { // all of fixed sizes
+	for _, part := range [][]byte{[]byte(magic), []byte(role), clientNonce, serverNonce, binding} { // of fixed sizes, or the last is empty
 		h.Write(part)
 	}
 	return h.Sum(nil)
@@ -62,12 +63,13 @@ func greet(c net.Conn) (own, other []byte, err error) {
 }
 
 // prove does the client's part of the handshake.
-func prove(c net.Conn, key []byte) error {
+func prove(s *session, key []byte) error {
+	c := s.shake
 	own, other, err := greet(c)
 	if err != nil {
 		return err
 	}
-	if _, err := c.Write(proof(key, client, own, other)); err != nil {
+	if _, err := c.Write(proof(key, client, own, other, s.binding)); err != nil {
 		return err
 	}
 	var answer [1 + sha256.Size]byte
@@ -80,7 +82,7 @@ func prove(c net.Conn, key []byte) error {
 	if _, err := io.ReadFull(c, answer[1:]); err != nil {
 		return err
 	}
-	if !hmac.Equal(answer[1:], proof(key, server, own, other)) {
+	if !hmac.Equal(answer[1:], proof(key, server, own, other, s.binding)) {
 		return fmt.Errorf("wrong proof of the listener: %w", ErrAuthentication)
 	}
 	return nil
@@ -88,7 +90,8 @@ func prove(c net.Conn, key []byte) error {
 
 // admit does the listener's part of the handshake. It calls admitted between a right proof and the answer to
 // it, and refuses the client if that fails.
-func admit(c net.Conn, key []byte, admitted func() error) error {
+func admit(s *session, key []byte, admitted func() error) error {
+	c := s.shake
 	own, other, err := greet(c)
 	if err != nil {
 		return err
@@ -97,13 +100,13 @@ func admit(c net.Conn, key []byte, admitted func() error) error {
 	if _, err := io.ReadFull(c, got[:]); err != nil {
 		return err
 	}
-	if !hmac.Equal(got[:], proof(key, client, other, own)) {
+	if !hmac.Equal(got[:], proof(key, client, other, own, s.binding)) {
 		c.Write([]byte{refused}) // the client may be gone
 		return fmt.Errorf("wrong proof of the client: %w", ErrAuthentication)
 	}
 	if err := admitted(); err != nil {
 		return err
 	}
-	_, err = c.Write(append([]byte{welcome}, proof(key, server, other, own)...))
+	_, err = c.Write(append([]byte{welcome}, proof(key, server, other, own, s.binding)...))
 	return err
 }

@@ -2,6 +2,8 @@ package connection_test
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -15,7 +17,7 @@ import (
 )
 
 const (
-	magic = "mp/conn\x01"
+	magic = "mp/conn\x02"
 	hello = len(magic) + 32
 )
 
@@ -199,4 +201,38 @@ func FuzzHandshake(f *testing.F) {
 		}
 		serves(t, l)
 	})
+}
+
+// prove does the client's part of the handshake over c.
+func prove(t testing.TB, c net.Conn) {
+	t.Helper()
+	mine, theirs := greet(t, c)
+	testkit.Must(c.Write(proof("client", mine, theirs)))(t)
+	testkit.Must(io.ReadFull(c, make([]byte, 1+sha256.Size)))(t)
+}
+
+// admit does the listener's part of the handshake over c.
+func admit(t testing.TB, c net.Conn) {
+	t.Helper()
+	mine, theirs := greet(t, c)
+	testkit.Must(io.ReadFull(c, make([]byte, sha256.Size)))(t)
+	testkit.Must(c.Write(append([]byte{1}, proof("server", theirs, mine)...)))(t)
+}
+
+// greet exchanges hellos, and returns the nonces.
+func greet(t testing.TB, c net.Conn) (mine, theirs []byte) {
+	t.Helper()
+	mine, theirs = make([]byte, hello), make([]byte, hello)
+	copy(mine, magic)
+	testkit.Must(c.Write(mine))(t)
+	testkit.Must(io.ReadFull(c, theirs))(t)
+	return mine[len(magic):], theirs[len(magic):]
+}
+
+func proof(role string, client, server []byte) []byte {
+	h := hmac.New(sha256.New, key)
+	for _, part := range [][]byte{[]byte(magic), []byte(role), client, server} {
+		h.Write(part)
+	}
+	return h.Sum(nil)
 }

@@ -2,9 +2,11 @@ package connection
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -23,8 +25,10 @@ type Listener struct {
 	closed  sync.Once
 	running sync.WaitGroup // the accepting goroutine and the handshakes
 
+	ended chan struct{} // has an element if a handshake has ended since run looked
+
 	mu         sync.Mutex
-	handshakes []net.Conn // in the order in which they began
+	handshakes turnstile // in the order in which they began
 }
 
 // Listen listens at an address. It fails with ErrNoKey, with syscall.EADDRINUSE if the address is in use,
@@ -33,7 +37,7 @@ type Listener struct {
 func Listen(network, address string, o *Options) (*Listener, error) {
 	all, err := o.complete()
 	if err == nil {
-		err = known(network)
+		err = all.known(network)
 	}
 	if err != nil {
 		return nil, failed("listen", network, address, err)
@@ -45,6 +49,7 @@ func Listen(network, address string, o *Options) (*Listener, error) {
 	l := &Listener{
 		l: nl, o: all,
 		ready: make(chan *Conn, Backlog), slots: make(chan struct{}, Backlog), closing: make(chan struct{}),
+		ended: make(chan struct{}, 1),
 	}
 	l.running.Go(l.run)
 	return l, nil
@@ -80,8 +85,8 @@ func (l *Listener) Close() error {
 		close(l.closing)
 		err = l.l.Close()
 		l.mu.Lock()
-		for _, c := range l.handshakes {
-			c.Close()
+		for _, s := range l.handshakes {
+			s.c.Close()
 		}
 		l.mu.Unlock()
 	})
@@ -124,29 +129,49 @@ func (l *Listener) run() {
 	}
 }
 
-// begin starts the handshake of c.
+// begin starts the handshake of c when the turnstile lets it in.
 func (l *Listener) begin(c net.Conn) {
+	origin := originOf(c)
+	for {
+		wait := l.enter(c, origin)
+		if wait <= 0 {
+			return
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-l.ended:
+		case <-l.closing:
+		}
+		timer.Stop()
+	}
+}
+
+// enter starts the handshake of c, or returns how long to wait before that.
+func (l *Listener) enter(c net.Conn, origin string) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
 	case <-l.closing: // Close has closed the others
 		c.Close()
-		return
+		return 0
 	default:
 	}
-	if len(l.handshakes) == MaxHandshakes {
-		// An honest handshake takes a few round trips, so the oldest one is most likely to be that of a client that
-		// does not mean to end it.
-		l.handshakes[0].Close()
-		l.handshakes = l.handshakes[1:]
+	victim := l.handshakes.victim(origin)
+	if wait := l.handshakes.wait(victim, origin); wait > 0 {
+		return wait
 	}
-	l.handshakes = append(l.handshakes, c)
+	if victim >= 0 {
+		l.handshakes[victim].c.Close()
+		l.handshakes = slices.Delete(l.handshakes, victim, victim+1)
+	}
+	l.handshakes = append(l.handshakes, shake{c, origin, time.Now()})
 	l.running.Go(func() {
 		slot := false
-		err := l.handshake(c, &slot)
+		s, err := l.handshake(c, &slot)
 		own := l.end(c)
 		if err == nil && own {
-			l.ready <- newConn(c, l.o.MaxMessage)
+			l.ready <- newConn(s, l.o.MaxMessage, true)
 			return
 		}
 		c.Close()
@@ -158,18 +183,23 @@ func (l *Listener) begin(c net.Conn) {
 		}
 		l.o.Refused(c.RemoteAddr(), err)
 	})
+	return 0
 }
 
 // handshake does the handshake of c. It sets *slot if c has a slot in the backlog.
-func (l *Listener) handshake(c net.Conn, slot *bool) error {
+func (l *Listener) handshake(c net.Conn, slot *bool) (*session, error) {
 	deadline := time.Now().Add(l.o.HandshakeTimeout)
 	if err := c.SetDeadline(deadline); err != nil {
-		return err
+		return nil, err
 	}
 	if err := l.o.checkUser(c); err != nil {
-		return err
+		return nil, err
 	}
-	if err := admit(c, l.o.Key, func() error {
+	s, err := newSession(context.Background(), c, tlsFor(l.o.TLS, ""), tls.Server)
+	if err != nil {
+		return nil, err
+	}
+	if err := admit(s, l.o.Key, func() error {
 		late := time.NewTimer(time.Until(deadline))
 		defer late.Stop()
 		select {
@@ -182,37 +212,40 @@ func (l *Listener) handshake(c net.Conn, slot *bool) error {
 			return ErrClosed
 		}
 	}); err != nil {
-		return err
+		return nil, err
 	}
-	return c.SetDeadline(time.Time{})
+	return s, c.SetDeadline(time.Time{})
 }
 
-// end takes c out of the handshakes. It returns false if begin or Close has closed c.
+// end takes c out of the handshakes. It returns false if enter or Close has closed c.
 func (l *Listener) end(c net.Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i, h := range l.handshakes {
-		if h == c {
-			l.handshakes = append(l.handshakes[:i], l.handshakes[i+1:]...)
-			select {
-			case <-l.closing:
-				return false
-			default:
-				return true
-			}
-		}
+	i := slices.IndexFunc(l.handshakes, func(s shake) bool { return s.c == c })
+	if i < 0 {
+		return false
 	}
-	return false
+	l.handshakes = slices.Delete(l.handshakes, i, i+1)
+	select {
+	case l.ended <- struct{}{}:
+	default:
+	}
+	select {
+	case <-l.closing:
+		return false
+	default:
+		return true
+	}
 }
 
 // Dial connects to a Listener. It blocks until the handshake has ended. It fails with ErrNoKey,
-// ErrAuthentication, ErrUser, errors.ErrUnsupported, ctx's error when ctx is done, os.ErrDeadlineExceeded
+// ErrAuthentication, ErrUser, errors.ErrUnsupported, an error of crypto/tls, ctx's error when ctx is done, os.ErrDeadlineExceeded
 // if the handshake takes too long, io.EOF or a socket's error if the listener closes the connection during
 // the handshake (it does not allow this user, for example), or as net.Dial does.
 func Dial(ctx context.Context, network, address string, o *Options) (*Conn, error) {
 	all, err := o.complete()
 	if err == nil {
-		err = known(network)
+		err = all.known(network)
 	}
 	if err != nil {
 		return nil, failed("dial", network, address, err)
@@ -221,11 +254,14 @@ func Dial(ctx context.Context, network, address string, o *Options) (*Conn, erro
 	if err != nil {
 		return nil, failed("dial", network, address, err)
 	}
+	var s *session
 	err = all.checkUser(c)
 	if err == nil {
 		c.SetDeadline(time.Now().Add(all.HandshakeTimeout))
 		undo := context.AfterFunc(ctx, func() { c.Close() })
-		err = prove(c, all.Key)
+		if s, err = newSession(ctx, c, tlsFor(all.TLS, address), tls.Client); err == nil {
+			err = prove(s, all.Key)
+		}
 		if !undo() {
 			err = ctx.Err()
 		}
@@ -237,5 +273,5 @@ func Dial(ctx context.Context, network, address string, o *Options) (*Conn, erro
 		c.Close()
 		return nil, failed("dial", network, address, err)
 	}
-	return newConn(c, all.MaxMessage), nil
+	return newConn(s, all.MaxMessage, false), nil
 }

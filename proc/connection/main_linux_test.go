@@ -31,9 +31,16 @@ func listen(t testing.TB, o *connection.Options) (l *connection.Listener, addres
 
 // connect returns both ends of a connection.
 func connect(t testing.TB, network, address string) (a, b *connection.Conn) {
-	l := testkit.Must(connection.Listen(network, address, options()))(t)
+	t.Helper()
+	return connectWith(t, network, address, options())
+}
+
+// connectWith is connect, with options of both sides.
+func connectWith(t testing.TB, network, address string, o *connection.Options) (a, b *connection.Conn) {
+	t.Helper()
+	l := testkit.Must(connection.Listen(network, address, o))(t)
 	defer l.Close()
-	a = testkit.Closing(t, testkit.Must(connection.Dial(testkit.Within(t), network, l.Addr().String(), options()))(t))
+	a = testkit.Closing(t, testkit.Must(connection.Dial(testkit.Within(t), network, l.Addr().String(), o))(t))
 	b = testkit.Closing(t, testkit.Must(l.Accept(testkit.Within(t)))(t))
 	return a, b
 }

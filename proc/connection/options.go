@@ -1,11 +1,15 @@
 package connection
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"time"
+
+	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
 const (
@@ -16,8 +20,13 @@ const (
 	DefaultHandshakeTimeout = 10 * time.Second
 
 	// MaxHandshakes is the number of clients of a Listener that may be in their handshake at once. If one
-	// more connects, the Listener closes the connection whose handshake began first.
+	// more connects, the user (over a Unix socket) or the address (over TCP; the /64 network of an IPv6 one) that
+	// has most of them loses the one that began first. If that is the new client's own, the
+	// new client waits until that handshake has had half a second.
 	MaxHandshakes = 128
+
+	// MaxFiles is how many files go with one message: the kernel takes no more.
+	MaxFiles = sys.MaxRights
 
 	// Backlog is the number of clients that may have finished their handshake before Accept returns them.
 	// Further clients wait in their handshake.
@@ -37,6 +46,18 @@ var (
 	// ErrTooLarge means that a message is longer than the receiver's limit, or than 4 GiB - 1.
 	ErrTooLarge = errors.New("message too large: see SetMaxMessage")
 
+	// ErrTooManyFiles means that SendFiles was called with more than MaxFiles files.
+	ErrTooManyFiles = errors.New("too many files for one message: send them with several")
+
+	// ErrProtocol means that the other side has sent what no Conn sends. The Conn is closed then.
+	ErrProtocol = errors.New("the other side broke the protocol of connections")
+
+	// ErrUpgrade means that a message can't be received, because the other end is in Conn.Upgrade.
+	ErrUpgrade = errors.New("the other side moves to shared memory: call Upgrade")
+
+	// ErrMessage means that Upgrade has met a message: receive it first.
+	ErrMessage = errors.New("there is a message: receive it before Upgrade")
+
 	// ErrClosed means that the Conn or the Listener was closed by this program. It is net.ErrClosed.
 	ErrClosed = net.ErrClosed
 )
@@ -49,6 +70,13 @@ type Options struct {
 	// MaxMessage is the length in bytes of the longest message that a Conn receives: see
 	// Conn.SetMaxMessage. 0 means DefaultMaxMessage.
 	MaxMessage int
+
+	// TLS, if not nil, encrypts connections over TCP by TLS 1.3. Both sides need it. The configuration is that of a
+	// server for Listen and of a client for Dial: see crypto/tls, or KeyTLS for one that needs no
+	// certificates of an authority. The proofs of Key are bound to the TLS session. So an
+	// attacker between the two sides fails, even with a certificate that they accept. Listen
+	// and Dial fail with errors.ErrUnsupported if the network is "unix".
+	TLS *tls.Config
 
 	// HandshakeTimeout is how long a handshake may take. 0 means DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
@@ -93,20 +121,26 @@ func (o *Options) checkUser(c net.Conn) error {
 	if !ok {
 		return nil
 	}
-	uid, err := userOf(u)
+	_, uid, err := sys.Peer(u)
 	if err == nil && !o.AllowUID(uid) {
 		err = fmt.Errorf("user %d: %w", uid, ErrUser)
 	}
 	return err
 }
 
-// known fails if network is not one of those of this package.
-func known(network string) error {
+// known fails if network is not one of those of this package, or o are not for it.
+func (o *Options) known(network string) error {
 	switch network {
 	case "tcp", "tcp4", "tcp6":
 		return nil
 	case "unix":
-		return checkUnix()
+		if runtime.GOOS != "linux" {
+			return errors.ErrUnsupported
+		}
+		if o.TLS != nil {
+			return fmt.Errorf("Options.TLS is for TCP: %w", errors.ErrUnsupported)
+		}
+		return nil
 	}
 	return fmt.Errorf("%w: use unix, tcp, tcp4 or tcp6", net.UnknownNetworkError(network))
 }
