@@ -47,8 +47,23 @@ type client struct {
 type call struct {
 	sent   bool
 	done   bool
-	answer []byte
+	answer []byte        // memory for answers, and then this call's own one
 	wake   chan struct{} // the answer is there, the session has ended, or this call may lead
+	args   reader        // of the answer
+}
+
+// calls are calls that have ended, for the next ones.
+var calls = sync.Pool{New: func() any { return &call{answer: kept(nil), wake: make(chan struct{}, 1)} }}
+
+// recycle ends the use of w and of its answer. No other goroutine knows w, because it has had its
+// answer.
+func (w *call) recycle() {
+	select {
+	case <-w.wake:
+	default:
+	}
+	*w = call{answer: kept(w.answer), wake: w.wake}
+	calls.Put(w)
 }
 
 func newClient(id uint64, door *ring.Queue[shm.Handle], alive *psync.Lock) *client {
@@ -148,7 +163,12 @@ func (c *client) dial(ctx context.Context) (link, error) {
 	for {
 		lease, err := c.door.Lease(ctx)
 		if err != nil {
-			return nil, errors.Join(context.Cause(ctx), err)
+			cause := context.Cause(ctx)
+			if cause == nil || errors.Is(cause, ErrServerDied) {
+				return nil, errors.Join(cause, err)
+			}
+			return nil, fmt.Errorf("the manager has no session for one more process: it is busy or stopped, "+
+				"or its segment is full: see Options.Size: %w", cause)
 		}
 		conn, err := open(ctx, lease.Value())
 		if err == nil {
@@ -208,17 +228,18 @@ func (c *client) failure() error {
 	return c.err
 }
 
-// fail ends the session, and all calls.
-func (c *client) fail(err error) {
+// fail ends the session, and all calls. It returns the error of the first fail.
+func (c *client) fail(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
-		return
+		return c.err
 	}
 	c.err = err
 	for _, w := range c.waiting {
 		w.signal()
 	}
+	return err
 }
 
 func (w *call) signal() {
@@ -228,11 +249,12 @@ func (w *call) signal() {
 	}
 }
 
-// call sends a request, whose number it sets, and returns the answer.
-func (c *client) call(ctx context.Context, request []byte) ([]byte, error) {
+// call sends a request, whose number it sets, and returns the call with its answer, which the caller
+// recycles.
+func (c *client) call(ctx context.Context, request []byte) (*call, error) {
 	number := c.last.Add(1)
 	binary.LittleEndian.PutUint64(request[1:], number)
-	w := &call{wake: make(chan struct{}, 1)}
+	w := calls.Get().(*call)
 	c.mu.Lock()
 	if err := c.err; err != nil {
 		c.mu.Unlock()
@@ -247,12 +269,11 @@ func (c *client) call(ctx context.Context, request []byte) ([]byte, error) {
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			return nil, err
 		}
-		c.fail(died(err))
-		return nil, c.failure()
+		return nil, c.fail(died(err))
 	}
 	err := c.await(ctx, w)
 	if err == nil {
-		return w.answer, nil
+		return w, nil
 	}
 	if failed := c.failure(); failed != nil {
 		return nil, failed
@@ -261,6 +282,7 @@ func (c *client) call(ctx context.Context, request []byte) ([]byte, error) {
 	go func() { // it ends with the answer, or with the session
 		if c.await(context.Background(), w) == nil {
 			c.undo(request, w.answer)
+			w.recycle()
 		}
 	}()
 	return nil, err
@@ -289,11 +311,11 @@ func (c *client) await(ctx context.Context, w *call) error {
 	for {
 		c.mu.Lock()
 		w.sent = true
-		lead := !w.done && c.err == nil && !c.leading
+		done, err := w.done, c.err
+		lead := !done && err == nil && !c.leading
 		if lead {
 			c.leading = true
 		}
-		done, err := w.done, c.err
 		c.mu.Unlock()
 		switch {
 		case done:
@@ -301,61 +323,63 @@ func (c *client) await(ctx context.Context, w *call) error {
 		case err != nil:
 			return err
 		case lead:
-			if err := c.lead(ctx, w); err != nil {
-				return err
-			}
-		default:
-			select {
-			case <-w.wake:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+			return c.lead(ctx, w)
+		}
+		select {
+		case <-w.wake:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }
 
-// lead receives answers until the call w has its own, ctx ends or the session ends.
+// lead receives answers until the call w has its own, which is nil as an error. It fails with ctx's
+// error, or if the session ends.
 func (c *client) lead(ctx context.Context, w *call) error {
-	defer c.stepDown()
 	for {
-		answer, err := c.link.Receive(ctx)
-		if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-			return err
-		}
+		answer, err := receive(ctx, c.link, w.answer)
 		if err == nil && len(answer) < answerHead {
 			err = ErrProtocol
 		}
 		if err != nil {
-			c.fail(died(err))
-			return nil
+			if ctx.Err() == nil || !errors.Is(err, ctx.Err()) {
+				err = c.fail(died(err))
+			}
+			c.mu.Lock()
+			c.stepDown()
+			c.mu.Unlock()
+			return err
 		}
-		if c.deliver(answer, w) {
+		w.answer = answer
+		if c.deliver(w) {
 			return nil
 		}
 	}
 }
 
-// deliver gives an answer to its call, and reports whether that is w.
-func (c *client) deliver(answer []byte, w *call) bool {
+// deliver gives the answer that w has received to its call. If that is w, it ends w's lead and
+// returns true.
+func (c *client) deliver(w *call) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	number := binary.LittleEndian.Uint64(answer)
+	number := binary.LittleEndian.Uint64(w.answer)
 	got := c.waiting[number]
 	if got == nil {
 		return false
 	}
 	delete(c.waiting, number)
-	got.answer, got.done = answer, true
-	if got != w {
-		got.signal()
+	got.done = true
+	if got == w {
+		c.stepDown()
+		return true
 	}
-	return got == w
+	got.answer, w.answer = w.answer, got.answer
+	got.signal()
+	return false
 }
 
-// stepDown lets another call lead.
+// stepDown lets another call lead. c.mu is held.
 func (c *client) stepDown() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.leading = false
 	for _, w := range c.waiting {
 		if w.sent {
@@ -376,13 +400,6 @@ func (c *client) tell(op byte, object uint64) {
 		}()
 	}
 }
-
-// once is a context that is done: Send then tries once.
-var once = func() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
-}()
 
 // died returns the error for a link that has failed.
 func died(err error) error {

@@ -3,6 +3,7 @@ package manager
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/seed-2e7ecdea/mp/internal/codec"
 )
@@ -161,6 +162,9 @@ func (d *Dict[K, V]) set(ctx context.Context, method string, items []Item[K, V])
 		}
 		if err == nil {
 			msg, err = appendValue(msg, codecs.value, &items[i].Value)
+		}
+		if i == 0 && err == nil { // most often the other items are about as long as the first
+			msg = slices.Grow(msg, min((len(msg)-requestHead)*len(items)*5/4, maxKept))
 		}
 	}
 	if err == nil {

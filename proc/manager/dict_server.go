@@ -18,6 +18,15 @@ const (
 	dictUnion                        // objects 8 each -> keys in this or any of them
 	dictIntersection                 // objects 8 each -> keys in this and all of them
 	dictDifference                   // objects 8 each -> keys in this and none of them
+	dictSymmetric                    // object 8 -> keys in this or that, but not in both
+
+	// The same of sets, whose result replaces the set -> nothing
+	setUnion
+	setIntersection
+	setDifference
+	setSymmetric
+
+	setCommon // object 8 -> count of keys in both, in this, in that
 )
 
 // A dict is a map that keeps the order in which keys were added.
@@ -36,13 +45,13 @@ func newDict() *dict { return &dict{nodes: make(map[string]*node)} }
 
 // set sets a key's value, and reports whether the key is new.
 func (d *dict) set(x *exchange, key, data []byte) bool {
-	v := x.keep(data)
 	if n, ok := d.nodes[string(key)]; ok {
-		x.discard(n.value.refs...)
-		n.value = v
+		refs := n.value.refs
+		n.value = x.table.keepIn(n.value.data, data)
+		x.discard(refs...)
 		return false
 	}
-	n := &node{key: string(key), value: v, before: d.last}
+	n := &node{key: string(key), value: x.keep(data), before: d.last}
 	if d.last == nil {
 		d.first = n
 	} else {
@@ -94,8 +103,16 @@ func (d *dict) do(x *exchange, op byte, args *reader, dst []byte) ([]byte, error
 			dst = x.answer(append(dst, 1), n.value)
 		}
 		return dst, args.end()
-	case dictUnion, dictIntersection, dictDifference:
-		return d.combine(op, x.others, dst), nil
+	case dictUnion, dictIntersection, dictDifference, dictSymmetric:
+		for _, key := range d.combine(op, x.others) {
+			dst = appendSized(dst, []byte(key))
+		}
+		return dst, nil
+	case setUnion, setIntersection, setDifference, setSymmetric:
+		d.replace(x, d.combine(op-setUnion+dictUnion, x.others))
+		return dst, nil
+	case setCommon:
+		return d.common(x.others, dst)
 	}
 	if err := args.end(); err != nil {
 		return dst, err
@@ -186,8 +203,8 @@ func (d *dict) one(x *exchange, op byte, args *reader, dst []byte) ([]byte, erro
 	return dst, nil
 }
 
-// combine does the operations on several sets. keys are those of each of the others.
-func (d *dict) combine(op byte, others [][]string, dst []byte) []byte {
+// combine returns the result of an operation on several sets. others are the keys of each other one.
+func (d *dict) combine(op byte, others [][]string) (result []string) {
 	in := make(map[string]int) // how many of the others have the key
 	for _, keys := range others {
 		for _, key := range keys {
@@ -196,22 +213,55 @@ func (d *dict) combine(op byte, others [][]string, dst []byte) []byte {
 	}
 	for n := d.first; n != nil; n = n.behind {
 		count := in[n.key]
-		if op == dictUnion || op == dictIntersection && count == len(others) || op == dictDifference && count == 0 {
-			dst = appendSized(dst, []byte(n.key))
+		if op == dictUnion || op == dictIntersection && count == len(others) || op > dictIntersection && count == 0 {
+			result = append(result, n.key)
 		}
 	}
-	if op != dictUnion {
-		return dst
+	if op != dictUnion && op != dictSymmetric {
+		return result
 	}
 	for _, keys := range others {
 		for _, key := range keys {
 			if _, ok := d.nodes[key]; !ok && in[key] > 0 {
-				dst = appendSized(dst, []byte(key))
+				result = append(result, key)
 				in[key] = 0
 			}
 		}
 	}
-	return dst
+	return result
+}
+
+// replace makes keys those of a set. Keys that it had before keep their order.
+func (d *dict) replace(x *exchange, keys []string) {
+	stay := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		stay[key] = true
+	}
+	for n := d.first; n != nil; n = n.behind {
+		if !stay[n.key] {
+			d.remove(n)
+			x.discard(n.value.refs...)
+		}
+	}
+	for _, key := range keys {
+		if _, ok := d.nodes[key]; !ok {
+			d.set(x, []byte(key), nil)
+		}
+	}
+}
+
+// common does setCommon.
+func (d *dict) common(others [][]string, dst []byte) ([]byte, error) {
+	if len(others) != 1 {
+		return dst, ErrProtocol
+	}
+	var both uint64
+	for _, key := range others[0] {
+		if _, ok := d.nodes[key]; ok {
+			both++
+		}
+	}
+	return appendUint64(appendUint64(appendUint64(dst, both), uint64(len(d.nodes))), uint64(len(others[0]))), nil
 }
 
 // keys returns the keys in order.

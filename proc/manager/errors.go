@@ -27,7 +27,9 @@ var (
 	// function, the method or the type.
 	ErrUnknownFunction = errors.New("not registered: register it in a package-level variable of the manager's program")
 
-	errTooLong = fmt.Errorf("the list would have more than 4,294,967,296 elements: %w", shm.ErrSize)
+	// ErrTooLong means that List.Repeat would make a list longer than Options.MaxRepeat. It wraps
+	// shm.ErrSize.
+	ErrTooLong = fmt.Errorf("the list would become too long: give a greater Options.MaxRepeat: %w", shm.ErrSize)
 
 	// ErrProtocol means that a message between a client and the server has not the form that it
 	// must have.
@@ -35,7 +37,7 @@ var (
 )
 
 func init() {
-	known.Register(ErrNotFound, ErrGone, ErrServerDied, ErrUnknownFunction, ErrProtocol)
+	known.Register(ErrNotFound, ErrGone, ErrServerDied, ErrUnknownFunction, ErrTooLong, ErrProtocol)
 }
 
 // A RemoteError is the error or the panic of a registered function or method that ran in the

@@ -12,7 +12,7 @@ import (
 // and fail as those of Dict do. An index begins at 0; a method fails with ErrNotFound if there is no
 // element of that index, and changes nothing.
 //
-// Two values are equal, for Index and Count, if their encoded bytes are.
+// Two values are equal, for Index, Count and Remove, if their encoded bytes are.
 type List[T any] struct{ proxy }
 
 // NewList makes a list of these values in m's process. It fails as NewDict does.
@@ -128,6 +128,11 @@ func (l *List[T]) PopAt(ctx context.Context, i int) (v T, err error) {
 	return v, err
 }
 
+// Remove removes the first element that is equal to v. It fails with ErrNotFound if there is none.
+func (l *List[T]) Remove(ctx context.Context, v T) error {
+	return l.do(ctx, "List.Remove", listRemove, nil, []T{v}, nil)
+}
+
 // Delete removes the elements from index from up to but not including to, or up to the end. It fails
 // with ErrNotFound if from is greater than to or than the length.
 func (l *List[T]) Delete(ctx context.Context, from, to int) error {
@@ -190,8 +195,8 @@ func (l *List[T]) Reverse(ctx context.Context) error {
 	return l.do(ctx, "List.Reverse", listReverse, nil, nil, nil)
 }
 
-// Repeat makes the list n copies of itself, one after the other. It fails with shm.ErrSize if the
-// list would become longer than 4,294,967,296 elements.
+// Repeat makes the list n copies of itself, one after the other. It fails with ErrTooLong,
+// and changes nothing, if the list would become longer than Options.MaxRepeat of New.
 func (l *List[T]) Repeat(ctx context.Context, n int) error {
 	return l.at(ctx, "List.Repeat", listRepeat, nil, nil, n)
 }

@@ -20,13 +20,11 @@ const (
 	listCount                   // value -> count of equal ones
 	listReverse                 // -> nothing
 	listRepeat                  // count -> nothing: the values, as many times
+	listRemove                  // value -> nothing: removes the first equal one
 )
 
 // endOfList is an index beyond the end of every list.
 const endOfList = ^uint64(0)
-
-// maxList bounds what listRepeat makes.
-const maxList = 1 << 32
 
 // A list is a sequence of values.
 type list struct{ values []value }
@@ -85,6 +83,12 @@ func (l *list) do(x *exchange, op byte, args *reader, dst []byte) ([]byte, error
 			l.values = slices.Delete(l.values, int(i), int(i)+1)
 		}
 		return dst, nil
+	case listRemove:
+		data := args.sized()
+		if err := args.end(); err != nil {
+			return dst, err
+		}
+		return dst, l.remove(x, data)
 	case listIndex, listCount:
 		return l.search(op, args, dst)
 	case listRepeat:
@@ -134,6 +138,17 @@ func (l *list) put(x *exchange, op byte, args *reader) error {
 	return nil
 }
 
+// remove removes the first value that is equal to data.
+func (l *list) remove(x *exchange, data []byte) error {
+	i := slices.IndexFunc(l.values, func(v value) bool { return bytes.Equal(v.data, data) })
+	if i < 0 {
+		return ErrNotFound
+	}
+	x.discard(l.values[i].refs...)
+	l.values = slices.Delete(l.values, i, i+1)
+	return nil
+}
+
 // search does listIndex and listCount. Values are equal if their bytes are.
 func (l *list) search(op byte, args *reader, dst []byte) ([]byte, error) {
 	var from uint64
@@ -166,10 +181,10 @@ func (l *list) repeat(x *exchange, n uint64) error {
 	case n == 0:
 		x.discard(l.clear()...)
 		return nil
-	case len(once) == 0:
+	case n == 1 || len(once) == 0:
 		return nil
-	case n > maxList/uint64(len(once)):
-		return errTooLong
+	case n > uint64(x.table.maxRepeat/len(once)):
+		return ErrTooLong
 	}
 	for range n - 1 {
 		for _, v := range once {

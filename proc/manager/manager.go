@@ -18,18 +18,27 @@ import (
 // DefaultPassage is the default of Options.Passage.
 const DefaultPassage = time.Minute
 
+// DefaultMaxRepeat is the default of Options.MaxRepeat.
+const DefaultMaxRepeat = 1 << 24
+
 // Options are options for New. A nil *Options, and each zero field, means the default.
 type Options struct {
 	// Size is the size in bytes of the manager's segment: see shm.Anonymous. The default is as much
 	// as the address space allows, of which memory is taken only for what is made, or 16 MiB on
 	// 32-bit systems. Each process that uses the manager takes 130 KiB. When the segment is full,
-	// more processes wait.
+	// one more process waits until another ends its use, but at most 30 s: then decoding its first
+	// proxy fails. Processes that use the manager already go on.
 	Size int
 
 	// Passage is how long a proxy that is on its way to another process keeps its object: from the
 	// moment at which it is encoded until another process attaches to it, and no longer than that.
 	// It matters only if the sender closes its proxy or ends before. The default is DefaultPassage.
 	Passage time.Duration
+
+	// MaxRepeat is the length of the longest list that List.Repeat makes. Without a limit, a short
+	// request could use up the memory of the manager's process. An element takes about 50 bytes. The
+	// default is DefaultMaxRepeat.
+	MaxRepeat int
 
 	// Process configures the manager's process. Its Method may not be proc.InProcess.
 	Process proc.Options
@@ -77,6 +86,12 @@ func start(ctx context.Context, options *Options) (_ *Manager, err error) {
 	if o.Passage < time.Millisecond {
 		return nil, fmt.Errorf("Options.Passage of %v: %w: give 1 ms or more", o.Passage, shm.ErrSize)
 	}
+	if o.MaxRepeat == 0 {
+		o.MaxRepeat = DefaultMaxRepeat
+	}
+	if o.MaxRepeat < 0 {
+		return nil, fmt.Errorf("Options.MaxRepeat of %d: %w: give 1 or more", o.MaxRepeat, shm.ErrSize)
+	}
 	if o.Process.Method == proc.InProcess {
 		return nil, fmt.Errorf("Options.Process.Method %v: %w", o.Process.Method, errors.ErrUnsupported)
 	}
@@ -99,7 +114,8 @@ func start(ctx context.Context, options *Options) (_ *Manager, err error) {
 		return nil, err
 	}
 	c := newClient(rand.Uint64(), door, alive)
-	process, err := serverTask.Start(ctx, serverJob{ID: c.id, Door: door, Alive: alive, Passage: o.Passage}, &o.Process)
+	job := serverJob{ID: c.id, Door: door, Alive: alive, Passage: o.Passage, MaxRepeat: o.MaxRepeat}
+	process, err := serverTask.Start(ctx, job, &o.Process)
 	if err != nil {
 		return nil, err
 	}

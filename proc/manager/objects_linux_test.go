@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -44,6 +45,60 @@ func TestSet(t *testing.T) {
 	WantNil(t, "Clear", s.Clear(ctx))
 	Want(t, "Len", Must(s.Len(ctx))(t), 0)
 	WantError(t, "Pop of nothing", Second(s.Pop(ctx)), manager.ErrNotFound)
+}
+
+// What two sets have in common, and operations whose result replaces a set. A set keeps the order of
+// the values that it had.
+func TestSetUpdates(t *testing.T) {
+	ctx := Within(t)
+	m := newManager(t, nil)
+	s, other, third := newSet(t, m, "a", "b", "c"), newSet(t, m, "c", "x", "b"), newSet(t, m, "c")
+	wantSlice(t, "SymmetricDifference", []string{"a", "x"})(s.SymmetricDifference(ctx, other))
+	wantSlice(t, "SymmetricDifference from itself", []string{})(s.SymmetricDifference(ctx, s))
+	for _, test := range []struct {
+		this, that                 *manager.Set[string]
+		disjoint, subset, superset bool
+	}{
+		{s, other, false, false, false},
+		{s, third, false, false, true},
+		{third, s, false, true, false},
+		{s, s, false, true, true},
+		{third, newSet(t, m, "q"), true, false, false},
+		{newSet[string](t, m), s, true, true, false},
+	} {
+		Want(t, "IsDisjoint", Must(test.this.IsDisjoint(ctx, test.that))(t), test.disjoint)
+		Want(t, "IsSubset", Must(test.this.IsSubset(ctx, test.that))(t), test.subset)
+		Want(t, "IsSuperset", Must(test.this.IsSuperset(ctx, test.that))(t), test.superset)
+	}
+	WantNil(t, "Update", s.Update(ctx, other, third))
+	wantSlice(t, "All", []string{"a", "b", "c", "x"})(s.All(ctx))
+	WantNil(t, "IntersectionUpdate", s.IntersectionUpdate(ctx, other))
+	wantSlice(t, "All", []string{"b", "c", "x"})(s.All(ctx))
+	WantNil(t, "DifferenceUpdate", s.DifferenceUpdate(ctx, third))
+	wantSlice(t, "All", []string{"b", "x"})(s.All(ctx))
+	WantNil(t, "SymmetricDifferenceUpdate", s.SymmetricDifferenceUpdate(ctx, newSet(t, m, "x", "y")))
+	wantSlice(t, "All", []string{"b", "y"})(s.All(ctx))
+	WantNil(t, "SymmetricDifferenceUpdate by itself", s.SymmetricDifferenceUpdate(ctx, s))
+	Want(t, "Len", Must(s.Len(ctx))(t), 0)
+	wantSlice(t, "All of the other", []string{"c", "x", "b"})(other.All(ctx))
+}
+
+// A short request must not make the manager's process use up its memory.
+func TestMaxRepeat(t *testing.T) {
+	ctx := Within(t)
+	m := newManager(t, &manager.Options{MaxRepeat: 10})
+	l := Closing(t, Must(manager.NewList(ctx, m, 1, 2, 3))(t))
+	for _, n := range []int{4, 1 << 30, math.MaxInt} {
+		err := l.Repeat(ctx, n)
+		WantError(t, "Repeat beyond the limit", err, manager.ErrTooLong)
+		WantError(t, "Repeat beyond the limit", err, shm.ErrSize)
+	}
+	wantSlice(t, "All", []int{1, 2, 3})(l.All(ctx))
+	WantNil(t, "Repeat", l.Repeat(ctx, 3))
+	WantNil(t, "Append", l.Append(ctx, 1, 2, 3)) // what the client sends itself has no limit
+	Want(t, "Len", Must(l.Len(ctx))(t), 12)
+	WantNil(t, "Repeat once", l.Repeat(ctx, 1))
+	WantError(t, "New", Second(manager.New(ctx, &manager.Options{MaxRepeat: -1})), shm.ErrSize)
 }
 
 func TestG03_Namespace(t *testing.T) {

@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime"
@@ -143,21 +144,23 @@ func (a *attachment) call(ctx context.Context, msg []byte, decode func(r *reader
 	return a.client.request(ctx, msg, decode)
 }
 
-// request makes a request, and decodes the answer by decode, which may be nil.
+// request makes a request, and decodes the answer by decode, which may be nil. The memory that decode
+// reads is used again afterwards.
 func (c *client) request(ctx context.Context, msg []byte, decode func(r *reader) error) error {
-	answer, err := c.call(ctx, msg)
+	w, err := c.call(ctx, msg)
 	if err != nil {
 		return err
 	}
-	r := &reader{rest: answer[answerHead:]}
-	switch status := answer[8]; status {
+	defer w.recycle()
+	w.args = reader{rest: w.answer[answerHead:]}
+	r := &w.args
+	switch status := w.answer[8]; status {
 	case statusDone, statusPinned:
 		if decode != nil {
 			err = decode(r)
 		}
 		if status == statusPinned {
-			number := &reader{rest: answer}
-			c.tell(opUnpin, number.uint64())
+			c.tell(opUnpin, binary.LittleEndian.Uint64(w.answer))
 		}
 		return errors.Join(err, r.end())
 	case statusFailed:

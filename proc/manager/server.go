@@ -46,6 +46,8 @@ type serverJob struct {
 	Door    *ring.Queue[shm.Handle]
 	Alive   *psync.Lock
 	Passage time.Duration
+
+	MaxRepeat int
 }
 
 var serverTask = proc.Register("mp: manager", serve)
@@ -68,7 +70,7 @@ func serve(ctx context.Context, j serverJob) (none proc.None, err error) {
 		return none, err
 	}
 	s := &server{
-		table: newTable(j.ID), freed: make(chan struct{}, 1),
+		table: newTable(j.ID, j.MaxRepeat), freed: make(chan struct{}, 1),
 		reference: reference{manager: j.ID, door: string(door), alive: string(alive)},
 	}
 	go s.expire(ctx, j.Passage)

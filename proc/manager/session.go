@@ -1,6 +1,7 @@
 package manager
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -11,13 +12,6 @@ import (
 
 	"github.com/seed-2e7ecdea/mp/shm"
 )
-
-// A link carries the messages of a session: a pipe in shared memory, or a connection over a socket.
-type link interface {
-	Send(ctx context.Context, msg []byte) error
-	Receive(ctx context.Context) ([]byte, error)
-	Close() error
-}
 
 // patience is how long the server waits for a client to receive an answer, before it ends the
 // session.
@@ -31,6 +25,9 @@ type session struct {
 	ctx    context.Context // done when the session ends
 	end    context.CancelFunc
 	calls  sync.WaitGroup // of registered functions
+
+	once exchange // of the request that the session's goroutine does; its memory is used again
+	args reader   // of that request
 
 	mu       sync.Mutex
 	attached map[uint64]int                // how often the client is attached to each object
@@ -46,6 +43,8 @@ func (s *server) serveLink(ctx context.Context, l link, first []byte) {
 		pins:     make(map[uint64][]uint64), running: make(map[uint64]context.CancelFunc),
 	}
 	c.ctx, c.end = context.WithCancel(ctx)
+	// The session's goroutine waits without a context, which would cost an entry in ctx for each wait.
+	defer context.AfterFunc(c.ctx, func() { _ = l.Close() })()
 	s.count(1)
 	defer s.count(-1)
 	defer c.close()
@@ -56,22 +55,20 @@ func (s *server) serveLink(ctx context.Context, l link, first []byte) {
 			err = c.send(out)
 		}
 		if err == nil {
-			msg, err = l.Receive(c.ctx)
+			msg, err = receive(context.Background(), l, kept(msg))
 		}
 		if err != nil {
 			return
 		}
-		if cap(out) > maxKept {
-			out = nil
-		}
+		out = kept(out)
 	}
 }
 
-// maxKept is the capacity of the longest buffer that is kept for the next message.
-const maxKept = 1 << 16
-
 // send sends an answer. A client that does not receive it in time loses its session.
 func (c *session) send(msg []byte) error {
+	if len(msg) <= maxKept && c.link.Send(once, msg) == nil { // most often there is space, and no timer is needed
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(c.ctx, patience)
 	defer cancel()
 	return c.link.Send(ctx, msg)
@@ -96,7 +93,7 @@ func (c *session) close() {
 }
 
 // handle does a request, and appends the answer to dst, if there is one now. An error ends the
-// session.
+// session. The memory of msg is used again afterwards.
 func (c *session) handle(dst, msg []byte) ([]byte, error) {
 	if len(msg) < requestHead {
 		return dst, ErrProtocol
@@ -104,7 +101,8 @@ func (c *session) handle(dst, msg []byte) ([]byte, error) {
 	op := msg[0]
 	number := binary.LittleEndian.Uint64(msg[1:])
 	object := binary.LittleEndian.Uint64(msg[9:])
-	args := &reader{rest: msg[requestHead:]}
+	c.args = reader{rest: msg[requestHead:]}
+	args := &c.args
 	switch op {
 	case opRelease:
 		c.detach(object)
@@ -123,13 +121,14 @@ func (c *session) handle(dst, msg []byte) ([]byte, error) {
 		c.start(op, number, object, args)
 		return dst, nil
 	}
-	x := exchange{table: c.server.table, session: c}
-	out, err := c.do(&x, op, object, args, append(appendUint64(dst, number), statusDone))
+	x := &c.once
+	*x = exchange{table: c.server.table, session: c, discarded: x.discarded[:0]}
+	out, err := c.do(x, op, object, args, append(appendUint64(dst, number), statusDone))
 	if err == errBusy {
-		c.later(op, number, object, msg[requestHead:])
+		c.later(op, number, object, bytes.Clone(msg[requestHead:]))
 		return dst, nil
 	}
-	return c.finish(&x, number, out, err, statusError), nil
+	return c.finish(x, number, out, err, statusError), nil
 }
 
 // later does a request in a goroutine of its own, because a registered function has the object, or
@@ -211,7 +210,10 @@ func (c *session) do(x *exchange, op byte, object uint64, args *reader, dst []by
 	if isList := e.kind == kindList; op < opDict || isList != (op >= opList) || e.kind == kindInstance {
 		return dst, ErrProtocol
 	}
-	if op >= dictUnion && op <= dictDifference {
+	if op >= dictUnion && op <= setCommon {
+		if op > dictSymmetric && e.kind != kindSet {
+			return dst, ErrProtocol
+		}
 		if err := x.gather(args); err != nil {
 			return dst, err
 		}
@@ -315,34 +317,39 @@ func (c *session) unpin(number uint64) {
 // start runs a registered function in a goroutine of its own, so that the client's other requests
 // and its cancellation are heard meanwhile.
 func (c *session) start(op byte, number, object uint64, args *reader) {
-	name, in := string(args.sized()), args.sized()
+	name, in := string(args.sized()), bytes.Clone(args.sized())
 	err := args.end()
 	ctx, cancel := context.WithCancel(c.ctx)
 	c.mu.Lock()
 	c.running[number] = cancel
 	c.mu.Unlock()
 	c.calls.Go(func() {
-		defer func() {
+		x := exchange{table: c.server.table, session: c, ctx: ctx}
+		out := append(appendUint64(nil, number), statusDone)
+		status := byte(statusError)
+		defer func() { // the client gets an answer even if the function calls runtime.Goexit
 			c.mu.Lock()
 			delete(c.running, number)
 			c.mu.Unlock()
 			cancel()
-		}()
-		x := exchange{table: c.server.table, session: c, ctx: ctx}
-		out := append(appendUint64(nil, number), statusDone)
-		status := byte(statusError)
-		if err == nil {
-			if op == opMake {
-				out, status, err = x.makeInstance(name, in, out)
-			} else {
-				out, status, err = x.call(object, name, in, out)
+			if c.send(c.finish(&x, number, out, err, status)) != nil {
+				c.end() // the client does not receive
 			}
+		}()
+		if err != nil {
+			return
 		}
-		if c.send(c.finish(&x, number, out, err, status)) != nil {
-			c.end() // the client does not receive
+		status, err = statusFailed, errExited
+		if op == opMake {
+			out, status, err = x.makeInstance(name, in, out)
+		} else {
+			out, status, err = x.call(object, name, in, out)
 		}
 	})
 }
+
+// errExited is the error of a function that has not returned and has not panicked.
+var errExited = errors.New("the function has ended its goroutine by runtime.Goexit")
 
 // An exchange is a request that is being done.
 type exchange struct {

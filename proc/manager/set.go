@@ -134,24 +134,87 @@ func (s *Set[T]) Difference(ctx context.Context, others ...*Set[T]) ([]T, error)
 	return s.combine(ctx, "Set.Difference", dictDifference, others)
 }
 
+// SymmetricDifference returns the values that are in s or in the other, but not in both: see Union.
+func (s *Set[T]) SymmetricDifference(ctx context.Context, other *Set[T]) ([]T, error) {
+	return s.combine(ctx, "Set.SymmetricDifference", dictSymmetric, []*Set[T]{other})
+}
+
+// Update adds the values that are in any of the others: see Union.
+func (s *Set[T]) Update(ctx context.Context, others ...*Set[T]) error {
+	_, err := s.combine(ctx, "Set.Update", setUnion, others)
+	return err
+}
+
+// IntersectionUpdate removes the values that are not in all of the others: see Union.
+func (s *Set[T]) IntersectionUpdate(ctx context.Context, others ...*Set[T]) error {
+	_, err := s.combine(ctx, "Set.IntersectionUpdate", setIntersection, others)
+	return err
+}
+
+// DifferenceUpdate removes the values that are in any of the others: see Union.
+func (s *Set[T]) DifferenceUpdate(ctx context.Context, others ...*Set[T]) error {
+	_, err := s.combine(ctx, "Set.DifferenceUpdate", setDifference, others)
+	return err
+}
+
+// SymmetricDifferenceUpdate removes the values that are in the other, and adds those that only the
+// other has: see Union.
+func (s *Set[T]) SymmetricDifferenceUpdate(ctx context.Context, other *Set[T]) error {
+	_, err := s.combine(ctx, "Set.SymmetricDifferenceUpdate", setSymmetric, []*Set[T]{other})
+	return err
+}
+
+// IsDisjoint reports whether s and the other have no value in common: see Union.
+func (s *Set[T]) IsDisjoint(ctx context.Context, other *Set[T]) (bool, error) {
+	n, err := s.common(ctx, "Set.IsDisjoint", other)
+	return err == nil && n.both == 0, err
+}
+
+// IsSubset reports whether the other has all values of s: see Union.
+func (s *Set[T]) IsSubset(ctx context.Context, other *Set[T]) (bool, error) {
+	n, err := s.common(ctx, "Set.IsSubset", other)
+	return err == nil && n.both == n.this, err
+}
+
+// IsSuperset reports whether s has all values of the other: see Union.
+func (s *Set[T]) IsSuperset(ctx context.Context, other *Set[T]) (bool, error) {
+	n, err := s.common(ctx, "Set.IsSuperset", other)
+	return err == nil && n.both == n.that, err
+}
+
+// setCounts are how many values two sets have in common, and each of them has.
+type setCounts struct{ both, this, that uint64 }
+
+func (s *Set[T]) common(ctx context.Context, method string, other *Set[T]) (n setCounts, err error) {
+	err = s.with(ctx, method, setCommon, []*Set[T]{other}, func(r *reader, _ *codec.Codec[T]) error {
+		n = setCounts{r.uint64(), r.uint64(), r.uint64()}
+		return nil
+	})
+	return n, err
+}
+
 func (s *Set[T]) combine(ctx context.Context, method string, op byte, others []*Set[T]) (values []T, err error) {
+	err = s.with(ctx, method, op, others, all(&values))
+	return values, err
+}
+
+// with makes a request with other sets as arguments, and gives the answer to decode.
+func (s *Set[T]) with(
+	ctx context.Context, method string, op byte, others []*Set[T], decode func(*reader, *codec.Codec[T]) error,
+) error {
 	a, msg, err := s.request(op)
 	if err != nil {
-		return nil, failed(method, err)
+		return failed(method, err)
 	}
 	for i, o := range others {
 		b := o.to.Load()
 		if b == nil {
-			return nil, failed(method, ErrClosed)
+			return failed(method, ErrClosed)
 		}
 		if b.client != a.client {
-			return nil, failed(method, fmt.Errorf("set %d belongs to another manager: %w", i, shm.ErrMismatch))
+			return failed(method, fmt.Errorf("set %d belongs to another manager: %w", i, shm.ErrMismatch))
 		}
 		msg = appendUint64(msg, b.object)
 	}
-	err = a.call(ctx, msg, func(r *reader) (err error) {
-		values, err = decodeAll(r, a.codecs.(*codec.Codec[T]))
-		return err
-	})
-	return values, failed(method, err)
+	return failed(method, a.call(ctx, msg, func(r *reader) error { return decode(r, a.codecs.(*codec.Codec[T])) }))
 }

@@ -3,7 +3,6 @@ package manager
 import (
 	"fmt"
 	"io/fs"
-	"slices"
 	"sync"
 	"time"
 )
@@ -12,7 +11,8 @@ import (
 // to it, the values that are stored in objects, its names, the tokens of proxies on their way, and the
 // answers on their way. An object goes when the last of these goes.
 type table struct {
-	finder finder
+	finder    finder
+	maxRepeat int // Options.MaxRepeat
 
 	mu      sync.Mutex
 	last    uint64 // the last id and the last token that were given out
@@ -53,10 +53,10 @@ type value struct {
 	refs []uint64 // the objects that it refers to
 }
 
-func newTable(manager uint64) *table {
+func newTable(manager uint64, maxRepeat int) *table {
 	return &table{
 		finder: newFinder(manager), objects: make(map[uint64]*entry), passes: make(map[uint64]passage),
-		names: make(map[string]uint64),
+		names: make(map[string]uint64), maxRepeat: maxRepeat,
 	}
 }
 
@@ -172,8 +172,15 @@ func (t *table) expire(then time.Time) {
 }
 
 // keep returns a copy of data, which counts as a user of the objects that it refers to.
-func (t *table) keep(data []byte) value {
-	v := value{data: slices.Clone(data)}
+func (t *table) keep(data []byte) value { return t.keepIn(nil, data) }
+
+// keepIn is keep for a value in the place of one that nothing else has. It uses the memory of that one
+// if it is large enough, but not if most of it would then be unused.
+func (t *table) keepIn(old, data []byte) value {
+	if size := cap(old); len(data) > size || size > 2*len(data)+minKept {
+		old = nil
+	}
+	v := value{data: append(old[:0], data...)}
 	t.finder.find(v.data, func(id, token uint64) {
 		if _, ok := t.redeem(id, token); ok {
 			v.refs = append(v.refs, id)
