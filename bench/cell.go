@@ -6,7 +6,8 @@ import (
 )
 
 // A Cell holds the trials of one scenario. It embeds the result of the median trial, or, if the
-// number of trials is even, the worse of the two in the middle.
+// number of trials is even, the worse of the two in the middle. Only OfLimit is not that of this trial: each trial
+// is compared with the limit of its own round, and the Cell has the median of these fractions.
 type Cell struct {
 	Result
 
@@ -38,9 +39,22 @@ func NewCell(trials []Result) Cell {
 		middle--
 	}
 	c.Result = sorted[middle]
+	c.OfLimit = medianOfLimit(trials)
 	skip, confidence := interval(n)
 	c.Low, c.High, c.Confidence = sorted[skip].Figure(), sorted[n-1-skip].Figure(), confidence
 	return c
+}
+
+// medianOfLimit returns the median of the trials' fractions of their limits, or, if the number of trials is even, the smaller
+// of the two in the middle. A limit that jumps from round to round moves few of the fractions, but may well be that of the
+// median trial.
+func medianOfLimit(trials []Result) float64 {
+	var shares []float64
+	for _, r := range trials {
+		shares = append(shares, r.OfLimit)
+	}
+	slices.Sort(shares)
+	return shares[(len(shares)-1)/2]
 }
 
 // wanted is the confidence that an interval has if there are enough trials.
@@ -65,8 +79,13 @@ func interval(n int) (skip int, confidence float64) {
 }
 
 // Spread returns half the width of the interval, as a fraction of the middle trial: 0.05 means about
-// 5 % up or down.
-func (c Cell) Spread() float64 { return (c.High - c.Low) / 2 / c.Figure() }
+// 5 % up or down. It is 0 if the middle trial is, as it may be for Idle.
+func (c Cell) Spread() float64 {
+	if c.Figure() == 0 {
+		return 0
+	}
+	return (c.High - c.Low) / 2 / c.Figure()
+}
 
 // Far returns a limit for distances: in rounds with that distance or more, the CPUs count as far
 // apart, in all others as near together. The limit is the upper end of the largest gap between the

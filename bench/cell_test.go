@@ -3,6 +3,8 @@ package bench
 import (
 	"math"
 	"testing"
+
+	"github.com/seed-2e7ecdea/mp/shm"
 )
 
 func trialsOf(measure string, figures ...float64) (trials []Result) {
@@ -33,6 +35,44 @@ func TestCell(t *testing.T) {
 		}
 		if len(got.Trials) != len(c.figures) || got.Trials[0].Figure() != c.figures[0] {
 			t.Errorf("trials %v, want them in their order", got.Trials)
+		}
+	}
+}
+
+// TestSpread has a consumer that waited without using the CPU in most trials.
+func TestSpread(t *testing.T) {
+	for _, c := range []struct {
+		cpu  []float64
+		want float64
+	}{{[]float64{0, 0, 0}, 0}, {[]float64{0, 0, 9}, 0}, {[]float64{1, 2, 4}, 0.75}} {
+		var trials []Result
+		for _, cpu := range c.cpu {
+			trials = append(trials, Result{Transport: "pipe", Measure: Idle, CPU: cpu})
+		}
+		if got := NewCell(trials).Spread(); got != c.want {
+			t.Errorf("spread of %g: %g, want %g", c.cpu, got, c.want)
+		}
+	}
+}
+
+// TestCellOfLimit has a limit that jumps in the round of the median trial: the cell has the median of the fractions.
+func TestCellOfLimit(t *testing.T) {
+	for _, c := range []struct {
+		p50, futex []float64
+		want       float64
+	}{
+		{[]float64{10_000, 11_000, 12_000}, []float64{5000, 55_000, 6000}, 0.5},
+		{[]float64{10_000, 11_000}, []float64{5000, 55_000}, 0.5},
+		{[]float64{10_000}, []float64{5000}, 0.5},
+	} {
+		var trials []Result
+		for i, p50 := range c.p50 {
+			r := Result{Transport: "os-pipe", Measure: Latency, P50: int64(p50), Wait: shm.WaitBlock}
+			r.SetLimits(Limits{Futex: c.futex[i]})
+			trials = append(trials, r)
+		}
+		if got := NewCell(trials); got.OfLimit != c.want {
+			t.Errorf("medians %g of futexes %g: %g, want %g", c.p50, c.futex, got.OfLimit, c.want)
 		}
 	}
 }

@@ -27,6 +27,19 @@
 //	python-queue  multiprocessing.Queue: put and get
 //	python-shm    a multiprocessing.shared_memory.SharedMemory, and two semaphores
 //
+// In two processes of the program mpbench-peers, if that is in PATH, over a pair of unix sockets:
+//
+//	zmq      a PAIR socket of github.com/go-zeromq/zmq4
+//	grpc     a stream of google.protobuf.BytesValue in both directions, of google.golang.org/grpc
+//	net-rpc  calls of net/rpc, one at a time
+//
+// With other objects of mp:
+//
+//	array  an array.Array with slots for messages, and two semaphores in each direction, as python-shm
+//	value  value.Value: for Throughput, one process stores as often as it can, and the other loads as often
+//	       as it can; for Latency, the processes store and watch two of them
+//	pool   the argument and the result of a task in the one worker of a pool; for Throughput, 64 tasks are under way
+//
 // These can only be measured for their latency. A message lies in an array.Array that the two processes hand over by
 //
 //	lock       three locks, of which each process holds at least one
@@ -36,10 +49,8 @@
 //
 // or travels in
 //
-//	value      two values, which the processes store and watch
 //	spawn      the argument and the result of a process that is started for it, and joined
 //	warm       the same, with a spare process that is ready
-//	pool       the argument and the result of a task in the one worker of a pool
 //
 // With Scenario.Batch, queue uses PutMany and GetMany, and the streams of the kernel carry a batch by one
 // write. With Scenario.Content, queue carries values that it encodes.
@@ -54,7 +65,8 @@
 // all of it; a process that copies does so to and from memory of its own. Each
 // receiver checks that messages are intact and that those of one producer arrive in
 // order. At the end, the run checks that no message was lost and none arrived twice. If
-// a check fails, Run returns ErrVerify.
+// a check fails, Run returns ErrVerify. Of value, which keeps the latest message only, messages may be missed, but the last one
+// arrives, and none is older than one that arrived before.
 //
 // # What is measured
 //

@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -22,12 +24,20 @@ type encoding[T any] struct {
 	read func(v T, size int) (w number, intact bool)
 }
 
+// textMiddle is what is between the numbers of a string.
+var textMiddle = strings.Repeat("-", 1<<10)
+
 // textEncoding makes strings of the size of a message, each anew.
 var textEncoding = encoding[string]{
 	make: func(w number, size int) string {
-		b := make([]byte, size)
-		stamp(b, w)
-		return string(b)
+		var ends [8]byte
+		binary.NativeEndian.PutUint64(ends[:], w)
+		var b strings.Builder // which turns its memory into the string
+		b.Grow(size)
+		b.Write(ends[:])
+		b.WriteString(textMiddle[:size-2*len(ends)])
+		b.Write(ends[:])
+		return b.String()
 	},
 	read: func(v string, size int) (number, bool) {
 		if len(v) != size {

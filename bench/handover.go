@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 
 	"github.com/seed-2e7ecdea/mp/array"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -264,101 +263,4 @@ func (b *turn) take() error {
 	return b.condition.L().With(background, func() error {
 		return b.condition.WaitFor(background, func() bool { return b.word.Load() == b.own })
 	})
-}
-
-// createValue calls createValueOf with the type of a message of s.Size bytes; openValue does the same for openValueOf.
-func createValue(seg *shm.Segment, s Scenario) (*link, error) {
-	switch s.Size {
-	case 8:
-		return createValueOf[[1]uint64](seg)
-	case 64:
-		return createValueOf[[8]uint64](seg)
-	case 1024:
-		return createValueOf[[128]uint64](seg)
-	}
-	return createValueOf[[8192]uint64](seg)
-}
-
-func openValue(seg *shm.Segment, s Scenario, r role) (port, error) {
-	switch s.Size {
-	case 8:
-		return openValueOf[[1]uint64](seg, r)
-	case 64:
-		return openValueOf[[8]uint64](seg, r)
-	case 1024:
-		return openValueOf[[128]uint64](seg, r)
-	}
-	return openValueOf[[8192]uint64](seg, r)
-}
-
-func createValueOf[T payload](seg *shm.Segment) (*link, error) {
-	l := &link{}
-	for i := range 2 {
-		var zero T
-		v, err := value.New(seg, batonName(i), zero, nil)
-		if err != nil {
-			return nil, errors.Join(err, l.release())
-		}
-		l.ends = append(l.ends, v)
-	}
-	return l, nil
-}
-
-// A valuePort stores messages in a value, and watches another one.
-type valuePort[T payload] struct {
-	out, in *value.Value[T]
-	v       T
-	next    func() (T, error, bool) // the next value of in
-	stop    func()
-}
-
-func openValueOf[T payload](seg *shm.Segment, r role) (port, error) {
-	out, in := batonName(0), batonName(1)
-	if !r.first() {
-		out, in = in, out
-	}
-	p := &valuePort[T]{}
-	var err error
-	if p.out, err = value.Open[T](seg, out); err != nil {
-		return nil, err
-	}
-	if p.in, err = value.Open[T](seg, in); err != nil {
-		return nil, errors.Join(err, p.out.Close())
-	}
-	p.next, p.stop = iter.Pull2(p.in.Watch(background))
-	if _, err, _ := p.next(); err != nil { // the value that is there from the beginning
-		return nil, errors.Join(err, p.close())
-	}
-	return p, nil
-}
-
-func (p *valuePort[T]) send(w number, n uint64) error {
-	for range n {
-		p.v[0], p.v[len(p.v)-1] = w, w
-		p.out.Store(p.v)
-		w += next
-	}
-	return nil
-}
-
-func (p *valuePort[T]) receive(t *tally, n uint64) (uint64, error) {
-	for i := range n {
-		v, err, _ := p.next()
-		if err != nil {
-			return i, err
-		}
-		w := v[0]
-		if v[len(v)-1] != w {
-			return i, damaged(0, 0, w)
-		}
-		if err := t.enter(w); err != nil {
-			return i, err
-		}
-	}
-	return n, nil
-}
-
-func (p *valuePort[T]) close() error {
-	p.stop()
-	return errors.Join(p.out.Close(), p.in.Close())
 }

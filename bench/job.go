@@ -9,6 +9,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"github.com/seed-2e7ecdea/mp/internal/fence"
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -56,6 +57,7 @@ func (j *job) run() (summary, error) {
 	if err != nil {
 		return summary{}, err
 	}
+	fence.Prepared()                       // until then, publishing is slower
 	if err := j.awaitStart(); err != nil { // by the default wait policy
 		return summary{}, err
 	}
@@ -139,6 +141,10 @@ func (j *job) produce(p port) (summary, error) {
 	if err := p.send(numbered(j.Index, n)|markFirst, 1); err != nil {
 		return summary{}, err
 	}
+	began, err := sys.Monotonic()
+	if err != nil {
+		return summary{}, err
+	}
 	measured := s.share(j.Index)
 	switch {
 	case s.Measure == Paced:
@@ -152,7 +158,8 @@ func (j *job) produce(p port) (summary, error) {
 	case s.Measure == Idle:
 		time.Sleep(s.Duration)
 	case s.Messages == 0:
-		for begin := time.Now(); time.Since(begin) < s.Duration; n += s.batch() {
+		warm := n
+		for begin := time.Now(); s.goesOn(n-warm, time.Since(begin)); n += s.batch() {
 			if err := p.send(numbered(j.Index, n+1), s.batch()); err != nil {
 				return summary{}, err
 			}
@@ -166,7 +173,7 @@ func (j *job) produce(p port) (summary, error) {
 		n += measured - 1
 	}
 	n++
-	return summary{Count: n}, p.send(numbered(j.Index, n)|markLast, 1)
+	return summary{Count: n, Begin: began}, p.send(numbered(j.Index, n)|markLast, 1)
 }
 
 // consume receives messages until the end of file.
@@ -194,6 +201,7 @@ func (j *job) consume(p port) (summary, error) {
 	}
 	a.Count += count
 	a.Sum, a.Begin, a.End = t.sum, t.begin, t.end
+	a.Last, a.Loads = t.last[0], t.loads
 	return a, nil
 }
 
@@ -204,6 +212,9 @@ const longest = int64(time.Minute)
 // that the recording is not measured.
 func (j *job) call(p port) (summary, error) {
 	s := j.Scenario
+	if s.Measure == Throughput {
+		return j.callMany(p)
+	}
 	var t tally
 	w, warm := numbered(0, 1), s.warmTrips()
 	for range warm {
@@ -215,7 +226,7 @@ func (j *job) call(p port) (summary, error) {
 	q, prepares := p.(preparer)
 	base := time.Now()
 	var took, now, unmeasured time.Duration // by the last round trip; since base; by preparations
-	for n := 0; s.Messages == 0 && now < s.Duration || n < s.Messages; n++ {
+	for n := uint64(0); s.goesOn(n, now); n++ {
 		if prepares {
 			if err := q.prepare(); err != nil {
 				return summary{}, err
@@ -245,6 +256,50 @@ func (j *job) call(p port) (summary, error) {
 	a := summaryOf(h)
 	a.End = int64(now - unmeasured)
 	return a, p.send(w|markLast, 1)
+}
+
+// window is how many messages callMany has under way.
+const window = 64
+
+// callMany sends messages that come back, with many under way at one time.
+func (j *job) callMany(p port) (a summary, err error) {
+	s := j.Scenario
+	var t tally
+	sent, received := uint64(0), uint64(0)
+	fetch := func() error {
+		_, err := p.receive(&t, 1)
+		if received++; err == nil && t.last[0] != numbered(0, received) {
+			err = fmt.Errorf("%w: message %d came back as %d", ErrVerify, received, t.last[0]/next)
+		}
+		return err
+	}
+	warm := s.warmTrips()
+	total := warm + uint64(s.Messages) // without a Duration
+	var base time.Time                 // when the warm-up ended
+	for {
+		if received == warm {
+			base = time.Now()
+		}
+		if received >= warm && !s.goesOn(received-warm, time.Since(base)) {
+			break
+		}
+		for sent < received+window && (s.Messages == 0 || sent < total) {
+			sent++
+			if err := p.send(numbered(0, sent), 1); err != nil {
+				return summary{}, err
+			}
+		}
+		if err := fetch(); err != nil {
+			return summary{}, err
+		}
+	}
+	a.Count, a.End = received-warm, int64(time.Since(base))
+	for received < sent { // they are not measured
+		if err := fetch(); err != nil {
+			return summary{}, err
+		}
+	}
+	return a, p.send(numbered(0, sent+1)|markLast, 1)
 }
 
 // summaryOf returns a summary with the number and the percentiles of a histogram's values.

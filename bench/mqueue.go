@@ -11,6 +11,9 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
+// mqueue is the name of the transport.
+const mqueue = "mqueue"
+
 // mqueueMessages is how many messages a POSIX message queue holds: as many as a process without privileges may ask for
 // by default.
 const mqueueMessages = 10

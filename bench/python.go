@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/seed-2e7ecdea/mp/internal/sys"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
@@ -27,7 +28,7 @@ type pythonJob struct {
 	Transport, Measure string
 	Size, Slots        int
 	Warm, Trips, Batch uint64 // messages of the warm-up; its round trips; messages between two looks at the clock
-	Messages           int
+	Messages, Fewest   int    // see fewest
 	Nanoseconds        int64  // the Duration
 	Name               string // begins the names of its shared memory
 	Pin                []int
@@ -44,7 +45,7 @@ func runPython(ctx context.Context, s Scenario) (Result, error) {
 	j := pythonJob{
 		Transport: s.Transport, Measure: s.Measure, Size: s.Size, Slots: s.slots(),
 		Warm: s.warmUp(), Trips: s.warmTrips(), Batch: s.batch(),
-		Messages: s.Messages, Nanoseconds: int64(s.Duration), Pin: s.Pin,
+		Messages: s.Messages, Fewest: fewest, Nanoseconds: int64(s.Duration), Pin: s.Pin,
 		Name: fmt.Sprintf("mp-bench-%d-%d", os.Getpid(), pythonRuns.Add(1)),
 	}
 	args, err := json.Marshal(j)
@@ -99,16 +100,28 @@ func (j *pythonJob) unlink() error {
 // ErrUnavailable means that a transport needs something that this machine lacks.
 var ErrUnavailable = errors.New("not available here")
 
-// Available returns nil if a transport can be measured on this machine, as far as this can be told without trying, and an
-// error that wraps ErrUnavailable and says what is missing if not. Only the transports of Python need something: python3
-// in PATH.
+// Available returns nil if a transport can be measured on this machine, as far as this can be told without a run, and an
+// error that wraps ErrUnavailable and says what is missing if not. The transports of Python need python3 in PATH, and mqueue
+// a kernel, and a sandbox, with POSIX message queues.
 func Available(transport string) error {
 	t := findTransport(transport)
-	if t == nil || !t.python {
+	switch {
+	case t == nil:
 		return nil
-	}
-	if _, err := exec.LookPath(python); err != nil {
-		return fmt.Errorf("bench: %s: %w: %w: install it, or add it to PATH", transport, ErrUnavailable, err)
+	case t.python:
+		if _, err := exec.LookPath(python); err != nil {
+			return fmt.Errorf("bench: python-pipe, python-queue, python-shm: %w: %w: install it, or add it to PATH", ErrUnavailable, err)
+		}
+	case t.peer && t.open == nil:
+		if _, err := exec.LookPath(PeersProgram); err != nil {
+			return fmt.Errorf("bench: zmq, grpc, net-rpc: %w: %w: go install it in bench/peers, or add it to PATH", ErrUnavailable, err)
+		}
+	case t.name == mqueue:
+		f, err := sys.MessageQueue(1, 8)
+		if err != nil {
+			return fmt.Errorf("bench: %s: %w: %w", transport, ErrUnavailable, err)
+		}
+		return f.Close()
 	}
 	return nil
 }

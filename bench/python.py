@@ -75,6 +75,10 @@ class Ring:
     def __init__(self, name):
         self.memory = shared_memory.SharedMemory(name, create=True, size=SIZE * SLOTS)
         self.memory.unlink()
+        try:  # without memory for it, the first access to a page would be a SIGBUS
+            os.posix_fallocate(self.memory._fd, 0, SIZE * SLOTS)
+        except OSError as e:
+            raise OSError(e.errno, e.strerror, "/dev/shm") from None
         self.free, self.filled, self.at = FORK.Semaphore(SLOTS), FORK.Semaphore(0), 0
 
     def slot(self):
@@ -126,7 +130,7 @@ def produce(port):
         n += 1
         port.send(n * NEXT | (FIRST if n == WARM else 0))
     more, end = JOB["Messages"] - 1, time.monotonic_ns() + JOB["Nanoseconds"]
-    while more > 0 if JOB["Messages"] else time.monotonic_ns() < end:
+    while more > 0 if JOB["Messages"] else n < WARM + JOB["Fewest"] or time.monotonic_ns() < end:
         for _ in range(min(more, JOB["Batch"]) if JOB["Messages"] else JOB["Batch"]):
             n += 1
             more -= 1
@@ -160,7 +164,7 @@ def call(port):
         w += NEXT
     trips, begin = [], time.monotonic_ns()
     now, end = begin, begin + JOB["Nanoseconds"]
-    while len(trips) < JOB["Messages"] if JOB["Messages"] else now < end:
+    while len(trips) < (JOB["Messages"] or JOB["Fewest"]) or not JOB["Messages"] and now < end:
         port.send(w)
         back = port.receive()
         then, now = now, time.monotonic_ns()

@@ -28,6 +28,10 @@ func pythons(t *testing.T) (parents, children []int) {
 		if err != nil || !bytes.Contains(line, fmt.Appendf(nil, `"mp-bench-%d-`, os.Getpid())) {
 			continue
 		}
+		program, err := os.Readlink(filepath.Join(filepath.Dir(path), "exe"))
+		if err != nil || !strings.HasPrefix(filepath.Base(program), "python") {
+			continue // it has ended, or is a script that is going to run Python
+		}
 		stat, err := os.ReadFile(filepath.Join(filepath.Dir(path), "stat"))
 		if err != nil {
 			continue // it has ended

@@ -19,6 +19,9 @@ type Result struct {
 	MsgsPerSec  float64 `json:"msgs_per_sec"`  // Messages / Seconds
 	BytesPerSec float64 `json:"bytes_per_sec"` // MsgsPerSec * Size: a round trip counts one way
 
+	// LoadsPerSec is how often the consumer loaded in a second, for Throughput of value, whether the value was new or not.
+	LoadsPerSec float64 `json:"loads_per_sec,omitempty"`
+
 	Batch   int    `json:"batch,omitempty"`   // as in the Scenario; 0 means 1
 	Content string `json:"content,omitempty"` // as in the Scenario
 

@@ -28,10 +28,13 @@ func Run(ctx context.Context, s Scenario) (Result, error) {
 	}
 	s = s.withDefaults()
 	r, err := run(ctx, s)
-	if err != nil {
-		return Result{}, fmt.Errorf("bench: %s: %w", s, err)
+	switch cause := context.Cause(ctx); {
+	case err == nil:
+		return r, nil
+	case cause != nil && !errors.Is(err, cause): // it is a mere consequence
+		err = fmt.Errorf("%w: %w", cause, err)
 	}
-	return r, nil
+	return Result{}, fmt.Errorf("bench: %s: %w", s, err)
 }
 
 func run(ctx context.Context, s Scenario) (_ Result, err error) {
@@ -39,6 +42,11 @@ func run(ctx context.Context, s Scenario) (_ Result, err error) {
 	switch {
 	case t.one:
 		return runOne(ctx, s)
+	case t.peer && t.open == nil:
+		if err := Available(s.Transport); err != nil {
+			return Result{}, err
+		}
+		return runPeer(ctx, s)
 	case t.python:
 		if err := Available(s.Transport); err != nil {
 			return Result{}, err
@@ -174,6 +182,9 @@ func latencyOf(s Scenario, summaries []summary) (Result, error) {
 
 // throughputOf makes a result of the summaries of producers and consumers.
 func throughputOf(s Scenario, summaries []summary) (Result, error) {
+	if findTransport(s.Transport).latest {
+		return latestOf(s, summaries)
+	}
 	var sent, received, sum, wantSum uint64
 	var begin, end int64
 	for i, a := range summaries {
@@ -202,6 +213,19 @@ func throughputOf(s Scenario, summaries []summary) (Result, error) {
 	}
 	r := newResult(s, sent-uint64(s.Producers)*s.warmUp(), end-begin)
 	r.spread(summaries, sent)
+	return r, nil
+}
+
+// latestOf makes a result of the summaries of a producer and a consumer of the latest message. The clock starts when the
+// producer has sent the warm-up, since the consumer may not have seen its end.
+func latestOf(s Scenario, summaries []summary) (Result, error) {
+	sent, got := summaries[0], summaries[1]
+	if got.Last != numbered(0, sent.Count) || got.Count > sent.Count {
+		return Result{}, fmt.Errorf("%w: %d of %d were received, of which the last was %d", ErrVerify, got.Count, sent.Count, got.Last/next)
+	}
+	r := newResult(s, sent.Count-s.warmUp(), got.End-sent.Begin)
+	r.LoadsPerSec = float64(got.Loads) / r.Seconds
+	r.spread(summaries, sent.Count)
 	return r, nil
 }
 

@@ -147,6 +147,26 @@ func TestRunForDuration(t *testing.T) {
 	}
 }
 
+// TestRunBriefly measures for a time that is over before the first message: the result is still of some messages.
+func TestRunBriefly(t *testing.T) {
+	for _, transport := range Transports() {
+		for _, measure := range MeasuresOf(transport) {
+			if measure == Paced || measure == Idle { // their durations say how many messages there are
+				continue
+			}
+			s := Scenario{Transport: transport, Measure: measure, Size: 64, Duration: 1}
+			if measure == Recovery {
+				s.Size = 0
+			}
+			t.Run(s.Name(), func(t *testing.T) {
+				if r := measured(t, s); r.Messages < fewest {
+					t.Errorf("%d messages, want at least %d", r.Messages, fewest)
+				}
+			})
+		}
+	}
+}
+
 func TestRunPinned(t *testing.T) {
 	measured(t, Scenario{Transport: "pipe", Measure: Throughput, Size: 64, Pin: []int{0}, Messages: 1000})
 	if r, err := Run(t.Context(), Scenario{Transport: "pipe", Measure: Throughput, Size: 64, Pin: []int{-1}, Messages: 1}); !errors.Is(err, ErrScenario) {
@@ -154,18 +174,20 @@ func TestRunPinned(t *testing.T) {
 	}
 }
 
+// TestRunCancelled ends the context of a run of each transport: the error is the cause.
 func TestRunCancelled(t *testing.T) {
 	for _, transport := range Transports() {
 		t.Run(transport, func(t *testing.T) {
 			if err := Available(transport); err != nil {
 				t.Skip(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			slow := fmt.Errorf("too slow: %w", context.DeadlineExceeded)
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, slow)
 			defer cancel()
 			begin := time.Now()
 			_, err := Run(ctx, Scenario{Transport: transport, Measure: MeasuresOf(transport)[0], Size: 64, Duration: time.Hour})
-			if !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("error %v, want context.DeadlineExceeded", err)
+			if !errors.Is(err, slow) || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("error %v, want %v", err, slow)
 			}
 			if d := time.Since(begin); d > 10*time.Second {
 				t.Errorf("Run returned after %s", d)
@@ -180,8 +202,8 @@ func TestRunCancelled(t *testing.T) {
 // TestRunWithKilled kills a process of a run of each transport: the run fails with the error of a process.
 func TestRunWithKilled(t *testing.T) {
 	for _, transport := range Transports() {
-		if findTransport(transport).python {
-			continue // see TestPythonKilled
+		if f := findTransport(transport); f.python || f.peer {
+			continue // see TestPythonKilled; a peer's processes are another program's
 		}
 		t.Run(transport, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

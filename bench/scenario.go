@@ -28,7 +28,8 @@ type Scenario struct {
 	// process that begins a round trip. If Pin is empty, the system chooses.
 	Pin []int
 
-	// Duration is how long to measure. Messages, if it is not 0, is how many messages or round trips
+	// Duration is how long to measure. Run goes on for longer if it has measured fewer than 8 messages or round trips
+	// then. Messages, if it is not 0, is how many messages or round trips
 	// to measure instead. One of them must be more than 0, for Idle the Duration.
 	Duration time.Duration
 	Messages int
@@ -296,10 +297,14 @@ func (s Scenario) slots() int {
 // least as many as the transport's memory holds, so that all of its pages have been touched.
 func (s Scenario) warmUp() uint64 { return uint64(min(max(memory/s.Size, 16), 2048)) }
 
-// warmTrips returns how many round trips come before those that are measured: few if each starts a process.
+// warmTrips returns how many round trips come before those that are measured: few if each starts a process, and several
+// windows of messages if many are under way at a time, so that the memory of all of them has been touched.
 func (s Scenario) warmTrips() uint64 {
-	if s.alone() {
+	switch {
+	case findTransport(s.Transport).of(s).starts:
 		return 1
+	case s.Measure == Throughput:
+		return max(s.warmUp(), 4*window)
 	}
 	return max(s.warmUp()/8, 16)
 }
@@ -314,6 +319,18 @@ func (s Scenario) share(i int) uint64 {
 		n++
 	}
 	return uint64(n)
+}
+
+// fewest is how many messages or round trips a trial measures at least if it measures for a Duration: on a busy machine the
+// system may give its processes the CPU for less than one of them in that time.
+const fewest = 8
+
+// goesOn reports whether a process that has measured n messages or round trips, in that time, is to measure more.
+func (s Scenario) goesOn(n uint64, took time.Duration) bool {
+	if s.Messages > 0 {
+		return n < uint64(s.Messages)
+	}
+	return n < fewest || took < s.Duration
 }
 
 // alone reports whether there is a caller only.

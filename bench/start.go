@@ -88,9 +88,9 @@ func enterAnswer(t *tally, msg []byte, size int) error {
 
 // A poolPort sends messages to the worker of a pool, which returns them.
 type poolPort struct {
-	pool   *proc.Pool
-	future *proc.Future[[]byte]
-	buf    []byte // as large as a message
+	pool    *proc.Pool
+	futures []*proc.Future[[]byte] // of the messages under way, in their order
+	buf     []byte                 // as large as a message
 }
 
 func openPool(_ *shm.Segment, s Scenario, _ role) (port, error) {
@@ -101,22 +101,26 @@ func openPool(_ *shm.Segment, s Scenario, _ role) (port, error) {
 	return &poolPort{pool: pool, buf: make([]byte, s.Size)}, nil
 }
 
-func (p *poolPort) send(w number, n uint64) (err error) {
+func (p *poolPort) send(w number, n uint64) error {
 	for range n {
 		if w&markLast != 0 {
 			return nil
 		}
 		stamp(p.buf, w)
-		if p.future, err = echo.Submit(background, p.pool, p.buf); err != nil {
+		f, err := echo.Submit(background, p.pool, p.buf)
+		if err != nil {
 			return err
 		}
+		p.futures = append(p.futures, f)
 		w += next
 	}
 	return nil
 }
 
 func (p *poolPort) receive(t *tally, _ uint64) (uint64, error) {
-	msg, err := p.future.Wait(background)
+	f := p.futures[0]
+	p.futures = p.futures[1:]
+	msg, err := f.Wait(background)
 	if err == nil {
 		err = enterAnswer(t, msg, len(p.buf))
 	}

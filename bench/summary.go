@@ -8,6 +8,10 @@ type summary struct {
 	Count uint64 // messages, or round trips
 	Sum   uint64 // sum of the numbers of the messages received
 
+	// For a transport that keeps the latest message only: the number of the last message received, and how often the process
+	// looked.
+	Last, Loads uint64
+
 	// When the measured part of the run began and ended, in nanoseconds of a
 	// clock that all processes share. 0 if it did not begin or end here.
 	Begin, End int64

@@ -14,6 +14,8 @@ type tally struct {
 	// When the earliest message marked first and the latest marked last were received, by
 	// sys.Monotonic. 0 if there was none.
 	begin, end int64
+
+	loads uint64 // how often a value was loaded, whether it was new or not
 }
 
 // enter enters message w. It returns ErrVerify if w is out of order. It is small enough to be inlined.

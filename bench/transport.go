@@ -15,11 +15,14 @@ type transport struct {
 	shared   bool     // can have several producers and consumers
 	kernel   bool     // belongs to the kernel, and always blocks
 	copies   bool     // gives each message to each consumer
+	latest   bool     // keeps the latest message only: others are replaced
 	batches  bool     // can send and receive several messages by one call
 	encodes  bool     // can carry values without a fixed size
 	one      bool     // all roles are goroutines of one process
 	python   bool     // is run by Python
+	peer     bool     // is run by PeersProgram, unless RegisterPeer was called
 	alone    bool     // a caller starts the other process itself
+	starts   bool     // each message starts a process
 
 	// create makes the transport. The process that called Run calls it. nil if there is nothing to make.
 	create func(seg *shm.Segment, s Scenario) (*link, error)
@@ -41,19 +44,23 @@ func init() {
 		{name: "unix-socket", kernel: true, batches: true, create: createUnixSocket, open: openFiles},
 		{name: "unix-seqpacket", kernel: true, largest: 65536, create: createPackets, open: openFiles},
 		{name: "tcp", kernel: true, batches: true, create: createTCP, open: openFiles},
-		{name: "mqueue", kernel: true, largest: 1024, create: createMessageQueue, open: openMessageQueue},
+		{name: mqueue, kernel: true, largest: 1024, create: createMessageQueue, open: openMessageQueue},
 		{name: "channel", measures: []string{Throughput, Latency, Paced}, shared: true, one: true},
 		{name: "python-pipe", measures: messages, python: true},
 		{name: "python-queue", measures: messages, python: true},
 		{name: "python-shm", measures: messages, python: true},
+		{name: "zmq", measures: messages, kernel: true, peer: true},
+		{name: "grpc", measures: messages, kernel: true, peer: true},
+		{name: "net-rpc", measures: messages, kernel: true, peer: true},
 		{name: "lock", measures: []string{Latency, Recovery}, create: createHandover, open: openHandover},
 		{name: "semaphore", measures: []string{Latency}, create: createHandover, open: openHandover},
 		{name: "condition", measures: []string{Latency}, create: createHandover, open: openHandover},
 		{name: "event", measures: []string{Latency}, create: createHandover, open: openHandover},
-		{name: "value", measures: []string{Latency}, largest: 65536, create: createValue, open: openValue},
-		{name: "spawn", measures: []string{Latency, Recovery}, alone: true, open: openStart},
-		{name: "warm", measures: []string{Latency}, alone: true, open: openStart},
-		{name: "pool", measures: []string{Latency}, alone: true, open: openPool},
+		{name: "array", measures: messages, create: createSlots, open: openSlots},
+		{name: "value", measures: messages, largest: 65536, latest: true, create: createValue, open: openValue},
+		{name: "spawn", measures: []string{Latency, Recovery}, alone: true, starts: true, open: openStart},
+		{name: "warm", measures: []string{Latency}, alone: true, starts: true, open: openStart},
+		{name: "pool", measures: messages, alone: true, open: openPool},
 	}
 }
 
@@ -62,7 +69,7 @@ func (t *transport) of(s Scenario) *transport {
 	if s.Measure != Recovery {
 		return t
 	}
-	return &transport{name: t.name, alone: true, open: openRecovery}
+	return &transport{name: t.name, alone: true, starts: true, open: openRecovery}
 }
 
 func findTransport(name string) *transport {

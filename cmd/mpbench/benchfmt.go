@@ -28,6 +28,9 @@ func metrics(r bench.Result) string {
 	switch r.Measure {
 	case bench.Throughput:
 		text = fmt.Sprintf("%.4g ns/op\t%.2f MB/s\t%.0f msgs/s", 1e9*r.Seconds/float64(r.Messages), r.BytesPerSec/1e6, r.MsgsPerSec)
+		if r.LoadsPerSec > 0 {
+			text += fmt.Sprintf("\t%.0f loads/s", r.LoadsPerSec)
+		}
 	case bench.Idle:
 		return fmt.Sprintf("%.0f cpu-ns/s\t%.3g switches/s\t%.1f line-ns", r.CPU, r.Switches, r.Line)
 	default:

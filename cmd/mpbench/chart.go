@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"html"
-	"html/template"
 	"math"
 	"slices"
 	"strings"
@@ -11,7 +10,8 @@ import (
 
 // A chart shows lines over two logarithmic axes.
 type chart struct {
-	Title, Note  string
+	name         string
+	title, note  string
 	x, y         string // what the axes show
 	xText, yText func(float64) string
 	lines        []chartLine
@@ -19,7 +19,7 @@ type chart struct {
 
 // A chartLine connects the points of one transport.
 type chartLine struct {
-	Name   string
+	name   string
 	points []chartPoint // in order of x
 }
 
@@ -28,10 +28,10 @@ type chartPoint struct{ x, y, low, high float64 }
 
 // add adds a point to the line of that name.
 func (c *chart) add(name string, p chartPoint) {
-	i := slices.IndexFunc(c.lines, func(l chartLine) bool { return l.Name == name })
+	i := slices.IndexFunc(c.lines, func(l chartLine) bool { return l.name == name })
 	if i < 0 {
 		i = len(c.lines)
-		c.lines = append(c.lines, chartLine{Name: name})
+		c.lines = append(c.lines, chartLine{name: name})
 	}
 	c.lines[i].points = append(c.lines[i].points, p)
 }
@@ -49,9 +49,6 @@ func (c *chart) spans() bool {
 		return slices.ContainsFunc(l.points, func(p chartPoint) bool { return p.x != l.points[0].x })
 	})
 }
-
-// Lines returns the names of the lines, in the order of their colours.
-func (c *chart) Lines() []chartLine { return c.lines }
 
 // The size of a chart, and of the margins around its area, in the units of its picture.
 const (
@@ -79,8 +76,8 @@ func newAxis(least, most, start, length float64) axis {
 
 func (a axis) at(x float64) float64 { return a.start + (math.Log10(x)-a.from)*a.scale }
 
-// SVG returns the chart as a picture. Its colours are classes that the page defines.
-func (c *chart) SVG() template.HTML {
+// picture returns the chart as a picture, or nil if there is nothing to show.
+func (c *chart) picture() *picture {
 	var xs []float64
 	least, most := math.Inf(1), 0.0
 	for _, l := range c.lines {
@@ -92,14 +89,14 @@ func (c *chart) SVG() template.HTML {
 	slices.Sort(xs)
 	xs = slices.Compact(xs)
 	if len(xs) == 0 || least <= 0 {
-		return ""
+		return nil
 	}
 	bottom, top := math.Pow(10, math.Floor(math.Log10(least))), math.Pow(10, math.Ceil(math.Log10(most)))
 	x := newAxis(xs[0], xs[len(xs)-1], marginLeft+12, chartWidth-marginLeft-marginRight-24)
 	y := newAxis(bottom, top, chartHeight-marginBottom, -(chartHeight - marginTop - marginBottom))
 
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg viewBox="0 0 %d %d" role="img" aria-label="%s">`, chartWidth, chartHeight, html.EscapeString(c.Title))
+	p := &picture{Title: c.title, Note: c.note, file: c.name + ".svg", width: chartWidth, height: chartHeight}
 	for v := bottom; v <= top*1.001; v *= 10 {
 		fmt.Fprintf(&b, `<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/>`, marginLeft, chartWidth-marginRight, y.at(v), y.at(v))
 		fmt.Fprintf(&b, `<text class="tick end" x="%d" y="%.1f">%s</text>`, marginLeft-labelDistance, y.at(v)+lineHeight, html.EscapeString(c.yText(v)))
@@ -115,15 +112,16 @@ func (c *chart) SVG() template.HTML {
 			fmt.Fprintf(&path, "%c%.1f %.1f", "ML"[min(k, 1)], x.at(p.x), y.at(p.y))
 		}
 		class := fmt.Sprintf("c%d d%d", i%colours, i/colours)
+		p.Legend = append(p.Legend, legendEntry{l.name, class, false})
 		fmt.Fprintf(&b, `<path class="%s" d="%s"/>`, class, &path)
 		for _, p := range l.points {
 			if p.high > p.low {
 				fmt.Fprintf(&b, `<line class="%s" x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f"/>`, class, x.at(p.x), x.at(p.x), y.at(p.low), y.at(p.high))
 			}
 			fmt.Fprintf(&b, `<circle class="%s" cx="%.1f" cy="%.1f" r="%.1f"><title>%s: %s: %s</title></circle>`,
-				class, x.at(p.x), y.at(p.y), markSize, html.EscapeString(l.Name), html.EscapeString(c.xText(p.x)), html.EscapeString(c.yText(p.y)))
+				class, x.at(p.x), y.at(p.y), markSize, html.EscapeString(l.name), html.EscapeString(c.xText(p.x)), html.EscapeString(c.yText(p.y)))
 		}
 	}
-	b.WriteString("</svg>")
-	return template.HTML(b.String()) // all text in it is escaped
+	p.body = b.String()
+	return p
 }

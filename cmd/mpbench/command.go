@@ -13,22 +13,23 @@ import (
 // A command is one of the things that mpbench does: mpbench NAME ARGUMENTS.
 type command struct {
 	name      string
-	arguments string // as help shows them
-	does      string // one sentence
+	arguments string              // as help shows them
+	does      string              // one sentence
+	flags     func(*flag.FlagSet) // adds its flags; nil: it has none
 	run       func(ctx context.Context, args []string, stdout, stderr *os.File) int
 }
 
 // commands returns all commands. The first one runs if none is named.
 func commands() []command {
 	return []command{
-		{"run", "[flags]", "Measures transports and prints a table.", runBench},
-		{"compare", "[flags] OLD NEW [-- flags of run]", "Says what is faster or slower in NEW than in OLD: two files of run -json, or two builds of mpbench, which it runs in turn.", runCompare},
-		{"doctor", "[flags]", "Says what this machine offers and lacks, and what mp does without it.", runDoctor},
-		{"stat", "[flags] [NAME]", "Prints the processes and objects of segment NAME, or of all segments in /dev/shm.", runStat},
-		{"reap", "[flags] [NAME...]", "Removes the segments of these names, or all in /dev/shm, to which no living process is attached.", runReap},
-		{"completion", "bash|zsh|fish", "Prints a script by which a shell completes commands and flags: source <(mpbench completion bash).", runCompletion},
-		{"man", "", "Prints the manual page: mpbench man > mpbench.1.", runManual},
-		{"help", "[COMMAND]", "Prints this list, or the flags of a command.", runHelp},
+		{"run", "[flags]", "Measures transports and prints a table.", new(runFlags).add, runBench},
+		{"compare", "[flags] OLD NEW [-- flags of run]", "Says what is faster or slower in NEW than in OLD: two files of run -json, of run -benchfmt or of go test -bench, or two builds of mpbench, which it runs in turn.", new(compareFlags).add, runCompare},
+		{"doctor", "[flags]", "Says what this machine offers and lacks, and what mp does without it.", new(doctorFlags).add, runDoctor},
+		{"stat", "[flags] [NAME]", "Prints the processes and objects of segment NAME, or of all segments in /dev/shm.", new(statFlags).add, runStat},
+		{"reap", "[flags] [NAME...]", "Removes the segments of these names, or all in /dev/shm, to which no living process is attached.", new(reapFlags).add, runReap},
+		{"completion", "bash|zsh|fish", "Prints a script by which a shell completes commands and flags: source <(mpbench completion bash).", nil, runCompletion},
+		{"man", "", "Prints the manual page: mpbench man > mpbench.1.", nil, runManual},
+		{"help", "[COMMAND]", "Prints this list, or the flags of a command.", nil, runHelp},
 	}
 }
 
@@ -61,29 +62,39 @@ func runHelp(ctx context.Context, args []string, stdout, stderr *os.File) int {
 			return exitUsage
 		}
 		if c.name != "help" {
-			return c.run(ctx, []string{"-help"}, stdout, stdout)
+			var text strings.Builder
+			newFlags(c.name, &text, c.flags).Usage()
+			return printed(stdout, text.String())
 		}
 	}
 	var text strings.Builder
 	text.WriteString("mpbench measures shared-memory and kernel transports between processes.\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(&text, "  %s\n        %s\n", strings.TrimSpace("mpbench "+c.name+" "+c.arguments), c.does)
+		fmt.Fprintf(&text, "  %s\n%s", strings.TrimSpace("mpbench "+c.name+" "+c.arguments), wrapHelp("    \t"+c.does))
 	}
 	text.WriteString("\nWithout a command it is run. mpbench help COMMAND prints the flags of a command.\n")
-	if _, err := io.WriteString(stdout, text.String()); err != nil {
+	return printed(stdout, text.String())
+}
+
+// printed prints text, and returns the exit status.
+func printed(to io.Writer, text string) int {
+	if _, err := io.WriteString(to, text); err != nil {
 		return exitFailed
 	}
 	return 0
 }
 
-// newFlags returns a set for the flags of a command, with its usage.
-func newFlags(name string, to io.Writer) *flag.FlagSet {
+// newFlags returns the set of flags that add adds, those of a command, with its usage.
+func newFlags(name string, to io.Writer, add func(*flag.FlagSet)) *flag.FlagSet {
 	c := findCommand(name)
 	flags := flag.NewFlagSet("mpbench "+name, flag.ContinueOnError)
 	flags.SetOutput(to)
+	if add != nil {
+		add(flags)
+	}
 	flags.Usage = func() {
-		fmt.Fprintf(to, "usage: mpbench %s %s\n%s\n", c.name, c.arguments, c.does)
-		flags.PrintDefaults()
+		fmt.Fprintf(to, "usage: mpbench %s %s\n%s", c.name, c.arguments, wrapHelp(c.does))
+		printFlags(flags, to)
 	}
 	return flags
 }

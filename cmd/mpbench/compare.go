@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"math"
@@ -20,22 +22,41 @@ import (
 // changed, if the trials are independent.
 const familyError = 0.05
 
+// compareFlags are the flags of mpbench compare.
+type compareFlags struct {
+	threshold float64
+	trials    int
+	all       bool
+	color     option
+}
+
+func (o *compareFlags) add(f *flag.FlagSet) {
+	f.Float64Var(&o.threshold, "threshold", 5, "exit with status 1 if something is slower by more than so many `percent`")
+	f.IntVar(&o.trials, "trials", 10, "run each of two builds so `often`, in turn")
+	f.BoolVar(&o.all, "all", false, "print what has not changed, too")
+	addColor(f, &o.color)
+}
+
 // runCompare is mpbench compare. It returns the exit status: 1 if something has become slower by
 // more than the threshold.
 func runCompare(ctx context.Context, args []string, stdout, stderr *os.File) int {
-	flags := newFlags("compare", stderr)
-	threshold := flags.Float64("threshold", 5, "exit with status 1 if something is slower by more than so many `percent`")
-	trials := flags.Int("trials", 10, "run each of two builds so `often`, in turn")
-	all := flags.Bool("all", false, "print what has not changed, too")
+	var o compareFlags
+	flags := newFlags("compare", stderr, o.add)
 	args, rest := cutRest(args)
 	if code, done := parseFlags(flags, args, 2, 2); done {
 		return code
 	}
-	if *threshold < 0 || *trials < 1 {
+	if o.threshold < 0 || o.trials < 1 {
 		fmt.Fprintln(stderr, "mpbench compare: -threshold must be 0 or more, -trials 1 or more")
 		return exitUsage
 	}
-	from, to, err := reportsOf(ctx, flags.Arg(0), flags.Arg(1), *trials, rest, stderr)
+	var r reader
+	mode := r.color(o.color)
+	if r.err != nil {
+		fmt.Fprintln(stderr, "mpbench compare:", r.err)
+		return exitUsage
+	}
+	from, to, err := reportsOf(ctx, flags.Arg(0), flags.Arg(1), o.trials, rest, stderr)
 	if err != nil {
 		fmt.Fprintln(stderr, "mpbench compare:", err)
 		if ctx.Err() != nil {
@@ -44,11 +65,11 @@ func runCompare(ctx context.Context, args []string, stdout, stderr *os.File) int
 		return exitFailed
 	}
 	c := compareReports(from, to)
-	if err := c.write(stdout, *all, *threshold); err != nil {
+	if err := c.write(stdout, newStyle(stdout, mode), o.all, o.threshold); err != nil {
 		fmt.Fprintln(stderr, "mpbench compare:", err)
 		return exitFailed
 	}
-	if len(c.regressions(*threshold)) > 0 {
+	if len(c.regressions(o.threshold)) > 0 {
 		return exitFailed
 	}
 	return 0
@@ -88,10 +109,14 @@ func reportsOf(ctx context.Context, from, to string, trials int, flags []string,
 	return a, b, err
 }
 
+// readReport reads a file of mpbench -json, or one with lines of benchmarks.
 func readReport(path string) (r bench.Report, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return r, err
+	}
+	if !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
+		return readBenchfmt(path, data)
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
 		return r, fmt.Errorf("%s is not a file of mpbench -json: %w", path, err)
@@ -123,17 +148,7 @@ type comparison struct {
 // rounds only.
 func compareReports(from, to bench.Report) *comparison {
 	c := &comparison{machines: [2]bench.Machine{from.Machine, to.Machine}}
-	var distances []float64
-	for _, r := range []bench.Report{from, to} {
-		for _, cell := range r.Results {
-			for _, t := range cell.Trials {
-				if t.Line > 0 {
-					distances = append(distances, t.Line)
-				}
-			}
-		}
-	}
-	limit := bench.Far(distances)
+	limit := farLimit(from, to)
 	c.moved = !math.IsInf(limit, 1)
 	others := make(map[string]bench.Cell)
 	for _, cell := range to.Results {
@@ -157,6 +172,23 @@ func compareReports(from, to bench.Report) *comparison {
 	c.skipped += len(others) // only NEW has them
 	c.judge()
 	return c
+}
+
+// farLimit returns the limit of bench.Far for the rounds of two reports. It is infinity if some trials do not tell how far
+// apart the CPUs were, as those of go test.
+func farLimit(from, to bench.Report) float64 {
+	var distances []float64
+	for _, r := range []bench.Report{from, to} {
+		for _, cell := range r.Results {
+			for _, t := range cell.Trials {
+				if t.Line <= 0 {
+					return math.Inf(1)
+				}
+				distances = append(distances, t.Line)
+			}
+		}
+	}
+	return bench.Far(distances)
 }
 
 // scenarioKey tells the scenarios of a report apart.
@@ -226,6 +258,9 @@ func enough(n int) int {
 // slower returns by how many percent the scenario takes longer in the newer report; less than 0 if it
 // is faster.
 func (d *difference) slower() float64 {
+	if d.to.Figure() == d.from.Figure() { // both may be 0
+		return 0
+	}
 	ratio := d.to.Figure() / d.from.Figure()
 	if d.scenario.Measure == bench.Throughput {
 		ratio = 1 / ratio
@@ -244,45 +279,56 @@ func (c *comparison) regressions(threshold float64) (list []difference) {
 }
 
 // write prints a table and a verdict.
-func (c *comparison) write(to io.Writer, all bool, threshold float64) error {
+func (c *comparison) write(to io.Writer, s style, all bool, threshold float64) error {
 	var text strings.Builder
-	if a, b := c.machines[0], c.machines[1]; a != b {
-		fmt.Fprintf(&text, "OLD: %v\nNEW: %v\nThe machines differ, so that differences may be theirs.\n\n", a, b)
+	line := func(format string, args ...any) {
+		text.WriteString(s.wrap(fmt.Sprintf(format, args...)) + "\n")
 	}
+	if a, b := c.machines[0], c.machines[1]; differ(a, b) {
+		line("OLD: %v", a)
+		line("NEW: %v", b)
+		line("The machines differ, so that differences may be theirs.\n")
+	}
+	const probability = 1 // what is left out first
+	g := &grid{columns: []column{
+		{head: "size"}, {head: "transport", left: true}, {head: "measure", left: true}, {head: "old"}, {head: "±"},
+		{head: "new"}, {head: "±"}, {head: "takes"}, {head: "", last: probability},
+	}}
 	changed := 0
-	head := false
 	for i := range c.differences {
 		d := &c.differences[i]
 		if d.changed {
 			changed++
 		}
-		if !d.changed && !all {
-			continue
+		if d.changed || all {
+			g.row(d.line()...)
 		}
-		if !head {
-			text.WriteString(comparisonLine("size", "transport", "measure", "old", "±", "new", "±", "takes", ""))
-			head = true
-		}
-		text.WriteString(d.line())
 	}
-	if head {
-		text.WriteByte('\n')
+	if len(g.rows) > 0 {
+		text.WriteString(g.write(s) + "\n")
 	}
 	n := len(c.differences)
-	fmt.Fprintf(&text, "%s of %s changed (Mann-Whitney test, by Holm's method: with %.0f %% probability none, if nothing changed)\n",
+	line("%s of %s changed (Mann-Whitney test, by Holm's method: with %.0f %% probability none, if nothing changed)",
 		plural(changed, "result"), strconv.Itoa(n), 100*(1-familyError))
 	if c.skipped > 0 {
-		fmt.Fprintf(&text, "%s could not be compared: only one side measured them, or only one with the CPUs as near\n", plural(c.skipped, "result"))
+		line("%s could not be compared: only one side measured them, or only one with the CPUs as near", plural(c.skipped, "result"))
 	}
 	if least := c.fewest(); n > 0 && least < enough(n) {
-		fmt.Fprintf(&text, "Some results have %s: to find changes among %d results, each side needs %d (-trials).\n",
+		line("Some results have %s: to find changes among %d results, each side needs %d (-trials).",
 			plural(least, "trial"), n, enough(n))
 	}
 	if bad := len(c.regressions(threshold)); bad > 0 {
-		fmt.Fprintf(&text, "SLOWER by more than %g %%: %s\n", threshold, plural(bad, "result"))
+		text.WriteString(s.paint(red, fmt.Sprintf("SLOWER by more than %g %%: %s", threshold, plural(bad, "result"))) + "\n")
 	}
 	_, err := io.WriteString(to, text.String())
 	return err
+}
+
+// differ reports whether two machines differ in something that is known of both. Lines of benchmarks tell little.
+func differ(a, b bench.Machine) bool {
+	texts := func(x, y string) bool { return x != "" && y != "" && x != y }
+	return texts(a.CPU, b.CPU) || texts(a.Kernel, b.Kernel) || texts(a.Go, b.Go) || texts(a.OS, b.OS) || texts(a.Arch, b.Arch) ||
+		a.Cores > 0 && b.Cores > 0 && a.Cores != b.Cores
 }
 
 // fewest returns the smallest number of trials of a side.
@@ -294,7 +340,8 @@ func (c *comparison) fewest() int {
 	return least
 }
 
-func (d *difference) line() string {
+// line returns the cells of a difference: in red if it is slower, and in green if it is faster.
+func (d *difference) line() []gridCell {
 	size := ""
 	if d.scenario.Size > 0 {
 		size = strconv.Itoa(d.scenario.Size)
@@ -307,15 +354,18 @@ func (d *difference) line() string {
 	if d.far {
 		measure += ", far"
 	}
-	verdict := "same"
+	verdict, note, colour := "same", "", plain
 	if d.changed {
-		verdict = fmt.Sprintf("%.2f", 1+d.slower()/100)
+		verdict, note = fmt.Sprintf("%.2f", 1+d.slower()/100), fmt.Sprintf("p=%.1g", d.p)
+		colour = green
+		if d.slower() > 0 {
+			colour = red
+		}
 	}
-	note := ""
-	if d.changed {
-		note = fmt.Sprintf("p=%.1g", d.p)
+	return []gridCell{
+		{text: size}, {text: transport}, {text: measure}, {text: d.figure(&d.from)}, spreadCell(&d.from),
+		{text: d.figure(&d.to)}, spreadCell(&d.to), {text: verdict, colour: colour}, {text: note},
 	}
-	return comparisonLine(size, transport, measure, d.figure(&d.from), percent(&d.from), d.figure(&d.to), percent(&d.to), verdict, note)
 }
 
 func (d *difference) figure(c *bench.Cell) string {
@@ -323,8 +373,4 @@ func (d *difference) figure(c *bench.Cell) string {
 		return count(c.Figure()) + "/s"
 	}
 	return nanoseconds(c.Figure())
-}
-
-func comparisonLine(cells ...any) string {
-	return strings.TrimRight(fmt.Sprintf("%8s %-24s %-14s %10s %5s %10s %5s %6s %8s", cells...), " ") + "\n"
 }

@@ -32,7 +32,9 @@ func compare(t *testing.T, args ...string) (text string, code int) {
 // TestCompareBuilds runs the program in turn with itself, and compares two files, which are equal.
 func TestCompareBuilds(t *testing.T) {
 	text, code := compare(t, "-trials", "2", "-all", program, program, "--", "-transports", "pipe,queue", "-sizes", "64", "-duration", "10ms")
-	if code != 0 || !strings.Contains(text, "0 results of 4 changed") || !strings.Contains(text, "have 2 trials") {
+	// If the machine moved its CPUs between the rounds, one trial is of near CPUs and the other of far ones.
+	few := strings.Contains(text, "have 2 trials") || strings.Contains(text, "have 1 trial")
+	if code != 0 || !strings.Contains(text, "0 results of 4 changed") || !few {
 		t.Errorf("exit status %d\n%s", code, text)
 	}
 	dir := t.TempDir()
@@ -40,7 +42,8 @@ func TestCompareBuilds(t *testing.T) {
 		t.Fatalf("exit status %d\n%s%s", code, stdout, stderr)
 	}
 	path := filepath.Join(dir, "a.json")
-	if text, code := compare(t, path, path); code != 0 || !strings.Contains(text, "0 results of 2 changed") {
+	text, code = compare(t, path, path) // of 4 if the CPUs moved: those of near rounds, and of far ones
+	if code != 0 || !strings.Contains(text, "0 results of 2 changed") && !strings.Contains(text, "0 results of 4 changed") {
 		t.Errorf("exit status %d\n%s", code, text)
 	}
 	slower := filepath.Join(dir, "b.json")

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/seed-2e7ecdea/mp/bench"
 )
@@ -89,7 +90,7 @@ func TestCompareText(t *testing.T) {
 	to.Results = to.Results[1:]
 	to.Machine.CPU = "another"
 	var text bytes.Buffer
-	if err := compareReports(from, to).write(&text, true, 5); err != nil {
+	if err := compareReports(from, to).write(&text, style{width: widest, utf8: true}, true, 5); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
@@ -101,10 +102,11 @@ func TestCompareText(t *testing.T) {
 		}
 	}
 	for line := range strings.Lines(text.String()) {
-		if n := len([]rune(line)); n > 101 && !strings.HasPrefix(line, "OLD") && !strings.HasPrefix(line, "NEW") && strings.Contains(line, "pipe") {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > widest {
 			t.Errorf("a line of %d columns: %s", n, line)
 		}
 	}
+
 }
 
 // TestEnough compares with the smallest p that the test can return.
@@ -118,6 +120,67 @@ func TestEnough(t *testing.T) {
 			if found != 1+delta {
 				t.Errorf("%s of %d trials: %d found, want %d", fmt.Sprint(cells), k, found, 1+delta)
 			}
+		}
+	}
+}
+
+// goTest is what go test -bench prints, of package bench and of another one.
+const goTest = `goos: linux
+goarch: amd64
+pkg: github.com/seed-2e7ecdea/mp/bench
+cpu: AMD EPYC
+BenchmarkThroughput/transport=queue/size=64-2 	     100	        50.00 ns/op	1280.00 MB/s	      60.00 cpu-ns/op	20000000 msgs/s	         0.01 switches/op
+BenchmarkLatency/transport=os-pipe/size=64-2  	     100	      6000 ns/op	      7000 cpu-ns/op	      5500 p50-ns	     30000 p99-ns	         1.5 switches/op
+BenchmarkIdle/transport=pipe/size=8-2         	       1	       900 cpu-ns/s	         3.0 switches/s
+BenchmarkEncode/size=64-2                     	     100	        10.0 ns/op
+PASS
+ok  	github.com/seed-2e7ecdea/mp/bench	1.0s
+`
+
+// TestReadBenchfmt reads what go test prints, and what -benchfmt writes: every trial, with the figures that are compared.
+func TestReadBenchfmt(t *testing.T) {
+	r, err := readBenchfmt("go.txt", []byte(goTest+goTest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Results) != 3 || r.Machine != (bench.Machine{CPU: "AMD EPYC", Cores: 2, OS: "linux", Arch: "amd64"}) {
+		t.Fatalf("%d results of the machine %+v", len(r.Results), r.Machine)
+	}
+	for i, want := range []float64{20e6, 5500, 900} {
+		if c := r.Results[i]; c.Figure() != want || len(c.Trials) != 2 {
+			t.Errorf("%s is %g in %d trials, want %g in 2", c.Scenario().Name(), c.Figure(), len(c.Trials), want)
+		}
+	}
+	written := bench.NewReport(exampleCells(100, 400, 110)[:4]) // those of a transport that the package knows
+	var text bytes.Buffer
+	if err := writeBenchfmt(&text, written); err != nil {
+		t.Fatal(err)
+	}
+	read, err := readBenchfmt("mpbench.txt", text.Bytes())
+	if err != nil || len(read.Results) != len(written.Results) {
+		t.Fatalf("%d results, %v, want %d", len(read.Results), err, len(written.Results))
+	}
+	for i, want := range written.Results {
+		got := read.Results[i]
+		if scenarioKey(got.Result) != scenarioKey(want.Result) || len(got.Trials) != len(want.Trials) {
+			t.Errorf("%d trials of %s, want %d of %s", len(got.Trials), scenarioKey(got.Result), len(want.Trials), scenarioKey(want.Result))
+		}
+		for k, trial := range want.Trials {
+			if got.Trials[k].Figure() != trial.Figure() || got.Trials[k].Line != trial.Line {
+				t.Errorf("trial %d of %s: %g with a line of %g, want %g of %g", k, scenarioKey(want.Result),
+					got.Trials[k].Figure(), got.Trials[k].Line, trial.Figure(), trial.Line)
+			}
+		}
+	}
+	if c := compareReports(written, read); c.skipped != 0 || !c.moved || differ(c.machines[0], c.machines[1]) {
+		t.Errorf("compared with what was read: %d skipped, moved is %t", c.skipped, c.moved)
+	}
+	for text, want := range map[string]string{
+		"hello\n": "is not a file of mpbench -json, and has no benchmarks",
+		"BenchmarkThroughput/transport=queue/size=64 1 5 ns/op\n": "has no msgs/s",
+	} {
+		if _, err := readBenchfmt("x.txt", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
 }

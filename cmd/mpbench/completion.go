@@ -41,7 +41,7 @@ complete -c mpbench -a '(__mpbench_flags)'
 
 // runCompletion is mpbench completion: it prints a script for a shell.
 func runCompletion(_ context.Context, args []string, stdout, stderr *os.File) int {
-	flags := newFlags("completion", stderr)
+	flags := newFlags("completion", stderr, nil)
 	if code, done := parseFlags(flags, args, 1, 1); done {
 		return code
 	}

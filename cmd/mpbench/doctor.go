@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
@@ -14,7 +16,6 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/internal/sys"
-	"github.com/seed-2e7ecdea/mp/proc"
 )
 
 // A finding is what doctor says about one thing.
@@ -25,16 +26,21 @@ type finding struct {
 	Means string `json:"means,omitempty"` // what follows from that
 }
 
+// doctorFlags are the flags of mpbench doctor.
+type doctorFlags struct{ json bool }
+
+func (o *doctorFlags) add(f *flag.FlagSet) { f.BoolVar(&o.json, "json", false, "print JSON") }
+
 // runDoctor is mpbench doctor. It returns the exit status: 0 also if something is missing.
 func runDoctor(_ context.Context, args []string, stdout, stderr *os.File) int {
-	flags := newFlags("doctor", stderr)
-	asJSON := flags.Bool("json", false, "print JSON")
+	var o doctorFlags
+	flags := newFlags("doctor", stderr, o.add)
 	if code, done := parseFlags(flags, args, 0, 0); done {
 		return code
 	}
 	list := examine(os.DirFS("/"), probe())
 	var err error
-	if *asJSON {
+	if o.json {
 		e := json.NewEncoder(stdout)
 		e.SetIndent("", "  ")
 		err = e.Encode(list)
@@ -50,12 +56,12 @@ func runDoctor(_ context.Context, args []string, stdout, stderr *os.File) int {
 
 // probes are what doctor tries out by system calls.
 type probes struct {
-	futexWaitv, barrier, memfd, pidfd, messageQueue error
-	cpus                                            []int
-	quota                                           int // CPUs that the control group may use
-	shmSize, shmFree                                uint64
-	shmErr                                          error
-	python                                          string // the version, "" if there is none
+	futexWaitv, barrier, memfd, pidfd, ptrace, messageQueue error
+	cpus                                                    []int
+	quota                                                   float64 // CPUs that the control group may use, +Inf: all
+	shmSize, shmFree                                        uint64
+	shmErr                                                  error
+	python                                                  string // the version, "" if there is none
 }
 
 // probe tries everything out.
@@ -79,7 +85,8 @@ func probe() (p probes) {
 	}
 	p.messageQueue = err
 	p.cpus, _ = sys.CPUs()
-	p.quota = proc.CPUCount()
+	p.quota = quotaOf(os.DirFS("/"))
+	p.ptrace = sys.TraceAllowed()
 	p.shmSize, p.shmFree, p.shmErr = sys.FileSystem("/dev/shm")
 	if path, err := exec.LookPath("python3"); err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -104,6 +111,7 @@ type doctor struct {
 func examine(root fs.FS, p probes) []finding {
 	d := &doctor{root: root}
 	d.kernel()
+	d.proc()
 	d.tried("futex_waitv", p.futexWaitv, "deaths and cancellations are seen 1 to 32 ms later, by looking again")
 	d.tried("membarrier", p.barrier, "a lock that only one goroutine uses costs a full fence on each call")
 	d.tried("memfd", p.memfd, "anonymous segments can't be made: name them, and mount /dev/shm")
@@ -113,7 +121,7 @@ func examine(root fs.FS, p probes) []finding {
 	d.cpus(p)
 	d.governor()
 	d.sandbox()
-	d.tracing()
+	d.tracing(p)
 	d.tried("POSIX message queues", p.messageQueue, "mpbench leaves the transport mqueue out")
 	d.add("python3", p.python != "", orElse(p.python, "not found"), "mpbench leaves the transports of Python out")
 	return d.findings
@@ -136,16 +144,22 @@ func (d *doctor) tried(what string, err error, means string) {
 }
 
 // file returns the trimmed content of a file, "" if it can't be read.
-func (d *doctor) file(path string) string {
-	b, err := fs.ReadFile(d.root, path)
-	if err != nil {
-		return ""
+func (d *doctor) file(path string) string { return textOf(d.root, path) }
+
+func (d *doctor) proc() {
+	if d.file("proc/self/status") == "" {
+		d.add("/proc", false, "not mounted", "mp can't start processes, pass anonymous segments on or name segments: mount -t proc proc /proc")
+		return
 	}
-	return strings.TrimSpace(string(b))
+	d.add("/proc", true, "mounted", "")
 }
 
 func (d *doctor) kernel() {
 	release := d.file("proc/sys/kernel/osrelease")
+	if release == "" && runtime.GOOS == "linux" {
+		d.add("kernel", false, "Linux, of a version that is not told", "/proc would tell it")
+		return
+	}
 	if release == "" {
 		d.add("kernel", false, runtime.GOOS, "mp needs Linux: elsewhere its calls return errors.ErrUnsupported")
 		return
@@ -189,11 +203,14 @@ func (d *doctor) hugePages() {
 }
 
 func (d *doctor) cpus(p probes) {
-	found := fmt.Sprintf("%d, of which the control group may use %d", len(p.cpus), p.quota)
+	found := fmt.Sprintf("%d, without a quota", len(p.cpus))
+	if !math.IsInf(p.quota, 1) {
+		found = fmt.Sprintf("%d, with a quota of %.3g in the control group", len(p.cpus), p.quota)
+	}
 	switch {
 	case len(p.cpus) < 2:
 		d.add("CPUs", false, found, "processes take turns on one CPU: nobody spins, and each message costs a context switch")
-	case p.quota < 2:
+	case p.quota < float64(len(p.cpus)):
 		d.add("CPUs", false, found, "a quota stops all processes of the group for the rest of each period: latencies of tens of ms are its doing")
 	default:
 		d.add("CPUs", true, found, "")
@@ -201,8 +218,13 @@ func (d *doctor) cpus(p probes) {
 	siblings := d.file("sys/devices/system/cpu/cpu0/topology/thread_siblings_list")
 	nodes, _ := fs.Glob(d.root, "sys/devices/system/node/node[0-9]*")
 	d.add("topology", true, fmt.Sprintf("threads of CPU 0's core: %s; memory nodes: %d", orElse(siblings, "unknown"), max(len(nodes), 1)), "")
-	virtual := strings.Contains(" "+d.file("proc/cpuinfo")+" ", " hypervisor ")
-	d.add("virtual machine", !virtual, yesOrNo(virtual), "the host may move CPUs from core to core: compare rounds with the same round trip of a cache line")
+	info := d.file("proc/cpuinfo")
+	virtual := strings.Contains(" "+info+" ", " hypervisor ")
+	answer := yesOrNo(virtual)
+	if info == "" {
+		answer = "unknown"
+	}
+	d.add("virtual machine", answer == "no", answer, "the host may move CPUs from core to core: compare rounds with the same round trip of a cache line")
 }
 
 func (d *doctor) governor() {
@@ -224,15 +246,19 @@ func (d *doctor) status(name string) string {
 
 func (d *doctor) sandbox() {
 	mode := map[string]string{"0": "none", "1": "strict", "2": "a filter"}[d.status("Seccomp")]
-	d.add("seccomp", mode != "a filter" && mode != "strict", orElse(mode, "unknown"),
+	d.add("seccomp", mode == "none", orElse(mode, "unknown"),
 		"a filter may forbid what mp asks for: the lines above say what works nevertheless")
 }
 
-func (d *doctor) tracing() {
+func (d *doctor) tracing(p probes) {
+	const means = "mp does not need it; its tests that kill a process at every instruction are skipped"
+	if p.ptrace != nil {
+		d.tried("ptrace", p.ptrace, means)
+		return
+	}
 	scope := d.file("proc/sys/kernel/yama/ptrace_scope")
 	texts := map[string]string{"": "everything (no yama)", "0": "everything", "1": "own children", "2": "with CAP_SYS_PTRACE", "3": "nothing"}
-	d.add("ptrace", scope != "2" && scope != "3", orElse(texts[scope], scope),
-		"mp does not need it; its tests that kill a process at every instruction are skipped")
+	d.add("ptrace", scope != "2" && scope != "3", orElse(texts[scope], scope), means)
 }
 
 // findingsText returns the findings as a table, in which what follows stands on a line of its own.

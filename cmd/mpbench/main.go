@@ -7,8 +7,10 @@
 //	mpbench -transports pipe,shm -sizes 64 -measure latency -wait spin -pin 0,1
 //	mpbench -json results.json
 //	mpbench -html results.html                       writes a page with pictures, for a browser
+//	mpbench -markdown README.md -svg docs/pictures   writes a table into a document, and pictures
 //	mpbench -trials 10 -benchfmt new.txt && benchstat old.txt new.txt
 //	mpbench compare old.json new.json                says what is faster or slower than before
+//	mpbench compare old.txt new.txt                  the same for two files of -benchfmt, or of go test -bench
 //	mpbench compare ./old ./new -- -quick            the same for two builds of mpbench, which it runs in turn
 //	mpbench doctor                                   says what this machine offers and lacks
 //	mpbench stat -watch                              shows the segments in /dev/shm, their processes and objects
@@ -85,24 +87,41 @@ func runBench(ctx context.Context, args []string, stdout, stderr *os.File) int {
 		fmt.Fprintln(stderr, "mpbench: -html:", err)
 		return exitFailed
 	}
-	table := p.json != "-" && p.benchfmt != "-" && p.html != "-"
-	if table {
+	document, err := openMarkdown(p.markdown, stdout)
+	if err != nil {
+		fmt.Fprintln(stderr, "mpbench: -markdown:", err)
+		return exitFailed
+	}
+	if p.svg != "" {
+		if err := os.MkdirAll(p.svg, 0o777); err != nil {
+			fmt.Fprintln(stderr, "mpbench: -svg:", err)
+			return exitFailed
+		}
+	}
+	s := newStyle(stdout, p.color)
+	if p.table {
 		fmt.Fprintln(stdout, bench.ThisMachine())
 		if p.place != "" {
 			fmt.Fprintln(stdout, p.place)
 		}
+		for _, remark := range remarks() {
+			fmt.Fprintln(stdout, s.wrap("note: "+remark))
+		}
 		fmt.Fprintln(stdout)
 	}
 	results, err := measure(ctx, p, &progress{to: stderr, total: p.trials * len(p.scenarios)})
-	if table {
-		err = errors.Join(err, writeTables(stdout, results))
-		if p.missing != nil {
-			fmt.Fprintln(stdout, "not measured:", p.missing)
+	if p.table {
+		err = errors.Join(err, writeTables(stdout, s, results))
+		for _, err := range p.missing {
+			fmt.Fprintln(stdout, s.wrap("not measured: "+err.Error()))
 		}
 	}
 	report := bench.NewReport(results.cells())
 	report.Place = p.place
-	err = errors.Join(err, out.write(report, writeJSON), lines.write(report, writeBenchfmt), page.write(report, writePage))
+	err = errors.Join(err, out.write(report, writeJSON), lines.write(report, writeBenchfmt), page.write(report, writePage), document.write(report))
+	if p.svg != "" {
+		err = errors.Join(err, writePictures(p.svg, report))
+	}
 	switch {
 	case errors.Is(err, errInterrupted):
 		fmt.Fprintln(stderr, "mpbench:", errInterrupted)
@@ -144,7 +163,8 @@ func (t trials) round(ctx context.Context, plan plan, p *progress, round int) er
 	}
 	for i, s := range plan.scenarios {
 		p.show(round*len(plan.scenarios)+i, s)
-		within, cancel := context.WithTimeout(ctx, s.Duration+slack)
+		limit := s.Duration + slack
+		within, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the trial has not ended after %s: %w", limit, context.DeadlineExceeded))
 		r, err := bench.Run(within, s)
 		cancel()
 		if err != nil {

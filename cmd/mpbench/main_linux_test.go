@@ -25,7 +25,12 @@ import (
 // program is the path of the mpbench that the tests run.
 var program string
 
-func TestMain(m *testing.M) { os.Exit(build(m)) }
+func TestMain(m *testing.M) {
+	if text := os.Getenv(surroundingsEnv); text != "" {
+		os.Exit(inSurroundings(text))
+	}
+	os.Exit(build(m))
+}
 
 func build(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "mpbench")
@@ -114,7 +119,7 @@ func TestReport(t *testing.T) {
 				}
 				want++
 			}
-			if !strings.Contains(stdout, "\n"+fmt.Sprintf("%7d %s ", size, transport)) {
+			if _, group, _ := strings.Cut(stdout, "\n"+sizeText(size)+"\n"); !strings.Contains(group, "\n  "+transport+" ") && !strings.HasPrefix(group, "  "+transport+" ") {
 				t.Errorf("no line of %s, %d bytes in\n%s", transport, size, stdout)
 			}
 		}
@@ -157,10 +162,50 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// TestBrief measures for a time that is over before the first message. Each figure is still one of some messages, in every
+// format.
+func TestBrief(t *testing.T) {
+	for _, to := range []string{"", "-json", "-benchfmt", "-html", "-markdown"} {
+		args := []string{"-transports", "pipe,os-pipe,pool,lock,value", "-sizes", "65536", "-duration", "1ns", "-trials", "2"}
+		if to != "" {
+			args = append(args, to, "-")
+		}
+		stdout, stderr, code := mpbench(t, "", args...)
+		if code != 0 || stdout == "" {
+			t.Fatalf("%q: exit status %d\n%s", args, code, stderr)
+		}
+		if strings.Contains(stdout, "NaN") || strings.Contains(stdout, "Inf") {
+			t.Errorf("%q: a figure is no number:\n%s", args, stdout)
+		}
+	}
+}
+
+// TestTablesOfNothing shows cells without figures: their ratios and spreads are left out.
+func TestTablesOfNothing(t *testing.T) {
+	var cells []bench.Cell
+	for _, transport := range []string{reference, "pool"} {
+		for _, measure := range bench.Measures() {
+			r := bench.Result{Transport: transport, Measure: measure, Size: 64, Producers: 1, Consumers: 1}
+			cells = append(cells, bench.NewCell([]bench.Result{r, r, r}))
+		}
+	}
+	text := tables(style{width: widest, utf8: true}, cells)
+	c := compareReports(bench.NewReport(cells), bench.NewReport(cells))
+	var compared strings.Builder
+	if err := c.write(&compared, style{width: widest}, true, 5); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{text, compared.String()} {
+		if strings.Contains(text, "NaN") || strings.Contains(text, "Inf") {
+			t.Errorf("a figure is no number:\n%s", text)
+		}
+	}
+}
+
 // TestErrorTable gives the program each wrong flag: the error names the flag, its value and what is allowed.
 func TestErrorTable(t *testing.T) {
 	const (
-		transports = "one or more of pipe,queue,shm,broadcast,os-pipe,unix-socket,unix-seqpacket,tcp,mqueue,channel,python-pipe,python-queue,python-shm,lock,semaphore,condition,event,value,spawn,warm,pool"
+		transports = "one or more of pipe,queue,shm,broadcast,os-pipe,unix-socket,unix-seqpacket,tcp,mqueue,channel,python-pipe,python-queue,python-shm,zmq,grpc,net-rpc,lock,semaphore,condition,event,array,value,spawn,warm,pool"
 		sizes      = "one or more of 8,64,1024,65536,1048576"
 		measures   = "one or more of throughput,latency,paced,idle,recovery"
 		duration   = "more than 0 and at most 24h0m0s, such as 300ms or 2s"
@@ -197,6 +242,7 @@ func TestErrorTable(t *testing.T) {
 		{"-duration long", "duration", "long", duration},
 		{"-pin 0,4096", "pin", "4096", "the CPUs that this process may use"},
 		{"-pin -1", "pin", "-1", "the CPUs that this process may use"},
+		{"-color pink", "color", "pink", "auto, always or never"},
 		{"-place moon", "place", "moon", "one of core, siblings, socket, numa, far, auto"},
 		{"-place core -pin 0", "place", "core", "no -pin, which says where the processes are bound"},
 		{"-pin x", "pin", "x", "numbers of CPUs, such as 0,1"},
@@ -279,7 +325,7 @@ func TestInterrupt(t *testing.T) {
 			}
 			awaitGroup(t, ctx, group, 0)
 			shown.await(t, ctx, "\r\x1b[Kmpbench: interrupted\r\n")
-			if !strings.Contains(stdout.String(), "64 queue") || strings.Contains(stdout.String(), "1024 queue") {
+			if !strings.Contains(stdout.String(), "64 bytes\n  queue ") || strings.Contains(stdout.String(), "1 KiB") {
 				t.Errorf("standard output, want the first result alone:\n%s", &stdout)
 			}
 			data, err := os.ReadFile(path)

@@ -17,10 +17,7 @@ func TestManual(t *testing.T) {
 		if !strings.Contains(page, "\n.SS "+c.name+"\n") {
 			t.Errorf("%s is missing in\n%s", c.name, page)
 		}
-		flags, err := flagsOf(t.Context(), &c)
-		if err != nil {
-			t.Fatal(err)
-		}
+		flags := flagsOf(&c)
 		for _, f := range flags {
 			if f.does == "" || !strings.Contains(page, ".B "+roff(f.name)+"\n"+roff(f.does)) {
 				t.Errorf("%s: %q is missing in\n%s", c.name, f, page)

@@ -1,45 +1,57 @@
 package main
 
 import (
-	"fmt"
-	"io"
 	"strconv"
-	"strings"
 
 	"github.com/seed-2e7ecdea/mp/bench"
 )
 
-// writeOthers prints a table of the cells that measure neither throughput nor latency, if there are any.
-func writeOthers(to io.Writer, results []bench.Cell) error {
-	const format = "%-9s %-16s %8s %12s %10s %5s %10s %10s %9s"
-	var text strings.Builder
-	line := func(cells ...any) {
-		text.WriteString(strings.TrimRight(fmt.Sprintf(format, cells...), " ") + "\n")
+// othersGrid returns the table of the cells that measure neither throughput nor latency, or nil if there are none.
+func othersGrid(results []bench.Cell) *grid {
+	const cpu = 1 // what is left out first
+	g := &grid{columns: []column{
+		{head: "measure", left: true}, {head: "transport", left: true}, {head: "size"}, {head: "msgs/s"},
+		{head: "p50"}, {bar: true}, {head: "±"}, {head: "p99"}, {head: "CPU", last: cpu}, {head: "switches", last: cpu},
+	}}
+	best := make(map[othersKey]float64)
+	for _, c := range results {
+		if k := (othersKey{c.Measure, c.Rate}); best[k] == 0 || c.Figure() < best[k] {
+			best[k] = c.Figure()
+		}
 	}
 	for i := range results {
 		c := &results[i]
 		if c.Measure == bench.Throughput || c.Measure == bench.Latency {
 			continue
 		}
-		if text.Len() == 0 {
-			text.WriteByte('\n')
-			line("measure", "transport", "size", "messages/s", "p50", "±", "p99", "CPU", "switches")
-		}
-		size, rate, p50, p99 := "", "", "", ""
+		size, rate, p50, p99, per := "", "", "", "", ""
 		if c.Size > 0 {
 			size = strconv.Itoa(c.Size)
 		}
 		if c.Rate > 0 {
 			rate = count(c.MsgsPerSec)
 		}
-		per := ""
 		if c.Measure == bench.Idle {
 			per = "/s"
 		} else {
 			p50, p99 = span(c.P50), span(c.P99)
 		}
-		line(c.Measure, c.Transport, size, rate, p50, percent(c), p99, span(int64(c.CPU))+per, digits(c.Switches)+per)
+		part := 0.0
+		if c.Figure() > 0 {
+			part = best[othersKey{c.Measure, c.Rate}] / c.Figure()
+		}
+		g.row(gridCell{text: c.Measure}, gridCell{text: c.Transport}, gridCell{text: size}, gridCell{text: rate},
+			gridCell{text: p50}, gridCell{part: part}, spreadCell(c), gridCell{text: p99},
+			gridCell{text: span(int64(c.CPU)) + per}, gridCell{text: digits(c.Switches) + per})
 	}
-	_, err := io.WriteString(to, text.String())
-	return err
+	if len(g.rows) == 0 {
+		return nil
+	}
+	return g
+}
+
+// An othersKey tells the groups apart in which figures can be compared.
+type othersKey struct {
+	measure string
+	rate    int
 }

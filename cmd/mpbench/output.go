@@ -32,7 +32,8 @@ func openOutput(path string, stdout io.Writer) (output, error) {
 	return output{to: f, file: f}, nil
 }
 
-// write writes a report in a format, and closes the file.
+// write writes a report in a format, and closes the file. If it fails, the file is left empty: a part of a report might be
+// taken for the whole.
 func (o output) write(r bench.Report, format func(io.Writer, bench.Report) error) error {
 	if o.to == nil {
 		return nil
@@ -40,7 +41,11 @@ func (o output) write(r bench.Report, format func(io.Writer, bench.Report) error
 	if o.file == nil {
 		return format(o.to, r)
 	}
-	return errors.Join(empty(o.file), format(o.to, r), o.file.Close())
+	err := errors.Join(empty(o.file), format(o.to, r))
+	if err != nil {
+		err = errors.Join(err, empty(o.file))
+	}
+	return errors.Join(err, o.file.Close())
 }
 
 // empty empties a regular file.

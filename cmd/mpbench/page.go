@@ -17,16 +17,20 @@ import (
 //go:embed page.html
 var pageText string
 
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"class": func(i int) string { return fmt.Sprintf("c%d d%d", i%colours, i/colours) },
-}).Parse(pageText))
+var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
 // A page is what the HTML page shows.
 type page struct {
+	Style                         template.CSS
 	Machine, Place, Command, Time string
-	Charts                        []*chart
-	Rows                          []pageRow
-	Confidence                    string
+	Sections                      []pageSection
+}
+
+// A pageSection shows what was measured in rounds of one kind.
+type pageSection struct {
+	Title, Note, Left string
+	Pictures          []*picture
+	Rows              []pageRow
 }
 
 // A pageRow is a line of the page's table.
@@ -39,26 +43,26 @@ type pageRow struct {
 // writePage writes a report as one HTML page that needs no other file.
 func writePage(to io.Writer, r bench.Report) error {
 	p := page{
-		Machine: r.Machine.String(), Place: r.Place, Command: commandLine(os.Args),
-		Time: time.Now().Format("2006-01-02 15:04 MST"),
+		Style: template.CSS(pictureStyle), Machine: r.Machine.String(), Place: r.Place, Command: commandLine(os.Args), Time: today(),
 	}
-	for _, c := range charts(r.Results) {
-		c.sort()
-		if c.spans() {
-			p.Charts = append(p.Charts, c)
+	for _, s := range sectionsOf(trialsOf(r)) {
+		cells := s.trials.cells()
+		ps := pageSection{Title: s.head(), Pictures: pictures(cells)}
+		for i := range cells {
+			ps.Rows = append(ps.Rows, newPageRow(&cells[i]))
 		}
-	}
-	for i := range r.Results {
-		p.Rows = append(p.Rows, newPageRow(&r.Results[i]))
-	}
-	if len(r.Results) > 0 {
-		if n := len(r.Results[0].Trials); n > 1 {
-			p.Confidence = fmt.Sprintf("Medians of %d trials; ± and the vertical bars: the interval that holds the median with %.0f %% confidence.",
-				n, 100*r.Results[0].Confidence)
+		if n := len(s.trials.rounds()); n > 1 {
+			ps.Note = fmt.Sprintf("Medians of %d trials; ± and the bars at the points: the interval that holds the median with %.0f %% confidence.",
+				n, 100*bench.NewCell(s.trials.rounds()).Confidence)
 		}
+		ps.Left = s.left()
+		p.Sections = append(p.Sections, ps)
 	}
 	return pageTemplate.Execute(to, p)
 }
+
+// today returns the time of a run as its reader sees it.
+func today() string { return time.Now().Format("2006-01-02 15:04 MST") }
 
 // commandLine returns the arguments as a shell takes them.
 func commandLine(args []string) string {
@@ -74,31 +78,48 @@ func commandLine(args []string) string {
 	return strings.Join(list, " ")
 }
 
+// pictures returns the pictures of cells for which something was measured.
+func pictures(cells []bench.Cell) (list []*picture) {
+	add := func(p *picture) {
+		if p != nil {
+			list = append(list, p)
+		}
+	}
+	add(transportsPicture(cells))
+	for _, c := range charts(cells) {
+		if c.sort(); c.spans() {
+			add(c.picture())
+		}
+	}
+	add(costsPicture(cells))
+	return list
+}
+
 // charts returns the charts of a report. Those for which nothing was measured have no lines.
 func charts(cells []bench.Cell) []*chart {
 	size := func(x float64) string { return bytesOf(uint64(x)) }
 	throughput := &chart{
-		Title: "Throughput", Note: "Messages per second by the length of a message; more is better.",
+		name: "throughput", title: "Throughput", note: "Messages per second by the length of a message; more is better.",
 		x: "length of a message", y: "messages/s", xText: size, yText: count,
 	}
 	volume := &chart{
-		Title: "Volume", Note: "Bytes per second by the length of a message; more is better.",
+		name: "volume", title: "Volume", note: "Bytes per second by the length of a message; more is better.",
 		x: "length of a message", y: "bytes/s", xText: size, yText: volumeText,
 	}
 	trips := &chart{
-		Title: "Round trips", Note: "Median time of a message there and back by its length; less is better.",
+		name: "round-trips", title: "Round trips", note: "Median time of a message there and back by its length; less is better.",
 		x: "length of a message", y: "round trip", xText: size, yText: nanoseconds,
 	}
 	tail := &chart{
-		Title: "Percentiles of round trips", Note: "Time that so many of the round trips of 64 bytes exceed; less is better.",
+		name: "percentiles", title: "Percentiles of round trips", note: "Time that so many of the round trips of 64 bytes exceed; less is better.",
 		x: "share of slower round trips", y: "round trip", xText: slowerShare, yText: nanoseconds,
 	}
 	load := &chart{
-		Title: "Latency over load", Note: "99th percentile of the time from when a message was due to its arrival, by the rate; less is better.",
+		name: "load", title: "Latency over load", note: "99th percentile of the time from when a message was due to its arrival, by the rate; less is better.",
 		x: "messages due a second", y: "99th percentile", xText: count, yText: nanoseconds,
 	}
 	scaling := &chart{
-		Title: "Scaling", Note: "Messages per second by the number of processes, producers and consumers together.",
+		name: "scaling", title: "Scaling", note: "Messages per second by the number of processes, producers and consumers together.",
 		x: "processes", y: "messages/s", xText: func(x float64) string { return strconv.Itoa(int(x + 0.5)) }, yText: count,
 	}
 	scales := make(map[string]bool) // what was measured with several processes

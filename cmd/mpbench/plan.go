@@ -11,18 +11,21 @@ import (
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/bench"
-	"github.com/seed-2e7ecdea/mp/shm"
 )
 
 // A plan says what the command line asks for.
 type plan struct {
 	scenarios []bench.Scenario
-	place     string // which CPUs -place has chosen
-	missing   error  // why some transports are not measured that would be by default
-	trials    int    // of each scenario
-	json      string // file for JSON; "-" for standard output; "" for none
-	benchfmt  string // the same for the lines of benchmarks
-	html      string // the same for the page
+	place     string  // which CPUs -place has chosen
+	missing   []error // why some transports are not measured that would be by default
+	trials    int     // of each scenario
+	table     bool    // print the table
+	json      string  // file for JSON; "-" for standard output; "" for none
+	benchfmt  string  // the same for the lines of benchmarks
+	html      string  // the same for the page
+	markdown  string  // the same for a block of Markdown
+	svg       string  // directory for the pictures, "" for none
+	color     colorMode
 }
 
 // The defaults are such that the comparison of everything takes less than 60 s, and with -quick less than 10 s.
@@ -51,11 +54,12 @@ type block struct {
 var blocks = []block{
 	{"64,1024,65536", quickTransports, defaultMeasures, 1, 1, bytesContent},
 	{"64,65536", "broadcast,unix-seqpacket,tcp,channel", defaultMeasures, 1, 1, bytesContent},
-	{"64", "mqueue,python-pipe,python-queue,python-shm", defaultMeasures, 1, 1, bytesContent},
+	{"64", "mqueue,python-pipe,python-queue,python-shm,zmq,grpc,net-rpc", defaultMeasures, 1, 1, bytesContent},
 	{"64", "pipe,queue,channel", bench.Throughput, 4, 1, bytesContent},
 	{"64", "queue,os-pipe", bench.Throughput, 1, 16, bytesContent},
 	{"64", "queue", defaultMeasures, 1, 1, "string,struct"},
-	{"64", "lock,semaphore,condition,event,value,spawn,warm,pool", bench.Latency, 1, 1, bytesContent},
+	{"64", "array,value,pool", defaultMeasures, 1, 1, bytesContent},
+	{"64", "lock,semaphore,condition,event,spawn,warm", bench.Latency, 1, 1, bytesContent},
 	{"64", "pipe,queue,os-pipe", bench.Paced, 1, 1, bytesContent},
 	{"64", "pipe,queue,os-pipe", bench.Idle, 1, 1, bytesContent},
 	{"64", "pipe,lock,spawn", bench.Recovery, 1, 1, bytesContent},
@@ -64,37 +68,14 @@ var blocks = []block{
 // parse reads the command line. If help is asked for, parse prints the usage to stderr and returns
 // flag.ErrHelp. It prints no other error.
 func parse(args []string, stderr io.Writer) (plan, error) {
-	transports, sizes := option(strings.Join(bench.Transports(), ",")), option(strings.Join(texts(bench.Sizes()), ","))
-	measures, rates := option(defaultMeasures), option(defaultRate)
-	producers, consumers, batches, contents := option("1"), option("1"), option("1"), option(bytesContent)
-	duration, policy := option(defaultDuration.String()), option(shm.WaitAdaptive.String())
-	trials := option(strconv.Itoa(defaultTrials))
-	var pin, place, json, benchfmt, html option
-	f := flag.NewFlagSet("mpbench", flag.ContinueOnError)
-	f.SetOutput(io.Discard)
+	var o runFlags
+	f := newFlags("run", stderr, o.add)
+	usage := f.Usage
+	f.SetOutput(io.Discard) // the caller prints errors, in one line
 	f.Usage = func() {}
-	f.Var(&transports, "transports", "`list` of the transports to measure, of "+strings.Join(bench.Transports(), ","))
-	f.Var(&sizes, "sizes", "`list` of the sizes of messages, in bytes")
-	f.Var(&measures, "measure", "`list` of what to measure, of "+strings.Join(bench.Measures(), ","))
-	f.Var(&rates, "rate", "`list` of messages a second, for -measure "+bench.Paced)
-	f.Var(&batches, "batch", "`list` of the messages that are sent by one call; more than 1 only for throughput of "+strings.Join(bench.BatchTransports(), ","))
-	f.Var(&contents, "content", "`list` of what messages are, of "+allContents()+"; all but "+bytesContent+" only for queue")
-	f.Var(&producers, "producers", "`list` of numbers of processes that send; more than 1 only for throughput of "+strings.Join(bench.SharedTransports(), ","))
-	f.Var(&consumers, "consumers", "`list` of numbers of processes that receive; more than 1 likewise")
-	f.Var(&duration, "duration", "how `long` each trial measures")
-	f.Var(&trials, "trials", "`number` of trials of each combination")
-	quick := f.Bool("quick", false, "measure less: -transports "+quickTransports+" -sizes "+quickSizes+" -duration "+quickDuration.String()+" -trials "+strconv.Itoa(quickTrials)+", except those that are given")
-	f.Var(&policy, "wait", "`policy` by which mp's transports wait: adaptive, spin or block")
-	f.Var(&pin, "pin", "`list` of CPUs to which the processes are bound in turn, producers first, such as 0,1")
-	f.Var(&place, "place", "two CPUs to which the processes are bound in turn, by their `relation`: "+strings.Join(texts(bench.Placements()), ", "))
-	f.Var(&json, "json", "`file` to which the results are written as JSON; - is standard output, instead of the table")
-	f.Var(&benchfmt, "benchfmt", "`file` to which all trials are written as lines of benchmarks, for benchstat; - likewise")
-	f.Var(&html, "html", "`file` to which the results are written as a page with pictures; - likewise")
 	err := f.Parse(args)
 	if err == flag.ErrHelp {
-		fmt.Fprintln(stderr, "Usage: mpbench [flags]")
-		f.SetOutput(stderr)
-		f.PrintDefaults()
+		usage()
 		return plan{}, err
 	}
 	if err != nil {
@@ -106,7 +87,7 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 	given := make(map[string]bool)
 	f.Visit(func(f *flag.Flag) { given[f.Name] = true })
 
-	if *quick {
+	if o.quick {
 		for name, value := range map[string]string{
 			"transports": quickTransports, "sizes": quickSizes, "duration": quickDuration.String(), "trials": strconv.Itoa(quickTrials),
 		} {
@@ -115,36 +96,44 @@ func parse(args []string, stderr io.Writer) (plan, error) {
 			}
 		}
 	}
-	if json == "-" && benchfmt == "-" {
-		return plan{}, invalid("benchfmt", "-", "a file, since -json writes to standard output")
-	}
-	if html == "-" && (json == "-" || benchfmt == "-") {
-		return plan{}, invalid("html", "-", "a file, since another flag writes to standard output")
+	var printed option // the output that goes to standard output
+	for _, out := range []struct {
+		flag string
+		to   option
+	}{{"json", o.json}, {"benchfmt", o.benchfmt}, {"html", o.html}, {"markdown", o.markdown}} {
+		if out.to != "-" {
+			continue
+		}
+		if printed != "" {
+			return plan{}, invalid(out.flag, "-", "a file, since -"+string(printed)+" writes to standard output")
+		}
+		printed = option(out.flag)
 	}
 
 	var r reader
 	base := bench.Scenario{
-		Duration: r.duration("duration", duration), Wait: r.policy("wait", policy), Pin: r.cpus("pin", pin),
+		Duration: r.duration("duration", o.duration), Wait: r.policy("wait", o.policy), Pin: r.cpus("pin", o.pin),
 	}
 	var where string
-	if place != "" {
-		if pin != "" {
-			return plan{}, invalid("place", string(place), "no -pin, which says where the processes are bound")
+	if o.place != "" {
+		if o.pin != "" {
+			return plan{}, invalid("place", string(o.place), "no -pin, which says where the processes are bound")
 		}
-		base.Pin, where = r.place("place", place)
+		base.Pin, where = r.place("place", o.place)
 	}
-	p := plan{place: where, trials: r.trials("trials", trials), json: string(json), benchfmt: string(benchfmt), html: string(html)}
+	p := plan{place: where, trials: r.trials("trials", o.trials), json: string(o.json), benchfmt: string(o.benchfmt), html: string(o.html), table: printed == "",
+		markdown: string(o.markdown), svg: string(o.svg), color: r.color(o.color)}
 	c := choice{
-		base: base, transports: r.choose("transports", transports, bench.Transports()),
-		measures: r.choose("measure", measures, bench.Measures()), sizes: r.choose("sizes", sizes, texts(bench.Sizes())),
-		rates: r.numbers("rate", rates, 1, bench.MaxRate), batches: r.numbers("batch", batches, 1, bench.MaxBatch),
-		producers: r.numbers("producers", producers, 1, bench.MaxSide), consumers: r.numbers("consumers", consumers, 1, bench.MaxSide),
-		contents: r.choose("content", contents, split(option(allContents()))),
+		base: base, transports: r.choose("transports", o.transports, bench.Transports()),
+		measures: r.choose("measure", o.measures, bench.Measures()), sizes: r.choose("sizes", o.sizes, texts(bench.Sizes())),
+		rates: r.numbers("rate", o.rates, 1, bench.MaxRate), batches: r.numbers("batch", o.batches, 1, bench.MaxBatch),
+		producers: r.numbers("producers", o.producers, 1, bench.MaxSide), consumers: r.numbers("consumers", o.consumers, 1, bench.MaxSide),
+		contents: r.choose("content", o.contents, split(option(allContents()))),
 	}
 	if !given["transports"] {
 		c.without = p.unavailable()
 	}
-	if given["transports"] || given["measure"] || given["sizes"] || given["producers"] || given["consumers"] || given["batch"] || given["content"] || *quick {
+	if given["transports"] || given["measure"] || given["sizes"] || given["producers"] || given["consumers"] || given["batch"] || given["content"] || o.quick {
 		p.add(&r, c, given)
 		return p, r.err
 	}
@@ -165,13 +154,15 @@ type choice struct {
 	without                               map[string]bool // transports that are left out
 }
 
-// unavailable returns the transports that cannot be measured here, and keeps the reason.
+// unavailable returns the transports that cannot be measured here, and keeps each reason once.
 func (p *plan) unavailable() map[string]bool {
 	without := make(map[string]bool)
 	for _, transport := range bench.Transports() {
 		if err := bench.Available(transport); err != nil {
 			without[transport] = true
-			p.missing = err
+			if !slices.ContainsFunc(p.missing, func(e error) bool { return e.Error() == err.Error() }) {
+				p.missing = append(p.missing, err)
+			}
 		}
 	}
 	return without

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"math"
 	"os"
@@ -10,16 +11,23 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
+// reapFlags are the flags of mpbench reap.
+type reapFlags struct{ dry bool }
+
+func (o *reapFlags) add(f *flag.FlagSet) {
+	f.BoolVar(&o.dry, "n", false, "remove nothing, only say what would be removed")
+}
+
 // runReap is mpbench reap: it removes the segments of those names, or all, to which no living process
 // is attached, and says which. It returns the exit status.
 func runReap(_ context.Context, args []string, stdout, stderr *os.File) int {
-	flags := newFlags("reap", stderr)
-	dry := flags.Bool("n", false, "remove nothing, only say what would be removed")
+	var o reapFlags
+	flags := newFlags("reap", stderr, o.add)
 	if code, done := parseFlags(flags, args, 0, math.MaxInt); done {
 		return code
 	}
 	did, do := "removed", shm.Reap
-	if *dry {
+	if o.dry {
 		did, do = "would remove", abandoned
 	}
 	reaped, err := do(flags.Args()...)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -13,29 +14,40 @@ import (
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
+// statFlags are the flags of mpbench stat.
+type statFlags struct {
+	json, watch bool
+	interval    time.Duration
+	times       int
+}
+
+func (o *statFlags) add(f *flag.FlagSet) {
+	f.BoolVar(&o.json, "json", false, "print JSON; with -watch an array for each interval")
+	f.BoolVar(&o.watch, "watch", false, "print again and again, with rates, until Ctrl-C")
+	f.DurationVar(&o.interval, "interval", time.Second, "the time between two prints of -watch")
+	f.IntVar(&o.times, "n", 0, "end -watch after so many prints, 0: never")
+}
+
 // runStat is mpbench stat: it prints what is in the named segment, or in all segments of /dev/shm
 // that this user may open. It returns the exit status.
 func runStat(ctx context.Context, args []string, stdout, stderr *os.File) int {
-	flags := newFlags("stat", stderr)
-	asJSON := flags.Bool("json", false, "print JSON; with -watch an array for each interval")
-	watch := flags.Bool("watch", false, "print again and again, with rates, until Ctrl-C")
-	interval := flags.Duration("interval", time.Second, "the time between two prints of -watch")
-	times := flags.Int("n", 0, "end -watch after so many prints, 0: never")
+	var o statFlags
+	flags := newFlags("stat", stderr, o.add)
 	if code, done := parseFlags(flags, args, 0, 1); done {
 		return code
 	}
-	if *interval <= 0 || *times < 0 {
+	if o.interval <= 0 || o.times < 0 {
 		fmt.Fprintln(stderr, "mpbench stat: -interval must be more than 0, -n 0 or more")
 		return exitUsage
 	}
 	w := &watcher{name: flags.Arg(0), seen: make(map[string]*figures)}
 	for n := 1; ; n++ {
 		segments, err := w.look()
-		if err == nil && *asJSON {
+		if err == nil && o.json {
 			err = json.NewEncoder(stdout).Encode(segments)
 		} else if err == nil {
 			text := w.table(segments, time.Now())
-			if *watch && isTerminal(stdout) {
+			if o.watch && isTerminal(stdout) {
 				text = clearScreen + text
 			}
 			_, err = io.WriteString(stdout, text)
@@ -44,27 +56,18 @@ func runStat(ctx context.Context, args []string, stdout, stderr *os.File) int {
 			fmt.Fprintln(stderr, "mpbench stat:", err)
 			return exitFailed
 		}
-		if !*watch || n == *times {
+		if !o.watch || n == o.times {
 			return 0
 		}
 		select {
 		case <-ctx.Done():
 			return 0
-		case <-time.After(*interval):
+		case <-time.After(o.interval):
 		}
 	}
 }
 
 const clearScreen = "\x1b[H\x1b[2J"
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
 
 // A watcher looks at segments repeatedly.
 type watcher struct {

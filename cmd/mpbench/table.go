@@ -1,9 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,7 +46,8 @@ func keyOf(c *bench.Cell) key {
 	return key{c.Size, c.Producers, c.Consumers, c.Batch, c.Transport, c.Content}
 }
 
-// rows groups the cells of throughput and latency by what else they have in common, in the order of the first of each.
+// rows groups the cells of throughput and latency by what else they have in common: by size, and within a size in the
+// order of the first of each.
 func rows(results []bench.Cell) []*row {
 	var list []*row
 	found := make(map[key]*row)
@@ -68,37 +69,70 @@ func rows(results []bench.Cell) []*row {
 			r.throughput = c
 		}
 	}
+	slices.SortStableFunc(list, func(a, b *row) int { return a.size - b.size })
 	return list
 }
 
 // writeTables prints a table of medians: one of all trials, or, if the CPUs moved, one of the rounds in which they were
 // near together and one of those in which they were far apart.
-func writeTables(to io.Writer, t trials) error {
+func writeTables(to io.Writer, s style, t trials) error {
 	if len(t.cells()) == 0 {
 		return nil
 	}
-	near, far := t.split()
-	if far == nil {
-		return errors.Join(writeTable(to, near.cells()), writeLine(to, near.rounds()))
-	}
-	return errors.Join(
-		section(to, "CPUs near together", near), section(to, "\nCPUs far apart", far),
-	)
-}
-
-func section(to io.Writer, title string, t trials) error {
-	_, err := fmt.Fprintf(to, "%s, %s:\n\n", title, plural(len(t.rounds()), "round"))
-	return errors.Join(err, writeTable(to, t.cells()), writeLine(to, t.rounds()))
-}
-
-// writeLine prints how far apart the CPUs were in the rounds of a table, and how sure its medians are.
-func writeLine(to io.Writer, rounds []bench.Result) error {
 	var text strings.Builder
-	if n := len(rounds); n > 1 {
-		fmt.Fprintf(&text, "±: half of the interval that holds the median with %.0f %% confidence, of %d trials\n",
-			100*bench.NewCell(rounds).Confidence, n)
+	for i, sec := range sectionsOf(t) {
+		if i > 0 {
+			text.WriteByte('\n')
+		}
+		if head := sec.head(); head != "" {
+			text.WriteString(s.paint(bold, head+":") + "\n\n")
+		}
+		text.WriteString(tables(s, sec.trials.cells()) + legend(s, &sec))
 	}
-	fmt.Fprintf(&text, "limit: share of what the machine allows, which was, from round to round:\n")
+	_, err := io.WriteString(to, text.String())
+	return err
+}
+
+// tables returns the table of messages and the one of all else, each if there is something in it.
+func tables(s style, cells []bench.Cell) string {
+	var parts []string
+	for _, g := range []*grid{messagesGrid(cells), othersGrid(cells)} {
+		if g != nil {
+			parts = append(parts, g.write(s))
+		}
+	}
+	return strings.Join(parts, "\n")
+}
+
+// legend returns the lines below a table.
+func legend(s style, sec *section) string {
+	lines := append([]string{"bars: share of the best in the same group, linear; longer is better"}, meanings(sec)...)
+	if s.colour {
+		lines = append(lines, fmt.Sprintf("colours: green at least %s of the limit, cyan at least %s, red ± of %s or more",
+			share(nearLimit), share(halfwayLimit), share(wideSpread)))
+	}
+	var text strings.Builder
+	for _, line := range lines {
+		text.WriteString("\n" + s.wrap(line))
+	}
+	return text.String() + "\n"
+}
+
+// meanings says what the columns are, how sure the medians are, what the machine allowed in the rounds of a table, and which
+// rounds are in no table. A line that begins with a space belongs to the one before.
+func meanings(sec *section) (lines []string) {
+	rounds, list := sec.trials.rounds(), rows(sec.trials.cells())
+	if len(list) > 0 {
+		lines = append(lines, "p50, p99: half and 99 % of the round trips take at most so long")
+	}
+	if slices.ContainsFunc(list, func(r *row) bool { return r.transport == reference }) {
+		lines = append(lines, "ratio: times as fast as "+reference)
+	}
+	if n := len(rounds); n > 1 {
+		lines = append(lines, fmt.Sprintf("±: half of the interval that holds the median with %.0f %% confidence, of %d trials",
+			100*bench.NewCell(rounds).Confidence, n))
+	}
+	lines = append(lines, "limit: share of what the machine allows, which was, from round to round:")
 	for _, l := range []struct {
 		what string
 		of   func(bench.Result) float64
@@ -112,10 +146,12 @@ func writeLine(to io.Writer, rounds []bench.Result) error {
 		for _, r := range rounds {
 			least, most = min(least, l.of(r)), max(most, l.of(r))
 		}
-		fmt.Fprintf(&text, "  %s: %s to %s\n", l.what, l.show(least), l.show(most))
+		lines = append(lines, fmt.Sprintf("  %s: %s to %s", l.what, l.show(least), l.show(most)))
 	}
-	_, err := io.WriteString(to, text.String())
-	return err
+	if left := sec.left(); left != "" {
+		lines = append(lines, left)
+	}
+	return lines
 }
 
 func plural(n int, thing string) string {
@@ -125,56 +161,124 @@ func plural(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// writeTable prints cells as a table. The ratios say how many times as fast as the
-// reference a transport is, by messages per second and by the median round trip. They are missing where the reference
-// was not measured.
-func writeTable(to io.Writer, results []bench.Cell) error {
-	list := rows(results)
+// messagesGrid returns the table of throughput and round trips, in groups of one size, or nil if there is nothing to show.
+// The ratios say how many times as fast as the reference a transport is, by messages per second and by the median round
+// trip. They are missing where the reference was not measured.
+func messagesGrid(cells []bench.Cell) *grid {
+	list := rows(cells)
 	if len(list) == 0 {
-		return writeOthers(to, results)
+		return nil
 	}
-	references := map[int]*row{}
-	for _, r := range list {
-		if r.transport == reference && r.batch < 2 {
-			references[r.size] = r
-		}
-	}
-	var text strings.Builder
-	line := func(cells ...any) {
-		text.WriteString(strings.TrimRight(fmt.Sprintf(format, cells...), " ") + "\n")
-	}
-	line("size", "transport", "messages/s", "±", "GB/s", "ratio", "limit", "p50", "±", "p99", "ratio", "limit")
+	// The bars need room. If a line has none, first the bytes are left out, which follow from the size and the messages,
+	// and then the ratios, which the bars show.
+	const bytes, ratios = 2, 1
+	g := &grid{columns: []column{
+		{head: "", left: true},
+		{head: "msgs/s"}, {bar: true}, {head: "±"}, {head: "GB/s", last: bytes}, {head: "ratio", last: ratios}, {head: "limit"},
+		{head: "p50"}, {bar: true}, {head: "±"}, {head: "p99"}, {head: "ratio", last: ratios}, {head: "limit"},
+	}}
 	for i, r := range list {
 		if i == 0 || list[i-1].size != r.size {
-			text.WriteByte('\n')
+			g.title(sizeText(r.size))
 		}
-		var rate, rateSpread, volume, more, rateLimit, p50, p50Spread, p99, faster, p50Limit string
-		ref := references[r.size]
-		if t := r.throughput; t != nil {
-			rate, rateSpread, volume = count(t.MsgsPerSec), percent(t), fmt.Sprintf("%.2f", t.BytesPerSec/1e9)
-			rateLimit = share(t.OfLimit)
-			if ref != nil && ref.throughput != nil {
-				more = digits(t.MsgsPerSec / ref.throughput.MsgsPerSec)
-			}
-		}
-		if l := r.latency; l != nil {
-			p50, p50Spread, p99 = span(l.P50), percent(l), span(l.P99)
-			p50Limit = share(l.OfLimit)
-			if ref != nil && ref.latency != nil {
-				faster = digits(float64(ref.latency.P50) / float64(l.P50))
-			}
-		}
-		line(strconv.Itoa(r.size), r.name(), rate, rateSpread, volume, more, rateLimit, p50, p50Spread, p99, faster, p50Limit)
+		group := groupOf(list, r.size)
+		line := []gridCell{{text: "  " + r.name()}}
+		line = append(line, group.throughput(r.throughput)...)
+		g.row(append(line, group.latency(r.latency)...)...)
 	}
-	if len(references) > 0 {
-		fmt.Fprintf(&text, "\nratio: times as fast as %s\n", reference)
-	}
-	_, err := io.WriteString(to, text.String())
-	return errors.Join(err, writeOthers(to, results))
+	return g
 }
 
-// format is the format of a line of the table.
-const format = "%7s %-15s %9s %5s %7s %6s %5s %8s %5s %8s %6s %5s"
+// A group is the best and the reference of the rows of one size.
+type group struct {
+	most    float64 // messages per second
+	fastest int64   // median round trip
+	ref     *row    // nil: not measured
+}
+
+func groupOf(list []*row, size int) (g group) {
+	for _, r := range list {
+		if r.size != size {
+			continue
+		}
+		if r.throughput != nil {
+			g.most = max(g.most, r.throughput.MsgsPerSec)
+		}
+		if r.latency != nil && (g.fastest == 0 || r.latency.P50 < g.fastest) {
+			g.fastest = r.latency.P50
+		}
+		if r.transport == reference && r.batch < 2 {
+			g.ref = r
+		}
+	}
+	return g
+}
+
+// throughput returns the cells of a throughput: messages/s, bar, spread, GB/s, ratio, limit.
+func (g group) throughput(c *bench.Cell) []gridCell {
+	if c == nil {
+		return make([]gridCell, 6)
+	}
+	ratio := ""
+	if g.ref != nil && g.ref.throughput != nil {
+		ratio = times(c.MsgsPerSec, g.ref.throughput.MsgsPerSec)
+	}
+	near := limitColour(c)
+	return []gridCell{
+		{text: count(c.MsgsPerSec)}, {part: c.MsgsPerSec / g.most, colour: near}, spreadCell(c),
+		{text: fmt.Sprintf("%.2f", c.BytesPerSec/1e9)}, {text: ratio}, {text: share(c.OfLimit), colour: near},
+	}
+}
+
+// latency returns the cells of round trips: p50, bar, spread, p99, ratio, limit.
+func (g group) latency(c *bench.Cell) []gridCell {
+	if c == nil {
+		return make([]gridCell, 6)
+	}
+	ratio := ""
+	if g.ref != nil && g.ref.latency != nil {
+		ratio = times(float64(g.ref.latency.P50), float64(c.P50))
+	}
+	near := limitColour(c)
+	return []gridCell{
+		{text: span(c.P50)}, {part: float64(g.fastest) / float64(c.P50), colour: near}, spreadCell(c),
+		{text: span(c.P99)}, {text: ratio}, {text: share(c.OfLimit), colour: near},
+	}
+}
+
+// From these shares of the limit on a result has a colour, and from that spread on a spread.
+const (
+	nearLimit    = 0.5
+	halfwayLimit = 0.1
+	wideSpread   = 0.25
+)
+
+// limitColour returns the colour of a result by its share of the limit.
+func limitColour(c *bench.Cell) colour {
+	switch {
+	case c.OfLimit >= nearLimit:
+		return green
+	case c.OfLimit >= halfwayLimit:
+		return cyan
+	}
+	return plain
+}
+
+func spreadCell(c *bench.Cell) gridCell {
+	cell := gridCell{text: percent(c)}
+	if c.Spread() >= wideSpread {
+		cell.colour = red
+	}
+	return cell
+}
+
+// sizeText returns the size of a message with its unit.
+func sizeText(size int) string {
+	if text := bytesOf(uint64(size)); size >= 1024 {
+		return text[:len(text)-1] + " " + text[len(text)-1:] + "iB"
+	}
+	return fmt.Sprintf("%d bytes", size)
+}
 
 // share returns a fraction in percent, or nothing if it is 0.
 func share(x float64) string {
@@ -187,9 +291,17 @@ func share(x float64) string {
 	return fmt.Sprintf("%.0f %%", 100*x)
 }
 
-// percent returns the spread of a cell's trials, or nothing if there is but one.
+// times returns a ratio, or nothing if one of the two figures is 0.
+func times(a, b float64) string {
+	if a == 0 || b == 0 {
+		return ""
+	}
+	return digits(a / b)
+}
+
+// percent returns the spread of a cell's trials, or nothing if there is but one, or if the figure of the cell is 0.
 func percent(c *bench.Cell) string {
-	if len(c.Trials) < 2 {
+	if len(c.Trials) < 2 || c.Figure() == 0 {
 		return ""
 	}
 	return fmt.Sprintf("%.0f %%", 100*c.Spread())
