@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"sync"
 	"time"
 
@@ -77,7 +78,7 @@ type Cluster struct {
 	url     string
 
 	mu          sync.Mutex
-	reconnected chan struct{}   // closed, and replaced, when the connection is there again
+	reconnected chan struct{}   // closed, and replaced, when the connection is there again or a consumer has another leader
 	connected   context.Context // ends, and is replaced, when the connection is lost
 	disconnect  context.CancelFunc
 	closed      bool
@@ -85,6 +86,9 @@ type Cluster struct {
 
 // requestTime bounds the wait for one answer of the server. The request is repeated after it.
 const requestTime = 5 * time.Second
+
+// firstPatience bounds the first wait. Answers that are lost, because a server is, are missed for no longer.
+const firstPatience = 500 * time.Millisecond
 
 // Open starts a server in this process, or connects to the one at Options.URL. It blocks until the
 // server answers or ctx is done. It fails with ctx's error, with ErrName, or with the error of the
@@ -132,10 +136,18 @@ func (c *Cluster) open(ctx context.Context) (err error) {
 		if c.server, err = startServer(o); err != nil {
 			return err
 		}
+	} else if o.Credentials != "" {
+		if err := checkCredentials(o.Credentials); err != nil {
+			return fmt.Errorf("Options.Credentials: %w", err)
+		}
 	}
-	for {
+	for cut := 0; ; {
 		err = c.connect(ctx)
 		var untrusted *tls.CertificateVerificationError
+		var alert tls.AlertError
+		if errors.Is(err, nats.ErrTLS) {
+			cut++ // by the server, after the handshake: it may have gone down, or not like the certificate
+		}
 		switch {
 		case err == nil:
 			return c.askJetStream(ctx)
@@ -143,6 +155,8 @@ func (c *Cluster) open(ctx context.Context) (err error) {
 			return fmt.Errorf("the server at %s refuses the credentials: %w", o.URL, err)
 		case errors.As(err, &untrusted):
 			return fmt.Errorf("the server at %s is not trusted; see Options.TLS.RootCAs: %w", o.URL, err)
+		case errors.As(err, &alert), cut == mostCuts:
+			return fmt.Errorf("the server at %s refuses the certificate; see Options.TLS.Certificates: %w", o.URL, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -152,10 +166,44 @@ func (c *Cluster) open(ctx context.Context) (err error) {
 	}
 }
 
-// askJetStream returns an error if JetStream does not answer.
+// mostCuts is how often the server may cut a connection right after the TLS handshake before Open fails. With
+// TLS 1.3 this is how a server refuses a client's certificate.
+const mostCuts = 5
+
+// checkCredentials returns an error if path is not a file of credentials.
+func checkCredentials(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if _, err := nkeys.ParseDecoratedJWT(text); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if _, err := nkeys.ParseDecoratedNKey(text); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// askJetStream waits until JetStream answers: servers that have just started may have no leader yet. It
+// returns an error if the server has no JetStream.
 func (c *Cluster) askJetStream(ctx context.Context) error {
-	if _, err := c.js.AccountInfo(ctx); err != nil {
-		return fmt.Errorf("JetStream does not answer: start the server with -js: %w", err)
+	var last error
+	err := c.insist(ctx, func(ctx context.Context) (err error) {
+		_, err = c.js.AccountInfo(ctx)
+		if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+			return fmt.Errorf("%w: start the server with -js, or enable it for the account", errNoJetStream)
+		}
+		if err != nil {
+			last = err
+		}
+		return err
+	})
+	if err != nil && ctx.Err() != nil && last != nil {
+		err = fmt.Errorf("%w: %w", last, err)
+	}
+	if err != nil {
+		return fmt.Errorf("JetStream of the server at %s does not answer: %w", c.options.URL, err)
 	}
 	return nil
 }
@@ -270,7 +318,8 @@ func (c *Cluster) lost() {
 	c.connected, c.disconnect = context.WithCancel(context.Background())
 }
 
-// bell returns a channel that is closed when the connection is there again, or closed for ever.
+// bell returns a channel that is closed when the connection is there again, or closed for ever, or when requests for
+// messages may be lost with the leader of a consumer.
 func (c *Cluster) bell() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -295,6 +344,11 @@ func (c *Cluster) pause(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
+// ringAtElection rings when the consumer has another leader, which does not know the requests that the old one had.
+func (c *Cluster) ringAtElection(stream, consumer string) (*nats.Subscription, error) {
+	return c.conn.Subscribe("$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED."+stream+"."+consumer, func(*nats.Msg) { c.ring() })
+}
+
 // Bounds of the time between two attempts.
 const (
 	firstPause = time.Millisecond
@@ -302,10 +356,15 @@ const (
 )
 
 // insist calls f, with a context that bounds one request, until f returns nil or a fatal error, or
-// ctx is done.
+// ctx is done. It may repeat a request that the server has carried out.
 func (c *Cluster) insist(ctx context.Context, f func(ctx context.Context) error) error {
+	return c.insistWith(ctx, newPatience(), f)
+}
+
+// insistWith is insist with that patience.
+func (c *Cluster) insistWith(ctx context.Context, p patience, f func(ctx context.Context) error) error {
 	for wait := firstPause; ; wait = min(2*wait, lastPause) {
-		err := c.bounded(ctx, f)
+		err := c.attempt(ctx, &p, f)
 		if err == nil {
 			return nil
 		}
@@ -319,9 +378,20 @@ func (c *Cluster) insist(ctx context.Context, f func(ctx context.Context) error)
 	}
 }
 
-// bounded calls f with a context that ends after requestTime, or when the connection is lost.
-func (c *Cluster) bounded(ctx context.Context, f func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTime)
+// attempt calls f with a context that ends when p does, or when the connection is lost. If p has ended, p is
+// longer next time.
+func (c *Cluster) attempt(ctx context.Context, p *patience, f func(ctx context.Context) error) error {
+	begun := time.Now()
+	err := c.bounded(ctx, p.now, f)
+	if err != nil && time.Since(begun) >= p.now {
+		p.now = min(2*p.now, p.most)
+	}
+	return err
+}
+
+// bounded calls f with a context that ends after d, or when the connection is lost.
+func (c *Cluster) bounded(ctx context.Context, d time.Duration, f func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	c.mu.Lock()
 	connected := c.connected

@@ -92,13 +92,18 @@ func TestOpenErrors(t *testing.T) {
 		{cluster.Options{MaxMessage: 1 << 40 >> 10}, "64 MiB"},
 		{cluster.Options{Seed: "x"}, "Options.Seed"},
 		{cluster.Options{Dir: "/dev/null/x"}, "/dev/null/x"},
+		{cluster.Options{Listen: taken}, "is " + taken + " free"},
 		{cluster.Options{URL: "nats://" + taken}, "no server answers"},
 	} {
+		begun := time.Now()
 		ctx, cancel := context.WithTimeout(Within(t), 300*time.Millisecond)
 		_, err := cluster.Open(ctx, &test.options)
 		cancel()
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("Open(%+v): %v, want an error with %q", test.options, err, test.want)
+		}
+		if took := time.Since(begun); took > Patience/8 {
+			t.Errorf("Open(%+v) failed after %v: it was waited for, though no wait can help", test.options, took)
 		}
 	}
 }

@@ -1,5 +1,5 @@
-// Package cluster has queues whose processes are on several machines. They travel over
-// NATS JetStream, which keeps values until they are dealt with.
+// Package cluster has queues whose processes are on several machines, and pools whose workers are.
+// Values and calls travel over NATS JetStream, which keeps them until they are dealt with.
 //
 // [Open] starts a server inside the program, or connects to one by its URL. A [Queue] is as
 // ring.Queue: a value that was put is got at least once, whatever process, machine or server fails.

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/seed-2e7ecdea/mp/internal/relay"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/ring"
 )
@@ -17,12 +19,18 @@ import (
 // object.
 var (
 	// ErrVersion means that two programs do not have the same types. The error says both fingerprints.
-	ErrVersion = errors.New("the programs have different types: build both from the same source")
+	ErrVersion = relay.ErrVersion
 	// ErrName means that a name is not valid: names have 1 to 64 letters, digits, '-' and '_'.
 	ErrName = errors.New("the name must have 1 to 64 letters, digits, '-' and '_'")
+	// ErrMachines means that as many machines have begun a call as PoolOptions.Machines allows, and that
+	// none of them has answered: each has died or was cut off, perhaps by what the call does.
+	ErrMachines = errors.New("each machine that got the call was lost")
+	// ErrBridgeDied means that the process of the Bridge that feeds this machine has died. Its values come
+	// back when their leases expire.
+	ErrBridgeDied = errors.New("the process of the bridge died")
 )
 
-func init() { proc.RegisterError(ErrVersion, ErrName) }
+func init() { proc.RegisterError(ErrVersion, ErrName, ErrMachines, ErrBridgeDied) }
 
 // failed returns the error of an operation on the object of that kind and name. It wraps err.
 func failed(op, kind, name string, err error) error {
@@ -46,7 +54,10 @@ func checkName(name string) error {
 const (
 	codeStoreFailed = 10077 // also that a stream has reached its limits
 	codeTooLarge    = 10054
+	codeNoPeers     = 10005
 )
+
+var errNoJetStream = errors.New("the server has no JetStream")
 
 // A verdict says what to do after a request to the server has failed.
 type verdict int
@@ -76,12 +87,14 @@ func judge(err error) (verdict, error) {
 			return full, ring.ErrFull
 		case api.ErrorCode == codeTooLarge:
 			return fatal, fmt.Errorf("%w: %s", ring.ErrTooLarge, api.Description)
+		case api.ErrorCode == codeNoPeers && strings.Contains(api.Description, "offline"):
+			return again, err // one of the servers that are to keep the messages is not there, or just starts
 		case api.Code >= 500:
 			return again, err // the server starts, or has no leader
 		}
 		return fatal, err
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrPermissionViolation),
-		errors.Is(err, fs.ErrExist), errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrVersion):
+		errors.Is(err, fs.ErrExist), errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrVersion), errors.Is(err, errNoJetStream):
 		return fatal, err
 	}
 	return again, err

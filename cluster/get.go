@@ -209,7 +209,7 @@ func (q *Queue[T]) lease(ctx context.Context, n int) ([]*Lease[T], error) {
 	}
 }
 
-// next takes one message. It returns nil if none came within pullTime, or if the connection was lost.
+// next takes one message. It returns nil if none came within pullTime, or if the request may be lost.
 //
 // After a shutdown it looks at intervals whether the queue is over. It keeps its request meanwhile:
 // the request may have a message already, which would be got out of order if it were given back.
@@ -233,7 +233,7 @@ func (q *Queue[T]) next(ctx context.Context, bell <-chan struct{}) (jetstream.Ms
 		case <-q.closed:
 			go giveBack(batch)
 			return nil, ring.ErrClosed
-		case <-bell: // the request was lost with the connection
+		case <-bell: // the request was lost with a connection or a leader
 			go giveBack(batch)
 			return nil, nil
 		case <-shutdown:

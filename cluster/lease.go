@@ -72,7 +72,7 @@ type held struct{ msg jetstream.Msg }
 // A keeper renews the leases of messages: all in one pass, three times in the time that a lease
 // lasts. The client sends them to the server in few writes.
 type keeper struct {
-	every time.Duration
+	lease chan time.Duration // a new one
 	stop  chan struct{}
 	gone  chan struct{} // closed when run has returned
 
@@ -82,19 +82,33 @@ type keeper struct {
 }
 
 func newKeeper(lease time.Duration) *keeper {
-	k := &keeper{every: lease / 3, stop: make(chan struct{}), gone: make(chan struct{}), held: make(map[*held]bool)}
-	go k.run()
+	k := &keeper{lease: make(chan time.Duration), stop: make(chan struct{}), gone: make(chan struct{}), held: make(map[*held]bool)}
+	go k.run(lease)
 	return k
 }
 
-func (k *keeper) run() {
+// last sets how long a lease lasts from now on, and renews all.
+func (k *keeper) last(lease time.Duration) {
+	select {
+	case k.lease <- lease:
+	case <-k.gone:
+	}
+}
+
+func (k *keeper) run(lease time.Duration) {
 	defer close(k.gone)
-	tick := time.NewTicker(k.every)
+	tick := time.NewTicker(lease / 3)
 	defer tick.Stop()
 	for {
 		select {
 		case <-k.stop:
 			return
+		case now := <-k.lease:
+			if now == lease {
+				continue
+			}
+			lease = now
+			tick.Reset(lease / 3)
 		case <-tick.C:
 		}
 		k.mu.Lock()

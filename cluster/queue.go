@@ -66,8 +66,8 @@ type Queue[T any] struct {
 	stream   string
 	consumer jetstream.Consumer
 	keeper   *keeper
-	notices  *nats.Subscription // of Shutdown
-	shutdown chan struct{}      // closed when the queue was shut down
+	notices  []*nats.Subscription
+	shutdown chan struct{} // closed when the queue was shut down
 	closed   chan struct{}
 	over     sync.Once // guards the close of shutdown
 	ended    sync.Once // guards the close of closed
@@ -81,6 +81,7 @@ type Queue[T any] struct {
 // Keys of a stream's metadata.
 const (
 	metaPrint    = "mp-type"
+	metaMaker    = "mp-maker" // of the Queue that has made it, so that the server knows a request that is repeated
 	metaShutdown = "mp-shutdown"
 )
 
@@ -125,7 +126,7 @@ func newQueue[T any](ctx context.Context, c *Cluster, name string, capacity int,
 		stream, err := c.js.CreateStream(ctx, jetstream.StreamConfig{
 			Name: q.stream, Subjects: []string{q.subject}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
 			MaxMsgs: int64(capacity), MaxBytes: bytes, Duplicates: window, Storage: c.storage(), Replicas: c.options.Replicas,
-			Metadata: map[string]string{metaPrint: print},
+			Metadata: map[string]string{metaPrint: print, metaMaker: q.prefix},
 		})
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 			return fmt.Errorf("%w: open it by OpenQueue, or use another name", fs.ErrExist)
@@ -224,9 +225,15 @@ func defaultCodec[T any]() (ring.Codec[T], string, error) {
 // start begins what runs in the background.
 func (q *Queue[T]) start(capacity int, lease time.Duration) (err error) {
 	q.capacity = capacity
-	if q.notices, err = q.c.conn.Subscribe(q.subject+".shutdown", func(*nats.Msg) { q.noteShutdown() }); err != nil {
+	shutdown, err := q.c.conn.Subscribe(q.subject+".shutdown", func(*nats.Msg) { q.noteShutdown() })
+	if err != nil {
 		return err
 	}
+	election, err := q.c.ringAtElection(q.stream, workers)
+	if err != nil {
+		return err
+	}
+	q.notices = []*nats.Subscription{shutdown, election}
 	q.keeper = newKeeper(lease)
 	return nil
 }
@@ -317,11 +324,12 @@ func (q *Queue[T]) put(ctx context.Context, v *T, wait bool) error {
 		return err
 	}
 	id := q.prefix + strconv.FormatUint(q.last.Add(1), 36)
+	patience := newPatience()
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		if q.isClosed() {
 			return ring.ErrClosed
 		}
-		err := q.c.bounded(ctx, func(ctx context.Context) error {
+		err := q.c.attempt(ctx, &patience, func(ctx context.Context) error {
 			_, err := q.c.js.Publish(ctx, q.subject, data, jetstream.WithMsgID(id), jetstream.WithRetryAttempts(0))
 			return err
 		})
@@ -395,7 +403,9 @@ func (q *Queue[T]) Delete(ctx context.Context) error {
 func (q *Queue[T]) Close() error {
 	q.ended.Do(func() {
 		close(q.closed)
-		_ = q.notices.Unsubscribe() // fails if the connection is closed
+		for _, s := range q.notices {
+			_ = s.Unsubscribe() // fails if the connection is closed
+		}
 		q.keeper.close()
 	})
 	return nil

@@ -134,6 +134,7 @@ func TestQueueErrors(t *testing.T) {
 	ctx, c := Within(t), open(t, &cluster.Options{MaxMessage: 64 << 10})
 	q := newQueue[string](t, c, 10, nil)
 	WantError(t, "NewQueue", Second(cluster.NewQueue[string](ctx, c, "q", 1, nil)), fs.ErrExist)
+	WantError(t, "NewQueue with the same options", Second(cluster.NewQueue[string](ctx, c, "q", 10, nil)), fs.ErrExist)
 	WantError(t, "OpenQueue", Second(cluster.OpenQueue[string](ctx, c, "none", nil)), fs.ErrNotExist)
 	WantError(t, "OpenQueue", Second(cluster.OpenQueue[string](ctx, c, "a b", nil)), cluster.ErrName)
 	WantError(t, "OpenQueue", Second(cluster.OpenQueue[int](ctx, c, "q", nil)), cluster.ErrVersion)

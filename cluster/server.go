@@ -21,8 +21,9 @@ type embedded struct {
 
 // A complaint is a server's logger that keeps the first error.
 type complaint struct {
-	mu   sync.Mutex
-	text string
+	mu    sync.Mutex
+	text  string
+	fatal bool // the server can't run
 }
 
 // Noticef ignores a message of the server.
@@ -37,8 +38,13 @@ func (c *complaint) Debugf(string, ...any) {}
 // Tracef ignores a message of the server.
 func (c *complaint) Tracef(string, ...any) {}
 
-// Fatalf keeps the text, if it is the first one.
-func (c *complaint) Fatalf(format string, v ...any) { c.Errorf(format, v...) }
+// Fatalf keeps the text, if it is the first one, and that the server can't run.
+func (c *complaint) Fatalf(format string, v ...any) {
+	c.Errorf(format, v...)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fatal = true
+}
 
 // Errorf keeps the text, if it is the first one.
 func (c *complaint) Errorf(format string, v ...any) {
@@ -53,6 +59,12 @@ func (c *complaint) first() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.text
+}
+
+func (c *complaint) isFatal() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fatal
 }
 
 const (
@@ -121,7 +133,7 @@ func startServer(o *Options) (_ *embedded, err error) {
 	var why complaint
 	e.SetLogger(&why, false, false)
 	e.Start() // reads the messages in the directory
-	if !e.JetStreamEnabled() || !e.ReadyForConnections(requestTime) {
+	if why.isFatal() || !e.JetStreamEnabled() || !e.ReadyForConnections(requestTime) {
 		return nil, errors.Join(
 			fmt.Errorf("the server did not start; is %s free, and may %q be written? %s", listen, s.StoreDir, why.first()), e.stop())
 	}
