@@ -54,6 +54,7 @@ var programs = []struct {
 		python: "3.515625 39.0625\n33.0625 4.0\n5.640625 90.25\n"},
 	{name: "manager", output: "1 1\n2 2\n0.25 <nil>\n[9 8 7 6 5 4 3 2 1 0]\n",
 		python: "1 1\n2 2\n0.25 None\n[9, 8, 7, 6, 5, 4, 3, 2, 1, 0]\n"},
+	{name: "sharedmemory", output: "[4 6 10 14]\n", python: "[4, 6, 10, 14]\n"},
 	{name: "lock", anyOrder: true, output: "hello world 0\nhello world 1\nhello world 2\nhello world 3\nhello world 4\n" +
 		"hello world 5\nhello world 6\nhello world 7\nhello world 8\nhello world 9\n"},
 }

@@ -48,7 +48,7 @@ func die(signal os.Signal) {
 func main() {
 	mp.Init()
 	ctx := context.Background()
-	pool, err := mp.NewPool(2, &mp.PoolOptions{Process: &mp.ProcessOptions{Memory: 64 << 20}, Timeout: 700 * time.Millisecond})
+	pool, err := mp.NewPool(2, &mp.PoolOptions{Process: &mp.ProcessOptions{Memory: 16 << 20}, Timeout: 700 * time.Millisecond})
 	if err != nil {
 		log.Fatal(err)
 	}
