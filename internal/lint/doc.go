@@ -3,6 +3,7 @@
 //   - A package of mp imports only packages of lower layers that layers_test.go lists for it.
 //   - Only files named *_unsafe.go and *_unsafe_test.go import package unsafe, only
 //     internal/sys imports golang.org/x/sys/unix, and no file imports C.
+//   - Only internal/sys/close_linux.go closes a descriptor by its number, which finds one that is closed twice.
 //   - Other modules are imported, and required in go.mod, only as modules_test.go lists
 //     them.
 //   - The package sync of mp is imported as psync.

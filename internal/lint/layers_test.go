@@ -22,10 +22,13 @@ type layer struct {
 // A test in package p may import what p may import, and helpers. A test in package p_test may import anything.
 var layers = []layer{
 	{"cmd/mpbench", []string{"bench", "proc", "ring", "shm", "internal/sys"}},
-	{"bench", []string{"proc", "ring", "array", "value", "sync", "shm", "internal/cpu", "internal/sys", "internal/view"}},
+	{"bench/peers/*", []string{"bench", "proc"}},
+	{"bench", []string{"proc", "ring", "array", "value", "sync", "shm", "internal/cpu", "internal/fence", "internal/sys", "internal/view"}},
+	{"examples/frompython/sharedmemory", []string{".", "array", "shm"}},
 	{"examples/frompython/*", []string{"."}},
 	{"examples/*", []string{".", "poll", "proc/manager", "proc", "ring", "array", "value", "sync", "shm", "futex"}},
-	{"cluster", []string{"proc", "ring"}},
+	{"cluster/examples/*", []string{".", "cluster"}},
+	{"cluster", []string{"proc", "ring", "sync", "poll", "shm", "internal/relay"}},
 	{"netconn/nettest", []string{"netconn", "ring", "shm"}},
 	{"netconn", []string{"ring"}},
 	{".", []string{"proc/manager", "proc", "ring", "array", "value", "sync", "poll"}},
@@ -38,10 +41,10 @@ var layers = []layer{
 	}},
 	{"proc/manager/testdata/client", []string{"proc/manager", "proc/connection"}},
 	{"proc/manager", []string{"proc", "proc/connection", "ring", "sync", "shm", "internal/codec", "internal/known"}},
-	{"proc/connection", nil},
+	{"proc/connection", []string{"ring", "shm", "internal/object", "internal/known", "internal/sys", "internal/crash", "internal/codec"}},
 	{"proc", []string{
 		"ring", "shm", "poll", "internal/object", "internal/known", "internal/wait", "internal/sys", "internal/crash",
-		"internal/codec",
+		"internal/codec", "internal/relay",
 	}},
 	{"ring", []string{
 		"shm", "poll", "internal/object", "internal/known", "internal/robust", "internal/party", "internal/wait", "futex", "internal/fence",
@@ -75,6 +78,7 @@ var layers = []layer{
 	{"internal/inner", nil},
 	{"internal/codec", []string{"internal/known", "internal/layout"}},
 	{"internal/known", nil},
+	{"internal/relay", nil},
 	{"internal/cpu", nil},
 	{"internal/crash", nil},
 	{"internal/look", nil},

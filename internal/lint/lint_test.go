@@ -79,6 +79,7 @@ var rules = []rule{
 	{"modules", checkModules},
 	{"psync", checkPsync},
 	{"cgo", checkCgo},
+	{"close", checkClose},
 	{"docs", checkDocs},
 }
 

@@ -2,6 +2,7 @@ package lint
 
 import (
 	"fmt"
+	"go/ast"
 	"path"
 	"slices"
 	"strings"
@@ -38,6 +39,9 @@ func mayUse(f *file, module string) bool {
 var nested = []struct{ dir, may string }{
 	{"netconn/nettest", "golang.org/x/net/nettest"}, // for a test
 	{"cluster", "github.com/nats-io"},
+	{"bench/peers", "github.com/go-zeromq/zmq4"},
+	{"bench/peers", "google.golang.org/grpc"},
+	{"bench/peers", "google.golang.org/protobuf"},
 }
 
 // checkModules reports imports of packages of other modules that are not allowed.
@@ -137,6 +141,22 @@ func checkCgo(f *file) (problems []string) {
 			problems = append(problems, fmt.Sprintf("%s: mp does not use cgo", f.at(imp.spec)))
 		}
 	}
+	return problems
+}
+
+// checkClose reports what closes a descriptor by its number, other than closeFD of internal/sys.
+func checkClose(f *file) (problems []string) {
+	if f.test() || f.path == "internal/sys/close_linux.go" {
+		return nil
+	}
+	ast.Inspect(f.ast, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok && s.Sel.Name == "Close" {
+			if x, ok := s.X.(*ast.Ident); ok && (x.Name == "unix" || x.Name == "syscall") {
+				problems = append(problems, fmt.Sprintf("%s: a descriptor is closed by closeFD of internal/sys, or as an *os.File", f.at(s)))
+			}
+		}
+		return true
+	})
 	return problems
 }
 

@@ -60,6 +60,11 @@ func TestRulesCatch(t *testing.T) {
 		{"cgo", "shm/x.go", imports(`"C"`), "does not use cgo"},
 		{"cgo", "shm/x.go", imports(`"fmt"`), ""},
 
+		{"close", "internal/sys/x.go", imports(`"golang.org/x/sys/unix"`) + "\nfunc f() { unix.Close(0) }", "closed by closeFD"},
+		{"close", "shm/x.go", imports(`"syscall"`) + "\nvar f = syscall.Close", "closed by closeFD"},
+		{"close", "shm/x_test.go", imports(`"syscall"`) + "\nfunc f() { syscall.Close(0) }", ""},
+		{"close", "shm/x.go", imports(`"os"`) + "\nfunc f() { os.Stdin.Close() }", ""},
+
 		{"docs", "shm/x.go", "package p\n\nfunc F() {}", "shm/x.go:3: F has no doc comment"},
 		{"docs", "shm/x.go", "package p\n\n// F is documented.\nfunc F() {}", ""},
 		{"docs", "shm/x.go", "package p\n\nfunc f() {}", ""},
