@@ -215,6 +215,8 @@ func TestG01_List(t *testing.T) {
 	Want(t, "Index", Must(l.Index(ctx, 2, 2))(t), 5)
 	WantError(t, "Index of no element", Second(l.Index(ctx, 9, 0)), manager.ErrNotFound)
 	Want(t, "Count", Must(l.Count(ctx, 3))(t), 2)
+	Want(t, "Contains", Must(l.Contains(ctx, 3))(t), true)
+	Want(t, "Contains", Must(l.Contains(ctx, 9))(t), false)
 	WantNil(t, "Remove", l.Remove(ctx, 3))
 	wantSlice(t, "All", []int{1, 2, 4, 1, 2, 3, 4})(l.All(ctx))
 	WantError(t, "Remove of no element", l.Remove(ctx, 9), manager.ErrNotFound)

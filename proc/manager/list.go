@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/seed-2e7ecdea/mp/internal/codec"
@@ -175,6 +176,16 @@ func (l *List[T]) Len(ctx context.Context) (int, error) {
 func (l *List[T]) Index(ctx context.Context, v T, from int) (i int, err error) {
 	err = l.at(ctx, "List.Index", listIndex, []T{v}, number[T](&i), from)
 	return i, err
+}
+
+// Contains reports whether an element is equal to v.
+func (l *List[T]) Contains(ctx context.Context, v T) (bool, error) {
+	var i int
+	err := l.do(ctx, "List.Contains", listIndex, []uint64{0}, []T{v}, number[T](&i))
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Count returns how many elements are equal to v.
