@@ -131,11 +131,13 @@ func (c *Conn) Case() poll.Case {
 	if k == nil {
 		return newCase(wait.FailedCase(connClosed("Select")))
 	}
+	// Like Receive, look goes by the message and not by the cursor, which a sender that died may not have moved. If
+	// other goroutines receive at the same time, look may read bytes inside a message: then it is true too often.
 	look := func() error {
-		if k.in.hasMessage() {
-			return nil
+		if k.in.isEmpty() {
+			return ErrEmpty
 		}
-		return ErrEmpty
+		return nil
 	}
 	return newCase(&wait.Case{
 		Room: k.room, Counters: k.o.Counters(),
