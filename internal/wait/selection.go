@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"runtime"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/futex"
@@ -59,6 +61,7 @@ const mostSpun = 16
 
 func awaitAny(ctx context.Context, cases []*Case) (int, error) {
 	s := newSelection(cases)
+	defer s.free()
 	defer runtime.KeepAlive(cases) // they keep the memory of the words alive
 	for _, r := range s.rooms {
 		r.waiting.Add(1)
@@ -79,10 +82,7 @@ func awaitAny(ctx context.Context, cases []*Case) (int, error) {
 			return s.chosen, s.result()
 		}
 	}
-	s.asleep, s.wake = make([]sleeper, len(cases)), make(chan error, len(cases))
-	for i := range s.asleep {
-		s.asleep[i].wake = s.wake
-	}
+	s.prepareSleep()
 	defer s.lot.endAll(s.asleep)
 	for slice := firstSlice; ; slice = min(2*slice, lastSlice) {
 		over, err := s.sleepOnce(ctx, slice)
@@ -100,21 +100,57 @@ func awaitAny(ctx context.Context, cases []*Case) (int, error) {
 	}
 }
 
+// selections are selections that have ended, whose memory is used again: many programs wait in a loop.
+var selections = sync.Pool{New: func() any { return new(selection) }}
+
 func newSelection(cases []*Case) *selection {
-	s := &selection{cases: cases, roomOf: make([]int, len(cases)), armed: make([]Armed, len(cases)), lot: process}
-	index := make(map[*Room]int)
+	s := selections.Get().(*selection)
+	*s = selection{
+		cases: cases, lot: process, rooms: s.rooms[:0], roomOf: sized(s.roomOf, len(cases)), armed: sized(s.armed, len(cases)),
+		epochs: s.epochs, asleep: s.asleep, wake: s.wake, words: s.words,
+	}
 	for i, c := range cases {
-		r, ok := index[c.Room]
-		if !ok {
+		r := slices.Index(s.rooms, c.Room)
+		if r < 0 {
 			r = len(s.rooms)
-			index[c.Room] = r
 			s.rooms = append(s.rooms, c.Room)
 			s.lot = cmp.Or(c.Room.lot, s.lot)
 		}
 		s.roomOf[i] = r
 	}
-	s.epochs = make([]uint32, len(s.rooms))
+	s.epochs = sized(s.epochs, len(s.rooms))
 	return s
+}
+
+// prepareSleep makes the sleepers of all cases.
+func (s *selection) prepareSleep() {
+	s.asleep = sized(s.asleep, len(s.cases))
+	if cap(s.wake) < len(s.cases) {
+		s.wake = make(chan error, len(s.cases))
+	}
+	for i := range s.asleep {
+		s.asleep[i].wake = s.wake
+	}
+}
+
+// free ends the use of s, whose sleepers belong to no queue any more.
+func (s *selection) free() {
+	clear(s.rooms)
+	clear(s.armed)
+	clear(s.words)
+	clear(s.asleep)
+	s.cases, s.err, s.lot = nil, nil, nil
+	selections.Put(s)
+}
+
+// sized returns n zero values, in the memory of old if they fit.
+func sized[T any](old []T, n int) []T {
+	if cap(old) < n {
+		return make([]T, n)
+	}
+	old = old[:n]
+	clear(old)
+	return old
 }
 
 // policy returns the policy for the whole wait: Spin if one of the rooms has that, else Block if
