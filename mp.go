@@ -150,9 +150,9 @@
 //
 // The objects of this package lie in a segment of shared memory that belongs to the program
 // and has no name. It is made when it is first needed, reserves no memory in advance,
-// and vanishes with the last process that uses it. A T in a Value, an Array or a Broadcast has a
-// fixed size and no pointers: numbers, bools, arrays and structs of these. A T in a Queue may be of
-// any type, such as a string, a slice, a map or a struct that holds them; such values are encoded.
+// and vanishes with the last process that uses it. A T in a Value or an Array has a fixed size and no
+// pointers: numbers, bools, arrays and structs of these. A T in a Queue or a Broadcast may be of any
+// type, such as a string, a slice, a map or a struct that holds them; such values are encoded.
 //
 // # Packages
 //

@@ -72,7 +72,7 @@ func runHelp(ctx context.Context, args []string, stdout, stderr *os.File) int {
 	for _, c := range commands() {
 		fmt.Fprintf(&text, "  %s\n%s", strings.TrimSpace("mpbench "+c.name+" "+c.arguments), wrapHelp("    \t"+c.does))
 	}
-	text.WriteString("\nWithout a command it is run. mpbench help COMMAND prints the flags of a command.\n")
+	text.WriteString("\nWithout a command, mpbench runs the command run. mpbench help COMMAND prints the flags of a command.\n")
 	return printed(stdout, text.String())
 }
 

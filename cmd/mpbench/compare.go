@@ -32,7 +32,7 @@ type compareFlags struct {
 
 func (o *compareFlags) add(f *flag.FlagSet) {
 	f.Float64Var(&o.threshold, "threshold", 5, "exit with status 1 if something is slower by more than so many `percent`")
-	f.IntVar(&o.trials, "trials", 10, "run each of two builds so `often`, in turn")
+	f.IntVar(&o.trials, "trials", 10, "`number` of runs of each of two builds, in turn")
 	f.BoolVar(&o.all, "all", false, "print what has not changed, too")
 	addColor(f, &o.color)
 }

@@ -99,7 +99,7 @@ func probe() (p probes) {
 	return p
 }
 
-var errMissing = errors.New("the kernel has it not, or a sandbox forbids it")
+var errMissing = errors.New("the kernel does not have it, or a sandbox forbids it")
 
 // A doctor looks at the files of a system and writes its findings down.
 type doctor struct {

@@ -1,7 +1,7 @@
 // Mpbench measures how fast messages travel from process to process through the transports of mp
 // and those of the kernel.
 //
-//	mpbench                                          compares everything, in less than 60 s
+//	mpbench                                          compares the transports, in less than 60 s
 //	mpbench -quick                                   the same with two sizes, in less than 10 s
 //	mpbench -transports queue -producers 2 -consumers 2
 //	mpbench -transports pipe,shm -sizes 64 -measure latency -wait spin -pin 0,1

@@ -123,13 +123,13 @@ func legend(s style, sec *section) string {
 func meanings(sec *section) (lines []string) {
 	rounds, list := sec.trials.rounds(), rows(sec.trials.cells())
 	if len(list) > 0 {
-		lines = append(lines, "p50, p99: half and 99 % of the round trips take at most so long")
+		lines = append(lines, "p50, p99: 50 % and 99 % of the round trips take no longer than this")
 	}
 	if slices.ContainsFunc(list, func(r *row) bool { return r.transport == reference }) {
 		lines = append(lines, "ratio: times as fast as "+reference)
 	}
 	if n := len(rounds); n > 1 {
-		lines = append(lines, fmt.Sprintf("±: half of the interval that holds the median with %.0f %% confidence, of %d trials",
+		lines = append(lines, fmt.Sprintf("±: uncertainty of the figure: half of the interval that holds the median with %.0f %% confidence, of %d trials",
 			100*bench.NewCell(rounds).Confidence, n))
 	}
 	lines = append(lines, "limit: share of what the machine allows, which was, from round to round:")
