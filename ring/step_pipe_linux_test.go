@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-2e7ecdea/mp/internal/step"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
+	"github.com/seed-2e7ecdea/mp/poll"
 	"github.com/seed-2e7ecdea/mp/ring"
 )
 
@@ -221,6 +222,28 @@ var sendSteps = []stepRow{
 		Other:  otherReceives,
 		Check:  func(s *stepScene, o step.Outcome) { checkSent(s, o, nil) },
 	}, {
+		Name:    "Conn.Send to a Select",
+		Promise: "The same for a process whose goroutines receive by Select in turn. It gets the end of the messages, too.",
+		Set: func(s *stepScene) {
+			stepPipe(0, 0, false)(s)
+			for range 2 {
+				WantError(s, "TryReceive", <-Async(func() error { return Second(pipe.ours.TryReceive()) }), ring.ErrEmpty)
+			}
+		},
+		Do: step.Does(sendChildTag),
+		Other: func(s *stepScene) (uint64, error) {
+			if err := Second(poll.TrySelect(pipe.ours)); errors.Is(err, poll.ErrNotReady) {
+				return 0, nil
+			} else if err != nil {
+				return 0, err
+			}
+			return otherReceives(s)
+		},
+		Check: func(s *stepScene, o step.Outcome) {
+			WantNil(s, "Close", pipe.given.Close())
+			checkTags(s, o, selectRest(s, pipe.ours), afterOther(o, nil), true)
+		},
+	}, {
 		Name:    "Conn.Send by a second sender",
 		Promise: "The same if another process sends by the same end.",
 		Set: func(s *stepScene) {
@@ -347,6 +370,25 @@ func receiveRest(s *stepScene, c *ring.Conn) (tags []uint64) {
 		tag, err := tagOf(msg)
 		WantNil(s, "a message that is left", err)
 		tags = append(tags, tag)
+	}
+}
+
+// selectRest is receiveRest by Select and TryReceive.
+func selectRest(s *stepScene, c *ring.Conn) (tags []uint64) {
+	s.Helper()
+	for {
+		WantNil(s, "Select of what is left", Second(poll.Select(Within(s), c)))
+		msg, err := c.TryReceive()
+		switch {
+		case err == nil:
+			tag, err := tagOf(msg)
+			WantNil(s, "a message that is left", err)
+			tags = append(tags, tag)
+		case errors.Is(err, io.EOF):
+			return tags
+		default:
+			WantError(s, "TryReceive of what is left", err, ring.ErrEmpty)
+		}
 	}
 }
 
