@@ -237,6 +237,27 @@ func TestG04_RegisteredType(t *testing.T) {
 	WantError(t, "add after Close", Second(add.Call(ctx, s, "tea")), manager.ErrClosed)
 }
 
+// A Close of a registered type that blocks does not hold up its client.
+func TestCloseBlocks(t *testing.T) {
+	ctx := Within(t)
+	m := newManager(t, nil)
+	q := Closing(t, Must(ring.NewQueue[bool](Must(m.Segment())(t), "", 4, nil))(t))
+	s := Must(stocks.New(ctx, m, q))(t)
+	n := 0
+	for q.TryPut(false) == nil {
+		n++
+	}
+	WantNil(t, "Close", s.Close()) // stock.Close waits for space
+	d := newDict[string, int](t, m)
+	for i := range 100 {
+		WantNil(t, "Set", d.Set(ctx, "key", i))
+	}
+	for range n {
+		Want(t, "what filled the queue", Must(q.Get(ctx))(t), false)
+	}
+	Want(t, "the object was closed", Must(q.Get(ctx))(t), true)
+}
+
 // A registered function may use other objects of its manager.
 var move = manager.OnList("move", func(ctx context.Context, l *manager.ListState[int], to *manager.List[int]) (int, error) {
 	defer to.Close()

@@ -190,18 +190,26 @@ func (t *table) keepIn(old, data []byte) value {
 }
 
 // release counts one user less of each object. It removes those that have none left, and then what
-// only these referred to. No entry's mutex may be held.
+// only these referred to. No entry's mutex may be held. An object of a registered type ends in a goroutine of its
+// own, because its Close is the program's and may block.
 func (t *table) release(ids ...uint64) {
 	for len(ids) > 0 {
 		id := ids[len(ids)-1]
 		ids = ids[:len(ids)-1]
-		if e := t.drop(id); e != nil {
-			e.mu.Lock()
-			e.gone = true
-			ids = append(ids, e.clear()...)
-			e.mu.Unlock()
+		if e := t.drop(id); e != nil && e.kind == kindInstance {
+			go e.end()
+		} else if e != nil {
+			ids = append(ids, e.end()...)
 		}
 	}
+}
+
+// end removes everything from an object that has no user, and returns the references that were in it.
+func (e *entry) end() []uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.gone = true
+	return e.content.clear()
 }
 
 // drop counts one user less of an object, and returns it if it has none left.
