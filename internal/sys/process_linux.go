@@ -211,9 +211,12 @@ func NewChild(b Birth, conn *os.File) *Child {
 			b.pidfd = take(files[0])
 		}
 	}
-	if b.pidfd >= 0 && unix.SetNonblock(b.pidfd, true) == nil {
-		c.pidfd = os.NewFile(uintptr(b.pidfd), "pidfd")
-		return c
+	if b.pidfd >= 0 {
+		if unix.SetNonblock(b.pidfd, true) == nil {
+			c.pidfd = os.NewFile(uintptr(b.pidfd), "pidfd")
+			return c
+		}
+		closeFD(b.pidfd)
 	}
 	if c.pidfd, _ = PidfdOpen(b.pid); c.pidfd == nil {
 		c.process, _ = os.FindProcess(b.pid) // it never fails

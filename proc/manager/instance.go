@@ -49,8 +49,7 @@ type Type[T, In any] struct {
 // name that is unique in the program. Make the Type a package-level variable: see OnDict. T may be
 // any type: it stays in the manager's process. Only the methods that RegisterMethod registers can be
 // called by other processes. If *T has a method Close() error, it is called after the object's last
-// user has gone, in a goroutine of its own. It is not called for objects that are left when the
-// manager's process ends.
+// user has gone, in a goroutine of its own. The manager's process does not wait for it when it ends.
 func RegisterType[T, In any](name string, f func(ctx context.Context, in In) (*T, error)) *Type[T, In] {
 	h := fnv.New64a()
 	io.WriteString(h, name)
