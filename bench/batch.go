@@ -42,11 +42,7 @@ func (p *batchPort[T]) receive(t *tally, n uint64) (uint64, error) {
 			return i, err
 		}
 		for j := range p.vs[:k] {
-			w := p.vs[j][0]
-			if p.vs[j][len(p.vs[j])-1] != w {
-				return i, damaged(0, 0, w)
-			}
-			if err := t.enter(w); err != nil {
+			if err := t.enterEnds(p.vs[j][0], p.vs[j][len(p.vs[j])-1]); err != nil {
 				return i, err
 			}
 			i++

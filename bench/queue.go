@@ -137,11 +137,7 @@ func (p *queuePort[T]) receive(t *tally, n uint64) (uint64, error) {
 			}
 			return i, err
 		}
-		w := p.v[0]
-		if p.v[len(p.v)-1] != w {
-			return i, damaged(0, 0, w)
-		}
-		if err := t.enter(w); err != nil {
+		if err := t.enterEnds(p.v[0], p.v[len(p.v)-1]); err != nil {
 			return i, err
 		}
 	}

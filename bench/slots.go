@@ -130,11 +130,7 @@ func (p *slotsPort) receive(t *tally, n uint64) (uint64, error) {
 		if err := p.in.free.Release(); err != nil {
 			return i, err
 		}
-		w := p.buf[0]
-		if p.buf[len(p.buf)-1] != w {
-			return i, damaged(0, 0, w)
-		}
-		if err := t.enter(w); err != nil {
+		if err := t.enterEnds(p.buf[0], p.buf[len(p.buf)-1]); err != nil {
 			return i, err
 		}
 	}

@@ -18,7 +18,19 @@ type tally struct {
 	loads uint64 // how often a value was loaded, whether it was new or not
 }
 
-// enter enters message w. It returns ErrVerify if w is out of order. It is small enough to be inlined.
+// enterEnds enters the message that begins with first and ends with last. It returns ErrVerify if these differ, or if
+// the message is out of order.
+func (t *tally) enterEnds(first, last number) error {
+	switch {
+	case first != last:
+		return damaged(0, 0, first)
+	case t.add(first):
+		return nil
+	}
+	return t.addMarked(first)
+}
+
+// enter enters message w. It returns ErrVerify if w is out of order.
 func (t *tally) enter(w number) error {
 	if t.add(w) {
 		return nil

@@ -100,11 +100,7 @@ func (p *valuePort[T]) receive(t *tally, n uint64) (uint64, error) {
 		if err != nil {
 			return i, err
 		}
-		w := v[0]
-		if v[len(v)-1] != w {
-			return i, damaged(0, 0, w)
-		}
-		if err := t.enter(w); err != nil {
+		if err := t.enterEnds(v[0], v[len(v)-1]); err != nil {
 			return i, err
 		}
 	}
