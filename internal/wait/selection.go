@@ -143,14 +143,12 @@ func (s *selection) free() {
 	selections.Put(s)
 }
 
-// sized returns n zero values, in the memory of old if they fit.
+// sized returns n values, in the memory of old if they fit. What free clears is zero in them.
 func sized[T any](old []T, n int) []T {
 	if cap(old) < n {
 		return make([]T, n)
 	}
-	old = old[:n]
-	clear(old)
-	return old
+	return old[:n]
 }
 
 // policy returns the policy for the whole wait: Spin if one of the rooms has that, else Block if
