@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/seed-2e7ecdea/mp/array"
 	"github.com/seed-2e7ecdea/mp/internal/sys"
-	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/poll"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/ring"
@@ -24,20 +22,11 @@ import (
 )
 
 func init() {
-	// nearly full runs in the mount namespace that TestEveryPage has made.
-	ops["nearly full"] = func(ctx context.Context, _ job) (string, error) {
-		if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
-			return "no mount: " + err.Error(), nil
-		}
-		if err := syscall.Mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=4m"); err != nil {
-			return "no mount: " + err.Error(), nil
-		}
+	ops["nearly full"] = inSmallMemory("4m", func(ctx context.Context) (string, error) {
 		x := &scarcity{ctx: ctx, page: os.Getpagesize()}
-		if err := x.perform(); err != nil {
-			return "", err
-		}
-		return fmt.Sprintf("ok %d steps, %d failures for lack of memory", x.steps, x.failures), nil
-	}
+		err := x.perform()
+		return fmt.Sprintf("ok %d steps, %d failures for lack of memory", x.steps, x.failures), err
+	})
 	// in full memory is a child: it opens what its parent has made, and uses it.
 	ops["in full memory"] = func(ctx context.Context, j job) (string, error) {
 		seg, err := shm.Open(j.Name, nil)
@@ -271,17 +260,8 @@ func waits(ctx context.Context, lock *psync.Lock, second *shm.Segment, event *ps
 // TestEveryPage makes and uses all kinds of objects while /dev/shm has no free page, then one, and so on. What needs memory
 // fails with ErrNoSpace, and may be tried again; what needs none succeeds; no process dies of SIGBUS.
 func TestEveryPage(t *testing.T) {
-	cmd := exec.CommandContext(Within(t), "/proc/self/exe")
-	cmd.Env = append(os.Environ(), plainEnv+"=nearly full")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-	cmd.Stdin = strings.NewReader("\n")
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if errors.Is(err, syscall.EPERM) || strings.Contains(string(out), "no mount") {
-		t.Skipf("mounts are not permitted here: %v %s", err, out)
-	}
-	if got := strings.TrimSpace(string(out)); err != nil || !strings.HasPrefix(got, "ok ") {
-		t.Errorf("%s, %v", got, err)
+	if got := runInSmallMemory(t, "nearly full"); !strings.HasPrefix(got, "ok ") {
+		t.Error(got)
 	} else {
 		t.Log(got)
 	}

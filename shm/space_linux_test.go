@@ -11,25 +11,48 @@ import (
 	"syscall"
 	"testing"
 
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
 func init() {
-	// full runs in the mount namespace that TestFull has made. It mounts a small /dev/shm and runs
-	// inSmallMemory.
-	ops["full"] = func(context.Context, job) (string, error) {
+	ops["full"] = inSmallMemory("1m", func(context.Context) (string, error) { return "ok", testFull() })
+}
+
+// inSmallMemory returns an operation for runInSmallMemory, which calls f in a process whose /dev/shm has that size.
+func inSmallMemory(size string, f func(ctx context.Context) (string, error)) func(context.Context, job) (string, error) {
+	return func(ctx context.Context, _ job) (string, error) {
 		if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 			return "no mount: " + err.Error(), nil
 		}
-		if err := syscall.Mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=1m"); err != nil {
+		if err := syscall.Mount("tmpfs", "/dev/shm", "tmpfs", 0, "size="+size); err != nil {
 			return "no mount: " + err.Error(), nil
 		}
-		return "ok", inSmallMemory()
+		return f(ctx)
 	}
 }
 
-// inSmallMemory is TestFull in a process whose /dev/shm has 1 MiB.
-func inSmallMemory() error {
+// runInSmallMemory runs an operation in a mount namespace of its own, and returns its result.
+func runInSmallMemory(t *testing.T, op string) string {
+	t.Helper()
+	cmd := exec.CommandContext(Within(t), "/proc/self/exe")
+	cmd.Env = append(os.Environ(), plainEnv+"="+op)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	cmd.Stdin = strings.NewReader("\n")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if errors.Is(err, syscall.EPERM) || strings.Contains(string(out), "no mount") {
+		t.Skipf("mounts are not permitted here: %v %s", err, out)
+	}
+	got := strings.TrimSpace(string(out))
+	if err != nil {
+		t.Fatalf("%s, %v", got, err)
+	}
+	return got
+}
+
+// testFull is TestFull in a process whose /dev/shm has 1 MiB.
+func testFull() error {
 	want := func(what string, err error) error {
 		if !errors.Is(err, shm.ErrNoSpace) || !errors.Is(err, syscall.ENOSPC) {
 			return fmt.Errorf("%s: %v, want ErrNoSpace and ENOSPC", what, err)
@@ -100,16 +123,7 @@ func inSmallMemory() error {
 // TestFull shows that allocation fails with an error if /dev/shm is full, and that no process gets
 // a SIGBUS (M14).
 func TestFull(t *testing.T) {
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), plainEnv+"=full")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-	cmd.Stdin = strings.NewReader("\n")
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if errors.Is(err, syscall.EPERM) || strings.Contains(string(out), "no mount") {
-		t.Skipf("mounts are not permitted here: %v %s", err, out)
-	}
-	if got := strings.TrimSpace(string(out)); err != nil || got != "ok" {
-		t.Errorf("%s, %v", got, err)
+	if got := runInSmallMemory(t, "full"); got != "ok" {
+		t.Error(got)
 	}
 }
