@@ -2,19 +2,18 @@ package manager_test
 
 import (
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 )
 
-// pythonsMethods prints, for each type, its letter in the table and the methods of its proxies.
+// pythonsMethods prints, for each type on its standard input, the methods of its proxies.
 const pythonsMethods = `
+import sys
 from multiprocessing.managers import SyncManager
-for kind in "dict", "list", "set", "Namespace":
-    if kind in SyncManager._registry: # set: from Python 3.14 on
-        print(kind[0].lower(), *SyncManager._registry[kind][1])
+for line in sys.stdin:
+    print(*SyncManager._registry.get(line.strip(), (None, ()))[1], flush=True)
 `
 
 // notations are how methods that Python calls for an operator stand in the table, of an object x.
@@ -31,19 +30,14 @@ var notations = map[string]string{
 
 // The table of the manager's page has each method of Python's proxies.
 func TestPythonsMethods(t *testing.T) {
-	path, err := exec.LookPath("python3")
-	if err != nil {
-		t.Skip("no python3")
-	}
 	page := string(Must(os.ReadFile("../../docs/design/manager.md"))(t))
 	_, page, _ = strings.Cut(page, "\n| Python | here |\n")
 	table, _, _ := strings.Cut(page, "\n\n")
 	table = strings.ReplaceAll(table, `\|`, "|")
-	methods := string(Must(exec.Command(path, "-c", pythonsMethods).Output())(t))
-	for line := range strings.Lines(methods) {
-		words := strings.Fields(line)
-		kind := words[0]
-		for _, method := range words[1:] {
+	p := StartPython(t, pythonsMethods)
+	for _, typ := range []string{"dict", "list", "set", "Namespace"} { // set: from Python 3.14 on
+		kind := strings.ToLower(typ[:1])
+		for method := range strings.FieldsSeq(p.Ask(typ)) {
 			notation, operator := notations[method]
 			switch {
 			case method == "__class_getitem__": // of the class, not of a proxy
