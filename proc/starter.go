@@ -49,7 +49,7 @@ func (s *starter) launch(ctx context.Context, i sys.Image, files []*os.File) (*s
 	done := make(chan struct{})
 	s.work <- func(thread *sys.Starter) {
 		defer close(done)
-		birth, err = thread.StartWith(i, files)
+		birth, err = thread.Start(i, files)
 	}
 	<-done
 	if err != nil {

@@ -141,13 +141,6 @@ type Image struct {
 	Group bool           // the process leads a process group of its own
 }
 
-// Start runs i with the three standard files. It must be called on the starter's thread. If the
-// starter is private, the caller must have sent the files by SendFiles to the other end of conn, and
-// NewChild must follow a success.
-func (s *Starter) Start(i Image, files [3]*os.File) (Birth, error) {
-	return s.StartWith(i, files[:])
-}
-
 // handOut sends the pidfd of b from the private table to the process's: see NewChild, which opens another if that fails.
 func (s *Starter) handOut(b *Birth) {
 	if b.pidfd >= 0 {
@@ -316,10 +309,4 @@ func (c *Child) Reap() (code int, err error) {
 		return err
 	})
 	return code, os.NewSyscallError("waitid", err)
-}
-
-// LimitData bounds the private memory of this process to n bytes.
-func LimitData(n int64) error {
-	limit := unix.Rlimit{Cur: uint64(n), Max: uint64(n)}
-	return os.NewSyscallError("setrlimit", unix.Setrlimit(unix.RLIMIT_DATA, &limit))
 }

@@ -15,7 +15,6 @@ type Listener struct{}
 func ListenForChildren() (*Listener, error)      { return nil, errUnsupported }
 func (*Listener) Refresh() error                 { return errUnsupported }
 func (*Listener) Accept() (*os.File, int, error) { return nil, 0, errUnsupported }
-func (*Listener) Close() error                   { return errUnsupported }
 
 func ConnectToParent(bool) *os.File                    { return nil }
 func DeathSignal() syscall.Signal                      { return 0 }
@@ -32,9 +31,6 @@ type Starter struct{}
 
 func NewStarter(*os.File) *Starter { return nil }
 func (*Starter) Private() bool     { return false }
-func (*Starter) Start(Image, [3]*os.File) (Birth, error) {
-	return Birth{}, errUnsupported
-}
 
 // Explain returns err.
 func (Image) Explain(err error) error { return err }
@@ -50,7 +46,7 @@ type Image struct {
 
 func CheckDir(string) error { return errUnsupported }
 
-func (*Starter) StartWith(Image, []*os.File) (Birth, error) { return Birth{}, errUnsupported }
+func (*Starter) Start(Image, []*os.File) (Birth, error) { return Birth{}, errUnsupported }
 
 type Birth struct{}
 

@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// StartWith runs i. File number n becomes its descriptor n. It must be called on the starter's
+// Start runs i. File number n becomes its descriptor n. It must be called on the starter's
 // thread. If the starter is private, the caller must have sent the files by SendFiles to the other
 // end of conn, and NewChild must follow a success. Image.Explain must follow a failure, on another thread.
-func (s *Starter) StartWith(i Image, files []*os.File) (b Birth, err error) {
+func (s *Starter) Start(i Image, files []*os.File) (b Birth, err error) {
 	if i.Path == "" {
 		i.Path = executable
 	}

@@ -61,9 +61,6 @@ func (l *Listener) Refresh() error {
 	}))
 }
 
-// Close ends the listening.
-func (l *Listener) Close() error { return l.file.Close() }
-
 // Accept waits until a process connects. It returns the connection and the
 // process's id as it was at that time, 0 for a process that this PID namespace
 // does not see.
