@@ -4,6 +4,8 @@
  *
  * Threads 1 and 2 put FIRST and SECOND messages. Threads 3 to THREADS take messages, and say nothing.
  * The Trier calls TryGet once, at any moment. Each thread is a process.
+ * HELD begins when thread 3 has taken the message of slot 0 and thread 4 that of slot 1. With LEASES they take
+ * messages under leases, of which they give back RETURNS.
  * Positions count from 0; a position consists of lap and slot. */
 #ifndef SLOTS
 #define SLOTS 2
@@ -20,9 +22,17 @@
 #ifndef DEATHS
 #define DEATHS 0
 #endif
+#ifndef RETURNS
+#define RETURNS 1
+#endif
 #define BIT(n) (1 << (n))
 
-mtype = { WRITING, READY, READING };
+mtype = { WRITING, READY, READING, LEASED, RETURNED };
+#ifdef LEASES
+#define TAKES LEASED
+#else
+#define TAKES READING
+#endif
 #define FREE 0
 
 byte lap[SLOTS], own[SLOTS];         /* one word together with state */
@@ -32,12 +42,15 @@ byte deaths = DEATHS;
 byte killed;                         /* parties that run no more */
 byte dead;                           /* parties whose line says DEAD: Table.Dead */
 byte known;                          /* those of which the epoch tells, too */
-/* Whether the epoch is still the one that the Trier has read when its walk began, when its sweep began,
- * and when a sweep that found nothing began. */
-bit epochIsAsWalked, epochIsAsAsked, epochIsAsSwept;
+byte returns = RETURNS;
+/* Whether the epoch and front are still those that the Trier has read when its walk began, and whether both are
+ * those of when its sweep began, and when a sweep that found nothing began. */
+bit epochIsAsWalked, frontIsAsWalked, asAsked, asSwept;
 
 /* Not in the code: the Trier is in TryGet, and there was a moment in it without a message. */
 bit trying, wasEmpty;
+byte told;                           /* slots that were returned, with front moved */
+byte by[SLOTS];                      /* who has returned it */
 
 #define SLOT(p) ((p) % SLOTS)
 #define LAP(p) ((p) / SLOTS)
@@ -48,8 +61,9 @@ bit trying, wasEmpty;
 #define DEADWRITER (IS(WRITING) && (dead & BIT(own[SLOT(p)])))
 
 /* A message is there from the moment at which it is published until a getter takes it, and again
- * when all know that its getter is dead. */
-#define THERE(x) (state[x] == READY || (state[x] == READING && (known & BIT(own[x]))))
+ * when all know that its getter is dead, and when it was returned. */
+#define THERE(x) (state[x] == READY || (state[x] == TAKES && (known & BIT(own[x]))) || \
+	(state[x] == RETURNED && ((told & BIT(x)) || (known & BIT(by[x])))))
 #if SLOTS > 1
 #define EMPTY (!THERE(0) && !THERE(1))
 #else
@@ -67,11 +81,19 @@ inline taken() {
 inline repair() { lap[SLOT(p)] = lap[SLOT(p)] + 1; state[SLOT(p)] = FREE; own[SLOT(p)] = 0 }
 
 /* Every position before p was claimed for writing, and the slot of p is not free. */
+#define KEPT (IS(LEASED) || IS(RETURNED))
 #define CLAIMED(q) (lap[SLOT(q)] > LAP(q) || (lap[SLOT(q)] == LAP(q) && state[SLOT(q)] != FREE))
 #if SLOTS > 1
 #define FULL (BEHIND && CLAIMED(p - 1))
 #else
 #define FULL BEHIND
+#endif
+
+/* A putter skips a slot that is kept if the other is free. Its look at that one is in lease.pml. */
+#ifdef LEASES
+#define MAYSKIP (KEPT && lap[SLOT(p)] + 1 == LAP(p) && state[SLOT(p + 1)] == FREE && lap[SLOT(p + 1)] == LAP(p + 1))
+#else
+#define MAYSKIP false
 #endif
 
 /* queueCore.put, again and again until the message is put */
@@ -88,43 +110,70 @@ proctype Putter(byte me; byte n) {
 #endif
 		:: atomic { n > 0 && (AHEAD || (HERE && !IS(FREE))) -> p++; p = (tail > p -> tail : p) }
 		:: atomic { n > 0 && BEHIND && DEADWRITER -> repair() }
-		:: atomic { n > 0 && BEHIND && !DEADWRITER && !shared -> p = tail; shared = 1 }
-		:: atomic { n > 0 && BEHIND && !DEADWRITER && shared -> assert(FULL); shared = 0 }  /* ErrFull */
+		:: atomic { n > 0 && BEHIND && MAYSKIP -> lap[SLOT(p)] = LAP(p) }
+		:: atomic { n > 0 && BEHIND && !DEADWRITER && !MAYSKIP && !shared -> p = tail; shared = 1 }
+		:: atomic { n > 0 && BEHIND && !DEADWRITER && !MAYSKIP && shared -> assert(FULL); shared = 0 }  /* ErrFull */
 		:: n == 0 -> break
 		od
 	} unless { killed & BIT(me) };
 	atomic { p = 0; n = 0; shared = 0 }
 }
 
+#define GONE (IS(TAKES) || IS(RETURNED))
 #define NOTHING (BEHIND || (HERE && (IS(FREE) || (IS(WRITING) && !DEADWRITER))))
-#define ORPHAN(x) (state[x] == READING && (dead & BIT(own[x])))
-inline adopt(x) { own[x] = me; k = x; taken() }
+#define CAMEBACK(x) (state[x] == RETURNED || (state[x] == TAKES && (dead & BIT(own[x]))))
+inline adopt(x) { state[x] = TAKES; own[x] = me; by[x] = 0; told = told & ~BIT(x); k = x; taken() }
+#ifndef LEASES
 inline release() { atomic { state[k] = FREE; lap[k] = lap[k] + 1; own[k] = 0; k = SLOTS } }
+#else
+/* Lease.Done, or Lease.Return: giveBack */
+inline release() {
+	if
+	:: atomic { state[k] = FREE; lap[k] = lap[k] + 1; own[k] = 0; k = SLOTS }
+	:: atomic { returns > 0 -> returns--; state[k] = RETURNED; own[k] = 0; by[k] = me };
+	   atomic {                          /* front.Add */
+		told = told | (state[k] == RETURNED && by[k] == me -> BIT(k) : 0);
+		frontIsAsWalked = 0; asAsked = 0; asSwept = 0; k = SLOTS
+	   }
+	fi
+}
+#endif
 
 /* Queue.Get, again and again. One that has found no message, as it might at the beginning, may be stopped
  * before it looks for those of dead getters, so that may come at any moment. */
-proctype Taker(byte me) {
+proctype Taker(byte me; byte k) {                /* k: the slot of its message */
 	byte p;
-	byte k = SLOTS;              /* the slot of its message */
 	{
 end:		do
-		:: atomic { HERE && IS(READY) -> state[SLOT(p)] = READING; own[SLOT(p)] = me; taken(); k = SLOT(p) };
-		   atomic { head = (p > head -> p : head); p++ };
+		:: atomic { k != SLOTS -> skip };
 		   release()
-		:: atomic { AHEAD || (HERE && IS(READING)) -> p++; p = (head > p -> head : p) }
-		:: atomic { HERE && DEADWRITER -> repair() }
-		:: atomic { ORPHAN(0) -> adopt(0) };
-		   release()
+		:: atomic { k == SLOTS && HERE && IS(READY) -> state[SLOT(p)] = TAKES; own[SLOT(p)] = me; taken(); k = SLOT(p) };
+		   atomic { head = (p > head -> p : head); p++ }
+		:: atomic { k == SLOTS && (AHEAD || (HERE && GONE)) -> p++; p = (head > p -> head : p) }
+		:: atomic { k == SLOTS && HERE && DEADWRITER -> repair() }
+		:: atomic { k == SLOTS && CAMEBACK(0) -> adopt(0) }
 #if SLOTS > 1
-		:: atomic { ORPHAN(1) -> adopt(1) };
-		   release()
+		:: atomic { k == SLOTS && CAMEBACK(1) -> adopt(1) }
 #endif
 		od
 	} unless { killed & BIT(me) };
 	atomic { p = 0; k = 0 }
 }
 
-inline anew() { epochIsAsWalked = 1; k = 0; l = 0; w = 0; busy = 0 }
+inline anew() { epochIsAsWalked = 1; frontIsAsWalked = 1; k = 0; l = 0; w = 0; busy = 0 }
+
+/* queueCore.takeBack */
+inline takeBack() {
+	if
+	:: asSwept
+	:: atomic { !asSwept -> asAsked = 1 };
+		do                           /* adopt */
+		:: atomic { CAMEBACK(k) -> goto got }
+		:: atomic { !CAMEBACK(k) && k < SLOTS - 1 -> k++ }
+		:: atomic { !CAMEBACK(k) && k == SLOTS - 1 -> k = 0; asSwept = asAsked; asAsked = 0; break }
+		od
+	fi
+}
 
 /* Queue.TryGet, once */
 proctype Trier() {
@@ -133,25 +182,18 @@ proctype Trier() {
 	byte l;                      /* the slot's word, when the walk looked: its lap, */
 	mtype w;                     /* and its state */
 	bit shared, busy;
-	atomic { trying = 1; wasEmpty = EMPTY; epochIsAsWalked = 1 };
+	atomic { trying = 1; wasEmpty = EMPTY; epochIsAsWalked = 1; frontIsAsWalked = 1 };
+#ifdef LEASES
+	takeBack();
+#endif
 walk:	do                                   /* claimReadySlow */
 	:: atomic { HERE && IS(READY) -> goto got }
-	:: atomic { AHEAD || (HERE && IS(READING)) -> p++; p = (head > p -> head : p) }
+	:: atomic { AHEAD || (HERE && GONE) -> p++; p = (head > p -> head : p) }
 	:: atomic { HERE && DEADWRITER -> repair() }
 	:: atomic { NOTHING && !shared -> p = head; shared = 1 }
 	:: atomic { NOTHING && shared -> l = lap[SLOT(p)]; w = state[SLOT(p)]; break }
 	od;
-	if                                   /* takeBack */
-	:: epochIsAsSwept
-	:: atomic { !epochIsAsSwept -> epochIsAsAsked = 1 };
-		do                           /* adopt */
-		:: atomic { ORPHAN(k) -> goto got }
-		:: atomic { !ORPHAN(k) && k < SLOTS - 1 -> k++ }
-		:: atomic { !ORPHAN(k) && k == SLOTS - 1 ->
-			k = 0; epochIsAsSwept = epochIsAsAsked; epochIsAsAsked = 0;
-			break }
-		od
-	fi;
+	takeBack();
 	if                                   /* readyBeyond */
 	:: w == WRITING && l == LAP(p) ->
 		k = 1;
@@ -165,10 +207,17 @@ walk:	do                                   /* claimReadySlow */
 	:: else
 	fi;
 #ifndef MUT_NO_SECOND_LOOK
+#ifdef MUT_EPOCH_BLIND
+#define STILL frontIsAsWalked
+#elif defined(MUT_FRONT_BLIND)
+#define STILL epochIsAsWalked
+#else
+#define STILL (epochIsAsWalked && frontIsAsWalked)
+#endif
 	if
-	:: atomic { !epochIsAsWalked -> anew() };
+	:: atomic { !STILL -> anew() };
 	   goto walk
-	:: epochIsAsWalked
+	:: STILL
 	fi;
 #ifdef MUT_LOOK_IF_WRITING
 #define SAME (w != WRITING || (lap[SLOT(p)] == l && state[SLOT(p)] == w))
@@ -184,7 +233,7 @@ walk:	do                                   /* claimReadySlow */
 	assert(busy || wasEmpty);            /* ErrBusy, or ErrEmpty */
 got:	atomic {                             /* the end of TryGet, or a message, which is just as well left there */
 		p = 0; k = 0; l = 0; w = 0; shared = 0; busy = 0;
-		trying = 0; wasEmpty = 0; epochIsAsWalked = 0; epochIsAsAsked = 0; epochIsAsSwept = 0
+		trying = 0; wasEmpty = 0; epochIsAsWalked = 0; frontIsAsWalked = 0; asAsked = 0; asSwept = 0
 	}
 }
 
@@ -202,16 +251,24 @@ end:	do
 	:: atomic { deaths > 0 && !(killed & BIT(5)) -> kill(5) }
 #endif
 	:: atomic { killed != dead -> dead = killed };
-	   atomic { known = dead; epochIsAsWalked = 0; epochIsAsAsked = 0; epochIsAsSwept = 0 }
+	   atomic { known = dead; epochIsAsWalked = 0; asAsked = 0; asSwept = 0 }
 	od
 }
 
 init {
 	byte i = 3;
 	atomic {
+#ifdef HELD
+		state[0] = TAKES; own[0] = 3; state[1] = TAKES; own[1] = 4; tail = 2; head = 2;
+#endif
 		run Killer(); run Putter(1, FIRST); run Putter(2, SECOND); run Trier();
 		do
-		:: i <= THREADS -> run Taker(i); i++
+#ifdef HELD
+		:: i < 5 -> run Taker(i, i - 3); i++
+		:: i >= 5 && i <= THREADS -> run Taker(i, SLOTS); i++
+#else
+		:: i <= THREADS -> run Taker(i, SLOTS); i++
+#endif
 		:: else -> break
 		od
 		i = 0

@@ -1,6 +1,8 @@
 /* The leases of ring/queue_lease.go, with the queue of ring/queue_core.go as far as they need it: what plain
  * stores and their fences do is in queue.pml. Threads 1 to PUTTERS put MESSAGES each. The others lease until the queue
- * is shut down and drained. Each thread is a process. */
+ * is shut down and drained. Each thread is a process. BEGUN begins when the first
+ * getter has a lease of slot 0, which it keeps until the putters have put all messages, and a message of slot 1 is
+ * done. */
 #ifndef SLOTS
 #define SLOTS 2
 #endif
@@ -44,6 +46,11 @@ byte owed[THREADS + 1];              /* by getter: slots that were returned, wit
 byte told;                           /* such slots */
 bit said;                            /* "shut down" was returned */
 
+#ifdef BEGUN
+#define OVER 1                       /* laps that are over */
+#else
+#define OVER 0
+#endif
 #define SLOT(p) ((p) % SLOTS)
 #define LAP(p) ((p) / SLOTS)
 #define PUTTER(id) ((id) / MESSAGES + 1)
@@ -67,7 +74,9 @@ inline killing(p) {
 	(lap[SLOT(q)] < LAP(q) && state[SLOT(q)] == WRITING && DEAD(own[SLOT(q)])))
 #define PASSED(q) ((state[SLOT(q)] == LEASED || state[SLOT(q)] == RETURNED) || lap[SLOT(q)] >= LAP(q))
 /* queueCore.freeBeyond: how many slots may be skipped */
-#if SLOTS == 1
+#ifdef MUT_SKIP_BLIND
+#define BEYOND 1
+#elif SLOTS == 1
 #define BEYOND 0
 #elif SLOTS == 2
 #define BEYOND (USABLE(p + 1) -> 1 : 0)
@@ -92,13 +101,15 @@ inline freed() {
 
 /* A slot is skipped, unless another putter or its holder was faster. A putter skips only slots before one
  * that was free when it looked. When that is in use by then, it looks again. Otherwise it would go round and
- * round a queue in which all slots are kept. */
+ * round a queue in which all slots are kept: no slot comes to a lap for which there are no messages. */
 #define NEXT (lap[SLOT(p)] + 1 == LAP(p))
 #define MAYSKIP (NEXT && KEPT && (skips || BEYOND))
 inline skipOne() {
+#ifndef MUT_SKIP_ON
 	skips--;
+#endif
 	if
-	:: NEXT && KEPT -> lap[SLOT(p)] = LAP(p)
+	:: NEXT && KEPT -> lap[SLOT(p)] = LAP(p); assert(LAP(p) <= PUTTERS * MESSAGES + OVER)
 	:: else
 	fi
 }
@@ -160,7 +171,10 @@ inline takeBack(x) {
 	owed[1] = owed[1] & ~BIT(x);
 	owed[2] = owed[2] & ~BIT(x);
 #if THREADS > 2
-	owed[3] = owed[3] & ~BIT(x)
+	owed[3] = owed[3] & ~BIT(x);
+#endif
+#if THREADS > 3
+	owed[4] = owed[4] & ~BIT(x)
 #endif
 }
 
@@ -322,6 +336,13 @@ proctype Getter(byte me) {
 	bit shared, woken;
 	mtype r, stage = FIRST;
 	{
+#ifdef BEGUN
+		if
+		:: atomic { me == PUTTERS + 1 -> (done & PUTTING) == PUTTING };
+		   finish()
+		:: me != PUTTERS + 1
+		fi;
+#endif
 		do
 		:: atomic { r != SHUT && r != CANCELLED && !(leaving & BIT(me)) -> r = PENDING };
 			leaseAwaiting(ITEMS);
@@ -340,7 +361,6 @@ proctype Getter(byte me) {
 			if
 			:: atomic { r == GOT -> skip };
 #ifdef LONG
-				/* It keeps the first message until the putters have put all of theirs. */
 				message[s] != 0 || (done & PUTTING) == PUTTING;
 #endif
 				if
@@ -378,6 +398,10 @@ proctype Closer(byte me) {
 init {
 	byte i;
 	atomic {
+#ifdef BEGUN
+		state[0] = LEASED; own[0] = PUTTERS + 1; message[0] = PUTTERS * MESSAGES; published = BIT(PUTTERS * MESSAGES);
+		lap[1] = 1; tail = 2; head = 2;
+#endif
 		run Killer(); run Announcer(); run Closer(0);
 		i = 1;
 		do
