@@ -1,6 +1,9 @@
 // Package testkit has helpers for the tests of mp's packages: bounded
 // waits that report what was stuck, segments that are closed after the test, and, on
 // Linux, child processes and words in shared memory by which they talk.
+//
+// What fails a test marks itself by t.Helper only then: that looks through the stack, which takes longer than many
+// a call that a benchmark measures.
 package testkit
 
 import (
@@ -93,8 +96,8 @@ func All(t testing.TB, what string, n int, f func(i int) error) {
 // Must returns v, and fails the test at once if err is not nil.
 func Must[T any](v T, err error) func(t testing.TB) T {
 	return func(t testing.TB) T {
-		t.Helper()
 		if err != nil {
+			t.Helper()
 			t.Fatal(err)
 		}
 		return v
@@ -106,32 +109,32 @@ func Second[T any](_ T, err error) error { return err }
 
 // WantError fails the test if err does not wrap want.
 func WantError(t testing.TB, what string, err, want error) {
-	t.Helper()
 	if !errors.Is(err, want) {
+		t.Helper()
 		t.Errorf("%s: %v, want %v", what, err, want)
 	}
 }
 
 // WantNilOr fails the test if err is neither nil nor wraps one of others.
 func WantNilOr(t testing.TB, what string, err error, others ...error) {
-	t.Helper()
 	if err != nil && !slices.ContainsFunc(others, func(o error) bool { return errors.Is(err, o) }) {
+		t.Helper()
 		t.Errorf("%s: %v", what, err)
 	}
 }
 
 // WantNil fails the test at once if err is not nil.
 func WantNil(t testing.TB, what string, err error) {
-	t.Helper()
 	if err != nil {
+		t.Helper()
 		t.Fatalf("%s: %v", what, err)
 	}
 }
 
 // Want fails the test if got is not want.
 func Want[T comparable](t testing.TB, what string, got, want T) {
-	t.Helper()
 	if got != want {
+		t.Helper()
 		t.Errorf("%s: %v, want %v", what, got, want)
 	}
 }
