@@ -434,20 +434,22 @@ func (e *caller) deliver(msg jetstream.Msg, data []byte, err error) {
 	}
 	defer e.release()
 	e.discard(o)
-	if err == nil {
-		err = o.check(&r)
+	if err == nil && !r.Answers.fit(o.b.Calls) {
+		err = errMessage
 	}
 	if err != nil {
 		o.fail(fmt.Errorf("its answer: %w", err))
 		return
 	}
 	o.answers.Took(r.Each)
-	var worker, name string
-	for i, a := range r.Answers {
-		if name == "" || a.Worker != worker {
-			worker, name = a.Worker, workerAt(a.Worker, r.Host)
+	call := 0
+	for _, run := range r.Answers.Runs {
+		name := workerAt(run.Worker, r.Host)
+		for range run.Calls {
+			answer, _ := r.Answers.cut()
+			o.answers.Deliver(call, name, answer)
+			call++
 		}
-		o.answers.Deliver(i, name, a.Data)
 	}
 }
 
@@ -456,14 +458,6 @@ func (e *caller) discard(o *openBatch) {
 	if o.large.Load() {
 		e.tasks.Go(func() { e.drop(o.id) })
 	}
-}
-
-// check returns an error if r does not fit to the calls.
-func (o *openBatch) check(r *farReply) error {
-	if len(r.Answers) != o.b.Calls || slices.ContainsFunc(r.Answers, func(a farAnswer) bool { return len(a.Data) == 0 }) {
-		return errMessage
-	}
-	return nil
 }
 
 // workerAt returns how errors name a worker of another machine.

@@ -11,8 +11,12 @@ import (
 	"github.com/seed-2e7ecdea/mp/proc"
 )
 
-// nap takes some time and no CPU, so that it shows what more machines bring where there are few CPUs.
+// nap takes some time and no CPU, so that it shows what more machines bring where there are few CPUs. With 0 it does
+// nothing.
 var nap = proc.Register("nap", func(ctx context.Context, d time.Duration) (proc.None, error) {
+	if d == 0 {
+		return proc.None{}, nil
+	}
 	select {
 	case <-ctx.Done():
 		return proc.None{}, ctx.Err()

@@ -62,6 +62,23 @@ var lasting = proc.Register("lasting", func(ctx context.Context, d time.Duration
 	}
 })
 
+// second has a value when call 1 of swapped has run.
+var second = make(chan struct{}, 1)
+
+// swapped answers call 0 after call 1.
+var swapped = proc.Register("swapped", func(ctx context.Context, x int) (int, error) {
+	if x == 1 {
+		second <- struct{}{}
+		return x, nil
+	}
+	select {
+	case <-second:
+		return x, nil
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+})
+
 // inProcess are options for workers that are goroutines.
 func inProcess(workers int) *cluster.ServeOptions {
 	return &cluster.ServeOptions{Workers: workers, Name: "here", Pool: &proc.PoolOptions{Process: &proc.Options{Method: proc.InProcess}}}
@@ -402,4 +419,19 @@ func TestServeClosed(t *testing.T) {
 	Want(t, "square", Must(square.Apply(ctx, p, 3))(t), 9)
 	WantNil(t, "Close", far.Close())
 	WantError(t, "Serve", Await(t, served, "Serve"), ring.ErrClosed)
+}
+
+// A machine whose workers run one call each splits a batch. The answers may come in any order.
+func TestServeSplitsBatches(t *testing.T) {
+	c := open(t, nil)
+	o := inProcess(2)
+	o.Pool.MaxTasks = 1
+	serve(t, c, o)
+	p := newPool(t, c, nil)
+	var got []int
+	for y, err := range swapped.Map(Within(t), p, slices.Values([]int{0, 1}), &proc.MapOptions{Chunk: 2}) {
+		WantNil(t, "Map", err)
+		got = append(got, y)
+	}
+	Want(t, "results in order", fmt.Sprint(got), "[0 1]")
 }

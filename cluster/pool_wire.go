@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -41,13 +42,57 @@ type farCall struct {
 type farReply struct {
 	ID, Host string
 	Each     time.Duration // that a call took
-	Answers  []farAnswer
+	Answers  farAnswers
 }
 
-// A farAnswer is the answer to one call, as proc's pools read it.
-type farAnswer struct {
+// farAnswers are the answers to the calls of a batch, in order, as proc's pools read them. They are in one piece:
+// memory of its own for each would take longer than a short call.
+type farAnswers struct {
+	Data []byte   // the answers, each after its length
+	Runs []farRun // who gave them
+}
+
+// A farRun is a run of answers of one worker.
+type farRun struct {
 	Worker string
-	Data   []byte
+	Calls  int
+}
+
+// append appends an answer.
+func (a *farAnswers) append(worker string, answer []byte) {
+	a.Data = append(binary.AppendUvarint(a.Data, uint64(len(answer))), answer...)
+	if n := len(a.Runs); n > 0 && a.Runs[n-1].Worker == worker {
+		a.Runs[n-1].Calls++
+		return
+	}
+	a.Runs = append(a.Runs, farRun{worker, 1})
+}
+
+// cut takes the first answer off Data. It reports false if there is none, or an empty one.
+func (a *farAnswers) cut() (answer []byte, ok bool) {
+	n, k := binary.Uvarint(a.Data)
+	if k <= 0 || n == 0 || n > uint64(len(a.Data)-k) {
+		return nil, false
+	}
+	answer, a.Data = a.Data[k:k+int(n)], a.Data[k+int(n):]
+	return answer, true
+}
+
+// fit reports whether these are the answers to that many calls.
+func (a farAnswers) fit(calls int) bool {
+	given := 0
+	for _, r := range a.Runs {
+		if r.Calls < 1 || r.Calls > calls-given {
+			return false
+		}
+		given += r.Calls
+	}
+	for range given {
+		if _, ok := a.cut(); !ok {
+			return false
+		}
+	}
+	return given == calls && len(a.Data) == 0
 }
 
 // A farStop says that the answer to a batch is not wanted any more.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -302,8 +303,6 @@ func (h *host) work(w *farWork, data []byte, err error) {
 	if h.isRunning(w) {
 		return
 	}
-	w.left.Store(int64(w.call.Calls))
-	w.answers = make([]farAnswer, w.call.Calls)
 	if w.first && h.machines.Load() > 1 {
 		w.run()
 	} else {
@@ -415,12 +414,15 @@ type farWork struct {
 	h       *host
 	call    farCall
 	begun   time.Time
-	first   bool // no machine has got it before
-	answers []farAnswer
-	left    atomic.Int64 // calls without an answer
+	first   bool         // no machine has got it before
 	each    atomic.Int64 // ns that a call took
 	useless atomic.Bool  // there is no reply: the pool of this machine has not run a call, or the batch was withdrawn
 	tried   atomic.Bool  // this machine may have stored a try
+
+	mu      sync.Mutex
+	answers farAnswers
+	given   int            // calls whose answers these are
+	early   map[int]answer // by call: those that came before the answer to an earlier call
 
 	// The host's mutex guards these.
 	held    *held
@@ -429,9 +431,41 @@ type farWork struct {
 	gently  bool
 }
 
+// An answer is the answer to one call, as proc's pools read it.
+type answer struct {
+	worker string
+	data   []byte
+}
+
 // Deliver implements relay.Answers.
-func (w *farWork) Deliver(i int, worker string, answer []byte) {
-	w.answer(i, farAnswer{worker, append([]byte(nil), answer...)})
+func (w *farWork) Deliver(i int, worker string, data []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if i != w.given {
+		if w.early == nil {
+			w.early = make(map[int]answer)
+		}
+		w.early[i] = answer{worker, slices.Clone(data)}
+		return
+	}
+	w.give(worker, data)
+	for len(w.early) > 0 {
+		a, ok := w.early[w.given]
+		if !ok {
+			break
+		}
+		delete(w.early, w.given)
+		w.give(a.worker, a.data)
+	}
+	if w.given == w.call.Calls {
+		w.h.tasks.Go(w.reply)
+	}
+}
+
+// give appends the answer to the next call. The caller holds mu.
+func (w *farWork) give(worker string, data []byte) {
+	w.answers.append(worker, data)
+	w.given++
 }
 
 // Fail implements relay.Answers.
@@ -444,25 +478,18 @@ func (w *farWork) Fail(i int, err error) {
 	if lost := (*proc.WorkerLostError)(nil); errors.As(err, &lost) {
 		worker = lost.Worker
 	}
-	w.answer(i, farAnswer{worker, relay.Proc.Failure(nil, err)})
+	w.Deliver(i, worker, relay.Proc.Failure(nil, err))
 }
 
 // failAll fails all calls.
 func (w *farWork) failAll(err error) {
-	for i := range w.answers {
+	for i := range w.call.Calls {
 		w.Fail(i, err)
 	}
 }
 
 // Took implements relay.Answers.
 func (w *farWork) Took(each time.Duration) { w.each.Store(int64(each)) }
-
-func (w *farWork) answer(i int, a farAnswer) {
-	w.answers[i] = a
-	if w.left.Add(-1) == 0 {
-		w.h.tasks.Go(w.reply)
-	}
-}
 
 // reply stores the answers, and then acknowledges the batch. If this machine has not run it, or is about
 // to end, another machine is to run it.
