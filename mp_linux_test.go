@@ -136,3 +136,111 @@ func TestErrors(t *testing.T) {
 		t.Errorf("TryPut after Close: %v, want ErrClosed", err)
 	}
 }
+
+// doubler is a task as a type.
+type doubler struct {
+	In  *mp.Broadcast[int]
+	Out *mp.Queue[[]string]
+}
+
+// Run implements mp.Runner.
+func (d *doubler) Run(ctx context.Context) error {
+	in, err := d.In.Subscribe(nil)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if err := d.Out.Put(ctx, []string{"subscribed", mp.Parent().Name()}); err != nil {
+		return err
+	}
+	x, err := in.Receive(ctx)
+	if err != nil {
+		return err
+	}
+	return d.Out.Put(ctx, []string{fmt.Sprint(2 * x)})
+}
+
+var double = mp.RegisterRunner[*doubler]("double")
+
+// TestOthers uses what TestObjects does not: a task as a type, a broadcast, a joinable queue, values over a pipe,
+// a choice that does not wait, and what a program asks of its processes.
+func TestOthers(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	d := &doubler{must(mp.NewBroadcast[int](4)), must(mp.NewJoinableQueue[[]string](4))}
+	child := must(double.Start(ctx, d, nil))
+	children := 0
+	for range mp.Children() {
+		children++
+	}
+	if children != 1 {
+		t.Errorf("%d children, want 1", children)
+	}
+	if got := must(d.Out.Get(ctx)); len(got) != 2 || got[1] != mp.Self().Name() {
+		t.Errorf("the child has said %q, want that it has subscribed, and its parent %q", got, mp.Self().Name())
+	}
+	if i, err := mp.TrySelect(child); i != -1 || !errors.Is(err, mp.ErrNotReady) {
+		t.Errorf("TrySelect of a child that runs: %d, %v", i, err)
+	}
+	if err := d.In.Publish(ctx, 21); err != nil {
+		t.Fatal(err)
+	}
+	if got := must(d.Out.Get(ctx)); len(got) != 1 || got[0] != "42" {
+		t.Errorf("the child has said %q, want 42", got)
+	}
+	if err := errors.Join(d.Out.TaskDone(), d.Out.TaskDone(), d.Out.Join(ctx), mp.Wait(ctx)); err != nil {
+		t.Error(err)
+	}
+	if i, err := mp.TrySelect(child); i != 0 || err != nil {
+		t.Errorf("TrySelect of a child that has ended: %d, %v", i, err)
+	}
+	if n := mp.CPUCount(); n < 1 {
+		t.Errorf("%d CPUs", n)
+	}
+	if err := errors.Join(d.In.Close(), d.Out.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// shape is an interface whose values go over a pipe.
+type shape interface{ Area() int }
+
+type square struct{ Side int }
+
+func (s square) Area() int { return s.Side * s.Side }
+
+func TestValuesOverAPipe(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	mp.RegisterType[square]()
+	a, b, err := mp.NewPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	defer b.Close()
+	if err := mp.Send(ctx, a, []shape{square{3}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := must(mp.Receive[[]shape](ctx, b)); len(got) != 1 || got[0].Area() != 9 {
+		t.Errorf("received %v, want a square of 3", got)
+	}
+}
+
+func TestManaged(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	m := must(mp.NewManager(ctx, nil))
+	defer m.Close()
+	set := must(mp.NewSet(ctx, m, 3, 4))
+	defer set.Close()
+	space := must(mp.NewNamespace(ctx, m))
+	defer space.Close()
+	size := mp.Attribute[int]("size")
+	if err := size.Set(ctx, space, len(must(set.All(ctx)))); err != nil {
+		t.Fatal(err)
+	}
+	if got := must(size.Get(ctx, space)); got != 2 {
+		t.Errorf("the size is %d, want 2", got)
+	}
+}

@@ -20,7 +20,7 @@ func ProgressBar(w io.Writer) func(done, total int) {
 			return
 		}
 		last = now
-		full := width * done / total
+		full := min(width*done/total, width)
 		spent := now.Sub(begin)
 		left := spent * time.Duration(total-done) / time.Duration(max(done, 1))
 		fmt.Fprintf(w, "\r[%s%s] %d of %d, %v left ", strings.Repeat("=", full), strings.Repeat(" ", width-full), done, total, left.Round(time.Second))

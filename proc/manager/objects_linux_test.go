@@ -128,6 +128,27 @@ var sortList = manager.OnList("sort", func(_ context.Context, l *manager.ListSta
 	return proc.None{}, nil
 })
 
+// prune deletes the keys with small values, and returns how many are left.
+var prune = manager.OnDict("prune", func(_ context.Context, d *manager.DictState[string, int], least int) (int, error) {
+	for _, key := range d.Keys() {
+		if n, _ := d.Get(key); n < least {
+			d.Delete(key)
+		}
+	}
+	if d.Delete("a key that nobody has set") {
+		return 0, errStock
+	}
+	return d.Len(), nil
+})
+
+// double replaces each element by its double, and returns how many there are.
+var double = manager.OnList("double", func(_ context.Context, l *manager.ListState[int], _ proc.None) (int, error) {
+	for i := range l.Len() {
+		l.Set(i, 2*l.Get(i))
+	}
+	return l.Len(), nil
+})
+
 var fails = manager.OnList("fails", func(_ context.Context, l *manager.ListState[int], how string) (proc.None, error) {
 	switch how {
 	case "panic":
@@ -256,6 +277,41 @@ func TestCloseBlocks(t *testing.T) {
 		Want(t, "what filled the queue", Must(q.Get(ctx))(t), false)
 	}
 	Want(t, "the object was closed", Must(q.Get(ctx))(t), true)
+}
+
+// A function changes a dict or a list in place.
+func TestFunctionChanges(t *testing.T) {
+	ctx := Within(t)
+	m := newManager(t, nil)
+	d := newDict[string, int](t, m)
+	for i, key := range []string{"a", "b", "c", "d"} {
+		WantNil(t, "Set", d.Set(ctx, key, i))
+	}
+	Want(t, "prune", Must(prune.Apply(ctx, d, 2))(t), 2)
+	wantSlice(t, "Keys", []string{"c", "d"})(d.Keys(ctx))
+	l := newList(t, m, 1, 2, 3)
+	Want(t, "double", Must(double.Apply(ctx, l, proc.None{}))(t), 3)
+	wantSlice(t, "All", []int{2, 4, 6})(l.All(ctx))
+}
+
+// A set and a namespace are found again by their text, as a dict and a list are.
+func TestSetAndNamespaceByText(t *testing.T) {
+	ctx := Within(t)
+	m := newManager(t, nil)
+	set := Closing(t, Must(manager.NewSet(ctx, m, "x", "y"))(t))
+	space := Closing(t, Must(manager.NewNamespace(ctx, m))(t))
+	const name = manager.Attribute[string]("name")
+	WantNil(t, "Set", name.Set(ctx, space, "bob"))
+	var otherSet manager.Set[string]
+	WantNil(t, "UnmarshalText of a set", otherSet.UnmarshalText(Must(set.MarshalText())(t)))
+	defer otherSet.Close()
+	wantSlice(t, "All", []string{"x", "y"})(otherSet.All(ctx))
+	var otherSpace manager.Namespace
+	WantNil(t, "UnmarshalText of a namespace", otherSpace.UnmarshalText(Must(space.MarshalText())(t)))
+	defer otherSpace.Close()
+	Want(t, "Get", Must(name.Get(ctx, &otherSpace))(t), "bob")
+	WantError(t, "UnmarshalText as a set of another type", new(manager.Set[int]).UnmarshalText(Must(set.MarshalText())(t)), shm.ErrMismatch)
+	WantError(t, "UnmarshalText of a set as a namespace", new(manager.Namespace).UnmarshalText(Must(set.MarshalText())(t)), shm.ErrMismatch)
 }
 
 // A registered function may use other objects of its manager.
