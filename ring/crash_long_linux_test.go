@@ -67,7 +67,9 @@ var crashLongReceiver = proc.Register("crash long receiver", func(ctx context.Co
 })
 
 // crashGivingUp gives up sending before and after the receiver has claimed the message.
-var crashGivingUp = proc.Register("crash giving up", func(ctx context.Context, in crashArgs) (int, error) {
+var crashGivingUp = proc.Register("crash giving up", crashGiveUp)
+
+func crashGiveUp(ctx context.Context, in crashArgs) (int, error) {
 	much := muchMore()
 	for range in.Count {
 		brief, cancel := context.WithTimeout(ctx, time.Millisecond)
@@ -78,6 +80,14 @@ var crashGivingUp = proc.Register("crash giving up", func(ctx context.Context, i
 		}
 	}
 	return in.Count, nil
+}
+
+// crashGivingUpSecond gives up sending behind a message that nobody has received.
+var crashGivingUpSecond = proc.Register("crash giving up second", func(ctx context.Context, in crashArgs) (int, error) {
+	if err := in.Data.Send(ctx, record(1)); err != nil {
+		return 0, err
+	}
+	return crashGiveUp(ctx, in)
 })
 
 // crashRefusing gives up receiving, unless the whole message is there by then.
@@ -149,14 +159,23 @@ func TestLongSenderDies(t *testing.T) {
 	}
 }
 
-// TestLongSenderDiesTakingBack kills a sender that takes its message back.
+// TestLongSenderDiesTakingBack kills a sender that takes its message back: the first in the ring, and
+// one behind a message that nobody has received. The end's other holder goes on.
 func TestLongSenderDiesTakingBack(t *testing.T) {
-	tasks := []*proc.Task[crashArgs, int]{crashGivingUp}
-	eachDeath(t, crash.PipeTakenBack, crash.PipeTakenBack, tasks, func(s *pipeScene, victim *proc.Call[int]) {
+	eachDeath(t, crash.PipeTailBack, crash.PipeTakenBack, []*proc.Task[crashArgs, int]{crashGivingUp}, func(s *pipeScene, victim *proc.Call[int]) {
 		Killed(s, victim)
-		if err := s.a.TryPoll(); !errors.Is(err, ring.ErrEmpty) {
-			s.Errorf("TryPoll after the message was taken back: %v", err)
+		Eventually(s, "the message is not there", func() bool { return errors.Is(s.a.TryPoll(), ring.ErrEmpty) })
+		s.checkPipe(s.a, s.b)
+	})
+	eachDeath(t, crash.PipeTailBack, crash.PipeTakenBack, []*proc.Task[crashArgs, int]{crashGivingUpSecond}, func(s *pipeScene, victim *proc.Call[int]) {
+		Killed(s, victim)
+		sent := Async(func() error { return s.b.Send(s.ctx, record(2)) })
+		for _, want := range []uint64{1, 2} {
+			msg, err := s.a.Receive(s.ctx)
+			WantNil(s, "Receive", err)
+			Want(s, "message", Must(recordNumber(msg))(s), want)
 		}
+		WantNil(s, "Send", Await(s, sent, "Send"))
 		s.checkPipe(s.a, s.b)
 	})
 }

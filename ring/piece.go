@@ -31,9 +31,9 @@ import (
 // Sending may end before step 3:
 //
 //   - The sender gives up, because its context is done or an end was closed. If no receiver has
-//     claimed the message, it takes the message back: it makes the header of the first piece 0 by a
-//     CAS, and then moves tail back. If it is killed in between, the next sender finds "nothing
-//     yet" at head, and knows that tail is there.
+//     claimed the message, it takes the message back: it moves tail back, and then makes the header
+//     of the first piece 0 by a CAS. If it is killed in between, the next sender walks on from there,
+//     as after a sender that has died before it moved tail. If the CAS fails, it restores tail.
 //   - If a receiver has claimed it, the sender writes "aborted" by a CAS of 0. It always has space
 //     for that: each piece leaves 16 bytes free and not 8.
 //   - The sender is killed. Whatever the next sender sends is not the next piece.
@@ -119,6 +119,7 @@ func (s *stream) claim(v heldRecord) (heldRecord, error) {
 // isAbandoned reports whether the long message whose first piece is at head has a sender that has
 // died before it had sent the last piece.
 func (s *stream) isAbandoned(head uint64, v heldRecord) bool {
+	s.rx.table.Watch(s.rx.table.Epoch().Load()) // a process that only polls learns of deaths, too
 	if !s.rx.table.Dead(v.from) {
 		return false
 	}
@@ -143,9 +144,9 @@ func (s *stream) isAbandoned(head uint64, v heldRecord) bool {
 }
 
 // beyondTail reports whether no record can be at head. A record lies before tail, or at it, if its
-// sender has not moved tail yet. The check ends a walk through a ring that another process has
-// filled with nonsense.
-func (s *stream) beyondTail(head uint64) bool { return int64(s.w.tail.Load()-head) < 0 }
+// sender has not moved tail yet, or less than a ring behind it, while a sender tries to take a message
+// back. The check ends a walk through a ring that another process has filled with nonsense.
+func (s *stream) beyondTail(head uint64) bool { return int64(s.w.tail.Load()+s.size-head) < 0 }
 
 // pass frees the size bytes at head, which are of no use to this receiver, and wakes a sender.
 func (s *stream) pass(head, size uint64) error {
@@ -230,16 +231,21 @@ func (s *stream) publishPiece(at, size, header uint64, first bool) error {
 // If the pieces have gone around the ring, the first one was received, and its header was written
 // over by the bytes of another piece, which may be anything.
 func (s *stream) takeBack(start, header uint64) bool {
-	if s.w.tail.Load()-start > s.size-2*recordHead {
+	tail, first := s.w.tail.Load(), word(s.ring, start&s.mask)
+	if tail-start > s.size-2*recordHead || first.Load() != header {
 		return false
 	}
-	if !word(s.ring, start&s.mask).CompareAndSwap(header, 0) { // [CLAIM]
+	s.w.tail.Store(start) // before the CAS: behind a header of 0 nobody would find the tail again
+	if crash.Enabled {
+		crash.At(crash.PipeTailBack)
+	}
+	if !first.CompareAndSwap(header, 0) { // [CLAIM]
+		s.w.tail.Store(tail)
 		return false
 	}
 	if crash.Enabled {
 		crash.At(crash.PipeTakenBack)
 	}
-	s.w.tail.Store(start)
 	return true
 }
 

@@ -328,13 +328,9 @@ func (s *stream) checkSpace(tail, need uint64) error {
 	return nil
 }
 
-// repairTail returns tail. If a sender was killed between steps 3 and 4, it first moves tail on to
-// the first header that says "nothing yet". If a sender was killed while it took a long message
-// back, it moves tail back to head.
+// repairTail returns tail. If a sender was killed between steps 3 and 4, or while it took a long message
+// back, it first moves tail on to the first header that says "nothing yet".
 func (s *stream) repairTail() (uint64, error) {
-	if head := s.w.head.Load() &^ (recordAlign - 1); isNothing(word(s.ring, head&s.mask).Load()) && head != s.w.tail.Load() {
-		fence.Publish64(&s.w.tail, head)
-	}
 	first := s.w.tail.Load() &^ (recordAlign - 1)
 	for tail := first; tail-first <= s.size; {
 		at := tail & s.mask

@@ -1265,14 +1265,12 @@ static inline int mp__space(const mp_pipe *p, uint64_t tail, uint64_t need)
     return need + MP_RECORD_HEAD > p->size - used ? MP__WAIT : MP_OK;
 }
 
-/* mp__repair moves tail to the first header that says "nothing yet". A sender that was killed may
- * have left it behind its last record, or before a message that it took back. */
+/* mp__repair moves tail on to the first header that says "nothing yet". A sender that was killed may
+ * have left it behind. */
 static inline int mp__repair(const mp_pipe *p, uint64_t *tail)
 {
     uint8_t *words = p->out.words;
-    uint64_t mask = p->size - 1, first, head = mp__load64(words + MP_STREAM_HEAD) & ~(uint64_t)7;
-    if (mp__nothing(mp__load64(p->out.ring + (head & mask))) && head != mp__load64(words + MP_STREAM_TAIL))
-        mp__store64(words + MP_STREAM_TAIL, head);
+    uint64_t mask = p->size - 1, first;
     first = *tail = mp__load64(words + MP_STREAM_TAIL) & ~(uint64_t)7;
     for (;;) {
         uint64_t h = mp__load64(p->out.ring + (*tail & mask));
@@ -1424,15 +1422,18 @@ static inline int mp__send_piece_try(void *arg) { return mp__result(mp__send_pie
 static inline void mp__abort(mp__transfer *t)
 {
     mp_pipe *p = t->pipe;
-    uint8_t *words = p->out.words, *ring = p->out.ring;
+    uint8_t *words = p->out.words, *ring = p->out.ring, *first;
     uint64_t tail, at;
     if (t->done == 0)
         return;
-    if (mp__cas64(ring + (t->start & (p->size - 1)), t->header, 0)) {
-        mp__store64(words + MP_STREAM_TAIL, t->start);
-        return;
-    }
     tail = mp__load64(words + MP_STREAM_TAIL) & ~(uint64_t)7;
+    first = ring + (t->start & (p->size - 1));
+    if (tail - t->start <= p->size - 2 * MP_RECORD_HEAD && mp__load64(first) == t->header) {
+        mp__store64(words + MP_STREAM_TAIL, t->start); /* if it is killed here, mp__repair walks on from there */
+        if (mp__cas64(first, t->header, 0))
+            return;
+        mp__store64(words + MP_STREAM_TAIL, tail);
+    }
     at = tail & (p->size - 1);
     mp__store64(ring + ((at + MP_RECORD_HEAD) & (p->size - 1)), 0);
     if (mp__cas64(ring + at, 0, MP_PIECE_ABORTED)) {
@@ -1518,7 +1519,7 @@ static inline int mp_send(mp_pipe *p, const void *data, size_t n, int timeout_ms
  * at head. */
 static inline int mp__free(const mp_pipe *p, uint64_t head, uint64_t size)
 {
-    if ((int64_t)(mp__load64(p->in.words + MP_STREAM_TAIL) - head) < 0)
+    if ((int64_t)(mp__load64(p->in.words + MP_STREAM_TAIL) + p->size - head) < 0) /* a sender may be taking a message back */
         return MP_CORRUPT;
     mp__store64(p->in.words + MP_STREAM_HEAD, head + size);
     mp__notify(p->object.segment, p->in.words + MP_STREAM_WRITABLE, 1);

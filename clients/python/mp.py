@@ -1013,12 +1013,9 @@ class Pipe:
         return True
 
     def _repair(self):
-        """Moves tail to the first header that says "nothing yet", and returns it. A sender that was
-        killed may have left it behind its last record, or before a message that it took back."""
+        """Moves tail on to the first header that says "nothing yet", and returns it. A sender that
+        was killed may have left it behind."""
         u64, ring, mask = self._segment.u64, self._out_ring, self._size - 1
-        head = u64[self._out_head] & ~7
-        if u64[ring + (head & mask) >> 3] in _NOTHING and head != u64[self._tail]:
-            self._store(self._tail, head)
         first = tail = u64[self._tail] & ~7
         while True:
             header = u64[ring + (tail & mask) >> 3]
@@ -1099,10 +1096,13 @@ class Pipe:
         """Takes a message back, or tells the receiver that no other piece follows."""
         if done == 0:
             return
-        if self._cas(self._out_ring + (start & self._size - 1), header, 0):
-            self._store(self._tail, start)
-            return
-        tail = self._segment.u64[self._tail] & ~7
+        u64, tail = self._segment.u64, self._segment.u64[self._tail] & ~7
+        first = self._out_ring + (start & self._size - 1)
+        if tail - start & _MASK64 <= self._size - 2 * RECORD_HEAD and u64[first >> 3] == header:
+            self._store(self._tail, start)  # if it is killed here, _repair walks on from there
+            if self._cas(first, header, 0):
+                return
+            self._store(self._tail, tail)
         at = tail & self._size - 1
         self._store(self._out_ring + (at + RECORD_HEAD & self._size - 1) >> 3, 0)
         if self._cas(self._out_ring + at, 0, PIECE_ABORTED):
@@ -1147,7 +1147,8 @@ class Pipe:
 
     def _free(self, head, size):
         """Frees the size bytes at head, and wakes a sender."""
-        if (self._segment.u64[self._in_tail] - head & _MASK64) >> 63:
+        # A sender that tries to take a message back moves tail back by less than a ring.
+        if (self._segment.u64[self._in_tail] + self._size - head & _MASK64) >> 63:
             raise CorruptError("no record can be at the place where the next one is to be")
         self._store(self._head, head + size & _MASK64)
         self._segment.notify(self._writable, 1)

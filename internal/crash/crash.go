@@ -56,7 +56,8 @@ const (
 	PipePiecePublished                // header written; tail not advanced
 	PipePieceMoved                    // tail advanced; no receiver is woken yet
 	PipeAborted                       // the rest of a long message will not be sent, and the header says so; tail not advanced
-	PipeTakenBack                     // no receiver has claimed the long message, and none will; tail not moved back
+	PipeTailBack                      // tail moved back to a long message that may be claimed
+	PipeTakenBack                     // no receiver has claimed the long message, and none will
 	PipeClaimed                       // a receiver has claimed the long message; no piece is taken yet
 	PipePieceTaken                    // piece copied out; head not advanced
 	PipePieceFreed                    // head advanced; no sender is woken yet
@@ -183,7 +184,7 @@ var names = [numPoints]string{
 	"PipeSendEntered", "PipeSendCopied", "PipeSendPublished", "PipeSendMoved", "PipeSendLeft",
 	"PipeReceiveEntered", "PipeReceiveCopied", "PipeReceiveMoved", "PipeReceiveLeft",
 	"PipePieceCopied", "PipePiecePublished", "PipePieceMoved", "PipeAborted",
-	"PipeTakenBack", "PipeClaimed", "PipePieceTaken", "PipePieceFreed", "PipeAgain",
+	"PipeTailBack", "PipeTakenBack", "PipeClaimed", "PipePieceTaken", "PipePieceFreed", "PipeAgain",
 	"SegmentSized", "SegmentWritten", "SegmentAttached", "SegmentLinked",
 	"AttachLocked", "AttachWritten",
 	"ObjectClaimed", "ObjectAllocated", "ObjectReserved", "ObjectFilled", "ObjectIndexed", "ObjectReady", "ObjectRemoving",

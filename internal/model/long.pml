@@ -79,30 +79,36 @@ inline unlock(side) { atomic { side = 0 } }
 
 /* stream.repairTail */
 inline repair() {
-#ifndef MUT_HEAD_UNSEEN
-	atomic {
-		if
-		:: header[head] == NONE || header[head] == AGAIN -> tail = head
-		:: else
-		fi
-	};
-#endif
 	do
 	:: atomic { NOTHING(header[tail]) -> break }
 	:: atomic { !NOTHING(header[tail]) -> tail++; assert(tail < SIZE - 2) }
 	od
 }
 
-/* longSend.abort */
+/* longSend.abort. The message is done with if done is 0. */
 inline abort() {
 	if
 	:: done == 0
 	:: done > 0 ->
+	   if                                                       /* stream.takeBack */
+#ifndef MUT_TAIL_LAST
+	   :: atomic { header[start] == FIRST -> end = tail; tail = start };
+	      atomic {
+		if
+		:: header[start] == FIRST -> header[start] = NONE; done = 0
+		:: else -> tail = end
+		fi;
+		end = 0
+	      }
+#else
+	   :: atomic { header[start] == FIRST -> header[start] = NONE };
+	      atomic { tail = start; done = 0 }
+#endif
+	   :: atomic { header[start] != FIRST }
+	   fi;
 	   if
-	   :: atomic { header[start] == FIRST -> header[start] = NONE };        /* stream.takeBack */
-	      atomic { tail = start }
-	   :: atomic { header[start] != FIRST };
-	      atomic { header[tail + 1] = NONE };
+	   :: done == 0
+	   :: atomic { done > 0 -> header[tail + 1] = NONE };
 	      if
 	      :: atomic { header[tail] == NONE -> header[tail] = ABORTED };
 	         atomic { tail++ }
@@ -120,7 +126,7 @@ inline abort() {
 #endif
 
 proctype Sender(byte me) {
-	byte done, start;
+	byte done, start, end;
 	{
 		lock(tx);
 		repair();
@@ -169,7 +175,7 @@ proctype Sender(byte me) {
 		od;
 		unlock(tx)
 	} unless { DEAD(me) };
-	atomic { done = 0; start = 0; over = over | BIT(me) }
+	atomic { done = 0; start = 0; end = 0; over = over | BIT(me) }
 }
 
 inline received(n) {

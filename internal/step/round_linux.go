@@ -381,7 +381,7 @@ func (r *round[J]) runOn() bool {
 			r.wake()
 		}
 		if time.Since(begin) > testkit.Patience {
-			testkit.Stuck(r, fmt.Sprintf("the operation does not go on after %s", where(r.pc)))
+			testkit.Stuck(r, fmt.Sprintf("the operation does not go on after %s\n%s", where(r.pc), r.threads()))
 		}
 	}
 }
@@ -451,7 +451,7 @@ func (r *round[J]) awaitStep() bool {
 			return false
 		}
 		if time.Since(begin) > testkit.Patience {
-			testkit.Stuck(r, fmt.Sprintf("the system call at %s does not end", where(r.pc)))
+			testkit.Stuck(r, fmt.Sprintf("the system call at %s does not end\n%s", where(r.pc), r.threads()))
 		}
 		time.Sleep(50 * time.Microsecond)
 	}
@@ -482,6 +482,20 @@ func (r *round[J]) stopped(t *sys.Tracee, how func() (syscall.Signal, bool, erro
 	}
 	r.Fatalf("the child got signal %v at %s", sig, where(r.pc))
 	return false
+}
+
+// threads says what each of the child's threads does: its state, and its system call if it is in one.
+func (r *round[J]) threads() string {
+	var b strings.Builder
+	pid := r.child.PID()
+	all, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	for _, e := range all {
+		tid, _ := strconv.Atoi(e.Name())
+		thread := testkit.Thread(pid, tid)
+		call, _ := os.ReadFile(string(thread) + "/syscall")
+		fmt.Fprintf(&b, "thread %d: %c, system call %s", tid, thread.State(), call)
+	}
+	return b.String()
 }
 
 // dir returns the directory of the child's thread.
