@@ -74,7 +74,7 @@ func (a *farAnswers) cut() (answer []byte, ok bool) {
 	if k <= 0 || n == 0 || n > uint64(len(a.Data)-k) {
 		return nil, false
 	}
-	answer, a.Data = a.Data[k:k+int(n)], a.Data[k+int(n):]
+	answer, a.Data = a.Data[k:k+int(n):k+int(n)], a.Data[k+int(n):]
 	return answer, true
 }
 

@@ -32,8 +32,8 @@ import (
 //
 //   - The sender gives up, because its context is done or an end was closed. If no receiver has
 //     claimed the message, it takes the message back: it moves tail back, and then makes the header
-//     of the first piece 0 by a CAS. If it is killed in between, the next sender walks on from there,
-//     as after a sender that has died before it moved tail. If the CAS fails, it restores tail.
+//     of the first piece 0 by a CAS. If the CAS fails, it restores tail. If it is killed in between,
+//     the next sender walks on from there, as after a sender that has died before it moved tail.
 //   - If a receiver has claimed it, the sender writes "aborted" by a CAS of 0. It always has space
 //     for that: each piece leaves 16 bytes free and not 8.
 //   - The sender is killed. Whatever the next sender sends is not the next piece.
@@ -116,13 +116,16 @@ func (s *stream) claim(v heldRecord) (heldRecord, error) {
 	return s.longFront(v.at, h) // it may be another message, at the same position
 }
 
-// isAbandoned reports whether the long message whose first piece is at head has a sender that has
-// died before it had sent the last piece.
-func (s *stream) isAbandoned(head uint64, v heldRecord) bool {
+// hasDeadSender reports whether the sender of a long message is dead. If the message is not claimed, v.from
+// may be anything.
+func (s *stream) hasDeadSender(v heldRecord) bool {
 	s.rx.table.Watch(s.rx.table.Epoch().Load()) // a process that only polls learns of deaths, too
-	if !s.rx.table.Dead(v.from) {
-		return false
-	}
+	return s.rx.table.Dead(v.from)
+}
+
+// isAbandoned reports whether the last piece of the long message whose first piece is at head was not sent.
+// The message is claimed, and its sender is dead.
+func (s *stream) isAbandoned(head uint64) bool {
 	for from := head; head-from <= s.size; {
 		at := head & s.mask
 		h := word(s.ring, at).Load()
@@ -143,9 +146,9 @@ func (s *stream) isAbandoned(head uint64, v heldRecord) bool {
 	return false
 }
 
-// beyondTail reports whether no record can be at head. A record lies before tail, or at it, if its
-// sender has not moved tail yet, or less than a ring behind it, while a sender tries to take a message
-// back. The check ends a walk through a ring that another process has filled with nonsense.
+// beyondTail reports whether no record can be at head. The count of a record is less than tail. It is tail
+// if its sender has not moved tail yet, and exceeds it by less than a ring while a sender tries to take a
+// message back. The check ends a walk through a ring that another process has filled with nonsense.
 func (s *stream) beyondTail(head uint64) bool { return int64(s.w.tail.Load()+s.size-head) < 0 }
 
 // pass frees the size bytes at head, which are of no use to this receiver, and wakes a sender.
@@ -235,7 +238,7 @@ func (s *stream) takeBack(start, header uint64) bool {
 	if tail-start > s.size-2*recordHead || first.Load() != header {
 		return false
 	}
-	s.w.tail.Store(start) // before the CAS: behind a header of 0 nobody would find the tail again
+	s.w.tail.Store(start) // before the CAS: a kill in between would leave tail beyond a header of 0, where no receiver comes
 	if crash.Enabled {
 		crash.At(crash.PipeTailBack)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-2e7ecdea/mp/internal/step"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
+	"github.com/seed-2e7ecdea/mp/ring"
 )
 
 // Lengths of long messages, for a ring of 4,096 bytes: one whose pieces fit into the ring all at
@@ -61,6 +62,21 @@ func receiveLonger(s *stepScene) {
 // for space.
 func beginLonger(s *stepScene) {
 	s.Begin(1, func(ctx context.Context) error { return pipe.ours.Send(ctx, long(1, longerSize)) })
+}
+
+// giveUp ends the context of a Send of a row.
+var giveUp context.CancelFunc
+
+// noParty is a tag that is no party's ID.
+const noParty = 1<<40 - 1
+
+// replaceLonger makes the sender of a longer message give up, and sends noParty.
+func replaceLonger(s *stepScene) error {
+	giveUp()
+	if err := s.Results()[0]; !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("a Send whose context has ended: %w", err)
+	}
+	return pipe.ours.Send(Within(s), tagged(noParty))
 }
 
 var longSteps = []stepRow{
@@ -157,6 +173,35 @@ var longSteps = []stepRow{
 			want = without(without(want, o.OtherValue), o.Value)
 			if !slices.Equal(left, want) && (o.OK() || len(left) > 0) {
 				s.Errorf("left are %v, want %v: %+v", left, want, o)
+			}
+		},
+	}, {
+		Name:    "Conn.TryPoll while a long message is taken back",
+		Promise: "What is sent in the place of a message that its sender has given up is received.",
+		Set:     stepPipe(0, 0, false),
+		Before:  func(context.Context, stepJob) error { return nil },
+		Ready: func(s *stepScene) {
+			s.Begin(1, func(ctx context.Context) error {
+				brief, cancel := context.WithCancel(ctx)
+				giveUp = cancel
+				return pipe.ours.Send(brief, long(1, longerSize))
+			})
+		},
+		Do: step.Does(func(_ context.Context, j stepJob) error {
+			if err := j.Conn.TryPoll(); err != nil && !errors.Is(err, ring.ErrEmpty) {
+				return err
+			}
+			return nil
+		}),
+		Other: func(s *stepScene) (uint64, error) { return 0, replaceLonger(s) },
+		Check: func(s *stepScene, o step.Outcome) {
+			if !o.Between {
+				o.OtherErr = replaceLonger(s)
+			}
+			WantNil(s, "the sender that gives up, and the next one", o.OtherErr)
+			WantNil(s, "Close", pipe.ours.Close())
+			if left := receiveRest(s, pipe.given); !slices.Equal(left, []uint64{noParty}) || o.Err != "" {
+				s.Errorf("left are %x, want %x: %+v", left, []uint64{noParty}, o)
 			}
 		},
 	}, {

@@ -439,8 +439,18 @@ func (s *stream) front() (heldRecord, error) {
 			return heldRecord{at: at, n: int(h >> lengthShift)}, nil
 		case kindPiece:
 			if partOf(h) == partFirst {
-				if v, err := s.longFront(at, h); err != nil || !s.isAbandoned(head, v) {
+				v, err := s.longFront(at, h)
+				if err != nil || !s.hasDeadSender(v) {
 					return v, err
+				}
+				if h&claimed == 0 {
+					// Until it is claimed its sender may take it back, and others may send there: then what was
+					// read is of two messages.
+					_, _ = s.claim(v) // if it fails, there is something else at head now
+					continue
+				}
+				if !s.isAbandoned(head) {
+					return v, nil
 				}
 			}
 			orphans = partOf(h) == partNext
@@ -466,7 +476,8 @@ func (s *stream) release(n int) {
 
 // The methods below may be called without owning a side. Their results may be out of date.
 
-// hasMessage reports whether there may be a message to receive. If several goroutines receive, head
+// hasMessage reports whether there may be a message to receive: not if it is a long one that its sender
+// tries to take back. If several goroutines receive, head
 // may move on during the call, and the word at the old head may become the middle of a message that
 // is being written. So hasMessage compares the cursors if the bias was revoked.
 func (s *stream) hasMessage() bool {

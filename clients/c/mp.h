@@ -1533,13 +1533,11 @@ static inline int mp__ask_again(const mp_pipe *p, uint64_t at)
     return mp__cas64(p->in.ring + at, 0, MP_PIECE_AGAIN) || mp__load64(p->in.ring + at) == MP_PIECE_AGAIN;
 }
 
-/* mp__abandoned reports whether the message whose first piece is at head has a sender that has died
- * before it had sent the last piece. */
-static inline int mp__abandoned(const mp_pipe *p, uint64_t head, uint32_t from)
+/* mp__abandoned reports whether the last piece of the message whose first piece is at head was not
+ * sent. The message is claimed, and its sender is dead. */
+static inline int mp__abandoned(const mp_pipe *p, uint64_t head)
 {
     uint64_t begin = head;
-    if (!mp__dead(p->object.segment, from))
-        return 0;
     while (head - begin <= p->size) {
         uint64_t at = head & (p->size - 1), h = mp__load64(p->in.ring + at), kind = h & MP_RECORD_MASK;
         int64_t size;
@@ -1585,7 +1583,15 @@ static inline int mp__front(mp_pipe *p, uint64_t *at, uint64_t *n)
                 *n = mp__piece_length(h);
                 if (*n < MP_LONG_HEAD)
                     return MP_CORRUPT;
-                if (!mp__abandoned(p, head, (uint32_t)mp__load64(p->in.ring + *at + MP_RECORD_HEAD + 8)))
+                if (!mp__dead(p->object.segment, (uint32_t)mp__load64(p->in.ring + *at + MP_RECORD_HEAD + 8)))
+                    return MP__LONG;
+                if (!(h >> MP_PIECE_CLAIMED_SHIFT)) {
+                    /* Until it is claimed its sender may take it back, and others may send there: then
+                     * what was read is of two messages. If the CAS fails, there is something else. */
+                    (void)mp__cas64(p->in.ring + *at, h, h | (uint64_t)1 << MP_PIECE_CLAIMED_SHIFT);
+                    continue;
+                }
+                if (!mp__abandoned(p, head))
                     return MP__LONG;
             }
             orphans = mp__part(h) == MP_PART_NEXT;

@@ -1183,7 +1183,13 @@ class Pipe:
                 if _part(header) == PART_FIRST:
                     if _piece_length(header) < LONG_HEAD:
                         raise CorruptError("the first piece is too short")
-                    if not self._abandoned(head, u64[ring + at + RECORD_HEAD + 8 >> 3] & 0xFFFFFFFF):
+                    dead = self._segment.dead(u64[ring + at + RECORD_HEAD + 8 >> 3] & 0xFFFFFFFF)
+                    if dead and not header & _CLAIMED:
+                        # Until it is claimed its sender may take it back, and others may send there:
+                        # then what was read is of two messages. If the CAS fails, there is something else.
+                        self._cas(ring + at, header, header | _CLAIMED)
+                        continue
+                    if not dead or not self._abandoned(head):
                         message = self._receive_long(at, deadline)
                         if message is not None:
                             return message
@@ -1191,12 +1197,10 @@ class Pipe:
                 orphans = _part(header) == PART_NEXT
             self._free(head, size)
 
-    def _abandoned(self, head, sender):
-        """Reports whether the message whose first piece is at head has a sender that has died before it
-        had sent the last piece."""
+    def _abandoned(self, head):
+        """Reports whether the last piece of the message whose first piece is at head was not sent. The
+        message is claimed, and its sender is dead."""
         s, begin = self._segment, head
-        if not s.dead(sender):
-            return False
         while head - begin <= self._size:
             at = head & self._size - 1
             header = s.u64[self._in_ring + at >> 3]

@@ -56,7 +56,7 @@ const (
 	PipePiecePublished                // header written; tail not advanced
 	PipePieceMoved                    // tail advanced; no receiver is woken yet
 	PipeAborted                       // the rest of a long message will not be sent, and the header says so; tail not advanced
-	PipeTailBack                      // tail moved back to a long message that may be claimed
+	PipeTailBack                      // tail moved back to a long message that may be claimed by now
 	PipeTakenBack                     // no receiver has claimed the long message, and none will
 	PipeClaimed                       // a receiver has claimed the long message; no piece is taken yet
 	PipePieceTaken                    // piece copied out; head not advanced

@@ -43,8 +43,8 @@ byte killed;                         /* parties that run no more */
 byte dead;                           /* parties whose line says DEAD: Table.Dead */
 byte known;                          /* those of which the epoch tells, too */
 byte returns = RETURNS;
-/* Whether the epoch and front are still those that the Trier has read when its walk began, and whether both are
- * those of when its sweep began, and when a sweep that found nothing began. */
+/* Has the epoch, or front, not changed since the Trier's walk began? Has neither changed since its sweep began, or
+ * since a sweep began that found nothing? */
 bit epochIsAsWalked, frontIsAsWalked, asAsked, asSwept;
 
 /* Not in the code: the Trier is in TryGet, and there was a moment in it without a message. */

@@ -1,8 +1,8 @@
 /* The leases of ring/queue_lease.go, with the queue of ring/queue_core.go as far as they need it: what plain
  * stores and their fences do is in queue.pml. Threads 1 to PUTTERS put MESSAGES each. The others lease until the queue
- * is shut down and drained. Each thread is a process. BEGUN begins when the first
- * getter has a lease of slot 0, which it keeps until the putters have put all messages, and a message of slot 1 is
- * done. */
+ * is shut down and drained. Each thread is a process.
+ * BEGUN begins with a lease of slot 0, and with slot 1 free in its second lap. The first getter has the lease, and
+ * keeps it until the putters have put all messages. */
 #ifndef SLOTS
 #define SLOTS 2
 #endif

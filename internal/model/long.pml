@@ -184,6 +184,9 @@ inline received(n) {
 	got = got | BIT(n)
 }
 
+/* stream.isAbandoned */
+#define ABANDONED (!(header[head + 1] == LAST || (header[head + 1] == NEXT && header[head + 2] == LAST)))
+
 proctype Receiver(byte me) {
 	byte m, n, h;
 	bit orphans;
@@ -206,7 +209,30 @@ front:		   atomic { h = header[head] };                    /* stream.front */
 		   :: atomic { h == RECORD -> orphans = 0; received(body[head]); head++ };
 		      unlock(rx)
 		   :: atomic { h == NEXT || h == LAST || h == ABORTED -> orphans = (h == NEXT); head++; goto front }
-		   :: atomic { h == FIRST || h == CLAIMED -> orphans = 0 };
+		   :: atomic { h == FIRST || h == CLAIMED ->        /* stream.hasDeadSender */
+			if
+			:: header[head] == h -> n = DEAD(body[head])
+			:: header[head] != h -> n = 0           /* what it reads is of another message */
+			:: header[head] != h -> n = 1
+			fi
+		      };
+		      if
+#ifndef MUT_PASS_UNCLAIMED
+		      :: atomic { n == 1 && h == FIRST ->      /* stream.claim */
+			n = 0;
+			if
+			:: header[head] == FIRST -> header[head] = CLAIMED
+			:: else
+			fi;
+			goto front
+			}
+		      :: atomic { n == 1 && h == CLAIMED && ABANDONED -> n = 0; orphans = 0; head++; goto front }
+		      :: atomic { n == 0 || (h == CLAIMED && !ABANDONED) -> n = 0; orphans = 0 }
+#else
+		      :: atomic { n == 1 && (header[head] != h || ABANDONED) -> n = 0; orphans = 0; head++; goto front }
+		      :: atomic { n == 0 || (header[head] == h && !ABANDONED) -> n = 0; orphans = 0 }
+#endif
+		      fi;
 		      if
 #ifndef MUT_NO_CLAIM
 		      :: atomic { header[head] == FIRST || header[head] == CLAIMED -> header[head] = CLAIMED }

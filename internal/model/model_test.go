@@ -536,6 +536,7 @@ var models = []struct {
 			{name: "RESUMED", defs: "SENDERS=1 CANCELS=1", reason: violated},
 			{name: "NO_CLAIM", defs: "CANCELS=1", reason: violated},
 			{name: "KEPT", defs: "CANCELS=1", reason: violated},
+			{name: "PASS_UNCLAIMED", defs: "RECORDS=4 CANCELS=1", reason: violated},
 			{name: "TAIL_LAST", defs: "SENDERS=3 THREADS=4 PIECES=2 CAPACITY=3 RECORDS=10 DEATHS=1 CANCELS=1", reason: violated},
 			{name: "AGAIN_LEFT", defs: "DEATHS=1 CANCELS=1", reason: stuck},
 		},

@@ -2,8 +2,8 @@
 // waits that report what was stuck, segments that are closed after the test, and, on
 // Linux, child processes and words in shared memory by which they talk.
 //
-// What fails a test marks itself by t.Helper only then: that looks through the stack, which takes longer than many
-// a call that a benchmark measures.
+// The helpers call t.Helper only when they fail the test. It looks through the stack, which takes longer than many a
+// call that a benchmark measures.
 package testkit
 
 import (
