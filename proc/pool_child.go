@@ -50,7 +50,7 @@ type server struct {
 	ended     bool      // no other message arrives
 	receiving bool      // a goroutine receives messages
 	running   bool      // a message's batches are being run
-	slow      bool      // the goroutine that stands in receives: each answer must wake the pool
+	slow      bool      // the goroutine that stands in receives: see isDue, and each batch must wake the pool
 	messages  uint64    // with batches, that were ever begun
 	watched   bool      // the goroutine that watches is not asleep at watch
 	watch     sync.Cond
@@ -124,6 +124,21 @@ func (s *server) tell() {
 		s.told = now
 		s.answers.wake()
 	}
+}
+
+// isDue reports whether the answer of a call must wake the pool: while the batches of a message run for long,
+// the first one after standInAfter. A wake for each would take a good part of the time of short calls, and the
+// results of a batch are delivered together. The caller holds mu.
+func (s *server) isDue() bool {
+	if !s.slow {
+		return false
+	}
+	now := time.Now()
+	if now.Sub(s.told) < standInAfter {
+		return false
+	}
+	s.told = now
+	return true
 }
 
 // next returns the next message with batches. It receives messages itself, unless the goroutine that
@@ -257,7 +272,7 @@ func (s *server) runCalls() (err error) {
 // answered sends the answer of a call, and makes ready for the next one.
 func (s *server) answered() error {
 	s.mu.Lock()
-	err := s.answers.send(s.parent, s.answer, s.quiet && !s.slow)
+	err := s.answers.send(s.parent, s.answer, s.quiet && !s.isDue())
 	s.call++
 	s.ready()
 	s.mu.Unlock()
