@@ -162,12 +162,21 @@ func TestLongSenderDies(t *testing.T) {
 // TestLongSenderDiesTakingBack kills a sender that takes its message back: the first in the ring, and
 // one behind a message that nobody has received. The end's other holder goes on.
 func TestLongSenderDiesTakingBack(t *testing.T) {
-	eachDeath(t, crash.PipeTailBack, crash.PipeTakenBack, []*proc.Task[crashArgs, int]{crashGivingUp}, func(s *pipeScene, victim *proc.Call[int]) {
+	first, second := []*proc.Task[crashArgs, int]{crashGivingUp}, []*proc.Task[crashArgs, int]{crashGivingUpSecond}
+	eachDeath(t, crash.PipeTailBack, crash.PipeTailBack, first, func(s *pipeScene, victim *proc.Call[int]) {
 		Killed(s, victim)
+		// The message is there until its sender is known to be dead.
 		Eventually(s, "the message is not there", func() bool { return errors.Is(s.a.TryPoll(), ring.ErrEmpty) })
 		s.checkPipe(s.a, s.b)
 	})
-	eachDeath(t, crash.PipeTailBack, crash.PipeTakenBack, []*proc.Task[crashArgs, int]{crashGivingUpSecond}, func(s *pipeScene, victim *proc.Call[int]) {
+	eachDeath(t, crash.PipeTakenBack, crash.PipeTakenBack, first, func(s *pipeScene, victim *proc.Call[int]) {
+		Killed(s, victim)
+		if err := s.a.TryPoll(); !errors.Is(err, ring.ErrEmpty) {
+			s.Errorf("TryPoll after the message was taken back: %v", err)
+		}
+		s.checkPipe(s.a, s.b)
+	})
+	eachDeath(t, crash.PipeTailBack, crash.PipeTakenBack, second, func(s *pipeScene, victim *proc.Call[int]) {
 		Killed(s, victim)
 		sent := Async(func() error { return s.b.Send(s.ctx, record(2)) })
 		for _, want := range []uint64{1, 2} {

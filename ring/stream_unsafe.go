@@ -477,9 +477,9 @@ func (s *stream) release(n int) {
 // The methods below may be called without owning a side. Their results may be out of date.
 
 // hasMessage reports whether there may be a message to receive: not if it is a long one that its sender
-// tries to take back. If several goroutines receive, head
-// may move on during the call, and the word at the old head may become the middle of a message that
-// is being written. So hasMessage compares the cursors if the bias was revoked.
+// tries to take back. If several goroutines receive, head may move on during the call, and the word at
+// the old head may become the middle of a message that is being written. So hasMessage compares the
+// cursors if the bias was revoked.
 func (s *stream) hasMessage() bool {
 	if s.w.rx.bias.Load()&revoked != 0 {
 		return s.w.tail.Load() != s.w.head.Load()
