@@ -30,8 +30,8 @@ type Stats struct {
 	Sleeps   uint64        // sleeps in them; one lasts a second at most, then the waiter looks again
 	Wakes    uint64        // sleeps after which there was a wake, perhaps for another sleeper
 	Asleep   time.Duration // time in sleeps that have ended, of all goroutines together
-	Spins    uint64        // waits that ended while they spun, counted 64 at a time
-	Spinning time.Duration // time in those spins
+	Spins    uint64        // waits that ended without a sleep: they spun or yielded the CPU; counted 64 at a time
+	Spinning time.Duration // time in those waits
 	Repairs  uint64        // locks and messages taken over from dead processes
 }
 

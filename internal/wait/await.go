@@ -35,7 +35,7 @@ const (
 // Await blocks until w.Try is done or fails, or until ctx ends. It tries at least once even if ctx
 // has ended. It returns Try's error, ctx's error, or os.ErrClosed.
 //
-// It spins first, as the room's policy and s say. Then it sleeps, in these steps:
+// It stays awake first, as the room's policy and s say. Then it sleeps, in these steps:
 //
 //  1. It reads the epoch.
 //  2. It arms the waiter's word.
@@ -64,10 +64,10 @@ func (r *Room) Await(ctx context.Context, s *Spinner, w Waiter) error {
 		return a.err
 	}
 	var begin time.Duration
-	spun := policy == Adaptive && s.begins()
-	if spun {
+	var done, spun bool
+	if policy == Adaptive {
 		begin = now()
-		if s.spin(begin, a.try) {
+		if done, spun = s.awake(begin, a.try); done {
 			return a.err
 		}
 	}

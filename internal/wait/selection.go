@@ -52,7 +52,7 @@ type selection struct {
 	words  []futex.Word // the armed words, then the epochs
 }
 
-// selectSpinner learns how long it pays to spin in AwaitAny.
+// selectSpinner learns how long it pays to stay awake in AwaitAny.
 var selectSpinner Spinner
 
 // mostSpun is the greatest number of cases for which AwaitAny spins. A round of tries of more cases
@@ -75,10 +75,10 @@ func awaitAny(ctx context.Context, cases []*Case) (int, error) {
 		return s.chosen, s.result()
 	}
 	var begin time.Duration
-	spun := policy == Adaptive && len(cases) <= mostSpun && selectSpinner.begins()
-	if spun {
+	var done, spun bool
+	if policy == Adaptive && len(cases) <= mostSpun {
 		begin = now()
-		if selectSpinner.spin(begin, s.try) {
+		if done, spun = selectSpinner.awake(begin, s.try); done {
 			return s.chosen, s.result()
 		}
 	}

@@ -23,6 +23,8 @@ type Spinner struct {
 	failed atomic.Uint32 // spins in a row that did not see the answer
 	skip   atomic.Uint32 // waits that do not spin before the next spin
 
+	yielder yielder
+
 	counters *Counters // of the object for which its waiters wait; nil: none
 	spins    atomic.Uint64
 	spinning atomic.Uint64 // nanoseconds; like spins not added to counters yet
@@ -34,7 +36,26 @@ func (s *Spinner) Count(c *Counters) { s.counters = c }
 // Counters returns where waits with s count, nil if they do not.
 func (s *Spinner) Counters() *Counters { return s.counters }
 
-// ended counts a wait that ended in its spin, after d.
+// awake calls try until that returns true, and then returns true, as long as staying awake has lately paid:
+// in a spin first, and then between yields of the CPU. Otherwise it returns false, and whether it has
+// spun: then the caller calls missed when the wait is over. The wait begins at begin.
+func (s *Spinner) awake(begin time.Duration, try func() bool) (done, spun bool) {
+	spun = s.begins()
+	if spun && s.spin(begin, try) {
+		return true, true
+	}
+	if !s.yielder.yield(try) {
+		return false, spun
+	}
+	d := now() - begin
+	s.ended(d)
+	if spun {
+		s.missed(d)
+	}
+	return true, spun
+}
+
+// ended counts a wait that ended without a sleep, after d.
 func (s *Spinner) ended(d time.Duration) {
 	if s.counters == nil {
 		return

@@ -1,0 +1,95 @@
+package ring_test
+
+import (
+	"context"
+	"runtime"
+	"testing"
+
+	"github.com/seed-2e7ecdea/mp/internal/sys"
+	. "github.com/seed-2e7ecdea/mp/internal/testkit"
+	"github.com/seed-2e7ecdea/mp/proc"
+	"github.com/seed-2e7ecdea/mp/ring"
+	"github.com/seed-2e7ecdea/mp/shm"
+)
+
+// A trip is two queues, one in each direction, and the CPU on which both sides run.
+type trip struct {
+	There, Back *ring.Queue[int]
+	CPU         int
+}
+
+func (p trip) answer(ctx context.Context) error {
+	for {
+		v, err := p.There.Get(ctx)
+		if err == nil {
+			err = p.Back.Put(ctx, v)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// ask makes round trips until most waits of the last 256 have ended without a sleep, and returns how many it made.
+func (p trip) ask(ctx context.Context) (n int, err error) {
+	const trips = 256
+	var before shm.Stats
+	for {
+		for range trips {
+			if err := p.There.Put(ctx, n); err != nil {
+				return n, err
+			}
+			if _, err := p.Back.Get(ctx); err != nil {
+				return n, err
+			}
+			n++
+		}
+		s, err := p.Back.Stats()
+		if err != nil || s.Spins-before.Spins > trips/2 {
+			return n, err
+		}
+		before = s
+	}
+}
+
+var pinnedAnswer = Task("answer on one CPU", func(ctx context.Context, p trip) (proc.None, error) {
+	err := sys.Pin(p.CPU)
+	if err == nil {
+		err = p.answer(ctx)
+	}
+	return proc.None{}, err
+})
+
+var pinnedAsk = Task("ask on one CPU", func(ctx context.Context, p trip) (int, error) {
+	if err := sys.Pin(p.CPU); err != nil {
+		return 0, err
+	}
+	return p.ask(ctx)
+})
+
+func newTrip(t *testing.T) trip {
+	seg := Anonymous(t, room)
+	return trip{newQueue[int](t, seg, 4), newQueue[int](t, seg, 4), Must(sys.CPUs())(t)[0]}
+}
+
+// Two processes on one CPU yield it to each other, so that they need not sleep and wake each other. No
+// spin sees an answer there.
+func TestProcessesYieldToEachOther(t *testing.T) {
+	p := newTrip(t)
+	answering := Start(t, pinnedAnswer, p)
+	n := Result(t, Start(t, pinnedAsk, p))
+	Kill(t, answering)
+	t.Logf("after %d round trips, %+v", n, Must(p.Back.Stats())(t))
+}
+
+// So do two goroutines of a process that runs one goroutine at a time.
+func TestGoroutinesYieldToEachOther(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	p := newTrip(t)
+	ctx, cancel := context.WithCancel(Within(t))
+	answering := Async(func() error { return p.answer(ctx) })
+	n := Must(p.ask(ctx))(t)
+	cancel()
+	WantError(t, "the answering goroutine", Await(t, answering, "its end"), context.Canceled)
+	t.Logf("after %d round trips, %+v", n, Must(p.Back.Stats())(t))
+}
