@@ -5,6 +5,7 @@ package history_test
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/anishathalye/porcupine"
 
@@ -25,16 +26,71 @@ type batchQueue interface {
 const batchSize = 2
 
 // batches returns the subject of a queue that is used in batches. Each message of a batch is an
-// operation of its own in the history. All of them are called, and return, together.
+// operation of its own in the history. All of them are called, and return, together, but they must
+// have happened in their order.
 func batches(capacity int, wrap func(c *client, q batchQueue) batchQueue) *subject {
 	s := queues(capacity, unwrapped[queue])
 	s.alone = true
 	s.work = func(c *client, in *assignment) error { return useBatches(c, wrap(c, in.Queue)) }
+	s.steps = batchSteps
+	s.model = func(int) porcupine.Model { return batchModel(capacity) }
 	s.dieAt = []crash.Point{
 		crash.QueuePutClaimed, crash.QueuePutCopied, crash.QueuePutReady, crash.QueuePutWaiting,
 		crash.QueueGetClaimed, crash.QueueGetCopied, crash.QueueGetFreed, crash.QueueGetWaiting,
 	}
 	return s
+}
+
+// maxBatches is the largest number of batches in a history.
+const maxBatches = 128
+
+// batchSteps are queueSteps that say to which batch they belong. Operations of one client that overlap are those of
+// a batch.
+func batchSteps(h *history) []step {
+	numbers := make([]int, len(h.ops)) // of the batches
+	last := 0
+	for i := 1; i < len(h.ops); i++ {
+		if a, b := h.ops[i-1], h.ops[i]; a.process == b.process && a.client == b.client && b.called < a.returned {
+			last++
+			numbers[i-1], numbers[i] = last, last
+		}
+	}
+	if last > maxBatches {
+		panic("more batches than the model can count")
+	}
+	list := queueSteps(h)
+	for i := range list {
+		at := &list[i]
+		at.batch = numbers[at.op]
+		at.second = at.batch > 0 && at.op > 0 && numbers[at.op-1] == at.batch
+	}
+	return list
+}
+
+// A batchState is a queue, and the batches whose first message was put or got.
+type batchState struct {
+	queueState
+	begun [maxBatches / 64]uint64
+}
+
+// batchModel is a queueModel in which the second message of a batch is put or got after the first.
+func batchModel(capacity int) porcupine.Model {
+	next := queueNext(capacity)
+	return modelOf(batchState{}, func(s batchState, at step) (list []batchState) {
+		moves := slices.Contains([]kind{tryPut, put, tryGet, get}, at.kind) && (at.maybe || at.result == ok)
+		word, bit := at.batch/64%len(s.begun), uint64(1)<<(at.batch%64)
+		if moves && at.second && s.begun[word]&bit == 0 {
+			return nil
+		}
+		for _, q := range next(s.queueState, at) {
+			after := batchState{q, s.begun}
+			if moves {
+				after.begun[word] |= bit
+			}
+			list = append(list, after)
+		}
+		return list
+	})
 }
 
 func useBatches(c *client, q batchQueue) error {

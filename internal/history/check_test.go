@@ -21,6 +21,9 @@ type step struct {
 	result     result
 	maybe      bool // the process was killed: the step may also never happen
 	from, to   uint64
+
+	batch  int  // number of the batch that the operation belongs to, from 1 on; 0: none
+	second bool // it is the second of its batch
 }
 
 // step returns the step that is all of o, the operation with index i.

@@ -192,8 +192,11 @@ func (s queueState) has(state slotState) bool {
 }
 
 // queueModel is a model of a queue as package ring specifies it.
-func queueModel(capacity int) porcupine.Model {
-	return modelOf(queueState{}, func(s queueState, at step) []queueState {
+func queueModel(capacity int) porcupine.Model { return modelOf(queueState{}, queueNext(capacity)) }
+
+// queueNext returns the function that returns the states that can follow one by a step.
+func queueNext(capacity int) func(s queueState, at step) []queueState {
+	return func(s queueState, at step) []queueState {
 		same := []queueState{s}
 		end := at.kind == giveUp || at.kind == redeliver
 		if s.dead>>at.process&1 != 0 && !end {
@@ -246,7 +249,7 @@ func queueModel(capacity int) porcupine.Model {
 			return []queueState{s}
 		}
 		return nil
-	})
+	}
 }
 
 // take returns the states that can follow a Get: it takes the oldest message, or one that is late. If the process was killed
