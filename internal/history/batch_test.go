@@ -41,7 +41,7 @@ func batches(capacity int, wrap func(c *client, q batchQueue) batchQueue) *subje
 	return s
 }
 
-// maxBatches is the largest number of batches in a history.
+// maxBatches is no less than the number of batches in a history.
 const maxBatches = 128
 
 // batchSteps are queueSteps that say to which batch they belong. Operations of one client that overlap are those of
@@ -78,23 +78,23 @@ func batchModel(capacity int) porcupine.Model {
 	next := queueNext(capacity)
 	return modelOf(batchState{}, func(s batchState, at step) (list []batchState) {
 		moves := slices.Contains([]kind{tryPut, put, tryGet, get}, at.kind) && (at.maybe || at.result == ok)
-		word, bit := at.batch/64%len(s.begun), uint64(1)<<(at.batch%64)
-		if moves && at.second && s.begun[word]&bit == 0 {
-			return nil
+		begun := s.begun
+		if moves && at.batch > 0 {
+			word, bit := &begun[(at.batch-1)/64], uint64(1)<<((at.batch-1)%64)
+			if at.second && *word&bit == 0 {
+				return nil
+			}
+			*word |= bit
 		}
 		for _, q := range next(s.queueState, at) {
-			after := batchState{q, s.begun}
-			if moves {
-				after.begun[word] |= bit
-			}
-			list = append(list, after)
+			list = append(list, batchState{q, begun})
 		}
 		return list
 	})
 }
 
 func useBatches(c *client, q batchQueue) error {
-	// All operations of a batch overlap, and porcupine tries each order of those that do. A history with
+	// All operations of a batch overlap, and porcupine tries many orders of those that do. A history with
 	// half as many as others have takes it milliseconds, not seconds.
 	for half := len(c.log) / 2; c.used+batchSize <= half; {
 		var err error

@@ -33,7 +33,6 @@ func init() {
 		"queue: a message more than fit":        queues(3, func(c *client, q queue) queue { return &hoardingQueue{queue: q} }),
 		"batches: a message lost":               batches(3, func(c *client, q batchQueue) batchQueue { return losingBatches{q, c} }),
 		"batches: one more than was put":        batches(3, func(_ *client, q batchQueue) batchQueue { return boastingBatches{q} }),
-		"batches: put in reverse":               batches(3, func(_ *client, q batchQueue) batchQueue { return reversingBatches{q} }),
 		"batches: got in reverse":               batches(3, func(_ *client, q batchQueue) batchQueue { return backwardBatches{q} }),
 		"strings: a message lost":               texts(3, func(c *client, q queue) queue { return losingQueue{q, c} }),
 		"strings: full though it is not":        texts(3, func(c *client, q queue) queue { return pickyQueue{q, c} }),
@@ -328,15 +327,6 @@ func (q boastingBatches) TryPutMany(vs []message) (int, error) {
 		return len(vs), nil
 	}
 	return n, err
-}
-
-// reversingBatches puts the last message of a batch first.
-type reversingBatches struct{ batchQueue }
-
-func (q reversingBatches) PutMany(ctx context.Context, vs []message) (int, error) {
-	vs = slices.Clone(vs)
-	slices.Reverse(vs)
-	return q.batchQueue.PutMany(ctx, vs)
 }
 
 // backwardBatches returns the last message of a batch first.

@@ -135,6 +135,19 @@ func TestModels(t *testing.T) {
 		{"queue_of_1", "full during a Get", []op{did(1, 1, 2, put, ok, 7), did(2, 3, 8, get, ok, 7), did(1, 4, 5, tryPut, full, 8)}, nil, accepted},
 		{"queue_of_1", "full after a Get", []op{did(1, 1, 2, put, ok, 7), did(2, 3, 4, get, ok, 7), did(1, 5, 6, tryPut, full, 8)}, nil, rejected},
 
+		{"queue_in_batches", "put in order", []op{
+			did(1, 1, 5, put, ok, 7), did(1, 2, 6, put, ok, 8), did(2, 7, 8, tryGet, ok, 7), did(2, 9, 10, tryGet, ok, 8),
+		}, nil, accepted},
+		{"queue_in_batches", "put in reverse", []op{
+			did(1, 1, 5, put, ok, 7), did(1, 2, 6, put, ok, 8), did(2, 7, 8, tryGet, ok, 8), did(2, 9, 10, tryGet, ok, 7),
+		}, nil, rejected},
+		{"queue_in_batches", "got in reverse", []op{
+			did(1, 1, 2, put, ok, 7), did(1, 3, 4, put, ok, 8), did(2, 5, 7, get, ok, 8), did(2, 6, 8, get, ok, 7),
+		}, nil, rejected},
+		{"queue_in_batches", "killed inside PutMany: the second is missing", []op{
+			dead(1, 1, 5, put, 7), dead(1, 2, 5, put, 8), did(2, 9, 10, tryGet, ok, 7), did(2, 11, 12, tryGet, empty, 0),
+		}, []death{{1, 4, 6}}, accepted},
+
 		{"value_of_copies", "killed inside Store, or not", []op{
 			dead(1, 1, 5, store, 7), did(2, 2, 3, load, ok, 0), did(2, 6, 7, load, ok, 7), did(2, 8, 9, load, ok, 7),
 		}, nil, accepted},
