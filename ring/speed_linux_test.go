@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	speed       = flag.Bool("speed", false, "compare queues of several types with each other and with Python's Pipe and Queue")
+	speed       = flag.Bool("speed", false, "tests of speed, on a machine that does nothing else")
 	speedRounds = flag.Int("speed.rounds", 11, "of how many rounds -speed prints the medians")
 )
 

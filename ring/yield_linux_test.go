@@ -75,6 +75,9 @@ func newTrip(t *testing.T) trip {
 // Two processes on one CPU yield it to each other, so that they need not sleep and wake each other. No
 // spin sees an answer there.
 func TestProcessesYieldToEachOther(t *testing.T) {
+	if !*speed {
+		t.Skip("needs a machine that does nothing else: -speed")
+	}
 	p := newTrip(t)
 	answering := Start(t, pinnedAnswer, p)
 	n := Result(t, Start(t, pinnedAsk, p))
@@ -84,6 +87,9 @@ func TestProcessesYieldToEachOther(t *testing.T) {
 
 // So do two goroutines of a process that runs one goroutine at a time.
 func TestGoroutinesYieldToEachOther(t *testing.T) {
+	if !*speed {
+		t.Skip("needs a machine that does nothing else: -speed")
+	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	p := newTrip(t)
 	ctx, cancel := context.WithCancel(Within(t))

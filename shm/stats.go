@@ -15,9 +15,9 @@ import (
 //
 // The waits are counted in shared memory, on the slow paths only: a call that finds what it wants
 // at once, or in its first tries within a fraction of a microsecond, is not counted. Waits under
-// WaitSpin are not counted, nor are spins in poll.Select, whose sleeps count for each of its cases.
-// If a process is killed, the sleep in which it was is not counted, nor are up to 63 of its last
-// spins for each kind of wait in the object, such as to put and to get.
+// WaitSpin are not counted, nor are those waits in poll.Select that end without a sleep; its sleeps count
+// for each of its cases. If a process is killed, the sleep in which it was is not counted, nor are up to
+// 63 of its last waits without a sleep for each kind of wait in the object, such as to put and to get.
 type Stats struct {
 	Sent     uint64 // queue, broadcast: values; one given up by a killed or aborting writer counts
 	Received uint64 // queue: values, those included that were given up

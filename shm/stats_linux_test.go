@@ -130,7 +130,7 @@ func TestStats(t *testing.T) {
 	}
 }
 
-// TestStatsSpins shows that waits that end while they spin are counted, with those that have slept.
+// TestStatsSpins shows that waits that end without a sleep are counted, and those that have slept.
 func TestStatsSpins(t *testing.T) {
 	OnBoth(t, 1<<20, func(t *testing.T, seg *shm.Segment) {
 		other := Attach(t, seg)

@@ -8,18 +8,18 @@ import (
 
 // Counters count what waits for one object, in shared memory. All processes add to them, each only
 // when it is about to sleep, has slept or has repaired something, or once for countEvery waits that
-// ended in their spin. No operation that finds what it wants touches them.
+// ended without a sleep. No operation that finds what it wants touches them.
 //
 //	0   waits     waits that slept at least once
 //	8   sleeps    sleeps; a wait may sleep several times
 //	16  wakes     sleeps at whose end the word that the waiter armed had moved
 //	24  asleep    nanoseconds in sleeps that have ended
-//	32  spins     waits that ended while they spun
-//	40  spinning  nanoseconds in those spins
+//	32  spins     waits that ended without a sleep: they spun, or yielded the CPU
+//	40  spinning  nanoseconds in those waits
 //	48  repairs   locks taken over from dead parties, messages of dead parties repaired
 //	56  unused
 //
-// A process that is killed takes with it: the sleep in which it was, and up to countEvery-1 spins
+// A process that is killed takes with it: the sleep in which it was, and up to countEvery-1 waits without a sleep
 // for each of its Spinners. Nothing else depends on the counters, so a kill between two of the
 // additions does no more than that.
 //
@@ -39,7 +39,7 @@ type Counters struct {
 // CountersSize is the size of Counters in bytes.
 const CountersSize = 64
 
-// countEvery is how many waits that ended in their spin a Spinner counts by itself before it adds
+// countEvery is how many waits that ended without a sleep a Spinner counts by itself before it adds
 // them to the shared counters, whose line it would otherwise take from the peer each time.
 const countEvery = 64
 

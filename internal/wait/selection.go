@@ -55,7 +55,7 @@ type selection struct {
 // selectSpinner learns how long it pays to stay awake in AwaitAny.
 var selectSpinner Spinner
 
-// mostSpun is the greatest number of cases for which AwaitAny spins. A round of tries of more cases
+// mostSpun is the greatest number of cases for which AwaitAny spins and yields. A round of tries of more cases
 // takes too long to see an answer that comes soon.
 const mostSpun = 16
 

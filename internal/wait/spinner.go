@@ -36,9 +36,9 @@ func (s *Spinner) Count(c *Counters) { s.counters = c }
 // Counters returns where waits with s count, nil if they do not.
 func (s *Spinner) Counters() *Counters { return s.counters }
 
-// awake calls try until that returns true, and then returns true, as long as staying awake has lately paid:
-// in a spin first, and then between yields of the CPU. Otherwise it returns false, and whether it has
-// spun: then the caller calls missed when the wait is over. The wait begins at begin.
+// awake spins and then yields the CPU, each only if that has lately paid. It returns done if a try has
+// succeeded. If not, and if it has spun, the caller calls missed when the wait is over. The wait begins
+// at begin.
 func (s *Spinner) awake(begin time.Duration, try func() bool) (done, spun bool) {
 	spun = s.begins()
 	if spun && s.spin(begin, try) {
@@ -77,7 +77,8 @@ func (s *Spinner) flush() {
 const (
 	firstBudget = 4 * time.Microsecond
 	lastBudget  = 50 * time.Microsecond
-	maxSkip     = 1024
+	skipBits    = 10
+	maxSkip     = 1 << skipBits
 	pauses      = 32 // tries between two readings of the clock
 )
 
@@ -160,5 +161,5 @@ func (s *Spinner) missed(d time.Duration) {
 		s.budget.Store(int64(min(2*budget, lastBudget)))
 		return
 	}
-	s.skip.Store(min(uint32(1)<<min(failed, 16), maxSkip))
+	s.skip.Store(1 << min(failed, skipBits))
 }

@@ -16,59 +16,62 @@ import (
 // It does not pay if the answer takes longer, or if the CPU comes back late: after a yield the system
 // may let a thread of another program run for milliseconds, while a sleeper would get the CPU as soon
 // as it is woken. So a growing number of waits, up to maxSkip, sleep without a yield after one that
-// did not pay. It takes paysBack waits that paid to make up for one.
+// did not pay. It takes paysBack waits that paid to make up for one that did not.
 //
 // A yielder is local to a process. Goroutines may share it, as a Spinner.
 type yielder struct {
-	failed atomic.Uint32 // waits that did not pay, times paysBack, less those that paid
-	skip   atomic.Uint32 // waits that do not yield before the next one that does
+	debt atomic.Uint32 // a wait that did not pay adds paysBack, one that paid takes 1 away
+	skip atomic.Uint32 // waits that do not yield before the next one that does
 }
 
 const (
 	mostYields = 16                     // of one wait
 	late       = 200 * time.Microsecond // the longest time of all yields of a wait that pays
 	paysBack   = 8
-	mostFailed = 10 // 1<<mostFailed is maxSkip
 )
-
-var _ = [1]int{}[maxSkip-1<<mostFailed]
 
 // yield yields the CPU and calls try, again and again, until try returns true, and then returns true.
 // It returns false when yielding no longer pays.
-func (y *yielder) yield(try func() bool) bool {
+func (y *yielder) yield(try func() bool) (done bool) {
 	if n := y.skip.Load(); n > 0 {
 		y.skip.Store(n - 1)
 		return false
 	}
+	// With one P the answer may have to come from another goroutine. With more, another thread runs
+	// that one, and each Gosched would wake a thread that finds nothing to do.
+	oneP := runtime.GOMAXPROCS(0) == 1
 	begin := now()
 	for range mostYields {
-		runtime.Gosched() // it may have to come from this process
-		sys.Yield()
-		done, inTime := try(), now()-begin <= late
-		switch {
-		case done && inTime:
-			y.paid()
-		case done || !inTime:
-			y.missed()
+		if oneP {
+			runtime.Gosched()
 		}
-		if done || !inTime {
-			return done
+		sys.Yield()
+		done = try()
+		if now()-begin > late {
+			break
+		}
+		if done {
+			y.paid()
+			return true
 		}
 	}
 	y.missed()
-	return false
+	return done
 }
 
 // paid records that the answer came soon.
 func (y *yielder) paid() {
-	if n := y.failed.Load(); n > 0 {
-		y.failed.Store(n - 1)
+	if n := y.debt.Load(); n > 0 {
+		y.debt.Store(n - 1)
 	}
 }
 
-// missed records that it did not.
+// missed records that it did not. Several goroutines that have waited for the same count once.
 func (y *yielder) missed() {
-	n := min(y.failed.Load()+paysBack, mostFailed*paysBack)
-	y.failed.Store(n)
+	if y.skip.Load() > 0 {
+		return
+	}
+	n := min(y.debt.Load()+paysBack, skipBits*paysBack)
+	y.debt.Store(n)
 	y.skip.Store(1 << (n / paysBack))
 }

@@ -136,7 +136,7 @@ func TestSpeed(t *testing.T) {
 		{"pair of a batch of 1000", "batch", 100, 10000, 10000, func(n int) float64 {
 			return each(t, n/1000, func() error { return numbers.SetMany(ctx, items...) }) / 1000
 		}},
-		{"set by 8 processes", "clients", 10, 40000, 8000, func(n int) float64 {
+		{"set by 8 processes", "clients", 10, 400000, 8000, func(n int) float64 {
 			g := proc.NewGroup(ctx)
 			for range 8 {
 				g.Go(speedClient.With(speedJob{d, n / 8, b}))
