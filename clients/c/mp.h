@@ -41,6 +41,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -263,7 +264,8 @@ typedef struct mp_block {
 typedef struct mp_side {
     uint8_t *words;
     int has_bias, locked, fenced;
-    uint32_t skip, skips; /* see mp__spin */
+    uint32_t skip, skips;             /* see mp__spin */
+    uint32_t yield_skip, yield_debt; /* see mp__yield */
 } mp_side;
 
 typedef struct mp_stream {
@@ -542,6 +544,39 @@ static inline int mp__spin(mp_side *side, mp__try attempt, void *arg)
     side->skips = side->skips < 512 ? 2 * side->skips + 1 : 1023;
     side->skip = side->skips;
     return 0;
+}
+
+/* mp__yield yields the CPU up to 16 times, and tries after each: the peer may be waiting for this CPU. A
+ * wait whose yields find nothing, or take longer than 200 microseconds, makes the next ones sleep without
+ * a yield. Eight that find something in time make up for one. */
+static inline int mp__yield(mp_side *side, mp__try attempt, void *arg)
+{
+    int64_t begin = mp__now(), took = 0;
+    int i, r = 0;
+    if (side->yield_skip > 0) {
+        side->yield_skip--;
+        return 0;
+    }
+    for (i = 0; i < 16 && r == 0 && took <= 200000; i++) {
+        sched_yield();
+        r = attempt(arg);
+        took = mp__now() - begin;
+    }
+    if (r != 0 && took <= 200000) {
+        if (side->yield_debt > 0)
+            side->yield_debt--;
+        return r;
+    }
+    side->yield_debt = side->yield_debt < 72 ? side->yield_debt + 8 : 80;
+    side->yield_skip = 1u << side->yield_debt / 8;
+    return r;
+}
+
+/* mp__awake tries without a sleep, as long as that has lately paid. */
+static inline int mp__awake(mp_side *side, mp__try attempt, void *arg)
+{
+    int r = mp__spin(side, attempt, arg);
+    return r != 0 ? r : mp__yield(side, attempt, arg);
 }
 
 /* mp__await tries until the try is over or the deadline is reached. It sleeps at the gate between
@@ -1504,7 +1539,7 @@ static inline int mp_send(mp_pipe *p, const void *data, size_t n, int timeout_ms
     if (r == 0 && timeout_ms == 0)
         return mp__poll(s, mp__send_try, &t);
     if (r == 0)
-        r = mp__spin(&p->out.side, mp__send_try, &t);
+        r = mp__awake(&p->out.side, mp__send_try, &t);
     if (r == 0) {
         r = mp__await(s, gate, NULL, mp__send_try, &t, t.deadline, &woken);
         if (woken)
@@ -1758,7 +1793,7 @@ static inline int mp_receive(mp_pipe *p, void *buf, size_t size, size_t *n, int 
     if (r == 0 && timeout_ms == 0)
         return mp__poll(s, mp__receive_try, &t);
     if (r == 0)
-        r = mp__spin(&p->in.side, mp__receive_try, &t);
+        r = mp__awake(&p->in.side, mp__receive_try, &t);
     if (r == 0) {
         r = mp__await(s, gate, NULL, mp__receive_try, &t, t.deadline, &woken);
         if (woken && (r != MP_OK || !mp__empty(p)))

@@ -776,7 +776,8 @@ class _Side:
         self.mine = segment.me << 1
         self.has_bias = self.locked = self.fenced = False
         self.thread = threading.Lock()  # one thread at a time
-        self.skip = self.skips = 0
+        self.skip = self.skips = 0  # see spin
+        self.yield_skip = self.yield_debt = 0  # see give_way
         self.fresh = True  # another user may have left the side behind
 
     def enter(self, deadline):
@@ -848,6 +849,28 @@ class _Side:
                 return True
         self.skip = self.skips = min(2 * self.skips + 1, 1023)
         return False
+
+    def give_way(self, word, was):
+        """Yields the CPU up to 16 times while the word with that index is was: the peer may be waiting
+        for this CPU. Returns whether it changed. A wait whose yields find nothing, or take longer than 200
+        microseconds, makes the next ones sleep without a yield. Eight that find something in time make up
+        for one."""
+        if self.yield_skip > 0:
+            self.yield_skip -= 1
+            return False
+        u64, end = self.segment.u64, time.monotonic_ns() + 200000
+        changed = in_time = False
+        for _ in range(16):
+            os.sched_yield()
+            changed, in_time = u64[word] != was, time.monotonic_ns() <= end
+            if changed or not in_time:
+                break
+        if changed and in_time:
+            self.yield_debt = max(self.yield_debt - 1, 0)
+        else:
+            self.yield_debt = min(self.yield_debt + 8, 80)
+            self.yield_skip = 1 << self.yield_debt // 8
+        return changed
 
 
 _NOTHING = (0, PIECE_AGAIN)  # headers that say that there is no record
@@ -1293,10 +1316,10 @@ class Pipe:
 
         u64 = self._segment.u64
         if side is self._rx:
-            changed = side.spin(self._in_ring + (u64[self._head] & self._size - 8) >> 3, 0)
+            word, was = self._in_ring + (u64[self._head] & self._size - 8) >> 3, 0
         else:
-            changed = side.spin(self._out_head, u64[self._out_head])
-        result = again() if changed else None
+            word, was = self._out_head, u64[self._out_head]
+        result = again() if side.spin(word, was) or side.give_way(word, was) else None
         if result is not None:
             return result
         result = self._segment.wait(gate, again, deadline)
