@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -52,7 +51,7 @@ type heritage struct {
 	grants  []*os.File
 	err     error // why it did not get all
 
-	interrupts chan os.Signal // of a spare: swallows SIGINT while it waits
+	signals chan os.Signal // see catch; nil before that
 
 	ending *ending
 	once   sync.Once     // the parent's death is noticed
@@ -91,9 +90,6 @@ func (h *heritage) serve(r *request) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	h.listen(cancel, r)
-	if h.interrupts != nil {
-		signal.Stop(h.interrupts)
-	}
 	h.kept = make(chan struct{})
 	go func() {
 		// The parent holds the socket open while it lives.

@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/seed-2e7ecdea/mp/internal/crash"
 	"github.com/seed-2e7ecdea/mp/internal/sys"
@@ -15,11 +13,9 @@ import (
 // park makes this process a spare: it runs the Preload of r and then waits for a task, which it
 // returns. While it waits, Ctrl-C does not end it: its parent decides.
 func (h *heritage) park(r *request) (*request, error) {
-	if !signal.Ignored(syscall.SIGINT) {
-		// After signal.Ignore, signal.Reset would not bring the default back.
-		h.interrupts = make(chan os.Signal, 1)
-		signal.Notify(h.interrupts, syscall.SIGINT)
-	}
+	h.catch()
+	taken := make(chan struct{})
+	go h.listenParked(taken)
 	if err := adoptAll(h.grants); err != nil {
 		return nil, err
 	}
@@ -48,6 +44,7 @@ func (h *heritage) park(r *request) (*request, error) {
 	if len(files) < 3 {
 		return nil, fmt.Errorf("receive the files from the parent: %d of at least 3", len(files))
 	}
+	close(taken)
 	if err := tell(h.control, frameTaken, nil); err != nil {
 		os.Exit(1) // the parent is dead
 	}

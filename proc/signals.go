@@ -13,21 +13,50 @@ import (
 // signal for each of them.
 const hangupWait = time.Second
 
-// listen makes this process, a child, end its task when it gets SIGTERM or SIGINT, and when its
-// parent has died. If SIGINT is ignored, as in a job in the background, it stays ignored.
-func (h *heritage) listen(cancel context.CancelCauseFunc, r *request) {
-	h.ending = &ending{cancel: cancel, end: endBy}
-	signals := make(chan os.Signal, 8)
+// catch has SIGTERM and SIGINT sent to h.signals. If SIGINT is ignored, as in a job in the background, it
+// stays ignored. The first call for a signal takes 0.1 ms: a thread of Go's runtime must wake up for it.
+func (h *heritage) catch() {
+	h.signals = make(chan os.Signal, 8)
 	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		if !signal.Ignored(sig) {
-			signal.Notify(signals, sig)
+			signal.Notify(h.signals, sig)
 		}
 	}
+}
+
+// listenParked deals with the signals to a spare until taken is closed: SIGTERM ends it, and SIGINT does not. A
+// signal that comes later is for the task.
+func (h *heritage) listenParked(taken <-chan struct{}) {
+	for {
+		select {
+		case sig := <-h.signals:
+			select {
+			case <-taken:
+				h.signals <- sig
+				return
+			default:
+			}
+			if sig == syscall.SIGTERM {
+				endBy(syscall.SIGTERM)
+			}
+		case <-taken:
+			return
+		}
+	}
+}
+
+// listen makes this process, a child, end its task when it gets one of h.signals, and when its parent has
+// died.
+func (h *heritage) listen(cancel context.CancelCauseFunc, r *request) {
+	h.ending = &ending{cancel: cancel, end: endBy}
+	if h.signals == nil {
+		h.catch()
+	}
 	if r.linger > 0 {
-		signal.Notify(signals, deathOfLingering)
+		signal.Notify(h.signals, deathOfLingering)
 	}
 	go func() {
-		for sig := range signals {
+		for sig := range h.signals {
 			if sig == deathOfLingering {
 				go h.hangup()
 				continue

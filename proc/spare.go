@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -117,10 +118,7 @@ func (s *spare) take(ctx context.Context, p *Process, std standard, r request) e
 	if crash.Enabled {
 		crash.At(crash.SpareSent)
 	}
-	go func() {
-		// An error means that the spare ends without reading all: its Process sees that.
-		_ = r.send(s.control)
-	}()
+	s.send(&r)
 	err = s.awaitTaken(ctx)
 	if err != nil {
 		s.end()
@@ -134,6 +132,20 @@ func (s *spare) take(ctx context.Context, p *Process, std standard, r request) e
 	s.standard.started()
 	return nil
 }
+
+// send sends s the request. An error means that the spare ends without reading all: its Process sees that.
+func (s *spare) send(r *request) {
+	var msg bytes.Buffer
+	_ = r.send(&msg) // it never fails
+	if msg.Len() <= unread {
+		_, _ = s.control.Write(msg.Bytes())
+		return
+	}
+	go func() { _, _ = s.control.Write(msg.Bytes()) }()
+}
+
+// unread is how many bytes a socket takes, at least, that nobody has read.
+const unread = 32 << 10
 
 // awaitTaken waits until s has its files.
 func (s *spare) awaitTaken(ctx context.Context) error {

@@ -152,6 +152,19 @@ func TestS02_WarmEnds(t *testing.T) {
 		wantExit(t, p.Process, -15)
 		wantRest(t, out, "asked to terminate\nclean\n")
 	})
+	t.Run("terminate at once", func(t *testing.T) { // the task cleans up, whenever the signal comes after Start
+		for range 20 {
+			r, w := pipe(t)
+			o := warm
+			o.Stdout = w
+			p := start(t, clean, cleaner{Return: "context"}, &o)
+			if err := errors.Join(p.Terminate(), w.Close()); err != nil {
+				t.Fatal(err)
+			}
+			wantRest(t, r, "ready\nasked to terminate\nclean\n")
+			wantExit(t, p.Process, -15)
+		}
+	})
 	t.Run("interrupt", func(t *testing.T) {
 		p, _ := startReady(t, clean, cleaner{Return: "context"}, warm)
 		if err := p.Interrupt(); err != nil {
