@@ -251,14 +251,24 @@ func (m *mapping[In, Out]) take() (*part[Out], error) {
 		case m.err != nil:
 			return nil, m.err
 		case i >= 0:
-			p := m.open[i]
-			m.open = slices.Delete(m.open, i, i+1)
-			return p, nil
+			return m.removeOpen(i), nil
 		case m.end && len(m.open) == 0, !m.end && m.hasRoom(limit):
 			return nil, nil
 		}
 		m.changed.Wait()
 	}
+}
+
+// removeOpen removes part i from open, and returns it. The caller holds mu.
+func (m *mapping[In, Out]) removeOpen(i int) *part[Out] {
+	p := m.open[i]
+	if i > 0 {
+		m.open = slices.Delete(m.open, i, i+1)
+	} else { // most often: it moves no others, of which there are thousands if calls are short
+		m.open[0] = nil
+		m.open = m.open[1:]
+	}
+	return p
 }
 
 // hasRoom reports whether another batch may be submitted. Once there is no room, it wants room for
