@@ -5,18 +5,14 @@ import (
 	"runtime"
 	"testing"
 
-	"github.com/seed-2e7ecdea/mp/internal/sys"
 	. "github.com/seed-2e7ecdea/mp/internal/testkit"
 	"github.com/seed-2e7ecdea/mp/proc"
 	"github.com/seed-2e7ecdea/mp/ring"
 	"github.com/seed-2e7ecdea/mp/shm"
 )
 
-// A trip is two queues, one in each direction, and the CPU on which both sides run.
-type trip struct {
-	There, Back *ring.Queue[int]
-	CPU         int
-}
+// A trip is two queues, one in each direction.
+type trip struct{ There, Back *ring.Queue[int] }
 
 func (p trip) answer(ctx context.Context) error {
 	for {
@@ -52,35 +48,26 @@ func (p trip) ask(ctx context.Context) (n int, err error) {
 	}
 }
 
-var pinnedAnswer = Task("answer on one CPU", func(ctx context.Context, p trip) (proc.None, error) {
-	err := sys.Pin(p.CPU)
-	if err == nil {
-		err = p.answer(ctx)
-	}
-	return proc.None{}, err
+var answerTrip = Task("answer a trip", func(ctx context.Context, p trip) (proc.None, error) {
+	return proc.None{}, p.answer(ctx)
 })
 
-var pinnedAsk = Task("ask on one CPU", func(ctx context.Context, p trip) (int, error) {
-	if err := sys.Pin(p.CPU); err != nil {
-		return 0, err
-	}
-	return p.ask(ctx)
-})
+var askTrip = Task("ask a trip", func(ctx context.Context, p trip) (int, error) { return p.ask(ctx) })
 
 func newTrip(t *testing.T) trip {
 	seg := Anonymous(t, room)
-	return trip{newQueue[int](t, seg, 4), newQueue[int](t, seg, 4), Must(sys.CPUs())(t)[0]}
+	return trip{newQueue[int](t, seg, 4), newQueue[int](t, seg, 4)}
 }
 
 // Two processes on one CPU yield it to each other, so that they need not sleep and wake each other. No
 // spin sees an answer there.
 func TestProcessesYieldToEachOther(t *testing.T) {
-	if !*speed {
-		t.Skip("needs a machine that does nothing else: -speed")
+	if !*speed || runtime.NumCPU() > 1 {
+		t.Skip("needs one CPU that does nothing else: taskset -c 0, -speed")
 	}
 	p := newTrip(t)
-	answering := Start(t, pinnedAnswer, p)
-	n := Result(t, Start(t, pinnedAsk, p))
+	answering := Start(t, answerTrip, p)
+	n := Result(t, Start(t, askTrip, p))
 	Kill(t, answering)
 	t.Logf("after %d round trips, %+v", n, Must(p.Back.Stats())(t))
 }

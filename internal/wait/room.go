@@ -1,5 +1,5 @@
-// Package wait is the only place where mp blocks. A waiter spins for a short time, yields the CPU a few
-// times, and then sleeps in the kernel until what it waits for changes, a process dies, or its context ends.
+// Package wait is the only place where mp blocks. A waiter spins for a short time, or yields the CPU a
+// few times, and then sleeps in the kernel until what it waits for changes, a process dies, or its context ends.
 package wait
 
 import "sync/atomic"

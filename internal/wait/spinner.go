@@ -36,23 +36,18 @@ func (s *Spinner) Count(c *Counters) { s.counters = c }
 // Counters returns where waits with s count, nil if they do not.
 func (s *Spinner) Counters() *Counters { return s.counters }
 
-// awake spins and then yields the CPU, each only if that has lately paid. It returns done if a try has
-// succeeded. If not, and if it has spun, the caller calls missed when the wait is over. The wait begins
-// at begin.
+// awake spins if that has lately paid, and otherwise yields the CPU if that has. It returns done if a try
+// has succeeded. If not, and if it has spun, the caller calls missed when the wait is over. The wait begins at
+// begin.
 func (s *Spinner) awake(begin time.Duration, try func() bool) (done, spun bool) {
-	spun = s.begins()
-	if spun && s.spin(begin, try) {
-		return true, true
+	if s.begins() {
+		return s.spin(begin, try), true
 	}
 	if !s.yielder.yield(try) {
-		return false, spun
+		return false, false
 	}
-	d := now() - begin
-	s.ended(d)
-	if spun {
-		s.missed(d)
-	}
-	return true, spun
+	s.ended(now() - begin)
+	return true, false
 }
 
 // ended counts a wait that ended without a sleep, after d.

@@ -18,6 +18,10 @@ import (
 // as it is woken. So a growing number of waits, up to maxSkip, sleep without a yield after one that
 // did not pay. It takes paysBack waits that paid to make up for one that did not.
 //
+// Nor does it pay if only the waiter and who answers share a CPU, and another CPU is idle: the system leaves
+// two threads together that yield to each other all the time, and moves one that sleeps. So an answer that is
+// there after a single short turn of another thread counts as one that did not pay.
+//
 // A yielder is local to a process. Goroutines may share it, as a Spinner.
 type yielder struct {
 	debt atomic.Uint32 // a wait that did not pay adds paysBack, one that paid takes 1 away
@@ -27,6 +31,8 @@ type yielder struct {
 const (
 	mostYields = 16                     // of one wait
 	late       = 200 * time.Microsecond // the longest time of all yields of a wait that pays
+	switched   = time.Microsecond       // a yield that takes as long let another thread run
+	brief      = 4 * time.Microsecond   // a yield that takes as long let more than one short turn pass
 	paysBack   = 8
 )
 
@@ -41,23 +47,29 @@ func (y *yielder) yield(try func() bool) (done bool) {
 	// that one, and each Gosched would wake a thread that finds nothing to do.
 	oneP := runtime.GOMAXPROCS(0) == 1
 	begin := now()
-	for range mostYields {
+	for i, last := 1, begin; ; i++ {
 		if oneP {
 			runtime.Gosched()
 		}
 		sys.Yield()
 		done = try()
-		if now()-begin > late {
-			break
-		}
-		if done {
+		end := now()
+		took := end - last
+		pair := done && manyCPUs && !oneP && took >= switched && took < brief
+		switch {
+		case done && !pair && end-begin <= late:
 			y.paid()
 			return true
+		case done || i == mostYields || end-begin > late:
+			y.missed()
+			return done
 		}
+		last = end
 	}
-	y.missed()
-	return done
 }
+
+// manyCPUs says that this process could use several CPUs when it began.
+var manyCPUs = runtime.NumCPU() > 1
 
 // paid records that the answer came soon.
 func (y *yielder) paid() {
