@@ -36,11 +36,11 @@ func (s *Spinner) Count(c *Counters) { s.counters = c }
 // Counters returns where waits with s count, nil if they do not.
 func (s *Spinner) Counters() *Counters { return s.counters }
 
-// awake spins if that has lately paid, and otherwise yields the CPU if that has. It returns done if a try
-// has succeeded. If not, and if it has spun, the caller calls missed when the wait is over. The wait begins at
-// begin.
+// awake spins if that has lately paid, and otherwise yields the CPU if that has. It returns done if a
+// try has succeeded. If not, and if it has spun, the caller calls missed when the wait is over. The
+// wait begins at begin.
 func (s *Spinner) awake(begin time.Duration, try func() bool) (done, spun bool) {
-	if s.begins() {
+	if isDue(&s.skip) {
 		return s.spin(begin, try), true
 	}
 	if !s.yielder.yield(try) {
@@ -88,12 +88,12 @@ func (r *Room) Glances(s *Spinner) int {
 
 const glances = 32
 
-// begins reports whether a wait that begins now is to spin. If not, it is one of those that are
-// skipped, and is counted.
-func (s *Spinner) begins() bool {
-	n := s.skip.Load()
+// isDue reports whether a wait that begins now is to spin, or to yield. If not, it is one of the skip waits
+// that do not, and is counted.
+func isDue(skip *atomic.Uint32) bool {
+	n := skip.Load()
 	if n > 0 {
-		s.skip.Store(n - 1)
+		skip.Store(n - 1)
 	}
 	return n == 0
 }

@@ -39,8 +39,7 @@ const (
 // yield yields the CPU and calls try, again and again, until try returns true, and then returns true.
 // It returns false when yielding no longer pays.
 func (y *yielder) yield(try func() bool) (done bool) {
-	if n := y.skip.Load(); n > 0 {
-		y.skip.Store(n - 1)
+	if !isDue(&y.skip) {
 		return false
 	}
 	// With one P the answer may have to come from another goroutine. With more, another thread runs
@@ -54,14 +53,12 @@ func (y *yielder) yield(try func() bool) (done bool) {
 		sys.Yield()
 		done = try()
 		end := now()
-		took := end - last
-		pair := done && manyCPUs && !oneP && took >= switched && took < brief
-		switch {
-		case done && !pair && end-begin <= late:
-			y.paid()
-			return true
-		case done || i == mostYields || end-begin > late:
-			y.missed()
+		if done || i == mostYields || end-begin > late {
+			if done && pays(end-begin, end-last, manyCPUs && !oneP) {
+				y.paid()
+			} else {
+				y.missed()
+			}
 			return done
 		}
 		last = end
@@ -70,6 +67,13 @@ func (y *yielder) yield(try func() bool) (done bool) {
 
 // manyCPUs says that this process could use several CPUs when it began.
 var manyCPUs = runtime.NumCPU() > 1
+
+// pays reports whether it pays to yield for an answer that is there after yields that took all, the last of
+// them as long as last. apart says that the waiter and who answers could each have a CPU.
+func pays(all, last time.Duration, apart bool) bool {
+	pair := last >= switched && last < brief
+	return all <= late && !(apart && pair)
+}
 
 // paid records that the answer came soon.
 func (y *yielder) paid() {

@@ -42,6 +42,28 @@ func TestYielderGivesUp(t *testing.T) {
 	}
 }
 
+// An answer pays that is there soon, unless only the two share a CPU and could each have one.
+func TestYielderPays(t *testing.T) {
+	for _, c := range []struct {
+		all, last time.Duration
+		apart     bool
+		want      bool
+	}{
+		{switched / 2, switched / 2, true, true}, // nobody else ran
+		{switched, switched, true, false},
+		{late, brief - 1, true, false},
+		{brief, brief, true, true},
+		{late, late, true, true},
+		{late + 1, brief, true, false},
+		{switched, switched, false, true},
+		{late + 1, switched, false, false},
+	} {
+		if got := pays(c.all, c.last, c.apart); got != c.want {
+			t.Errorf("pays(%v, %v, %v) = %v", c.all, c.last, c.apart, got)
+		}
+	}
+}
+
 // After a wait that did not pay, some waits do not yield. It takes several that paid before a later failure counts
 // as the first.
 func TestYielderPaysBack(t *testing.T) {
