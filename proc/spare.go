@@ -1,7 +1,6 @@
 package proc
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -133,15 +132,18 @@ func (s *spare) take(ctx context.Context, p *Process, std standard, r request) e
 	return nil
 }
 
-// send sends s the request. An error means that the spare ends without reading all: its Process sees that.
+// send sends s the request. It does not block: a long one is sent by another goroutine.
 func (s *spare) send(r *request) {
-	var msg bytes.Buffer
-	_ = r.send(&msg) // it never fails
-	if msg.Len() <= unread {
-		_, _ = s.control.Write(msg.Bytes())
-		return
+	encoded := r.encode()
+	send := func() {
+		// An error means that the spare ends without reading all: its Process sees that.
+		_ = sendRequest(s.control, encoded, r.input)
 	}
-	go func() { _, _ = s.control.Write(msg.Bytes()) }()
+	if len(encoded)+len(r.input) <= unread {
+		send()
+	} else {
+		go send()
+	}
 }
 
 // unread is how many bytes a socket takes, at least, that nobody has read.

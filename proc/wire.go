@@ -57,10 +57,13 @@ type request struct {
 	input          []byte
 }
 
-func (r *request) send(w io.Writer) error {
+func (r *request) send(w io.Writer) error { return sendRequest(w, r.encode(), r.input) }
+
+// sendRequest sends a request that is encoded, and its input.
+func sendRequest(w io.Writer, encoded, input []byte) error {
 	b := bufio.NewWriter(w)
-	_ = writeFrame(b, frameRequest, r.encode()) // b keeps the error for Flush
-	_ = writeFrame(b, frameInput, r.input)
+	_ = writeFrame(b, frameRequest, encoded) // b keeps the error for Flush
+	_ = writeFrame(b, frameInput, input)
 	return b.Flush()
 }
 
