@@ -551,12 +551,13 @@ static inline int mp__spin(mp_side *side, mp__try attempt, void *arg)
  * a yield. Eight that find something in time make up for one. */
 static inline int mp__yield(mp_side *side, mp__try attempt, void *arg)
 {
-    int64_t begin = mp__now(), took = 0;
+    int64_t begin, took = 0;
     int i, r = 0;
     if (side->yield_skip > 0) {
         side->yield_skip--;
         return 0;
     }
+    begin = mp__now();
     for (i = 0; i < 16 && r == 0 && took <= 200000; i++) {
         sched_yield();
         r = attempt(arg);
