@@ -65,7 +65,7 @@ func newAttachment(mem *memory, s shape, id ID, locks party.Locks, policy WaitPo
 	}
 	lines := view.Slice[party.Line](mem.bytes, partiesOffset, s.parties)
 	a.table = party.NewTable(lines, &a.words.party, locks, a.clean, a.room.Waiting)
-	a.room.Epoch, a.room.Watch = &a.words.party.Epoch, a.table.Watch
+	a.room.Epoch, a.room.Watch, a.room.Parties = &a.words.party.Epoch, a.table.Watch, a.table.Living
 	a.room.SetPolicy(wait.Policy(policy))
 	a.dir.Init(&a.words.dirLock, a.table, &a.room)
 	return a

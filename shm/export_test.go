@@ -8,6 +8,13 @@ func Flags(s *Segment) int {
 	return len(a.flags)
 }
 
+// Living returns how many processes a waiter of the segment knows of, this one included.
+func Living(s *Segment) int {
+	t := s.a.Load().table
+	t.Watch(t.Epoch().Load())
+	return t.Living()
+}
+
 // Closing returns the number of closed objects that are not collected yet.
 func Closing(s *Segment) (n int) {
 	a := s.a.Load()

@@ -12,8 +12,9 @@ type WaitPolicy uint32
 
 // The wait policies.
 const (
-	// WaitAdaptive spins while that has lately been enough. Otherwise it yields the CPU a few times,
-	// while that has. Then it sleeps in the kernel. It is the default.
+	// WaitAdaptive spins while that has lately been enough. Otherwise, if more processes have the segment
+	// than there are CPUs, it yields the CPU a few times while that has. Then it sleeps in the kernel. It
+	// is the default.
 	WaitAdaptive WaitPolicy = iota
 	// WaitSpin never sleeps. It has the shortest latency and uses a whole CPU.
 	WaitSpin

@@ -203,6 +203,18 @@ func owner(t testing.TB, cells *Cells, lock *psync.Lock, n int) *proc.Call[strin
 	return p
 }
 
+// A waiter knows how many processes have the segment when it has looked since the last change.
+func TestLiving(t *testing.T) {
+	seg := Anonymous(t, 1<<12)
+	cells, lock := newCells(t, seg), Must(psync.NewLock(seg, "", nil))(t)
+	Want(t, "parties at first", shm.Living(seg), 1)
+	p := owner(t, cells, lock, 1)
+	Want(t, "parties with a child", shm.Living(seg), 2)
+	Kill(t, p)
+	Eventually(t, "one party is left", func() bool { return shm.Living(seg) == 1 })
+	Want(t, "parties of a heap segment", shm.Living(Heap(t, 1<<12)), 0)
+}
+
 // TestStopped shows that a stopped process counts as alive, however long it is stopped.
 func TestStopped(t *testing.T) {
 	seg := Anonymous(t, 1<<12)

@@ -43,6 +43,7 @@ type Table struct {
 	closed  bool
 	looked  atomic.Uint32 // the epoch when the watched parties were last updated
 	started atomic.Bool   // looked is valid
+	living  atomic.Int32  // parties that are processes, then
 	scanner *time.Timer
 	armed   atomic.Bool // scanner is set to fire
 	waiting func() bool
@@ -242,6 +243,15 @@ func (t *Table) Watch(epoch uint32) {
 	t.look(epoch)
 }
 
+// Living returns how many parties are alive, this one included, as Watch has found. It is 0 if Watch was not
+// called since a party joined or died, and always if the parties are not processes.
+func (t *Table) Living() int {
+	if t.looked.Load() != t.epoch.Load() {
+		return 0
+	}
+	return int(t.living.Load())
+}
+
 // Scan checks every line and its lock, whatever the epoch, and announces the deaths that it finds.
 // It reports whether it found any.
 func (t *Table) Scan() (found bool) {
@@ -294,9 +304,13 @@ func (t *Table) look(epoch uint32) {
 		return
 	}
 	if _, ok := t.locks.(FileLocks); ok {
+		living := int32(0)
 		for n := 1; n < t.end(); n++ {
 			w := t.lines[n].word.Load()
 			pid := t.lines[n].pid.Load()
+			if w&aliveBit != 0 {
+				living++
+			}
 			if w&aliveBit == 0 || n == t.Me().Line() || pid == 0 {
 				continue
 			}
@@ -305,6 +319,7 @@ func (t *Table) look(epoch uint32) {
 			}
 			t.seen[n] = w
 		}
+		t.living.Store(living)
 	}
 	t.looked.Store(epoch)
 	t.started.Store(true)

@@ -67,7 +67,7 @@ func (r *Room) Await(ctx context.Context, s *Spinner, w Waiter) error {
 	var done, spun bool
 	if policy == Adaptive {
 		begin = now()
-		if done, spun = s.awake(begin, a.try); done {
+		if done, spun = s.awake(begin, r.crowded(), a.try); done {
 			return a.err
 		}
 	}

@@ -19,9 +19,9 @@ import (
 //	48  repairs   locks taken over from dead parties, messages of dead parties repaired
 //	56  unused
 //
-// A process that is killed takes with it: the sleep in which it was, and up to countEvery-1 waits without a sleep
-// for each of its Spinners. Nothing else depends on the counters, so a kill between two of the
-// additions does no more than that.
+// A process that is killed takes with it: the sleep in which it was, and up to countEvery-1 waits
+// without a sleep for each of its Spinners. Nothing else depends on the counters, so a kill between two
+// of the additions does no more than that.
 //
 // A nil *Counters counts nothing.
 type Counters struct {

@@ -5,7 +5,8 @@ type Policy uint32
 
 const (
 	// Adaptive spins for about as long as it has lately paid to spin, at most some 50 µs. Otherwise it
-	// yields the CPU while that has lately paid. Then it sleeps in the kernel. It is the default.
+	// yields the CPU, in a crowded room, while that has lately paid. Then it sleeps in the kernel. It is
+	// the default.
 	Adaptive Policy = iota
 	// Spin never sleeps. It has the shortest latency and uses a whole CPU.
 	Spin

@@ -1,8 +1,12 @@
 // Package wait is the only place where mp blocks. A waiter spins for a short time, or yields the CPU a
-// few times, and then sleeps in the kernel until what it waits for changes, a process dies, or its context ends.
+// few times, and then sleeps in the kernel until what it waits for changes, a process dies, or its
+// context ends.
 package wait
 
-import "sync/atomic"
+import (
+	"runtime"
+	"sync/atomic"
+)
 
 // A Room is the wait domain of one attached segment: all waiters of this process that wait for
 // something in the segment.
@@ -13,6 +17,9 @@ type Room struct {
 	// While there is a waiter, Watch makes sure that the death of every party that had joined by
 	// then will be noticed.
 	Watch func(epoch uint32)
+	// Parties returns how many processes have the segment, this one included, or 0 until Watch has looked
+	// since the last change. It may be nil.
+	Parties func() int
 
 	closed  atomic.Bool
 	waiting atomic.Int32
@@ -36,6 +43,11 @@ func (r *Room) SetPolicy(p Policy) { r.policy.Store(uint32(p)) }
 
 // Policy returns the policy that SetPolicy set, Adaptive at first.
 func (r *Room) Policy() Policy { return Policy(r.policy.Load()) }
+
+// crowded reports whether the room has more processes than there are CPUs for them.
+func (r *Room) crowded() bool { return r.Parties != nil && r.Parties() > cpus }
+
+var cpus = runtime.NumCPU()
 
 // A Waiter is an operation that can wait for one thing.
 type Waiter interface {

@@ -55,8 +55,8 @@ type selection struct {
 // selectSpinner learns how long it pays to stay awake in AwaitAny.
 var selectSpinner Spinner
 
-// mostSpun is the greatest number of cases for which AwaitAny spins and yields. A round of tries of more cases
-// takes too long to see an answer that comes soon.
+// mostSpun is the greatest number of cases for which AwaitAny spins and yields. A round of tries of
+// more cases takes too long to see an answer that comes soon.
 const mostSpun = 16
 
 func awaitAny(ctx context.Context, cases []*Case) (int, error) {
@@ -78,7 +78,7 @@ func awaitAny(ctx context.Context, cases []*Case) (int, error) {
 	var done, spun bool
 	if policy == Adaptive && len(cases) <= mostSpun {
 		begin = now()
-		if done, spun = selectSpinner.awake(begin, s.try); done {
+		if done, spun = selectSpinner.awake(begin, slices.ContainsFunc(s.rooms, (*Room).crowded), s.try); done {
 			return s.chosen, s.result()
 		}
 	}

@@ -38,12 +38,12 @@ func (s *Spinner) Counters() *Counters { return s.counters }
 
 // awake spins if that has lately paid, and otherwise yields the CPU if that has. It returns done if a
 // try has succeeded. If not, and if it has spun, the caller calls missed when the wait is over. The
-// wait begins at begin.
-func (s *Spinner) awake(begin time.Duration, try func() bool) (done, spun bool) {
+// wait begins at begin. crowded says whether the room is.
+func (s *Spinner) awake(begin time.Duration, crowded bool, try func() bool) (done, spun bool) {
 	if isDue(&s.skip) {
 		return s.spin(begin, try), true
 	}
-	if !s.yielder.yield(try) {
+	if !s.yielder.yield(crowded, try) {
 		return false, false
 	}
 	s.ended(now() - begin)

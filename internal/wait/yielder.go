@@ -8,7 +8,7 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/sys"
 )
 
-// A yielder learns whether it pays to yield the CPU before a sleep. If there are more processes than
+// A yielder learns whether it pays to yield the CPU before a sleep. In a room with more processes than
 // CPUs, the one that is to answer may be waiting for this very CPU. Then a yield lets it run, and the
 // answer is there when this thread's turn comes again. That costs a switch of the CPU; a sleep costs
 // the wake of the sleeper, too.
@@ -18,9 +18,8 @@ import (
 // as it is woken. So a growing number of waits, up to maxSkip, sleep without a yield after one that
 // did not pay. It takes paysBack waits that paid to make up for one that did not.
 //
-// Nor does it pay if only the waiter and who answers share a CPU, and another CPU is idle: the system leaves
-// two threads together that yield to each other all the time, and moves one that sleeps. So an answer that is
-// there after a single short turn of another thread counts as one that did not pay.
+// With no more processes than CPUs, each could have one. Then nobody yields: the system leaves two threads
+// together that yield one CPU to each other all the time, and moves one that sleeps.
 //
 // A yielder is local to a process. Goroutines may share it, as a Spinner.
 type yielder struct {
@@ -31,48 +30,37 @@ type yielder struct {
 const (
 	mostYields = 16                     // of one wait
 	late       = 200 * time.Microsecond // the longest time of all yields of a wait that pays
-	switched   = time.Microsecond       // a yield that takes as long let another thread run
-	brief      = 4 * time.Microsecond   // a yield that takes as long let more than one short turn pass
 	paysBack   = 8
 )
 
-// yield yields the CPU and calls try, again and again, until try returns true, and then returns true.
-// It returns false when yielding no longer pays.
-func (y *yielder) yield(try func() bool) (done bool) {
-	if !isDue(&y.skip) {
+// yield yields the CPU, if the room is crowded, and calls try, again and again, until try returns true, and then
+// returns true. It returns false when yielding no longer pays. In a process with one P it yields to other
+// goroutines, too: one of them may have to answer. With more, another thread runs that one, and each
+// Gosched would wake a thread that finds nothing to do.
+func (y *yielder) yield(crowded bool, try func() bool) (done bool) {
+	oneP := runtime.GOMAXPROCS(0) == 1
+	if !crowded && !oneP || !isDue(&y.skip) {
 		return false
 	}
-	// With one P the answer may have to come from another goroutine. With more, another thread runs
-	// that one, and each Gosched would wake a thread that finds nothing to do.
-	oneP := runtime.GOMAXPROCS(0) == 1
 	begin := now()
-	for i, last := 1, begin; ; i++ {
+	for range mostYields {
 		if oneP {
 			runtime.Gosched()
 		}
-		sys.Yield()
-		done = try()
-		end := now()
-		if done || i == mostYields || end-begin > late {
-			if done && pays(end-begin, end-last, manyCPUs && !oneP) {
-				y.paid()
-			} else {
-				y.missed()
-			}
-			return done
+		if crowded {
+			sys.Yield()
 		}
-		last = end
+		done = try()
+		if now()-begin > late {
+			break
+		}
+		if done {
+			y.paid()
+			return true
+		}
 	}
-}
-
-// manyCPUs says that this process could use several CPUs when it began.
-var manyCPUs = runtime.NumCPU() > 1
-
-// pays reports whether it pays to yield for an answer that is there after yields that took all, the last of
-// them as long as last. apart says that the waiter and who answers could each have a CPU.
-func pays(all, last time.Duration, apart bool) bool {
-	pair := last >= switched && last < brief
-	return all <= late && !(apart && pair)
+	y.missed()
+	return done
 }
 
 // paid records that the answer came soon.

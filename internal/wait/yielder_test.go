@@ -1,6 +1,7 @@
 package wait
 
 import (
+	"runtime"
 	"testing"
 	"time"
 )
@@ -23,7 +24,7 @@ func TestYielderGivesUp(t *testing.T) {
 			waits := func(n int) {
 				for range n {
 					before := yields
-					y.yield(func() bool { yields++; return answer() })
+					y.yield(true, func() bool { yields++; return answer() })
 					if got := yields - before; got > mostYields {
 						t.Fatalf("a wait yields %d times", got)
 					}
@@ -42,25 +43,22 @@ func TestYielderGivesUp(t *testing.T) {
 	}
 }
 
-// An answer pays that is there soon, unless only the two share a CPU and could each have one.
-func TestYielderPays(t *testing.T) {
+// A waiter yields if its room has more processes than CPUs, or its process has one P: to other goroutines.
+func TestYielderInCrowd(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	for _, c := range []struct {
-		all, last time.Duration
-		apart     bool
-		want      bool
-	}{
-		{switched / 2, switched / 2, true, true}, // nobody else ran
-		{switched, switched, true, false},
-		{late, brief - 1, true, false},
-		{brief, brief, true, true},
-		{late, late, true, true},
-		{late + 1, brief, true, false},
-		{switched, switched, false, true},
-		{late + 1, switched, false, false},
-	} {
-		if got := pays(c.all, c.last, c.apart); got != c.want {
-			t.Errorf("pays(%v, %v, %v) = %v", c.all, c.last, c.apart, got)
+		parties, procs int
+		want           bool
+	}{{0, 2, false}, {cpus, 2, false}, {cpus + 1, 2, true}, {0, 1, true}, {cpus + 1, 1, true}} {
+		runtime.GOMAXPROCS(c.procs)
+		r := Room{Parties: func() int { return c.parties }}
+		var y yielder
+		if got := y.yield(r.crowded(), func() bool { return true }); got != c.want {
+			t.Errorf("%d processes, %d P: the wait has ended between yields: %v", c.parties, c.procs, got)
 		}
+	}
+	if new(Room).crowded() {
+		t.Error("a room that knows no processes is crowded")
 	}
 }
 
@@ -70,13 +68,13 @@ func TestYielderPaysBack(t *testing.T) {
 	var y yielder
 	never := func() bool { return false }
 	for _, want := range []int{2, 4, 2} {
-		if y.yield(never) {
+		if y.yield(true, never) {
 			t.Error("yield reports an answer")
 		}
 		y.missed() // of another goroutine, which waited for the same
 		n := 0
 		for y.skip.Load() > 0 {
-			y.yield(never)
+			y.yield(true, never)
 			n++
 		}
 		if n != want {
