@@ -157,9 +157,9 @@ func (e *encoded[T]) stale(k *queueCore[envelope]) func(mark uint64) bool {
 			switch {
 			case s.is() == free:
 				return true
-			case s.is() == writing && k.table.Dead(s.owner()):
+			case k.abandoned(s):
 				k.repair(word, s)
-			case s.is() == writing:
+			case s.begun():
 				return s.lap() != pos.lap()
 			default: // the slot of a lease goes on to later laps, but the message does not
 				return k.slots.message(word).birth.Load() != pos.lap()

@@ -12,10 +12,12 @@ const PipePrint = pipePrint
 
 // The states of a slot.
 const (
-	Free    = uint64(free)
-	Writing = uint64(writing)
-	Ready   = uint64(ready)
-	Reading = uint64(reading)
+	Free        = uint64(free)
+	Writing     = uint64(writing)
+	WritingSpan = uint64(writingSpan)
+	Ready       = uint64(ready)
+	Reading     = uint64(reading)
+	ReadingSpan = uint64(readingSpan)
 )
 
 // NewQueueAt makes a queue whose first value is in the given lap.

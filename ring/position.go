@@ -46,12 +46,14 @@ func (p position) after(q position) bool { return int64(p-q)<<2 > 0 }
 //	|        lap         |  party ID of owner  | state |
 //	+--------------------+---------------------+-------+
 //
-//	free     the slot waits for the message of lap; no owner
-//	writing  its owner is writing the message of lap
-//	ready    the message of lap is there; the owner put it and has nothing more to do
-//	reading  its owner is copying the message of lap out
-//	leased   its owner has the message under a lease, since lap or an earlier one
-//	returned the message came back from a lease; no owner
+//	free        the slot waits for the message of lap; no owner
+//	writing     its owner is writing the message of lap
+//	writingSpan its owner is writing the messages of the span that begins here: see span.go
+//	ready       the message of lap is there; the owner put it and has nothing more to do
+//	reading     its owner is copying the message of lap out
+//	readingSpan its owner is copying the messages of the span that begins here out
+//	leased      its owner has the message under a lease, since lap or an earlier one
+//	returned    the message came back from a lease, or from a span of a dead owner; no owner
 //
 // While a slot is leased or returned, putters do not wait for it: they move its lap on.
 type state uint64
@@ -59,8 +61,10 @@ type state uint64
 const (
 	free state = iota
 	writing
+	writingSpan
 	ready
 	reading
+	readingSpan
 	leased
 	returned
 	stateMask state = 7
@@ -78,14 +82,24 @@ func (s state) is() state       { return s & stateMask }
 func (s state) lap() uint32     { return uint32(s >> lapShift) }
 func (s state) owner() party.ID { return party.ID(s>>ownerShift) & (1<<31 - 1) }
 
+// begun reports whether a putter has claimed the slot, or a span that begins with it, and has not
+// published its message.
+func (s state) begun() bool { return s.is() == writing || s.is() == writingSpan }
+
+// spans reports whether a span that is claimed begins with the slot.
+func (s state) spans() bool { return s.is() == writingSpan || s.is() == readingSpan }
+
 // kept reports whether the slot keeps a message out of the order: leased or returned.
-func (s state) kept() bool { return s&leased != 0 }
+func (s state) kept() bool { return s.is() >= leased }
 
 // taken reports whether a getter has claimed the message of the slot's lap.
 func (s state) taken() bool { return s.is() >= reading }
 
 // inLap returns s in another lap.
 func (s state) inLap(lap uint32) state { return s&(1<<lapShift-1) | freeAt(lap) }
+
+// disowned returns s without its owner.
+func (s state) disowned() state { return s &^ ((1<<31 - 1) << ownerShift) }
 
 // behind returns by how many laps the slot is behind lap. The result is negative if the slot is
 // ahead.

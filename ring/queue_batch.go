@@ -5,11 +5,12 @@ import (
 	"github.com/seed-2e7ecdea/mp/internal/fence"
 )
 
-// A batch is put or got in runs of consecutive slots. For each run a process claims all slots, each
-// by a CAS as in put 1 or get 1, copies all messages, and then stores all new states, in order. So
-// the processor can fetch the next lines while it copies, and cursors, hints and gates are used once
-// for a run. What becomes of each message if the process is killed is as for put and get: messages
-// are published in order, so a batch that is cut short is a prefix of it.
+// A batch is put or got in runs of consecutive slots. For each run a process claims all slots, by spans
+// as far as it can and else one by one as in put 1 or get 1, copies all messages, and then stores all
+// new states. So the processor can fetch the next lines while it copies, and cursors, hints and gates
+// are used once for a run. What becomes of each message if the process is killed is as for put and get.
+// Slots and spans are published in order, and a span as a whole, so a batch that is cut short is a prefix
+// of it.
 
 // maxRun is the largest number of slots in a run.
 const maxRun = 64
@@ -21,11 +22,7 @@ func (k *queueCore[T]) putRun(vs []T) (int, error) {
 		return 0, err
 	}
 	vs = vs[:k.claimRun(pos, min(len(vs), maxRun))]
-	at := pos
-	for i := range vs {
-		*k.slots.message(k.slots.slotWord(at.slot())) = vs[i]
-		at = at.next(k.slots.count)
-	}
+	k.slots.put(pos, vs)
 	return len(vs), k.publishRun(pos, len(vs))
 }
 
@@ -34,15 +31,8 @@ func (k *queueCore[T]) publishRun(pos position, n int) error {
 	if crash.Enabled {
 		crash.At(crash.QueuePutCopied)
 	}
-	at := pos
-	for range n {
-		fence.Publish64(k.slots.slotWord(at.slot()), uint64(ownedAt(at.lap(), ready, k.me)))
-		if crash.Enabled {
-			crash.At(crash.QueuePutReady)
-		}
-		at = at.next(k.slots.count)
-	}
-	fence.Publish64(&k.puts, uint64(at))
+	end := k.endRun(pos, n, 0, ownedAt(0, ready, k.me), crash.QueuePutReady)
+	fence.Publish64(&k.puts, uint64(end))
 	k.w.items.Notify()
 	return k.unlessClosed(nil)
 }
@@ -51,30 +41,50 @@ func (k *queueCore[T]) publishRun(pos position, n int) error {
 // as they are free, so that n are claimed in all. It returns how many are.
 func (k *queueCore[T]) claimRun(pos position, n int) int {
 	k.slots.fetch(pos, n, free)
-	at, run := pos, 1
-	for ; run < n; run++ {
-		next := at.next(k.slots.count)
-		word, want := k.slots.slotWord(next.slot()), uint64(freeAt(next.lap()))
-		if word.Load() != want || !word.CompareAndSwap(want, uint64(ownedAt(next.lap(), writing, k.me))) {
-			break
-		}
-		if crash.Enabled {
-			crash.At(crash.QueuePutClaimed)
-		}
-		at = next
-	}
+	run, end := k.extend(pos, n, free, writing, writingSpan, crash.QueuePutClaimed)
 	if run == 1 {
 		return 1
 	}
 	if k.w.flags.Load()&queueShut != 0 {
-		for at := pos; run > 1; run-- {
-			at = at.next(k.slots.count)
-			k.unclaim(k.slots.slotWord(at.slot()), at)
-		}
+		k.endRun(pos.next(k.slots.count), run-1, 1, free, crash.QueueSlotAborted)
+		k.freed()
 		return 1 // claimed before the shutdown
 	}
-	k.advance(&k.w.tail, at)
+	k.advance(&k.w.tail, end)
 	return run
+}
+
+// extend claims the slots after the one at pos, which this process has claimed, as far as they are in
+// the state from of their lap, so that n are claimed in all: those of a span become span, or, if that is
+// 0, one by one what others become, which is alone. It passes the crash point at after each claim. It
+// returns how many are claimed, and the position after them.
+func (k *queueCore[T]) extend(pos position, n int, from, alone, span state, at crash.Point) (int, position) {
+	run, end := 1, pos.next(k.slots.count)
+	for run < n {
+		size := 0
+		if span != 0 {
+			size = k.claimSpan(end, n-run, from, span)
+		}
+		if size == 0 {
+			if !k.claim(end, from, alone) {
+				break
+			}
+			size = 1
+		}
+		if crash.Enabled {
+			crash.At(at)
+		}
+		run += size
+		end = end.plus(uint32(size), k.slots.count)
+	}
+	return run, end
+}
+
+// claim claims the slot at pos, if that is in the state from of its lap. It returns false if not.
+func (k *queueCore[T]) claim(pos position, from, to state) bool {
+	word := k.slots.slotWord(pos.slot())
+	s := state(word.Load())
+	return s.lap() == pos.lap() && s.is() == from && word.CompareAndSwap(uint64(s), uint64(ownedAt(pos.lap(), to, k.me)))
 }
 
 // getRun gets messages into vs, at least one, and returns how many. It fails as get does.
@@ -84,11 +94,7 @@ func (k *queueCore[T]) getRun(vs []T) (int, error) {
 		return 0, err
 	}
 	vs = vs[:n]
-	at := pos
-	for i := range vs {
-		vs[i] = *k.slots.message(k.slots.slotWord(at.slot()))
-		at = at.next(k.slots.count)
-	}
+	k.slots.get(pos, vs)
 	return len(vs), k.releaseRun(pos, len(vs))
 }
 
@@ -110,22 +116,14 @@ func (k *queueCore[T]) claimReadyRun(n int) (position, int, error) {
 // are ready, so that n are claimed in all. It returns how many are.
 func (k *queueCore[T]) takeRun(pos position, n int) int {
 	k.slots.fetch(pos, n, ready)
-	at, run := pos, 1
-	for ; run < n; run++ {
-		next := at.next(k.slots.count)
-		word := k.slots.slotWord(next.slot())
-		s := state(word.Load())
-		if s.lap() != next.lap() || s.is() != ready || !word.CompareAndSwap(uint64(s), uint64(ownedAt(next.lap(), k.takes, k.me))) {
-			break
-		}
-		if crash.Enabled {
-			crash.At(crash.QueueGetClaimed)
-		}
-		at = next
+	span := readingSpan
+	if k.takes != reading {
+		span = 0 // each slot is given back by itself
 	}
+	run, end := k.extend(pos, n, ready, k.takes, span, crash.QueueGetClaimed)
 	if run > 1 {
-		k.advance(&k.w.head, at)
-		fence.Publish64(&k.gets, uint64(at.next(k.slots.count)))
+		k.advance(&k.w.head, end)
+		fence.Publish64(&k.gets, uint64(end))
 	}
 	return run
 }
@@ -138,13 +136,7 @@ func (k *queueCore[T]) releaseRun(pos position, n int) error {
 	if crash.Enabled {
 		crash.At(crash.QueueGetCopied)
 	}
-	for range n {
-		fence.Publish64(k.slots.slotWord(pos.slot()), uint64(freeAt(pos.lap()+1)))
-		if crash.Enabled {
-			crash.At(crash.QueueGetFreed)
-		}
-		pos = pos.next(k.slots.count)
-	}
+	k.endRun(pos, n, 1, free, crash.QueueGetFreed)
 	k.w.space.Notify()
 	if f := k.w.flags.Load(); f != 0 {
 		k.freedLast(f)

@@ -248,8 +248,8 @@ func (k *queueCore[T]) claimFreeSlow(pos position) (*atomic.Uint64, position, er
 			}
 			w.progress()
 		case b <= 0: // claimed
-			pos = k.goOn(&w, pos, &k.w.tail, b == 0)
-		case s.is() == writing && k.table.Dead(s.owner()):
+			pos = k.goOn(&w, pos, s, &k.w.tail, b == 0)
+		case k.abandoned(s):
 			k.repair(word, s)
 		case b == 1 && s.kept() && k.maySkip(pos, &skips):
 			if word.CompareAndSwap(uint64(s), uint64(s.inLap(pos.lap()))) && crash.Enabled {
@@ -288,7 +288,7 @@ func (k *queueCore[T]) freeBeyond(pos position) int {
 		pos = pos.next(k.slots.count)
 		s := state(k.slots.slotWord(pos.slot()).Load())
 		switch b := s.behind(pos.lap()); {
-		case b == 0 && s.is() == free, b > 0 && s.is() == writing && k.table.Dead(s.owner()):
+		case b == 0 && s.is() == free, b > 0 && k.abandoned(s):
 			return i + 1
 		case b > 0 && !s.kept():
 			return 0
@@ -306,8 +306,14 @@ func (k *queueCore[T]) unlessClosed(err error) error {
 	return err
 }
 
-// repair gives up the position at which a dead putter was writing.
+// abandoned reports whether a dead putter was writing there.
+func (k *queueCore[T]) abandoned(s state) bool { return s.begun() && k.table.Dead(s.owner()) }
+
+// repair gives up the position, or the span of positions, at which a dead putter was writing.
 func (k *queueCore[T]) repair(word *atomic.Uint64, s state) {
+	if s.spans() && !k.undoSpan(word, s) {
+		return
+	}
 	if word.CompareAndSwap(uint64(s), uint64(freeAt(s.lap()+1))) {
 		k.o.Counters().Repaired()
 		k.freed()
@@ -341,15 +347,16 @@ func (k *queueCore[T]) freedLast(flags uint32) {
 	}
 }
 
-// goOn returns the position at which walk w goes on that has found pos claimed: the next one, or the
-// cursor if that has overtaken the walk. near says that it was claimed in its own lap. goOn moves the
+// goOn returns the position at which walk w goes on that has found pos claimed, with its slot in the state
+// s: the next one, or the cursor if that has overtaken the walk. near says that it was claimed in its own
+// lap. goOn moves the
 // cursor as the claim of pos does, since nobody claims a position that is given up: without that, a
 // lease of a slot at which cursors move would hold them back.
-func (k *queueCore[T]) goOn(w *walk, pos position, cursor *atomic.Uint64, near bool) position {
+func (k *queueCore[T]) goOn(w *walk, pos position, s state, cursor *atomic.Uint64, near bool) position {
 	if pos.slot()%cursorStep == 0 {
 		k.advance(cursor, pos)
 	}
-	pos = pos.next(k.slots.count)
+	pos = pos.past(s, k.slots.count)
 	if c := k.positionOf(cursor.Load()); c.after(pos) {
 		w.progress()
 		return c
@@ -474,8 +481,8 @@ func (k *queueCore[T]) claimReadySlow(pos position, as state) (word *atomic.Uint
 			}
 			w.progress()
 		case b < 0, b == 0 && s.taken(): // claimed, or given up
-			pos = k.goOn(&w, pos, &k.w.head, b == 0)
-		case b == 0 && s.is() == writing && k.table.Dead(s.owner()):
+			pos = k.goOn(&w, pos, s, &k.w.head, b == 0)
+		case b == 0 && k.abandoned(s):
 			k.repair(word, s)
 		case !atCursor:
 			pos, atCursor = k.positionOf(k.w.head.Load()), true
@@ -485,7 +492,7 @@ func (k *queueCore[T]) claimReadySlow(pos position, as state) (word *atomic.Uint
 			if word, at := k.takeBack(as); word != nil {
 				return word, at, false, nil
 			}
-			busy := b == 0 && s.is() == writing && k.readyBeyond(pos)
+			busy := b == 0 && s.begun() && k.readyBeyond(pos)
 			if f, e := k.w.front.Load(), k.table.Epoch().Load(); f != front || e != epoch || state(word.Load()) != s {
 				// A message came back, or the slot's state has changed. Other getters may have taken
 				// what was there, so there need not have been a moment at which the queue was empty.
@@ -545,6 +552,9 @@ func (k *queueCore[T]) adopt(as state) (*atomic.Uint64, position) {
 			if !k.cameBack(s) {
 				break
 			}
+			if s.spans() && !k.undoSpan(word, s) {
+				continue
+			}
 			if !word.CompareAndSwap(uint64(s), uint64(ownedAt(s.lap(), as, k.me))) {
 				continue // another getter has taken it, or a putter has moved its lap on
 			}
@@ -586,7 +596,7 @@ func (k *queueCore[T]) readyBeyond(pos position) bool {
 func (k *queueCore[T]) drained() bool {
 	for i := range k.slots.count {
 		s := state(k.slots.slotWord(i).Load())
-		if s.is() != free && (s.is() != writing || !k.table.Dead(s.owner())) {
+		if s.is() != free && !k.abandoned(s) {
 			return false
 		}
 	}
@@ -603,7 +613,7 @@ func (k *queueCore[T]) idle() bool {
 		for i := range k.slots.count {
 			word := k.slots.slotWord(i)
 			s := state(word.Load())
-			if s.is() == writing && k.table.Dead(s.owner()) {
+			if k.abandoned(s) {
 				k.repair(word, s)
 				s = state(word.Load())
 			}
@@ -628,7 +638,7 @@ func (k *queueCore[T]) length() int {
 		switch s := state(word.Load()); {
 		case s.is() == ready, k.cameBack(s):
 			n++
-		case s.is() == writing && k.table.Dead(s.owner()):
+		case k.abandoned(s):
 			k.repair(word, s)
 		}
 	}

@@ -92,7 +92,7 @@ func (k *queueCore[T]) mayHaveMore() bool {
 		case b == 0 && s.is() == ready:
 			return true
 		case b < 0, b == 0 && s.taken():
-			pos = pos.next(k.slots.count)
+			pos = pos.past(s, k.slots.count)
 		default:
 			return false
 		}

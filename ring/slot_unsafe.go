@@ -34,6 +34,50 @@ func (r *slots[T]) parcel(state *atomic.Uint64) *parcel {
 	return (*parcel)(unsafe.Add(unsafe.Pointer(state), slotHead))
 }
 
+// after returns the state word of the slot that follows, which is not beyond the end of the ring.
+func (r *slots[T]) after(word *atomic.Uint64) *atomic.Uint64 {
+	return (*atomic.Uint64)(unsafe.Add(unsafe.Pointer(word), r.stride))
+}
+
+// all reports whether n slots from that one on, n > 0, are in the state s, whoever their owners are. They
+// lie before the end of the ring.
+func (r *slots[T]) all(slot, n uint32, s state) bool {
+	for word := r.slotWord(slot); ; word = r.after(word) {
+		if state(word.Load()).disowned() != s {
+			return false
+		}
+		if n--; n == 0 {
+			return true
+		}
+	}
+}
+
+// put copies vs to the slots from pos on.
+func (r *slots[T]) put(pos position, vs []T) {
+	word := r.slotWord(pos.slot())
+	for i, left := 0, r.count-pos.slot(); i < len(vs); i++ {
+		if left == 0 {
+			word = r.slotWord(0)
+		}
+		left--
+		*r.message(word) = vs[i]
+		word = r.after(word)
+	}
+}
+
+// get copies the messages of the slots from pos on to vs.
+func (r *slots[T]) get(pos position, vs []T) {
+	word := r.slotWord(pos.slot())
+	for i, left := 0, r.count-pos.slot(); i < len(vs); i++ {
+		if left == 0 {
+			word = r.slotWord(0)
+		}
+		left--
+		vs[i] = *r.message(word)
+		word = r.after(word)
+	}
+}
+
 // fetch prefetches n slots from pos on for writing, as far as they lie before the end of the ring, if
 // the last of them is in the state is of its lap. If it is not, a peer may be using these slots, and
 // would lose them to this processor in the middle of its work.

@@ -41,7 +41,7 @@ func queueStats(m object.Memory, s *shm.Stats) {
 			if !claimed(s, s.behind(pos.lap())) {
 				break
 			}
-			pos = pos.next(count)
+			pos = pos.past(s, count)
 		}
 		return uint64(pos.lap())*uint64(count) + uint64(pos.slot())
 	}
@@ -49,7 +49,7 @@ func queueStats(m object.Memory, s *shm.Stats) {
 	s.Sent, s.Received = between(
 		func() uint64 {
 			return walk(unsafe.Offsetof(w.tail), func(s state, b int32) bool {
-				return b < 0 || b == 0 && s.is() != free && s.is() != writing
+				return b < 0 || b == 0 && s.is() != free && !s.begun()
 			})
 		},
 		func() uint64 {

@@ -29,7 +29,7 @@ func newBroadcastStorm[M any](w words[M]) *storm[M] {
 			j := stormJob[M]{Broadcast: newBroadcast[M](t, seg, 16, &ring.BroadcastOptions{Subscribers: stormLossless + 1, Storage: 30 << 10})}
 			return j, j
 		},
-		put: func(ctx context.Context, j stormJob[M], m M) error { return j.Broadcast.Publish(ctx, m) },
+		put: func(ctx context.Context, j stormJob[M], ms []M) error { return j.Broadcast.Publish(ctx, ms[0]) },
 		take: func(ctx context.Context, j stormJob[M], note func(M) error) error {
 			return receiveStorm(ctx, w, j, note)
 		},

@@ -45,7 +45,9 @@ type storm[M any] struct {
 
 	// set makes the object, and returns the jobs of producers and consumers.
 	set func(t *testing.T, seg *shm.Segment) (produce, consume stormJob[M])
-	put func(ctx context.Context, j stormJob[M], m M) error
+	// put puts batch messages, or as many as are left of a life.
+	put   func(ctx context.Context, j stormJob[M], ms []M) error
+	batch int
 	// take takes messages one after the other, and calls note with each, until it fails.
 	take func(ctx context.Context, j stormJob[M], note func(M) error) error
 	// end makes take fail with ErrShutdown or io.EOF when all messages are taken. All producers have ended.
@@ -60,7 +62,7 @@ type storm[M any] struct {
 	producer, consumer *proc.Task[stormJob[M], int]
 }
 
-// A stormLimits says what one killed process may do: 0 or 1 each.
+// A stormLimits says what one killed process may do: at most a batch each.
 type stormLimits struct {
 	missing  int // messages that no consumer has got whose Put has returned, for each killed consumer
 	extra    int // messages that were got whose Put had not returned, for each killed producer
@@ -70,6 +72,7 @@ type stormLimits struct {
 
 // register registers the tasks of a storm.
 func register[M any](name string, s *storm[M]) *storm[M] {
+	s.batch = max(s.batch, 1)
 	s.producer = Task(name+" producer", s.produce)
 	s.consumer = Task(name+" consumer", s.consume)
 	return s
@@ -82,6 +85,7 @@ func (s *storm[M]) produce(ctx context.Context, j stormJob[M]) (n int, err error
 	if err != nil {
 		return 0, err
 	}
+	ms := make([]M, 0, s.batch)
 	for book.stop.Load() == 0 {
 		life := book.lives.Add(1) - 1
 		if life >= stormLives {
@@ -90,13 +94,16 @@ func (s *storm[M]) produce(ctx context.Context, j stormJob[M]) (n int, err error
 			}
 			continue
 		}
-		for i := uint32(0); i < stormMessages && book.stop.Load() == 0; i++ {
-			if err := s.put(ctx, j, s.message(life, i)); err != nil {
+		for i := uint32(0); i < stormMessages && book.stop.Load() == 0; {
+			for ms = ms[:0]; len(ms) < s.batch && i < stormMessages; i++ {
+				ms = append(ms, s.message(life, i))
+			}
+			if err := s.put(ctx, j, ms); err != nil {
 				return n, err
 			}
-			book.put[life].Store(i + 1)
-			book.seats[j.Seat].done.Add(1)
-			n++
+			book.put[life].Store(i)
+			book.seats[j.Seat].done.Add(uint32(len(ms)))
+			n += len(ms)
 		}
 	}
 	return n, nil

@@ -20,7 +20,7 @@ var pipeStorm = register("pipe storm", &storm[[]byte]{
 		a, b := newPipe(t, seg, stormRing)
 		return stormJob[[]byte]{Conn: a}, stormJob[[]byte]{Conn: b}
 	},
-	put: func(ctx context.Context, j stormJob[[]byte], m []byte) error { return j.Conn.Send(ctx, m) },
+	put: func(ctx context.Context, j stormJob[[]byte], ms [][]byte) error { return j.Conn.Send(ctx, ms[0]) },
 	take: func(ctx context.Context, j stormJob[[]byte], note func([]byte) error) error {
 		for {
 			m, err := j.Conn.Receive(ctx)

@@ -43,6 +43,7 @@ const (
 	QueueStorageTaken                 // a block is marked; slot WRITING
 	QueueStorageGiven                 // a block is free, others are stale; slot FREE
 	QueueLeaseTold                    // slot RETURNED; front moved; no getter is woken yet
+	QueueSpanUndone                   // a slot of a dead process's span is FREE or RETURNED; the first one says that the span is claimed
 	PipeSendEntered                   // the sender holds its end; nothing is written
 	PipeSendCopied                    // message copied; header still 0
 	PipeSendPublished                 // header written; tail not advanced
@@ -180,7 +181,7 @@ var names = [numPoints]string{
 	"QueuePutClaimed", "QueuePutHelped", "QueuePutCopied", "QueuePutReady", "QueuePutWaiting",
 	"QueueGetClaimed", "QueueGetHelped", "QueueGetCopied", "QueueGetFreed", "QueueGetWaiting",
 	"QueuePutSkipped", "QueueGetAdopted", "QueueSlotAborted", "QueueLeaseDone", "QueueLeaseReturned", "QueueJoinWaiting",
-	"QueueStorageReserved", "QueueStorageTaken", "QueueStorageGiven", "QueueLeaseTold",
+	"QueueStorageReserved", "QueueStorageTaken", "QueueStorageGiven", "QueueLeaseTold", "QueueSpanUndone",
 	"PipeSendEntered", "PipeSendCopied", "PipeSendPublished", "PipeSendMoved", "PipeSendLeft",
 	"PipeReceiveEntered", "PipeReceiveCopied", "PipeReceiveMoved", "PipeReceiveLeft",
 	"PipePieceCopied", "PipePiecePublished", "PipePieceMoved", "PipeAborted",

@@ -349,6 +349,27 @@ var models = []struct {
 		},
 	},
 	{
+		name: "span",
+		searches: []search{
+			{defs: "PUTTERS=1 GETTERS=2 SLOTS=3 MESSAGES=4 DEATHS=1"},
+			{defs: "PUTTERS=1 GETTERS=2 SLOTS=3 STEP=2 MESSAGES=4 DEATHS=1"},
+			{defs: "PUTTERS=2 GETTERS=1 SLOTS=2 MESSAGES=3 DEATHS=1"},
+			{defs: "PUTTERS=2 GETTERS=1 SLOTS=2 MESSAGES=3 DEATHS=2 SKIPS=0", large: true},
+			{defs: "PUTTERS=2 GETTERS=2 SLOTS=2 MESSAGES=2 DEATHS=1", large: true},
+			{defs: "PUTTERS=1 GETTERS=3 SLOTS=2 MESSAGES=2 DEATHS=2 SKIPS=0", large: true},
+		},
+		mutations: []mutation{
+			{name: "NO_CHECK", defs: "PUTTERS=1 GETTERS=2 SLOTS=2 MESSAGES=3 DEATHS=0", reason: violated},
+			{name: "ONE_BY_ONE", defs: "PUTTERS=2 GETTERS=1 SLOTS=2 MESSAGES=2 DEATHS=0", reason: violated},
+			{name: "CURSOR_INSIDE", defs: "PUTTERS=2 GETTERS=1 SLOTS=2 MESSAGES=3 DEATHS=0", reason: violated},
+			{name: "PUBLISH_FIRST", defs: "PUTTERS=1 GETTERS=1 SLOTS=2 MESSAGES=2", reason: violated},
+			{name: "FREE_FIRST", defs: "PUTTERS=1 GETTERS=2 SLOTS=2 MESSAGES=3", reason: stuck},
+			{name: "NO_RELOAD", defs: "PUTTERS=1 GETTERS=1 SLOTS=2 MESSAGES=2", reason: violated},
+			{name: "NO_UNDO", defs: "PUTTERS=1 GETTERS=2 SLOTS=2 MESSAGES=3", reason: stuck},
+			{name: "FIRST_FIRST", defs: "PUTTERS=1 GETTERS=2 SLOTS=2 MESSAGES=2", reason: violated},
+		},
+	},
+	{
 		name: "evict",
 		searches: []search{
 			{defs: "PUBLISHERS=1 MESSAGES=3 LOSSY"},
