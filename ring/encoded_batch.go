@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Batches of encoded values go in runs, as others do: see batch.go. A run of puts consists of messages
+// Batches of encoded values go in runs, as others do: see queue_batch.go. A run of puts consists of messages
 // that lie in their slots. A longer message is put by itself.
 //
 // A run of gets is decoded after its slots were given back. If code of the program decodes, it may

@@ -8,9 +8,9 @@ import (
 // A batch is put or got in runs of consecutive slots. For each run a process claims all slots, by spans
 // as far as it can and else one by one as in put 1 or get 1, copies all messages, and then stores all
 // new states. So the processor can fetch the next lines while it copies, and cursors, hints and gates
-// are used once for a run. What becomes of each message if the process is killed is as for put and get.
-// Slots and spans are published in order, and a span as a whole, so a batch that is cut short is a prefix
-// of it.
+// are used once for a run. Slots and spans are published in order, and a span
+// as a whole, so a batch of a process that is killed is cut short to a prefix of it. A getter that is killed
+// loses those messages whose slots it has given back.
 
 // maxRun is the largest number of slots in a run.
 const maxRun = 64
@@ -59,13 +59,16 @@ func (k *queueCore[T]) claimRun(pos position, n int) int {
 // 0, one by one what others become, which is alone. It passes the crash point at after each claim. It
 // returns how many are claimed, and the position after them.
 func (k *queueCore[T]) extend(pos position, n int, from, alone, span state, at crash.Point) (int, position) {
+	n = min(n, int(k.slots.count)) // more are free only if a peer destroys the states
 	run, end := 1, pos.next(k.slots.count)
+	spans := span != 0
 	for run < n {
 		size := 0
-		if span != 0 {
+		if spans {
 			size = k.claimSpan(end, n-run, from, span)
 		}
 		if size == 0 {
+			spans = false // those that begin with the next slots have the same slot that is not in the state from
 			if !k.claim(end, from, alone) {
 				break
 			}
@@ -76,6 +79,7 @@ func (k *queueCore[T]) extend(pos position, n int, from, alone, span state, at c
 		}
 		run += size
 		end = end.plus(uint32(size), k.slots.count)
+		spans = spans || span != 0 && end.slot()%spanStep == 0
 	}
 	return run, end
 }

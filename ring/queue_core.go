@@ -18,8 +18,8 @@ import (
 //
 //	0     count    number of slots; written when the queue is made
 //	4     flags    queueShut, queueJoined
-//	8     front    0 until the first lease; bit 0 says that leases are in use; moves with each value
-//	               that is returned
+//	8     front    0 until a value comes back from a lease or a span; bit 0 says that leases are in use;
+//	               moves with each return
 //	16    mode     queueJoinable, queueEncoded; written when the queue is made
 //	20    done     gate of the goroutines that wait in Join
 //	128   tail     where to look for the next slot to write; written by putters
@@ -49,6 +49,8 @@ import (
 //	     3       the message is copied out
 //	     4       free(L+1)                   the slot is given back
 //	     5       wake a putter
+//
+// A batch claims several slots by one CAS: see span.go.
 //
 // A process that finds a slot whose owner is dead repairs it. It changes writing(L) to free(L+1):
 // the position is given up without a message. It changes reading(L) to reading(L, me): the message
@@ -348,8 +350,8 @@ func (k *queueCore[T]) freedLast(flags uint32) {
 }
 
 // goOn returns the position at which walk w goes on that has found pos claimed, with its slot in the state
-// s: the next one, or the cursor if that has overtaken the walk. near says that it was claimed in its own
-// lap. goOn moves the
+// s: the one past that, or the cursor if that has overtaken the walk. near says that it was claimed in its
+// own lap. goOn moves the
 // cursor as the claim of pos does, since nobody claims a position that is given up: without that, a
 // lease of a slot at which cursors move would hold them back.
 func (k *queueCore[T]) goOn(w *walk, pos position, s state, cursor *atomic.Uint64, near bool) position {
@@ -577,9 +579,10 @@ func (k *queueCore[T]) cameBack(s state) bool {
 
 // readyBeyond reports whether a message is ready at a position after pos.
 func (k *queueCore[T]) readyBeyond(pos position) bool {
+	s := state(k.slots.slotWord(pos.slot()).Load())
 	for range k.slots.count {
-		pos = pos.next(k.slots.count)
-		s := state(k.slots.slotWord(pos.slot()).Load())
+		pos = pos.past(s, k.slots.count)
+		s = state(k.slots.slotWord(pos.slot()).Load())
 		switch b := s.behind(pos.lap()); {
 		case b == 0 && s.is() == ready:
 			return true
@@ -633,13 +636,15 @@ func (k *queueCore[T]) idle() bool {
 // It gives up the positions of dead putters.
 func (k *queueCore[T]) length() int {
 	n := 0
-	for i := range k.slots.count {
+	for i := uint32(0); i < k.slots.count; i++ {
 		word := k.slots.slotWord(i)
 		switch s := state(word.Load()); {
 		case s.is() == ready, k.cameBack(s):
 			n++
 		case k.abandoned(s):
 			k.repair(word, s)
+		case s.spans(): // its owner lives, whatever the states of the others are
+			i += spanFrom(i, k.slots.count) - 1
 		}
 	}
 	return n

@@ -57,7 +57,7 @@ func (r *slots[T]) put(pos position, vs []T) {
 	word := r.slotWord(pos.slot())
 	for i, left := 0, r.count-pos.slot(); i < len(vs); i++ {
 		if left == 0 {
-			word = r.slotWord(0)
+			word, left = r.slotWord(0), r.count
 		}
 		left--
 		*r.message(word) = vs[i]
@@ -70,7 +70,7 @@ func (r *slots[T]) get(pos position, vs []T) {
 	word := r.slotWord(pos.slot())
 	for i, left := 0, r.count-pos.slot(); i < len(vs); i++ {
 		if left == 0 {
-			word = r.slotWord(0)
+			word, left = r.slotWord(0), r.count
 		}
 		left--
 		vs[i] = *r.message(word)
@@ -80,7 +80,8 @@ func (r *slots[T]) get(pos position, vs []T) {
 
 // fetch prefetches n slots from pos on for writing, as far as they lie before the end of the ring, if
 // the last of them is in the state is of its lap. If it is not, a peer may be using these slots, and
-// would lose them to this processor in the middle of its work.
+// would lose them to this processor in the middle of its work. (Slots inside a span that a peer has claimed
+// look unused: that costs the peer some time, and no more.)
 func (r *slots[T]) fetch(pos position, n int, is state) {
 	m := min(uint32(n), r.count-pos.slot(), uint32(maxFetch/r.stride))
 	if m < 2 {

@@ -27,7 +27,8 @@ import (
 //
 // If the owner is dead, the process that finds its first slot undoes the claim of the others, and then
 // treats the first one as it does a slot that was claimed alone. The positions of a writer are given
-// up. The messages that a reader has not given back become returned(L).
+// up. The messages that a reader has not given back become returned(L), and front moves, so that the next
+// getters take them: a queue may never run empty.
 const spanStep = cursorStep
 
 // spanFrom returns how many slots the span has that begins at that slot of a ring.
@@ -104,6 +105,9 @@ func (k *queueCore[T]) undoSpan(first *atomic.Uint64, s state) bool {
 		if word.CompareAndSwap(uint64(t), uint64(to)) && crash.Enabled {
 			crash.At(crash.QueueSpanUndone) // the next process that finds the first slot goes on
 		}
+	}
+	if s.is() == readingSpan {
+		k.w.front.Add(oneReturn)
 	}
 	return true
 }

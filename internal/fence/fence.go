@@ -23,7 +23,8 @@
 // atomic store on other architectures, under the race detector, and where the kernel did not let
 // the process register.
 //
-// A caller that publishes several times calls Ready once and then uses Put.
+// A caller that publishes several times calls Ready once and then uses Put, or uses Put for all stores but
+// the last.
 package fence
 
 import "sync/atomic"

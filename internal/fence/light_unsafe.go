@@ -16,7 +16,7 @@ var registered atomic.Bool
 // process.
 func Ready() bool { return registered.Load() }
 
-// Put64 is Publish64 for a caller to which Ready has returned true.
+// Put64 is Publish64 for a caller to which Ready has returned true, or that calls Publish64 afterwards.
 func Put64(p *atomic.Uint64, v uint64) { *(*uint64)(unsafe.Pointer(p)) = v }
 
 // Put32 is Publish32 for a caller to which Ready has returned true.
