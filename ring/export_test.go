@@ -31,6 +31,18 @@ func (q *Queue[T]) SetSlot(slot, lap uint32, s uint64, owner uint32) {
 	q.core.Load().slots.slotWord(slot).Store(uint64(ownedAt(lap, state(s), party.ID(owner))))
 }
 
+// CopyAround copies vs to a ring of so many slots and back, from the first slot on, as a batch may do after
+// a peer has destroyed the states. It returns what lies behind the ring, which was 0.
+func CopyAround(slotCount uint32, vs []uint64) []byte {
+	ring := int(slotCount) * strideOf[uint64]()
+	mem := make([]byte, ring+2*len(vs)*strideOf[uint64]())
+	var r slots[uint64]
+	r.set(mem, slotCount)
+	r.put(0, vs)
+	r.get(0, vs)
+	return mem[ring:]
+}
+
 // SetCursors moves the shared cursors to the first slot of a lap.
 func (q *Queue[T]) SetCursors(lap uint32) {
 	w := q.core.Load().w

@@ -85,6 +85,9 @@ func TestSpanHostile(t *testing.T) {
 			}
 			stop.Store(true)
 			WantNil(t, "the peer", Await(t, peer, "the peer"))
+			if behind := ring.CopyAround(capacity, vs); slices.Max(behind) != 0 {
+				t.Errorf("behind a ring of %d slots: % x", capacity, behind[:64])
+			}
 			Want(t, "Len of the queue behind it", behind.Len(), 0)
 			Want(t, "values put", Must(behind.TryPutMany(count(0, 64)))(t), 64)
 		})
