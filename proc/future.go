@@ -67,8 +67,8 @@ func (t *Task[In, Out]) submit(
 		t.width.Store(n)
 	}
 	f = &Future[Out]{coding: &t.out, done: make(chan struct{})}
-	b := p.newBatch(t.name, t.print, f, o)
-	b.data, b.buffer, b.n = data, buffer, 1
+	b := &batch{task: t.name, print: t.print, work: f, data: data, buffer: buffer, n: 1}
+	p.setOptions(b, o)
 	if err := ctx.Err(); err != nil {
 		return nil, nil, fmt.Errorf("proc: %s of task %q: %w", op, t.name, err)
 	}

@@ -156,11 +156,11 @@ func (p *Pool) Terminate() error {
 // Stats returns what the pool has done so far.
 func (p *Pool) Stats() PoolStats { return p.engine.snapshot() }
 
-// newBatch returns a batch without calls.
-func (p *Pool) newBatch(task string, print func() uint64, w work, o *CallOptions) *batch {
-	b := &batch{task: task, print: print, work: w, timeout: p.timeout, retries: p.retries}
+// setOptions gives b the options o, which may be nil.
+func (p *Pool) setOptions(b *batch, o *CallOptions) {
+	b.timeout, b.retries = p.timeout, p.retries
 	if o == nil {
-		return b
+		return
 	}
 	b.key = o.Key
 	if o.Timeout != 0 {
@@ -169,5 +169,4 @@ func (p *Pool) newBatch(task string, print func() uint64, w work, o *CallOptions
 	if o.Retries != 0 {
 		b.retries = max(o.Retries, 0)
 	}
-	return b
 }

@@ -29,13 +29,13 @@ type batch struct {
 	next atomic.Int64 // the first call without an answer; its worker's collector moves it, at the latest before it waits
 
 	// The pool's mutex guards the rest.
-	tries   int     // times that the worker of call next was lost
-	worker  *worker // that has it, or gets it at the moment; nil: none
-	number  uint64  // of the message, among those of its worker
-	sent    time.Time
-	stopped error  // why its calls are not wanted any more
-	expired int64  // 1 + the call whose time is over
-	rest    *batch // what split took away
+	tries   int           // times that the worker of call next was lost
+	worker  *worker       // that has it, or gets it at the moment; nil: none
+	number  uint64        // of the message, among those of its worker
+	sent    time.Duration // by clock
+	stopped error         // why its calls are not wanted any more
+	expired int64         // 1 + the call whose time is over
+	rest    *batch        // what split took away
 }
 
 // A work receives the answers of its calls. Each call gets one answer, from any goroutine.

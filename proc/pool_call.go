@@ -39,7 +39,7 @@ func (p *crew) call(op string, b *batch) (leads *worker, err error) {
 				p.bind(w, b.key)
 			}
 			w.led = true
-			w.begin(b)
+			w.begin(b, clock())
 			w.idle = w.idle && !w.retiring
 			return w, nil
 		}

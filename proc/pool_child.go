@@ -37,10 +37,10 @@ type server struct {
 	rest     []byte   // what follows the calls of the batch that were begun
 	left     int      // calls of the batch that were not begun
 	answer   []byte
-	use      func(lease) // notes what is used
-	inside   bool        // the task runs
-	told     time.Time   // when it last woke the pool
-	quiet    bool        // an answer need not wake the pool
+	use      func(lease)   // notes what is used
+	inside   bool          // the task runs
+	told     time.Duration // when it last woke the pool, by clock
+	quiet    bool          // an answer need not wake the pool
 
 	mu        sync.Mutex
 	answers   outlet
@@ -117,10 +117,10 @@ const tellAfter = 20 * time.Microsecond
 // tell wakes the pool for the answers that it has not been woken for. While batches are short, it
 // does so now and then only: to wake the pool takes longer than such a batch.
 func (s *server) tell() {
-	now := time.Now()
+	now := clock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.slow || now.Sub(s.told) >= tellAfter {
+	if s.slow || now-s.told >= tellAfter {
 		s.told = now
 		s.answers.wake()
 	}
@@ -133,8 +133,8 @@ func (s *server) isDue() bool {
 	if !s.slow {
 		return false
 	}
-	now := time.Now()
-	if now.Sub(s.told) < standInAfter {
+	now := clock()
+	if now-s.told < standInAfter {
 		return false
 	}
 	s.told = now

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-2e7ecdea/mp/shm"
@@ -18,6 +19,8 @@ type crew struct {
 	segment *shm.Segment    // of the workers' pipes
 	ctx     context.Context // done when the pool is terminated or broken
 	cancel  context.CancelFunc
+
+	windows atomic.Int64 // of all workers, together; changed by who holds mu
 
 	mu           sync.Mutex
 	size         int // workers that there should be
@@ -95,6 +98,7 @@ func (p *crew) addLocked() *worker {
 	p.numbers++
 	w := newWorker(p, p.numbers)
 	p.workers = append(p.workers, w)
+	p.windows.Add(int64(w.window))
 	return w
 }
 
@@ -334,6 +338,7 @@ func (p *crew) wakeAll() {
 func (p *crew) remove(w *worker) {
 	if i := slices.Index(p.workers, w); i >= 0 {
 		p.workers = slices.Delete(p.workers, i, i+1)
+		p.windows.Add(int64(-w.window))
 	}
 	for _, key := range w.keys {
 		delete(p.keys, key)

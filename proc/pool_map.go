@@ -60,7 +60,8 @@ func (t *Task[In, Out]) mapping(ctx context.Context, p *Pool, in iter.Seq[In], o
 		o = &MapOptions{}
 	}
 	return func(yield func(Out, error) bool) {
-		m := &mapping[In, Out]{task: t, pool: p, options: o, ordered: ordered, chunk: max(o.Chunk, 1), yield: yield}
+		m := &mapping[In, Out]{task: t, pool: p, options: o, ordered: ordered, yield: yield}
+		m.chunk.Store(int64(max(o.Chunk, 1)))
 		m.changed.L = &m.mu
 		if ctx.Done() != nil {
 			defer context.AfterFunc(ctx, func() { m.interrupt(ctx.Err()) })()
@@ -76,21 +77,24 @@ type mapping[In, Out any] struct {
 	options *MapOptions
 	ordered bool
 	yield   func(Out, error) bool
-	next    *part[Out] // being filled, or nil
-	size    int        // calls that it will have
-	width   int        // bytes of a call in the last batch
-	made    int        // calls
-	yielded int        // calls whose results were yielded
-	over    bool       // nothing more may be yielded
 
-	mu      sync.Mutex
-	changed sync.Cond
-	chunk   int          // calls in the next batch
+	// These belong to the goroutine of the loop.
+	next    *part[Out]   // being filled, or nil
+	size    int          // calls that it will have
+	width   int          // bytes of a call in the last batch
+	made    int          // calls
+	yielded int          // calls whose results were yielded
+	over    bool         // nothing more may be yielded
 	open    []*part[Out] // submitted and not yielded, oldest first
-	waiting int          // batches of them that have no result
 	sated   bool         // no batch is submitted until some have a result
 	end     bool         // no more values are read
-	err     error        // ctx's
+
+	chunk   atomic.Int64          // calls in the next batch
+	waiting atomic.Int64          // batches of open that have no result
+	err     atomic.Pointer[error] // ctx's
+	asleep  atomic.Bool           // the loop is to be told of what changes
+	mu      sync.Mutex
+	changed sync.Cond // the loop sleeps here
 }
 
 // A part is the results of one batch.
@@ -107,6 +111,14 @@ type part[Out any] struct {
 	}
 }
 
+// A lone is a part with a batch of one call, in one allocation.
+type lone[Out any] struct {
+	part   part[Out]
+	batch  batch
+	result [1]Out
+	data   [16]byte // of a short argument
+}
+
 // run reads in, and yields the results on the way and after it.
 func (m *mapping[In, Out]) run(in iter.Seq[In]) {
 	defer m.abandon()
@@ -121,9 +133,7 @@ func (m *mapping[In, Out]) run(in iter.Seq[In]) {
 	if m.next != nil && m.next.b.n > 0 {
 		m.submit()
 	}
-	m.mu.Lock()
 	m.end = true
-	m.mu.Unlock()
 	m.advance()
 }
 
@@ -153,18 +163,24 @@ func (m *mapping[In, Out]) refuse(err error) bool {
 	}
 	err = fmt.Errorf("proc: Map of task %q: argument %d: %w", m.task.name, m.made, err)
 	m.made++
-	m.add(&part[Out]{results: make([]Out, 1), errs: []error{err}})
+	m.open = append(m.open, &part[Out]{results: make([]Out, 1), errs: []error{err}})
 	return m.options.KeepGoing
 }
 
 // begin begins a batch.
 func (m *mapping[In, Out]) begin() {
-	m.mu.Lock()
-	m.size = m.chunk
-	m.mu.Unlock()
-	m.next = &part[Out]{owner: m, coding: &m.task.out}
-	m.next.b = m.pool.newBatch(m.task.name, m.task.print, m.next, &m.options.CallOptions)
-	m.next.b.data = make([]byte, 0, min(m.size*m.width, maxBatch))
+	m.size = int(m.chunk.Load())
+	var b *batch
+	if m.size == 1 {
+		l := &lone[Out]{}
+		m.next, b = &l.part, &l.batch
+		m.next.results, b.data = l.result[:], l.data[:0]
+	} else {
+		m.next, b = &part[Out]{}, &batch{data: make([]byte, 0, min(m.size*m.width, maxBatch))}
+	}
+	m.next.b, m.next.owner, m.next.coding = b, m, &m.task.out
+	b.task, b.print, b.work = m.task.name, m.task.print, m.next
+	m.pool.setOptions(b, &m.options.CallOptions)
 }
 
 // submit gives the batch to the pool. It returns false if the pool takes no more.
@@ -172,23 +188,17 @@ func (m *mapping[In, Out]) submit() bool {
 	p := m.next
 	m.next = nil
 	m.width = len(p.b.data)/p.b.n + 1
-	p.results = make([]Out, p.b.n)
+	if p.results == nil {
+		p.results = make([]Out, p.b.n)
+	}
 	p.left.Store(int64(p.b.n))
-	m.add(p)
+	m.open = append(m.open, p)
+	m.waiting.Add(1)
 	if err := m.pool.engine.submit("Map", p.b); err != nil {
 		p.b.failAll(err)
 		return false
 	}
 	return true
-}
-
-func (m *mapping[In, Out]) add(p *part[Out]) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.open = append(m.open, p)
-	if p.b != nil {
-		m.waiting++
-	}
 }
 
 // advance yields the results that are there, and waits for more until another batch may be
@@ -230,36 +240,40 @@ func (m *mapping[In, Out]) deliver(p *part[Out]) {
 }
 
 // room implements engine.
-func (p *crew) room() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := aheadPerItem
-	for _, w := range p.workers {
-		n += w.window
-	}
-	return n
-}
+func (p *crew) room() int { return aheadPerItem + int(p.windows.Load()) }
 
 // take waits until a part can be yielded, and returns it. It returns nil if another batch may be
 // submitted, or if there are no more parts and no more values.
 func (m *mapping[In, Out]) take() (*part[Out], error) {
 	limit := m.pool.engine.room()
+	p, found, err := m.look(limit)
+	if found {
+		return p, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	defer m.asleep.Store(false)
 	for {
-		switch i := m.ready(); {
-		case m.err != nil:
-			return nil, m.err
-		case i >= 0:
-			return m.removeOpen(i), nil
-		case m.end && len(m.open) == 0, !m.end && m.hasRoom(limit):
-			return nil, nil
+		m.asleep.Store(true) // before it looks: what changes after that is told
+		if p, found, err = m.look(limit); found {
+			return p, err
 		}
 		m.changed.Wait()
 	}
 }
 
-// removeOpen removes part i from open, and returns it. The caller holds mu.
+// look is take if that need not wait. Otherwise it returns false.
+func (m *mapping[In, Out]) look(limit int) (*part[Out], bool, error) {
+	if err := m.err.Load(); err != nil {
+		return nil, true, *err
+	}
+	if i := m.ready(); i >= 0 {
+		return m.removeOpen(i), true, nil
+	}
+	return nil, m.end && len(m.open) == 0 || !m.end && m.hasRoom(limit), nil
+}
+
+// removeOpen removes part i from open, and returns it.
 func (m *mapping[In, Out]) removeOpen(i int) *part[Out] {
 	p := m.open[i]
 	if i > 0 {
@@ -272,16 +286,16 @@ func (m *mapping[In, Out]) removeOpen(i int) *part[Out] {
 }
 
 // hasRoom reports whether another batch may be submitted. Once there is no room, it wants room for
-// several, so that the loop's goroutine need not wake up for each. The caller holds mu.
+// several, so that the loop's goroutine need not wake up for each.
 func (m *mapping[In, Out]) hasRoom(limit int) bool {
 	if m.sated {
 		limit -= limit / 8
 	}
-	m.sated = m.waiting >= limit || len(m.open) >= 4*limit
+	m.sated = int(m.waiting.Load()) >= limit || len(m.open) >= 4*limit
 	return !m.sated
 }
 
-// ready returns the index of a part that can be yielded now, or -1. The caller holds mu.
+// ready returns the index of a part that can be yielded now, or -1.
 func (m *mapping[In, Out]) ready() int {
 	for i, p := range m.open {
 		if p.left.Load() == 0 {
@@ -296,31 +310,34 @@ func (m *mapping[In, Out]) ready() int {
 
 // interrupt ends the loop with err.
 func (m *mapping[In, Out]) interrupt(err error) {
-	m.mu.Lock()
-	m.err = err
-	m.changed.Signal()
-	m.mu.Unlock()
+	m.err.Store(&err)
+	m.tell()
+}
+
+// tell wakes the loop if it sleeps, so that it looks again.
+func (m *mapping[In, Out]) tell() {
+	if m.asleep.Load() {
+		m.mu.Lock()
+		m.changed.Signal()
+		m.mu.Unlock()
+	}
 }
 
 // abandon stops the calls whose results are not wanted any more.
 func (m *mapping[In, Out]) abandon() {
-	m.mu.Lock()
-	open, err := m.open, m.err
-	m.open = nil
-	m.mu.Unlock()
-	for _, p := range open {
+	for _, p := range m.open {
 		if p.b != nil {
-			m.pool.engine.stop(p.b, context.Canceled, err == nil)
+			m.pool.engine.stop(p.b, context.Canceled, m.err.Load() == nil)
 		}
 	}
 }
 
 func (m *mapping[In, Out]) lock() sync.Locker { return &m.mu }
 
-// completed notes that a part has all its answers. The caller holds mu.
+// completed notes that a part has all its answers.
 func (m *mapping[In, Out]) completed() {
-	m.waiting--
-	m.changed.Signal()
+	m.waiting.Add(-1)
+	m.tell()
 }
 
 // adapt sets the size of the next batches by the time that a call took.
@@ -328,9 +345,7 @@ func (m *mapping[In, Out]) adapt(each time.Duration) {
 	if m.options.Chunk > 0 {
 		return
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.chunk = max(1, min(m.pool.engine.chunk(each), 2*m.chunk))
+	m.chunk.Store(max(1, min(int64(m.pool.engine.chunk(each)), 2*m.chunk.Load())))
 }
 
 func (p *part[Out]) deliver(i int, worker string, answer []byte) {
@@ -346,9 +361,6 @@ func (p *part[Out]) fail(i int, err error) {
 
 func (p *part[Out]) delivered(n int) {
 	if p.left.Add(int64(-n)) == 0 {
-		l := p.owner.lock()
-		l.Lock()
-		defer l.Unlock()
 		p.owner.completed()
 	}
 }

@@ -27,16 +27,17 @@ type worker struct {
 	name   string // of call
 	conn   *ring.Conn
 	unpark chan struct{} // holds a token if the collector is to look whether it must rest any longer
-	begun  atomic.Int64  // when the call that it runs began, in ns since the epoch; kept up while timed is true
+	begun  atomic.Int64  // when the call that it runs began, by clock; kept up while timed is true
 	timed  atomic.Bool   // a call has a timeout
 
 	// These belong to the goroutine that receives answers: the collector, or one in Apply.
-	answers inlet
-	front   *batch // that is being answered, or nil
-	at      int    // the first call of front without an answer
-	fresh   int    // answers that were delivered since front.next moved
-	objects bool   // a result of it has objects
-	calm    bool   // the worker may have nothing to do since the last answer
+	answers   inlet
+	front     *batch // that is being answered, or nil
+	at        int    // the first call of front without an answer
+	following *batch // the batch that is answered after front, or nil if that is not known
+	fresh     int    // answers that were delivered since front.next moved
+	objects   bool   // a result of it has objects
+	calm      bool   // the worker may have nothing to do since the last answer
 
 	// The pool's mutex guards the rest.
 	wake     sync.Cond     // the feeder sleeps here
@@ -57,7 +58,7 @@ type worker struct {
 	done     int           // calls answered
 	window   int           // batches that it may have
 	asked    bool          // it is asked to give a batch back
-	last     time.Time     // when it finished a batch
+	last     time.Duration // when it finished a batch, by clock
 	pace     time.Duration // mean time that a batch took lately
 	armed    bool          // the timer of timeouts runs
 	timer    *time.Timer   // of timeouts; nil: it never ran
@@ -244,7 +245,8 @@ func (w *worker) hungry() bool { return w.window-len(w.has) > w.window/4 }
 // serve appends a message with batches for the worker to msg, and nothing if there are none. The
 // caller holds the pool's mutex.
 func (w *worker) serve(msg []byte) []byte {
-	if len(w.has) > 0 && w.ran(time.Now()) > relieveAfter {
+	now := clock()
+	if len(w.has) > 0 && w.ran(now) > relieveAfter {
 		return msg // what would wait behind such a call is for the others
 	}
 	for len(w.has) < w.window && len(msg) < maxMessage {
@@ -255,7 +257,7 @@ func (w *worker) serve(msg []byte) []byte {
 		if b == nil {
 			break
 		}
-		w.begin(b)
+		w.begin(b, now)
 		if len(msg) == 0 {
 			msg = append(msg, messageBatch)
 		}
@@ -268,8 +270,8 @@ func (w *worker) serve(msg []byte) []byte {
 	return msg
 }
 
-// begin notes that the worker gets b. The caller holds the pool's mutex.
-func (w *worker) begin(b *batch) {
+// begin notes that the worker gets b now. The caller holds the pool's mutex.
+func (w *worker) begin(b *batch, now time.Duration) {
 	p := w.pool
 	if limit := p.options.MaxTasks; limit > 0 {
 		if left := limit - w.calls; b.n > left {
@@ -280,9 +282,8 @@ func (w *worker) begin(b *batch) {
 			p.refill()
 		}
 	}
-	now := time.Now()
 	if len(w.has) == 0 {
-		w.begun.Store(now.UnixNano())
+		w.begun.Store(int64(now))
 	}
 	b.worker, b.number, b.sent = w, w.sent, now
 	w.has = append(w.has, b)
@@ -325,30 +326,39 @@ func (w *worker) receive() bool {
 	if err != nil || len(answer) == 0 {
 		return false
 	}
-	if w.front == nil || answer[0] == answerBack {
+	if answer[0] == answerBack {
+		if w.front != nil {
+			w.settle(w.front)
+		}
+		w.front, w.calm = nil, true // it may be one of those that the worker has given back
+		w.gaveBack(answer)
+		return true
+	}
+	if w.front == nil {
 		b := w.frontOf(answer)
 		w.calm = b == nil
 		if w.calm {
-			if w.front != nil {
-				w.settle(w.front)
-			}
 			return true
 		}
-		w.front, w.at = b, int(b.next.Load())
+		w.turnTo(b)
 	}
 	if w.answered(w.front, answer) {
-		w.front = nil
+		w.turnTo(w.following)
 	}
 	return true
+}
+
+// turnTo makes b, which may be nil, the batch that is being answered.
+func (w *worker) turnTo(b *batch) {
+	w.front, w.following = b, nil
+	if b != nil {
+		w.at = int(b.next.Load())
+	}
 }
 
 // frontOf returns the batch to which an answer belongs. It is nil if the answer is not that of a
 // call.
 func (w *worker) frontOf(answer []byte) *batch {
-	if answer[0] == answerBack {
-		w.gaveBack(answer)
-		return nil
-	}
 	if answer[0] == answerReady {
 		w.call.countKills() // Init may have moved it to another cgroup
 	}
@@ -359,7 +369,7 @@ func (w *worker) frontOf(answer []byte) *batch {
 		return w.has[0]
 	case answer[0] == answerReady:
 		w.ready = true
-		w.begun.Store(time.Now().UnixNano()) // only now it can begin the call that it has got
+		w.begun.Store(int64(clock())) // only now it can begin the call that it has got
 	case answer[0] == answerError:
 		w.initErr = decodeError(w.call.Name(), answer[1:])
 	}
@@ -385,7 +395,7 @@ func (w *worker) answered(b *batch, answer []byte) (last bool) {
 	}
 	timed := w.timed.Load()
 	if timed {
-		w.begun.Store(time.Now().UnixNano())
+		w.begun.Store(int64(clock()))
 	}
 	w.at++
 	last = w.at == b.n
@@ -442,7 +452,7 @@ func (b *batch) cause(i int64) error {
 func (w *worker) finish(b *batch) {
 	p := w.pool
 	p.mu.Lock()
-	now := time.Now()
+	now := clock()
 	ran := w.ran(now)
 	// Answers may arrive in bursts, so the mean counts.
 	if w.pace == 0 {
@@ -456,23 +466,39 @@ func (w *worker) finish(b *batch) {
 	w.has[0] = nil
 	w.has = w.has[1:]
 	w.calm = len(w.has) == 0
+	if !w.calm {
+		w.following = w.has[0]
+	}
 	w.done += b.n
 	p.failures = 0
 	p.stats.Done += b.n
-	switch {
-	case took < briefBatch:
-		w.window = min(2*w.window, maxWindow, max(fewBatches, fullWindow/b.n))
-	case took < longBatch:
-		w.window = min(2*w.window, 1+max(1, int(aheadTime/took)))
-	default:
-		w.window = minWindow
-	}
+	w.setWindow(w.windowFor(took, b.n))
 	if w.hungry() && (!w.idle || w.findsWork()) {
 		w.wake.Signal()
 	}
 	p.mu.Unlock()
 	b.release()
 	b.work.took(took / time.Duration(b.n))
+}
+
+// windowFor returns how many batches the worker may have after one of n calls, if they take that long on
+// average. The caller holds the pool's mutex.
+func (w *worker) windowFor(took time.Duration, n int) int {
+	switch {
+	case took < briefBatch:
+		return min(2*w.window, maxWindow, max(fewBatches, fullWindow/n))
+	case took < longBatch:
+		return min(2*w.window, 1+max(1, int(aheadTime/took)))
+	}
+	return minWindow
+}
+
+// setWindow sets how many batches the worker may have. The caller holds the pool's mutex.
+func (w *worker) setWindow(n int) {
+	if n != w.window {
+		w.pool.windows.Add(int64(n - w.window))
+		w.window = n
+	}
 }
 
 // findsWork reports whether the feeder, which sleeps since it found nothing to send, is to look again
@@ -491,12 +517,8 @@ func (w *worker) hasMore() bool { return len(w.has) > 1 }
 
 // ran returns how long the worker has had time for its oldest batch. The caller holds the pool's
 // mutex.
-func (w *worker) ran(now time.Time) time.Duration {
-	since := w.has[0].sent
-	if w.last.After(since) {
-		since = w.last
-	}
-	return now.Sub(since)
+func (w *worker) ran(now time.Duration) time.Duration {
+	return now - max(w.has[0].sent, w.last)
 }
 
 const (
@@ -537,7 +559,7 @@ func (w *worker) expire() {
 		return
 	}
 	i := b.next.Load()
-	left := b.timeout - time.Duration(time.Now().UnixNano()-w.begun.Load())
+	left := b.timeout - (clock() - time.Duration(w.begun.Load()))
 	if left > 0 {
 		w.arm(left)
 		return
@@ -751,7 +773,7 @@ func (p *crew) hasFree() bool {
 // relieve asks a worker that has more to do than one call for the batches that wait last, since idle
 // has nothing to do. The caller holds mu.
 func (p *crew) relieve(idle *worker) {
-	now := time.Now()
+	now := clock()
 	for _, w := range p.workers {
 		from := w.surplus()
 		if from == 0 || w.asked || w.gone {
