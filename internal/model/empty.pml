@@ -6,9 +6,14 @@
  * The Trier calls TryGet once, at any moment. Each thread is a process.
  * HELD begins when thread 3 has taken the message of slot 0 and thread 4 that of slot 1. With LEASES they take
  * messages under leases, of which they give back RETURNS.
+ * With SPANS, of three slots, Putter 1 may claim slots 0 and 1 together: see span.pml.
  * Positions count from 0; a position consists of lap and slot. */
 #ifndef SLOTS
+#ifdef SPANS
+#define SLOTS 3
+#else
 #define SLOTS 2
+#endif
 #endif
 #ifndef FIRST
 #define FIRST 1
@@ -27,7 +32,7 @@
 #endif
 #define BIT(n) (1 << (n))
 
-mtype = { WRITING, READY, READING, LEASED, RETURNED };
+mtype = { WRITING, WRITINGSPAN, READY, READING, LEASED, RETURNED };
 #ifdef LEASES
 #define TAKES LEASED
 #else
@@ -58,13 +63,18 @@ byte by[SLOTS];                      /* who has returned it */
 #define HERE (lap[SLOT(p)] == LAP(p))
 #define AHEAD (lap[SLOT(p)] > LAP(p))
 #define BEHIND (lap[SLOT(p)] < LAP(p))
+#define BEGUN (IS(WRITING) || IS(WRITINGSPAN))
+#define SPANNED(q) (state[SLOT(q)] == WRITINGSPAN && lap[SLOT(q)] == LAP(q))
+#define PAST(q) (SPANNED(q) -> 2 : 1)  /* how far position.past goes */
 #define DEADWRITER (IS(WRITING) && (dead & BIT(own[SLOT(p)])))
 
 /* A message is there from the moment at which it is published until a getter takes it, and again
  * when all know that its getter is dead, and when it was returned. */
 #define THERE(x) (state[x] == READY || (state[x] == TAKES && (known & BIT(own[x]))) || \
 	(state[x] == RETURNED && ((told & BIT(x)) || (known & BIT(by[x])))))
-#if SLOTS > 1
+#ifdef SPANS
+#define EMPTY (!THERE(0) && !(THERE(1) && state[0] != WRITINGSPAN) && !THERE(2))
+#elif SLOTS > 1
 #define EMPTY (!THERE(0) && !THERE(1))
 #else
 #define EMPTY (!THERE(0))
@@ -82,7 +92,7 @@ inline repair() { lap[SLOT(p)] = lap[SLOT(p)] + 1; state[SLOT(p)] = FREE; own[SL
 
 /* Every position before p was claimed for writing, and the slot of p is not free. */
 #define KEPT (IS(LEASED) || IS(RETURNED))
-#define CLAIMED(q) (lap[SLOT(q)] > LAP(q) || (lap[SLOT(q)] == LAP(q) && state[SLOT(q)] != FREE))
+#define CLAIMED(q) (lap[SLOT(q)] > LAP(q) || (lap[SLOT(q)] == LAP(q) && state[SLOT(q)] != FREE) || SPANNED(q - 1))
 #if SLOTS > 1
 #define FULL (BEHIND && CLAIMED(p - 1))
 #else
@@ -105,10 +115,17 @@ proctype Putter(byte me; byte n) {
 		:: atomic { n > 0 && HERE && IS(FREE) -> state[SLOT(p)] = WRITING; own[SLOT(p)] = me };
 		   atomic { tail = (p > tail -> p : tail) };
 		   atomic { state[SLOT(p)] = READY; own[SLOT(p)] = 0; n--; p++; shared = 0 }
+#ifdef SPANS
+		:: atomic { me == 1 && n == 2 && HERE && IS(FREE) && SLOT(p) == 0 && state[1] == FREE && lap[1] == LAP(p) ->
+			state[0] = WRITINGSPAN; own[0] = me };
+		   atomic { tail = (p + 2 > tail -> p + 2 : tail) };
+		   atomic { state[1] = READY };
+		   atomic { state[0] = READY; own[0] = 0; n = 0; p = p + 2; shared = 0 }
+#endif
 #ifdef MUT_FULL_EARLY
 		:: atomic { n > 0 && HERE && IS(WRITING) -> assert(FULL) }
 #endif
-		:: atomic { n > 0 && (AHEAD || (HERE && !IS(FREE))) -> p++; p = (tail > p -> tail : p) }
+		:: atomic { n > 0 && (AHEAD || (HERE && !IS(FREE))) -> p = p + PAST(p); p = (tail > p -> tail : p) }
 		:: atomic { n > 0 && BEHIND && DEADWRITER -> repair() }
 		:: atomic { n > 0 && BEHIND && MAYSKIP -> lap[SLOT(p)] = LAP(p) }
 		:: atomic { n > 0 && BEHIND && !DEADWRITER && !MAYSKIP && !shared -> p = tail; shared = 1 }
@@ -120,7 +137,7 @@ proctype Putter(byte me; byte n) {
 }
 
 #define GONE (IS(TAKES) || IS(RETURNED))
-#define NOTHING (BEHIND || (HERE && (IS(FREE) || (IS(WRITING) && !DEADWRITER))))
+#define NOTHING (BEHIND || (HERE && (IS(FREE) || (BEGUN && !DEADWRITER))))
 #define CAMEBACK(x) (state[x] == RETURNED || (state[x] == TAKES && (dead & BIT(own[x]))))
 inline adopt(x) { state[x] = TAKES; own[x] = me; by[x] = 0; told = told & ~BIT(x); k = x; taken() }
 #ifndef LEASES
@@ -195,14 +212,22 @@ walk:	do                                   /* claimReadySlow */
 	od;
 	takeBack();
 	if                                   /* readyBeyond */
-	:: w == WRITING && l == LAP(p) ->
+	:: (w == WRITING || w == WRITINGSPAN) && l == LAP(p) ->
+#ifndef MUT_BEYOND_ONE
+		k = PAST(p);
+#else
 		k = 1;
+#endif
 		do
 		:: atomic { k <= SLOTS && lap[SLOT(p + k)] == LAP(p + k) && state[SLOT(p + k)] == READY -> busy = 1; break }
 		:: atomic { k <= SLOTS && (lap[SLOT(p + k)] < LAP(p + k) ||
 			(lap[SLOT(p + k)] == LAP(p + k) && state[SLOT(p + k)] == FREE)) -> break }
 		:: atomic { k > SLOTS -> break }
+#ifndef MUT_BEYOND_ONE
+		:: atomic { else -> k = k + PAST(p + k) }
+#else
 		:: atomic { else -> k++ }
+#endif
 		od
 	:: else
 	fi;

@@ -144,6 +144,7 @@ var models = []struct {
 			{defs: "HELD FIRST=0 SECOND=0 DEATHS=2 THREADS=5"},
 			{defs: "HELD LEASES RETURNS=4 FIRST=0 SECOND=0 DEATHS=0 THREADS=4"},
 			{defs: "HELD LEASES RETURNS=0 FIRST=0 SECOND=1 DEATHS=1 THREADS=4"},
+			{defs: "SPANS FIRST=2 SECOND=2 DEATHS=0"},
 			{defs: "HELD LEASES RETURNS=2 FIRST=0 SECOND=1 DEATHS=0 THREADS=4", large: true},
 			{defs: "HELD LEASES RETURNS=2 FIRST=0 SECOND=0 DEATHS=1 THREADS=4", large: true},
 		},
@@ -153,6 +154,7 @@ var models = []struct {
 			{name: "EPOCH_BLIND", defs: "HELD FIRST=0 SECOND=0 DEATHS=2 THREADS=5", reason: violated},
 			{name: "FRONT_BLIND", defs: "HELD LEASES RETURNS=4 FIRST=0 SECOND=0 DEATHS=0 THREADS=4", reason: violated},
 			{name: "FULL_EARLY", defs: "FIRST=1 SECOND=1 DEATHS=0", reason: violated},
+			{name: "BEYOND_ONE", defs: "SPANS FIRST=2 SECOND=1 DEATHS=0", reason: violated},
 		},
 	},
 	{
