@@ -132,6 +132,24 @@ func TestK09_Unsendable(t *testing.T) {
 	}
 }
 
+// An input without an end whose values can't be sent: the errors come, and the loop can be ended.
+func TestMapRefusesOn(t *testing.T) {
+	ctx, p := soon(t, time.Minute), newPool(t, 1, nil)
+	in := func(yield func(any) bool) {
+		for yield(make(chan int)) {
+		}
+	}
+	n := 0
+	for _, err := range poolAny.Map(ctx, p, in, &proc.MapOptions{KeepGoing: true}) {
+		if n++; !errors.Is(err, proc.ErrValue) || n == 10 {
+			break
+		}
+	}
+	if n != 10 {
+		t.Errorf("%d errors of arguments that can't be sent", n)
+	}
+}
+
 // K11: with KeepGoing, all calls have their result or error, in order; else the first error ends the loop.
 func TestK11_KeepGoing(t *testing.T) {
 	p := newPool(t, 2, nil)

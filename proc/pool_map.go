@@ -164,7 +164,7 @@ func (m *mapping[In, Out]) refuse(err error) bool {
 	err = fmt.Errorf("proc: Map of task %q: argument %d: %w", m.task.name, m.made, err)
 	m.made++
 	m.open = append(m.open, &part[Out]{results: make([]Out, 1), errs: []error{err}})
-	return m.options.KeepGoing
+	return m.options.KeepGoing && m.advance()
 }
 
 // begin begins a batch.
@@ -175,6 +175,9 @@ func (m *mapping[In, Out]) begin() {
 		l := &lone[Out]{}
 		m.next, b = &l.part, &l.batch
 		m.next.results, b.data = l.result[:], l.data[:0]
+		if m.width > len(l.data) {
+			b.data = make([]byte, 0, min(m.width, maxBatch))
+		}
 	} else {
 		m.next, b = &part[Out]{}, &batch{data: make([]byte, 0, min(m.size*m.width, maxBatch))}
 	}
@@ -316,7 +319,7 @@ func (m *mapping[In, Out]) interrupt(err error) {
 
 // tell wakes the loop if it sleeps, so that it looks again.
 func (m *mapping[In, Out]) tell() {
-	if m.asleep.Load() {
+	if m.asleep.CompareAndSwap(true, false) {
 		m.mu.Lock()
 		m.changed.Signal()
 		m.mu.Unlock()
@@ -330,6 +333,7 @@ func (m *mapping[In, Out]) abandon() {
 			m.pool.engine.stop(p.b, context.Canceled, m.err.Load() == nil)
 		}
 	}
+	m.open = nil // a call that runs on keeps m
 }
 
 func (m *mapping[In, Out]) lock() sync.Locker { return &m.mu }
