@@ -32,7 +32,7 @@ type batch struct {
 	tries   int           // times that the worker of call next was lost
 	worker  *worker       // that has it, or gets it at the moment; nil: none
 	number  uint64        // of the message, among those of its worker
-	sent    time.Duration // by clock
+	sent    time.Duration // by wait.Now
 	stopped error         // why its calls are not wanted any more
 	expired int64         // 1 + the call whose time is over
 	rest    *batch        // what split took away

@@ -1,5 +1,7 @@
 package proc
 
+import "github.com/seed-2e7ecdea/mp/internal/wait"
+
 // A call of Apply that finds a worker with nothing to do needs no other goroutine of the pool's
 // process: the caller sends the batch, and receives answers in the collector's place until its own
 // is there. Each hand-over to another goroutine would take longer than a short call.
@@ -39,7 +41,7 @@ func (p *crew) call(op string, b *batch) (leads *worker, err error) {
 				p.bind(w, b.key)
 			}
 			w.led = true
-			w.begin(b, clock())
+			w.begin(b, wait.Now())
 			w.idle = w.idle && !w.retiring
 			return w, nil
 		}

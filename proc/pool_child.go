@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/wait"
 	"github.com/seed-2e7ecdea/mp/ring"
 )
 
@@ -39,7 +40,7 @@ type server struct {
 	answer   []byte
 	use      func(lease)   // notes what is used
 	inside   bool          // the task runs
-	told     time.Duration // when it last woke the pool, by clock
+	told     time.Duration // when it last woke the pool, by wait.Now
 	quiet    bool          // an answer need not wake the pool
 
 	mu        sync.Mutex
@@ -117,7 +118,7 @@ const tellAfter = 20 * time.Microsecond
 // tell wakes the pool for the answers that it has not been woken for. While batches are short, it
 // does so now and then only: to wake the pool takes longer than such a batch.
 func (s *server) tell() {
-	now := clock()
+	now := wait.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.slow || now-s.told >= tellAfter {
@@ -133,7 +134,7 @@ func (s *server) isDue() bool {
 	if !s.slow {
 		return false
 	}
-	now := clock()
+	now := wait.Now()
 	if now-s.told < standInAfter {
 		return false
 	}

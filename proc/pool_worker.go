@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-2e7ecdea/mp/internal/wait"
 	"github.com/seed-2e7ecdea/mp/ring"
 )
 
@@ -27,17 +28,16 @@ type worker struct {
 	name   string // of call
 	conn   *ring.Conn
 	unpark chan struct{} // holds a token if the collector is to look whether it must rest any longer
-	begun  atomic.Int64  // when the call that it runs began, by clock; kept up while timed is true
+	begun  atomic.Int64  // when the call that it runs began, by wait.Now; kept up while timed is true
 	timed  atomic.Bool   // a call has a timeout
 
 	// These belong to the goroutine that receives answers: the collector, or one in Apply.
-	answers   inlet
-	front     *batch // that is being answered, or nil
-	at        int    // the first call of front without an answer
-	following *batch // the batch that is answered after front, or nil if that is not known
-	fresh     int    // answers that were delivered since front.next moved
-	objects   bool   // a result of it has objects
-	calm      bool   // the worker may have nothing to do since the last answer
+	answers inlet
+	front   *batch // that is being answered, or nil
+	at      int    // the first call of front without an answer
+	fresh   int    // answers that were delivered since front.next moved
+	objects bool   // a result of it has objects
+	calm    bool   // the worker may have nothing to do since the last answer
 
 	// The pool's mutex guards the rest.
 	wake     sync.Cond     // the feeder sleeps here
@@ -58,7 +58,7 @@ type worker struct {
 	done     int           // calls answered
 	window   int           // batches that it may have
 	asked    bool          // it is asked to give a batch back
-	last     time.Duration // when it finished a batch, by clock
+	last     time.Duration // when it finished a batch, by wait.Now
 	pace     time.Duration // mean time that a batch took lately
 	armed    bool          // the timer of timeouts runs
 	timer    *time.Timer   // of timeouts; nil: it never ran
@@ -245,7 +245,7 @@ func (w *worker) hungry() bool { return w.window-len(w.has) > w.window/4 }
 // serve appends a message with batches for the worker to msg, and nothing if there are none. The
 // caller holds the pool's mutex.
 func (w *worker) serve(msg []byte) []byte {
-	now := clock()
+	now := wait.Now()
 	if len(w.has) > 0 && w.ran(now) > relieveAfter {
 		return msg // what would wait behind such a call is for the others
 	}
@@ -342,15 +342,15 @@ func (w *worker) receive() bool {
 		}
 		w.turnTo(b)
 	}
-	if w.answered(w.front, answer) {
-		w.turnTo(w.following)
+	if next, last := w.answered(w.front, answer); last {
+		w.turnTo(next)
 	}
 	return true
 }
 
 // turnTo makes b, which may be nil, the batch that is being answered.
 func (w *worker) turnTo(b *batch) {
-	w.front, w.following = b, nil
+	w.front = b
 	if b != nil {
 		w.at = int(b.next.Load())
 	}
@@ -369,7 +369,7 @@ func (w *worker) frontOf(answer []byte) *batch {
 		return w.has[0]
 	case answer[0] == answerReady:
 		w.ready = true
-		w.begun.Store(int64(clock())) // only now it can begin the call that it has got
+		w.begun.Store(int64(wait.Now())) // only now it can begin the call that it has got
 	case answer[0] == answerError:
 		w.initErr = decodeError(w.call.Name(), answer[1:])
 	}
@@ -377,8 +377,8 @@ func (w *worker) frontOf(answer []byte) *batch {
 }
 
 // answered delivers the answer to the first call of b without one. It reports whether that was the
-// last one.
-func (w *worker) answered(b *batch, answer []byte) (last bool) {
+// last one, and returns the batch that is to be answered next then, or nil if the worker has no other.
+func (w *worker) answered(b *batch, answer []byte) (next *batch, last bool) {
 	i := w.at
 	var err error
 	if answer[0] == answerObjects {
@@ -395,12 +395,12 @@ func (w *worker) answered(b *batch, answer []byte) (last bool) {
 	}
 	timed := w.timed.Load()
 	if timed {
-		w.begun.Store(int64(clock()))
+		w.begun.Store(int64(wait.Now()))
 	}
 	w.at++
 	last = w.at == b.n
 	if last && !w.objects {
-		w.finish(b) // before the caller has the result, so that Stats counts the call
+		next = w.finish(b) // before the caller has the result, so that Stats counts the call
 	}
 	if err != nil {
 		b.work.fail(b.first+i, err)
@@ -413,9 +413,9 @@ func (w *worker) answered(b *batch, answer []byte) (last bool) {
 	}
 	if last && w.objects {
 		w.opened(b)
-		w.finish(b) // not before: from here on the worker may be told to end, and the objects with it
+		next = w.finish(b) // not before: from here on the worker may be told to end, and the objects with it
 	}
-	return last
+	return next, last
 }
 
 // settle makes known how far the answers to b have come. To do so for each answer would take longer
@@ -448,11 +448,12 @@ func (b *batch) cause(i int64) error {
 	return nil
 }
 
-// finish notes that the worker has answered all of b, its oldest batch.
-func (w *worker) finish(b *batch) {
+// finish notes that the worker has answered all of b, its oldest batch. It returns the one that is the
+// oldest now, or nil.
+func (w *worker) finish(b *batch) (next *batch) {
 	p := w.pool
 	p.mu.Lock()
-	now := clock()
+	now := wait.Now()
 	ran := w.ran(now)
 	// Answers may arrive in bursts, so the mean counts.
 	if w.pace == 0 {
@@ -467,7 +468,7 @@ func (w *worker) finish(b *batch) {
 	w.has = w.has[1:]
 	w.calm = len(w.has) == 0
 	if !w.calm {
-		w.following = w.has[0]
+		next = w.has[0]
 	}
 	w.done += b.n
 	p.failures = 0
@@ -479,6 +480,7 @@ func (w *worker) finish(b *batch) {
 	p.mu.Unlock()
 	b.release()
 	b.work.took(took / time.Duration(b.n))
+	return next
 }
 
 // windowFor returns how many batches the worker may have after one of n calls, if they take that long on
@@ -559,7 +561,7 @@ func (w *worker) expire() {
 		return
 	}
 	i := b.next.Load()
-	left := b.timeout - (clock() - time.Duration(w.begun.Load()))
+	left := b.timeout - (wait.Now() - time.Duration(w.begun.Load()))
 	if left > 0 {
 		w.arm(left)
 		return
@@ -773,7 +775,7 @@ func (p *crew) hasFree() bool {
 // relieve asks a worker that has more to do than one call for the batches that wait last, since idle
 // has nothing to do. The caller holds mu.
 func (p *crew) relieve(idle *worker) {
-	now := clock()
+	now := wait.Now()
 	for _, w := range p.workers {
 		from := w.surplus()
 		if from == 0 || w.asked || w.gone {

@@ -66,7 +66,7 @@ func (r *Room) Await(ctx context.Context, s *Spinner, w Waiter) error {
 	var begin time.Duration
 	var done, spun bool
 	if policy == Adaptive {
-		begin = now()
+		begin = Now()
 		if done, spun = s.awake(begin, r.crowded(), a.try); done {
 			return a.err
 		}
@@ -152,7 +152,7 @@ func (a *attempt) end() time.Duration {
 	if a.slept {
 		return a.woke
 	}
-	return now()
+	return Now()
 }
 
 // sleep sleeps at the armed word, and counts that.
@@ -162,9 +162,9 @@ func (a *attempt) sleep(ctx context.Context, slice, limit time.Duration, word *A
 		return a.lot.sleep(ctx, slice, limit, a.sleeper, a.w, word.Word, epoch)
 	}
 	a.spinner.flush()
-	begin := now()
+	begin := Now()
 	err := a.lot.sleep(ctx, slice, limit, a.sleeper, a.w, word.Word, epoch)
-	a.woke = now()
+	a.woke = Now()
 	c.slept(a.woke-begin, word.moved(), !a.slept)
 	a.slept = true
 	return err

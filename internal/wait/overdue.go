@@ -22,13 +22,13 @@ type Overdue struct {
 
 var start = time.Now()
 
-// now returns the time since the program started. It reads one clock, and time.Now two.
-func now() time.Duration { return time.Since(start) }
+// Now returns the time since the program started. It reads one clock, and time.Now two.
+func Now() time.Duration { return time.Since(start) }
 
 // Since reports whether this process has seen the state, which is not 0, and no other one for at
 // least Grace.
 func (o *Overdue) Since(state uint64) bool {
-	t := int64(now())
+	t := int64(Now())
 	if o.state.Load() != state {
 		o.since.Store(t)
 		o.state.Store(state)

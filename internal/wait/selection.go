@@ -77,7 +77,7 @@ func awaitAny(ctx context.Context, cases []*Case) (int, error) {
 	var begin time.Duration
 	var done, spun bool
 	if policy == Adaptive && len(cases) <= mostSpun {
-		begin = now()
+		begin = Now()
 		if done, spun = selectSpinner.awake(begin, slices.ContainsFunc(s.rooms, (*Room).crowded), s.try); done {
 			return s.chosen, s.result()
 		}
@@ -90,7 +90,7 @@ func awaitAny(ctx context.Context, cases []*Case) (int, error) {
 		case over:
 			s.passChosen()
 			if spun {
-				selectSpinner.missed(now() - begin)
+				selectSpinner.missed(Now() - begin)
 			}
 			return s.chosen, s.result()
 		case err != nil:
@@ -204,9 +204,9 @@ func (s *selection) sleepOnce(ctx context.Context, slice time.Duration) (over bo
 	if !fenced {
 		limit = noFenceSlice
 	}
-	begin := now()
+	begin := Now()
 	err = s.lot.sleepAny(ctx, slice, limit, s) // step 5
-	s.count(now() - begin)
+	s.count(Now() - begin)
 	if err == nil {
 		err = ctx.Err()
 	}

@@ -46,7 +46,7 @@ func (s *Spinner) awake(begin time.Duration, crowded bool, try func() bool) (don
 	if !s.yielder.yield(crowded, try) {
 		return false, false
 	}
-	s.ended(now() - begin)
+	s.ended(Now() - begin)
 	return true, false
 }
 
@@ -109,7 +109,7 @@ func (s *Spinner) spin(begin time.Duration, try func() bool) bool {
 		for range pauses {
 			cpu.Pause()
 			if try() {
-				end := now()
+				end := Now()
 				s.ended(end - begin)
 				if end-last < offCPU {
 					s.saw(end-begin, budget)
@@ -119,7 +119,7 @@ func (s *Spinner) spin(begin time.Duration, try func() bool) bool {
 				return true
 			}
 		}
-		if last = now(); last-begin >= budget {
+		if last = Now(); last-begin >= budget {
 			return false
 		}
 	}

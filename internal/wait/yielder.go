@@ -42,7 +42,7 @@ func (y *yielder) yield(crowded bool, try func() bool) (done bool) {
 	if !crowded && !oneP || !isDue(&y.skip) {
 		return false
 	}
-	begin := now()
+	begin := Now()
 	for range mostYields {
 		if oneP {
 			runtime.Gosched()
@@ -51,7 +51,7 @@ func (y *yielder) yield(crowded bool, try func() bool) (done bool) {
 			sys.Yield()
 		}
 		done = try()
-		if now()-begin > late {
+		if Now()-begin > late {
 			break
 		}
 		if done {

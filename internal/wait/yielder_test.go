@@ -8,7 +8,7 @@ import (
 
 // busyFor keeps the CPU for so long.
 func busyFor(d time.Duration) {
-	for begin := now(); now()-begin < d; {
+	for begin := Now(); Now()-begin < d; {
 	}
 }
 
