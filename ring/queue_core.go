@@ -351,9 +351,8 @@ func (k *queueCore[T]) freedLast(flags uint32) {
 
 // goOn returns the position at which walk w goes on that has found pos claimed, with its slot in the state
 // s: the one past that, or the cursor if that has overtaken the walk. near says that it was claimed in its
-// own lap. goOn moves the
-// cursor as the claim of pos does, since nobody claims a position that is given up: without that, a
-// lease of a slot at which cursors move would hold them back.
+// own lap. goOn moves the cursor as the claim of pos does, since nobody claims a position that is given up:
+// without that, a lease of a slot at which cursors move would hold them back.
 func (k *queueCore[T]) goOn(w *walk, pos position, s state, cursor *atomic.Uint64, near bool) position {
 	if pos.slot()%cursorStep == 0 {
 		k.advance(cursor, pos)

@@ -386,20 +386,6 @@ func getTag(s *stepScene) (uint64, error) {
 	return v.tag()
 }
 
-// queueOfSpan returns a queue whose slots a process claimed together before it died, as span says. The first
-// n hold the values 1 to n.
-func queueOfSpan(s *stepScene, span uint64, n int) *ring.Queue[wide] {
-	q := Closing(s, Must(ring.NewQueue[wide](s.Seg, "q", 4, nil))(s))
-	for tag := range uint64(n) {
-		WantNil(s, "Put", q.TryPut(wideOf(tag+1)))
-	}
-	party := Attach(s, s.Seg)
-	q.SetSlot(0, 0, span, Must(ring.OpenQueue[wide](party, "q"))(s).Party())
-	q.SetCursors(0)
-	Dies(s, s.Seg, party)
-	return q
-}
-
 var batchSteps = []stepRow{
 	{
 		Name:    "Queue.PutMany",
@@ -472,21 +458,17 @@ var batchSteps = []stepRow{
 	}, {
 		Name:    "Queue.Get of a dead getter's span",
 		Promise: "The values that a dead process had claimed together are got once each, whole, whoever dies while it returns them.",
-		Set: func(s *stepScene) {
-			s.Job = stepJob{Queue: queueOfSpan(s, ring.ReadingSpan, 4), Cells: NewCells(s, s.Seg, 3)}
-		},
-		Do:    get,
-		Other: otherGets,
-		Check: func(s *stepScene, o step.Outcome) { checkQueue(s, o, []uint64{1, 2, 3, 4}, false) },
+		Set:     deadOnesQueue(ring.ReadingSpan, 4),
+		Do:      get,
+		Other:   otherGets,
+		Check:   func(s *stepScene, o step.Outcome) { checkQueue(s, o, []uint64{1, 2, 3, 4}, false) },
 	}, {
 		Name:    "Queue.Put over a dead putter's span",
 		Promise: "A value is put once, whole, or not at all, and no value of the dead process is there.",
-		Set: func(s *stepScene) {
-			s.Job = stepJob{Queue: queueOfSpan(s, ring.WritingSpan, 2), Cells: NewCells(s, s.Seg, 3)}
-		},
-		Do:    step.Does(put),
-		Other: otherGets,
-		Check: func(s *stepScene, o step.Outcome) { checkQueue(s, o, nil, true) },
+		Set:     deadOnesQueue(ring.WritingSpan, 2),
+		Do:      step.Does(put),
+		Other:   otherGets,
+		Check:   func(s *stepScene, o step.Outcome) { checkQueue(s, o, nil, true) },
 	}, {
 		Name:    "Queue.All",
 		Promise: "Each value is got once, whole, or stays. One that dies loses at most one that it was not given.",

@@ -35,14 +35,19 @@ func lastLapQueue(full bool) func(*stepScene) {
 	}
 }
 
-// deadGettersQueue makes a queue with the value 1, and a getter that has died while it got that.
-func deadGettersQueue(s *stepScene) {
-	q := Closing(s, Must(ring.NewQueue[wide](s.Seg, "q", 4, nil))(s))
-	WantNil(s, "Put", q.TryPut(wideOf(1)))
-	party := Attach(s, s.Seg)
-	q.SetSlot(0, 0, ring.Reading, Must(ring.OpenQueue[wide](party, "q"))(s).Party())
-	Dies(s, s.Seg, party)
-	s.Job = stepJob{Queue: q, Cells: NewCells(s, s.Seg, 3)}
+// deadOnesQueue returns a Set that makes a queue with the values 1 to n, of which a process that is dead has
+// left the first slot in the state is.
+func deadOnesQueue(is uint64, n uint64) func(*stepScene) {
+	return func(s *stepScene) {
+		q := Closing(s, Must(ring.NewQueue[wide](s.Seg, "q", 4, nil))(s))
+		for tag := range n {
+			WantNil(s, "Put", q.TryPut(wideOf(tag+1)))
+		}
+		party := Attach(s, s.Seg)
+		q.SetSlot(0, 0, is, Must(ring.OpenQueue[wide](party, "q"))(s).Party())
+		Dies(s, s.Seg, party)
+		s.Job = stepJob{Queue: q, Cells: NewCells(s, s.Seg, 3)}
+	}
 }
 
 func put(ctx context.Context, j stepJob) error { return j.Queue.Put(ctx, wideOf(childTag)) }
@@ -312,7 +317,7 @@ var queueSteps = []stepRow{
 	}, {
 		Name:    "Queue.TryGet beside the getter of a dead getter's value",
 		Promise: "The same if the only value was that of a getter that died, and another comes before it is taken.",
-		Set:     deadGettersQueue,
+		Set:     deadOnesQueue(ring.Reading, 1),
 		Do: func(_ context.Context, j stepJob) (uint64, error) {
 			v, err := j.Queue.TryGet()
 			if err != nil {
