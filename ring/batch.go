@@ -23,10 +23,7 @@ func (q *Queue[T]) PutMany(ctx context.Context, vs []T) (n int, err error) {
 		var put int
 		put, err = k.putRun(vs[n:])
 		if err == ErrFull {
-			err = q.awaitPut(ctx, k, func() (err error) {
-				put, err = k.putRun(vs[n:])
-				return err
-			})
+			put, err = q.putManyWait(ctx, k, vs[n:])
 		}
 		n += put
 	}
@@ -34,6 +31,16 @@ func (q *Queue[T]) PutMany(ctx context.Context, vs []T) (n int, err error) {
 		err = k.fails.of("PutMany", err)
 	}
 	runtime.KeepAlive(k)
+	return n, err
+}
+
+// putManyWait is putRun after a try that failed with ErrFull. It blocks. It is a function of its own so that
+// its result escapes to the heap here and not in PutMany.
+func (q *Queue[T]) putManyWait(ctx context.Context, k *queueCore[T], vs []T) (n int, err error) {
+	err = q.awaitPut(ctx, k, func() (err error) {
+		n, err = k.putRun(vs)
+		return err
+	})
 	return n, err
 }
 
@@ -76,12 +83,18 @@ func (q *Queue[T]) GetMany(ctx context.Context, vs []T) (n int, err error) {
 	}
 	n, err = k.getRun(vs)
 	if err == ErrEmpty || err == ErrBusy {
-		err = q.awaitGet(ctx, k, func() (err error) {
-			n, err = k.getRun(vs)
-			return err
-		})
+		n, err = q.getManyWait(ctx, k, vs)
 	}
 	return q.getMore("GetMany", k, vs, n, err)
+}
+
+// getManyWait is getRun after a try that found nothing. It blocks.
+func (q *Queue[T]) getManyWait(ctx context.Context, k *queueCore[T], vs []T) (n int, err error) {
+	err = q.awaitGet(ctx, k, func() (err error) {
+		n, err = k.getRun(vs)
+		return err
+	})
+	return n, err
 }
 
 // TryGetMany is GetMany that never blocks. If it takes nothing, it fails as TryGet does.

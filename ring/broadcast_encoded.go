@@ -197,7 +197,11 @@ func (s *Subscriber[T]) receiveEncoded(ctx context.Context, c *subscriberCore[T]
 
 // receiveEncodedInto is receiveEncoded into *v.
 func (s *Subscriber[T]) receiveEncodedInto(ctx context.Context, c *subscriberCore[T], op string, v *T) error {
-	t, err := s.take(ctx, c)
+	var t taken
+	if c.coding.bare() {
+		t.msg = c.coding.code.Room(v)
+	}
+	err := s.take(ctx, c, &t)
 	if err == nil {
 		err = c.coding.decode(&t, v)
 	}
@@ -205,32 +209,28 @@ func (s *Subscriber[T]) receiveEncodedInto(ctx context.Context, c *subscriberCor
 	return c.fails.of(op, err)
 }
 
-// take receives the next message, without decoding it.
-func (s *Subscriber[T]) take(ctx context.Context, c *subscriberCore[T]) (t taken, err error) {
-	c.enter()
-	if c.closed.Load() != 0 {
+// take receives the next message to t, without decoding it.
+func (s *Subscriber[T]) take(ctx context.Context, c *subscriberCore[T], t *taken) error {
+	if !c.enter() {
 		c.exit()
-		return t, ErrClosed
+		return ErrClosed
 	}
-	err = c.take(&t)
+	err := c.take(t)
 	if ctx == tryOnce {
 		for i := 0; err == ErrBusy && i < busySpins; i++ {
-			err = c.take(&t)
+			err = c.take(t)
 		}
-	}
-	if err == ErrEmpty || err == ErrBusy {
-		if ctx != tryOnce {
-			return t, s.awaitTake(ctx, c, &t)
-		}
+	} else if err == ErrEmpty || err == ErrBusy {
+		return s.awaitTake(ctx, c, t)
 	}
 	c.exit()
-	return t, err
+	return err
 }
 
 // awaitTake is take after a try that found nothing. It is a function of its own so that what escapes
 // does so here.
 func (s *Subscriber[T]) awaitTake(ctx context.Context, c *subscriberCore[T], t *taken) error {
-	u := new(taken)
+	u := new(*t)
 	err := s.await(ctx, c, func() error { return c.take(u) })
 	*t = *u
 	return err

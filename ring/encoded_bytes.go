@@ -47,24 +47,28 @@ func (e *encoded[T]) takeBytes(k *queueCore[envelope], v *T) error {
 	if size > inlineSize {
 		return e.takeStored(k, word, lap, v)
 	}
-	var room [inlineSize]byte
-	msg := e.code.Room(v)
-	reuse := msg != nil && cap(msg) >= int(size)
-	if !reuse {
-		msg = room[:]
+	if msg := e.code.Room(v); msg != nil && cap(msg) >= int(size) {
+		msg = msg[:size]
+		copy(msg, m.inline[:])
+		e.code.Take(msg, v)
+		return e.releaseBytes(k, word, lap)
 	}
-	msg = msg[:size]
-	copy(msg, m.inline[:])
+	var room [inlineSize]byte // not used for msg above, so that it does not escape
+	copy(room[:size], m.inline[:])
+	if err := e.releaseBytes(k, word, lap); err != nil {
+		return err
+	}
+	e.code.Copy(room[:size], v)
+	return nil
+}
+
+// releaseBytes gives back the slot of a message that was copied out.
+func (e *encoded[T]) releaseBytes(k *queueCore[envelope], word *atomic.Uint64, lap uint32) error {
 	if err := k.release(word, lap); err != nil {
 		return err
 	}
 	e.store.w.waiters.NotifyAll()
 	k.fetchNext()
-	if reuse {
-		e.code.Take(msg, v)
-	} else {
-		e.code.Copy(msg, v)
-	}
 	return nil
 }
 

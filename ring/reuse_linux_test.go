@@ -72,3 +72,48 @@ func testReuse(t *testing.T, q *ring.Queue[[]byte], size int) {
 	WantNil(t, "GetInto", q.GetInto(ctx, &v))
 	Want(t, "an empty value", v != nil && len(v) == 0, true)
 }
+
+// TestReceiveIntoReuses shows the same of ReceiveInto and TryReceiveInto, and of Receive.
+func TestReceiveIntoReuses(t *testing.T) {
+	for _, size := range []int{0, 1, 64, 112, 113, 5000} {
+		t.Run(fmt.Sprint("size=", size), func(t *testing.T) {
+			onBoth(t, func(t *testing.T, seg *shm.Segment) {
+				b := newBroadcast[[]byte](t, seg, 8, &ring.BroadcastOptions{Storage: 1 << 20})
+				testReceiveReuse(t, b, subscribe(t, b, nil), size)
+			})
+		})
+	}
+}
+
+func testReceiveReuse(t *testing.T, b *ring.Broadcast[[]byte], s *ring.Subscriber[[]byte], size int) {
+	n := 0
+	publish := func() []byte {
+		n++
+		msg := pattern(make([]byte, size), n)
+		WantNil(t, "Publish", b.Publish(t.Context(), msg))
+		return msg
+	}
+	memory := make([]byte, 3, size+8)
+	same := func(op string, got, want []byte) {
+		t.Helper()
+		Want(t, op+": the value arrives", bytes.Equal(got, want), true)
+		Want(t, op+": its memory is used", &got[:1][0] == &memory[:1][0], true)
+	}
+	v, want := memory, publish()
+	WantNil(t, "TryReceiveInto", s.TryReceiveInto(&v))
+	same("TryReceiveInto", v, want)
+
+	want = publish()
+	WantNil(t, "ReceiveInto", s.ReceiveInto(t.Context(), &v))
+	same("ReceiveInto", v, want)
+
+	waits := Async(func() error { return s.ReceiveInto(Within(t), &v) })
+	want = publish()
+	WantNil(t, "ReceiveInto", Await(t, waits, "ReceiveInto"))
+	same("ReceiveInto that may have waited", v, want)
+
+	first, second := publish(), publish()
+	kept := Must(s.Receive(t.Context()))(t)
+	Want(t, "the second value", bytes.Equal(Must(s.Receive(t.Context()))(t), second), true)
+	Want(t, "the first value, which was kept", bytes.Equal(kept, first), true)
+}

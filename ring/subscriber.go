@@ -81,6 +81,7 @@ func (s *Subscriber[T]) TryReceive() (v T, err error) {
 
 // TryReceiveInto is TryReceive into *v, for values that are too large to be passed around. It copies
 // the value once, out of the broadcast, or decodes it into *v. If it fails, the contents of *v are undefined.
+// A []byte uses the memory of *v: see ReceiveInto.
 func (s *Subscriber[T]) TryReceiveInto(v *T) error {
 	_ = *v // panics before anything is received
 	c := s.core.Load()
@@ -154,6 +155,9 @@ func (s *Subscriber[T]) receiveWait(ctx context.Context, c *subscriberCore[T]) (
 
 // ReceiveInto is Receive into *v, for values that are too large to be passed around. It copies the
 // value once, out of the broadcast, or decodes it into *v. If it fails, the contents of *v are undefined.
+//
+// If T is a []byte and the value fits into the capacity of *v, ReceiveInto copies it there and allocates
+// nothing. A program that keeps the value must not pass the same memory again.
 func (s *Subscriber[T]) ReceiveInto(ctx context.Context, v *T) error {
 	_ = *v // panics before anything is received
 	c := s.core.Load()
@@ -163,8 +167,16 @@ func (s *Subscriber[T]) ReceiveInto(ctx context.Context, v *T) error {
 	if c.coding != nil {
 		return s.receiveEncodedInto(ctx, c, "ReceiveInto", v)
 	}
-	c.enter()
-	err := s.await(ctx, c, func() error { return c.receive(v) })
+	err := ErrClosed
+	if c.enter() {
+		err = c.receive(v)
+	}
+	if err == ErrEmpty || err == ErrBusy {
+		err = s.await(ctx, c, func() error { return c.receive(v) })
+	} else {
+		c.exit()
+	}
+	runtime.KeepAlive(s)
 	if err != nil {
 		err = c.fails.of("ReceiveInto", err)
 	}

@@ -3,6 +3,7 @@ package codec
 import (
 	"fmt"
 	"reflect"
+	"sync"
 )
 
 // A Codec encodes and decodes values of type T. Its methods may be called from several goroutines
@@ -14,16 +15,23 @@ type Codec[T any] struct {
 	bare  bool // T is a string or a []byte: the value is its bytes alone
 }
 
+// codecs has the codecs that Of has returned, by type.
+var codecs sync.Map
+
 // Of returns the codec for T. It returns an error that wraps layout.ErrType and names the path of
 // the first part of T that can't travel, such as "T.Field[].Name". It compiles each type once.
 func Of[T any]() (*Codec[T], error) {
 	t := reflect.TypeFor[T]()
+	if c, ok := codecs.Load(t); ok {
+		return c.(*Codec[T]), nil
+	}
 	p, err := compile(t)
 	if err != nil {
 		return nil, err
 	}
 	bare := p.root.op == opString || p.root.op == opBlocks && t.Elem().Kind() == reflect.Uint8
-	return &Codec[T]{p.root, p.print, p.own, bare}, nil
+	c, _ := codecs.LoadOrStore(t, &Codec[T]{p.root, p.print, p.own, bare})
+	return c.(*Codec[T]), nil
 }
 
 // Fingerprint returns a hash of T's structure: the kinds and lengths of its parts and the names of
