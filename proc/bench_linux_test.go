@@ -22,7 +22,7 @@ func benchPool(b *testing.B, workers int, o *proc.PoolOptions) *proc.Pool {
 }
 
 // mapAll maps n trivial calls.
-func mapAll(b *testing.B, p *proc.Pool, n int, o *proc.MapOptions) {
+func mapAll(b testing.TB, p *proc.Pool, n int, o *proc.MapOptions) {
 	b.Helper()
 	i := 0
 	for y, err := range poolSquare.Map(context.Background(), p, seq(n), o) {

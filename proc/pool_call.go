@@ -53,7 +53,7 @@ func (p *crew) call(op string, b *batch) (leads *worker, err error) {
 // mayHave reports whether a caller may send b to w by itself, before all batches that wait. The caller
 // holds mu.
 func (p *crew) mayHave(w *worker, b *batch) bool {
-	if !w.idle || !w.parked || w.led || !w.quiet() || len(p.pending) != 0 || len(w.own) != 0 || len(w.stops) != 0 {
+	if !w.idle || !w.parked || w.led || !w.quiet() || len(p.pending.list) != 0 || len(w.own.list) != 0 || len(w.stops) != 0 {
 		return false
 	}
 	bound := p.keys[b.key]
@@ -102,7 +102,7 @@ func (w *worker) attend() bool {
 
 // quiet reports whether no answer is expected from the worker. The caller holds the pool's mutex.
 func (w *worker) quiet() bool {
-	return len(w.has) == 0 && w.ready && !w.asked && !w.retiring && !w.leaving && !w.ending
+	return len(w.has.list) == 0 && w.ready && !w.asked && !w.retiring && !w.leaving && !w.ending
 }
 
 // rouse makes the collector receive answers, if it is parked and must not be. The caller holds the

@@ -123,8 +123,8 @@ func TestPoolCallLeads(t *testing.T) {
 		}
 		c := p.engine.(*crew)
 		c.mu.Lock()
-		if w.led || len(w.has) != 0 || c.stats.Submitted != c.stats.Done {
-			t.Errorf("%v: led %t, %d batches, %+v", method, w.led, len(w.has), c.stats)
+		if w.led || len(w.has.list) != 0 || c.stats.Submitted != c.stats.Done {
+			t.Errorf("%v: led %t, %d batches, %+v", method, w.led, len(w.has.list), c.stats)
 		}
 		c.mu.Unlock()
 	}

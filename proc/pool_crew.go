@@ -26,7 +26,7 @@ type crew struct {
 	size         int // workers that there should be
 	workers      []*worker
 	numbers      int                // workers that were ever made
-	pending      []*batch           // batches that no worker has, oldest first
+	pending      fifo[*batch]       // batches that no worker has, oldest first
 	keys         map[string]*worker // the worker to which a key's calls go
 	state        poolState
 	err          error         // why the pool takes no more calls
@@ -153,8 +153,8 @@ func (p *crew) fail(err error) {
 		return
 	}
 	p.state, p.err = poolEnded, err
-	batches := p.pending
-	p.pending = nil
+	batches := p.pending.list
+	p.pending = fifo[*batch]{}
 	workers := slices.Clone(p.workers)
 	p.wakeAll()
 	p.endIfEmpty()
@@ -207,13 +207,13 @@ func (p *crew) put(b *batch, again bool) {
 	// A batch whose worker was lost goes before all others, so that calls of a key keep their
 	// order.
 	if again {
-		p.pending = slices.Insert(p.pending, 0, b)
+		p.pending.pushFront(b)
 	} else {
-		p.pending = append(p.pending, b)
+		p.pending.push(b)
 	}
 	var best *worker
 	for _, w := range p.workers {
-		if w.idle && (best == nil || len(w.has) < len(best.has)) {
+		if w.idle && (best == nil || len(w.has.list) < len(best.has.list)) {
 			best = w
 		}
 	}
@@ -231,15 +231,11 @@ func (p *crew) take(w *worker) *batch {
 	if w.retiring {
 		return nil
 	}
-	if len(w.own) != 0 {
-		b := w.own[0]
-		w.own = w.own[1:]
-		return b
+	if len(w.own.list) != 0 {
+		return w.own.pop()
 	}
-	for len(p.pending) != 0 {
-		b := p.pending[0]
-		p.pending[0] = nil
-		p.pending = p.pending[1:]
+	for len(p.pending.list) != 0 {
+		b := p.pending.pop()
 		if b.key != "" {
 			if other := p.keys[b.key]; other != nil && other != w {
 				other.give(b, false)
@@ -256,9 +252,9 @@ func (p *crew) take(w *worker) *batch {
 func (p *crew) bind(w *worker, key string) {
 	p.keys[key] = w
 	w.keys = append(w.keys, key)
-	p.pending = slices.DeleteFunc(p.pending, func(b *batch) bool {
+	p.pending.list = slices.DeleteFunc(p.pending.list, func(b *batch) bool {
 		if b.key == key {
-			w.own = append(w.own, b)
+			w.own.push(b)
 		}
 		return b.key == key
 	})
@@ -266,13 +262,13 @@ func (p *crew) bind(w *worker, key string) {
 
 // withdraw takes b back if no worker has it. The caller holds mu.
 func (p *crew) withdraw(b *batch) bool {
-	if i := slices.Index(p.pending, b); i >= 0 {
-		p.pending = slices.Delete(p.pending, i, i+1)
+	if i := slices.Index(p.pending.list, b); i >= 0 {
+		p.pending.list = slices.Delete(p.pending.list, i, i+1)
 		return true
 	}
 	for _, w := range p.workers {
-		if i := slices.Index(w.own, b); i >= 0 {
-			w.own = slices.Delete(w.own, i, i+1)
+		if i := slices.Index(w.own.list, b); i >= 0 {
+			w.own.list = slices.Delete(w.own.list, i, i+1)
 			return true
 		}
 	}
@@ -302,7 +298,7 @@ func (p *crew) stop(b *batch, err error, gently bool) {
 
 // refill starts workers until there are as many as there should be. The caller holds mu.
 func (p *crew) refill() {
-	if p.state == poolEnded || p.state == poolDraining && len(p.pending) == 0 {
+	if p.state == poolEnded || p.state == poolDraining && len(p.pending.list) == 0 {
 		return
 	}
 	there := 0
@@ -343,8 +339,8 @@ func (p *crew) remove(w *worker) {
 	for _, key := range w.keys {
 		delete(p.keys, key)
 	}
-	for _, b := range slices.Backward(w.own) {
+	for _, b := range slices.Backward(w.own.list) {
 		p.put(b, true)
 	}
-	w.own = nil
+	w.own = fifo[*batch]{}
 }

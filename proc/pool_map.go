@@ -60,7 +60,7 @@ func (t *Task[In, Out]) mapping(ctx context.Context, p *Pool, in iter.Seq[In], o
 		o = &MapOptions{}
 	}
 	return func(yield func(Out, error) bool) {
-		m := &mapping[In, Out]{task: t, pool: p, options: o, ordered: ordered, yield: yield}
+		m := &mapping[In, Out]{task: t, pool: p, options: o, ordered: ordered, yield: yield, print: t.print}
 		m.chunk.Store(int64(max(o.Chunk, 1)))
 		m.changed.L = &m.mu
 		if ctx.Done() != nil {
@@ -77,17 +77,19 @@ type mapping[In, Out any] struct {
 	options *MapOptions
 	ordered bool
 	yield   func(Out, error) bool
+	print   func() uint64 // task.print, in memory that all batches share
 
 	// These belong to the goroutine of the loop.
-	next    *part[Out]   // being filled, or nil
-	size    int          // calls that it will have
-	width   int          // bytes of a call in the last batch
-	made    int          // calls
-	yielded int          // calls whose results were yielded
-	over    bool         // nothing more may be yielded
-	open    []*part[Out] // submitted and not yielded, oldest first
-	sated   bool         // no batch is submitted until some have a result
-	end     bool         // no more values are read
+	next    *part[Out]       // being filled, or nil
+	size    int              // calls that it will have
+	width   int              // bytes of a call in the last batch
+	made    int              // calls
+	yielded int              // calls whose results were yielded
+	over    bool             // nothing more may be yielded
+	open    fifo[*part[Out]] // submitted and not yielded, oldest first
+	spare   []*part[Out]     // to be used again
+	sated   bool             // no batch is submitted until some have a result
+	end     bool             // no more values are read
 
 	chunk   atomic.Int64          // calls in the next batch
 	waiting atomic.Int64          // batches of open that have no result
@@ -97,26 +99,26 @@ type mapping[In, Out any] struct {
 	changed sync.Cond // the loop sleeps here
 }
 
-// A part is the results of one batch.
+// A part is one batch and its results. Its memory is used again when they were yielded: see recycle.
 type part[Out any] struct {
-	b       *batch
+	b       batch
 	coding  *coding[Out]
 	results []Out
 	errs    []error      // nil if there is none
 	left    atomic.Int64 // calls without an answer
-	owner   interface {
-		lock() sync.Locker
-		completed()
-		adapt(each time.Duration)
-	}
+	owner   owner        // nil: the pool never got it
+	held    bool         // the pool has it for longer than until its last answer
+	room    []byte       // memory for the arguments
+
+	result [1]Out   // the memory of results, if there is one
+	short  [16]byte // the memory of short arguments
 }
 
-// A lone is a part with a batch of one call, in one allocation.
-type lone[Out any] struct {
-	part   part[Out]
-	batch  batch
-	result [1]Out
-	data   [16]byte // of a short argument
+// An owner is the mapping of a part.
+type owner interface {
+	lock() sync.Locker
+	completed()
+	adapt(each time.Duration)
 }
 
 // run reads in, and yields the results on the way and after it.
@@ -142,7 +144,7 @@ func (m *mapping[In, Out]) put(v *In) bool {
 	if m.next == nil {
 		m.begin()
 	}
-	b := m.next.b
+	b := &m.next.b
 	data, err := m.task.appendCall(m.pool, b.data, v)
 	if err != nil {
 		return m.refuse(err)
@@ -163,46 +165,72 @@ func (m *mapping[In, Out]) refuse(err error) bool {
 	}
 	err = fmt.Errorf("proc: Map of task %q: argument %d: %w", m.task.name, m.made, err)
 	m.made++
-	m.open = append(m.open, &part[Out]{results: make([]Out, 1), errs: []error{err}})
+	m.open.push(&part[Out]{results: make([]Out, 1), errs: []error{err}})
 	return m.options.KeepGoing && m.advance()
 }
 
 // begin begins a batch.
 func (m *mapping[In, Out]) begin() {
 	m.size = int(m.chunk.Load())
-	var b *batch
-	if m.size == 1 {
-		l := &lone[Out]{}
-		m.next, b = &l.part, &l.batch
-		m.next.results, b.data = l.result[:], l.data[:0]
-		if m.width > len(l.data) {
-			b.data = make([]byte, 0, min(m.width, maxBatch))
-		}
+	var p *part[Out]
+	if n := len(m.spare); n > 0 {
+		p, m.spare = m.spare[n-1], m.spare[:n-1]
 	} else {
-		m.next, b = &part[Out]{}, &batch{data: make([]byte, 0, min(m.size*m.width, maxBatch))}
+		p = &part[Out]{}
+		p.room = p.short[:0]
 	}
-	m.next.b, m.next.owner, m.next.coding = b, m, &m.task.out
-	b.task, b.print, b.work = m.task.name, m.task.print, m.next
-	m.pool.setOptions(b, &m.options.CallOptions)
+	if need := min(m.size*m.width, maxBatch); need > cap(p.room) {
+		p.room = make([]byte, 0, need)
+	}
+	p.coding, p.owner = &m.task.out, m
+	p.b.task, p.b.print, p.b.work, p.b.data = m.task.name, m.print, p, p.room
+	m.pool.setOptions(&p.b, &m.options.CallOptions)
+	m.next = p
 }
 
 // submit gives the batch to the pool. It returns false if the pool takes no more.
 func (m *mapping[In, Out]) submit() bool {
 	p := m.next
 	m.next = nil
-	m.width = len(p.b.data)/p.b.n + 1
-	if p.results == nil {
-		p.results = make([]Out, p.b.n)
+	n := p.b.n
+	m.width = len(p.b.data)/n + 1
+	p.room = p.b.data[:0]
+	switch {
+	case n <= cap(p.results):
+		p.results = p.results[:n]
+	case n == 1:
+		p.results = p.result[:]
+	default:
+		p.results = make([]Out, n)
 	}
-	p.left.Store(int64(p.b.n))
-	m.open = append(m.open, p)
+	p.left.Store(int64(n))
+	m.open.push(p)
 	m.waiting.Add(1)
-	if err := m.pool.engine.submit("Map", p.b); err != nil {
+	if err := m.pool.engine.submit("Map", &p.b); err != nil {
 		p.b.failAll(err)
 		return false
 	}
 	return true
 }
+
+// recycle makes the memory of a part, whose results were yielded, that of one to come, if the pool can't
+// have it any more. It can if a call has failed, if a timer may look at the batch, if it was split, or if it
+// is with other machines. Most of the time of a short call would be that of the garbage collector otherwise.
+func (m *mapping[In, Out]) recycle(p *part[Out]) {
+	if p.owner == nil || p.errs != nil || p.held || p.b.timeout > 0 || p.b.rest != nil || p.b.far != nil {
+		return
+	}
+	clear(p.results)
+	results, room := p.results[:0], p.room
+	if cap(room) > keptRoom {
+		room = p.short[:0]
+	}
+	*p = part[Out]{results: results, room: room}
+	m.spare = append(m.spare, p)
+}
+
+// keptRoom is the most memory for arguments that a part keeps for the next one.
+const keptRoom = 4 << 10
 
 // advance yields the results that are there, and waits for more until another batch may be
 // submitted, or until all results are yielded if there are no more values. It returns false if the
@@ -237,6 +265,7 @@ func (m *mapping[In, Out]) deliver(p *part[Out]) {
 			return
 		}
 	}
+	m.recycle(p)
 	if m.options.Progress != nil {
 		m.options.Progress(m.yielded, max(m.options.Total, m.made))
 	}
@@ -273,18 +302,16 @@ func (m *mapping[In, Out]) look(limit int) (*part[Out], bool, error) {
 	if i := m.ready(); i >= 0 {
 		return m.removeOpen(i), true, nil
 	}
-	return nil, m.end && len(m.open) == 0 || !m.end && m.hasRoom(limit), nil
+	return nil, m.end && len(m.open.list) == 0 || !m.end && m.hasRoom(limit), nil
 }
 
 // removeOpen removes part i from open, and returns it.
 func (m *mapping[In, Out]) removeOpen(i int) *part[Out] {
-	p := m.open[i]
-	if i > 0 {
-		m.open = slices.Delete(m.open, i, i+1)
-	} else { // most often: it moves no others, of which there are thousands if calls are short
-		m.open[0] = nil
-		m.open = m.open[1:]
+	if i == 0 { // most often: it moves no others, of which there are thousands if calls are short
+		return m.open.pop()
 	}
+	p := m.open.list[i]
+	m.open.list = slices.Delete(m.open.list, i, i+1)
 	return p
 }
 
@@ -294,13 +321,13 @@ func (m *mapping[In, Out]) hasRoom(limit int) bool {
 	if m.sated {
 		limit -= limit / 8
 	}
-	m.sated = int(m.waiting.Load()) >= limit || len(m.open) >= 4*limit
+	m.sated = int(m.waiting.Load()) >= limit || len(m.open.list) >= 4*limit
 	return !m.sated
 }
 
 // ready returns the index of a part that can be yielded now, or -1.
 func (m *mapping[In, Out]) ready() int {
-	for i, p := range m.open {
+	for i, p := range m.open.list {
 		if p.left.Load() == 0 {
 			return i
 		}
@@ -328,12 +355,12 @@ func (m *mapping[In, Out]) tell() {
 
 // abandon stops the calls whose results are not wanted any more.
 func (m *mapping[In, Out]) abandon() {
-	for _, p := range m.open {
-		if p.b != nil {
-			m.pool.engine.stop(p.b, context.Canceled, m.err.Load() == nil)
+	for _, p := range m.open.list {
+		if p.owner != nil {
+			m.pool.engine.stop(&p.b, context.Canceled, m.err.Load() == nil)
 		}
 	}
-	m.open = nil // a call that runs on keeps m
+	m.open = fifo[*part[Out]]{} // a call that runs on keeps m
 }
 
 func (m *mapping[In, Out]) lock() sync.Locker { return &m.mu }
@@ -353,6 +380,7 @@ func (m *mapping[In, Out]) adapt(each time.Duration) {
 }
 
 func (p *part[Out]) deliver(i int, worker string, answer []byte) {
+	p.held = p.held || answer[0] == answerObjects // the worker is told when these are open
 	if err := readAnswer(p.coding, worker, answer, &p.results[i]); err != nil {
 		p.note(i, err)
 	}
@@ -364,8 +392,9 @@ func (p *part[Out]) fail(i int, err error) {
 }
 
 func (p *part[Out]) delivered(n int) {
+	o := p.owner // the loop may recycle p once nothing is left
 	if p.left.Add(int64(-n)) == 0 {
-		p.owner.completed()
+		o.completed()
 	}
 }
 

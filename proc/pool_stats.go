@@ -27,14 +27,14 @@ func (p *crew) snapshot() PoolStats {
 	s := p.stats
 	s.Lost = maps.Clone(s.Lost)
 	s.Workers = len(p.workers)
-	for _, b := range p.pending {
+	for _, b := range p.pending.list {
 		s.Waiting += b.n
 	}
 	for _, w := range p.workers {
-		for _, b := range w.own {
+		for _, b := range w.own.list {
 			s.Waiting += b.n
 		}
-		for _, b := range w.has {
+		for _, b := range w.has.list {
 			s.Running += b.n - int(b.next.Load())
 		}
 	}

@@ -49,8 +49,8 @@ type worker struct {
 	gone     bool          // it has ended
 	ready    bool          // it is initialized
 	initErr  error         // why it is not
-	has      []*batch      // the batches that it has and has not answered, oldest first
-	own      []*batch      // the batches that only it may run
+	has      fifo[*batch]  // the batches that it has and has not answered, oldest first
+	own      fifo[*batch]  // the batches that only it may run
 	keys     []string      // the keys whose calls go to it
 	stops    [][]byte      // messages to be sent before the next batch
 	sent     uint64        // batches
@@ -180,9 +180,9 @@ const (
 // give makes b wait for w, before all others if w had it already. The caller holds the pool's mutex.
 func (w *worker) give(b *batch, again bool) {
 	if again {
-		w.own = slices.Insert(w.own, 0, b)
+		w.own.pushFront(b)
 	} else {
-		w.own = append(w.own, b)
+		w.own.push(b)
 	}
 	w.idle = false
 	w.wake.Signal()
@@ -223,7 +223,7 @@ func (w *worker) next(msg []byte) (_ []byte, ok bool) {
 				return msg, true
 			}
 			w.idle = !w.retiring
-			if len(w.has) != 0 {
+			if len(w.has.list) != 0 {
 				break
 			}
 			if w.retiring || p.state != poolOpen {
@@ -240,17 +240,17 @@ func (w *worker) next(msg []byte) (_ []byte, ok bool) {
 
 // hungry reports whether the worker is to get batches. It gets several at a time, so that neither
 // the feeder nor the worker need wake up for each. The caller holds the pool's mutex.
-func (w *worker) hungry() bool { return w.window-len(w.has) > w.window/4 }
+func (w *worker) hungry() bool { return w.window-len(w.has.list) > w.window/4 }
 
 // serve appends a message with batches for the worker to msg, and nothing if there are none. The
 // caller holds the pool's mutex.
 func (w *worker) serve(msg []byte) []byte {
 	now := wait.Now()
-	if len(w.has) > 0 && w.ran(now) > relieveAfter {
+	if len(w.has.list) > 0 && w.ran(now) > relieveAfter {
 		return msg // what would wait behind such a call is for the others
 	}
-	for len(w.has) < w.window && len(msg) < maxMessage {
-		if len(w.has) > 0 && w.pool.hasFree() {
+	for len(w.has.list) < w.window && len(msg) < maxMessage {
+		if len(w.has.list) > 0 && w.pool.hasFree() {
 			break // the free one is to take it
 		}
 		b := w.pool.take(w)
@@ -282,11 +282,11 @@ func (w *worker) begin(b *batch, now time.Duration) {
 			p.refill()
 		}
 	}
-	if len(w.has) == 0 {
+	if len(w.has.list) == 0 {
 		w.begun.Store(int64(now))
 	}
 	b.worker, b.number, b.sent = w, w.sent, now
-	w.has = append(w.has, b)
+	w.has.push(b)
 	w.rouse()
 	w.sent++
 	w.calls += b.n
@@ -365,8 +365,8 @@ func (w *worker) frontOf(answer []byte) *batch {
 	w.pool.mu.Lock()
 	defer w.pool.mu.Unlock()
 	switch {
-	case len(w.has) != 0 && w.ready:
-		return w.has[0]
+	case len(w.has.list) != 0 && w.ready:
+		return w.has.list[0]
 	case answer[0] == answerReady:
 		w.ready = true
 		w.begun.Store(int64(wait.Now())) // only now it can begin the call that it has got
@@ -464,11 +464,10 @@ func (w *worker) finish(b *batch) (next *batch) {
 	took := w.pace
 	w.last = now
 	b.worker = nil
-	w.has[0] = nil
-	w.has = w.has[1:]
-	w.calm = len(w.has) == 0
+	w.has.pop()
+	w.calm = len(w.has.list) == 0
 	if !w.calm {
-		next = w.has[0]
+		next = w.has.list[0]
 	}
 	w.done += b.n
 	p.failures = 0
@@ -507,20 +506,20 @@ func (w *worker) setWindow(n int) {
 // after the worker has finished a batch. The caller holds the pool's mutex.
 func (w *worker) findsWork() bool {
 	p := w.pool
-	if len(p.pending) != 0 || len(w.own) != 0 {
+	if len(p.pending.list) != 0 || len(w.own.list) != 0 {
 		return true // which the worker was not to have while its batch took so long
 	}
-	return len(w.has) == 0 && (w.retiring || p.state != poolOpen || slices.ContainsFunc(p.workers, (*worker).hasMore))
+	return len(w.has.list) == 0 && (w.retiring || p.state != poolOpen || slices.ContainsFunc(p.workers, (*worker).hasMore))
 }
 
 // hasMore reports whether the worker has a batch that it could give back. The caller holds the pool's
 // mutex.
-func (w *worker) hasMore() bool { return len(w.has) > 1 }
+func (w *worker) hasMore() bool { return len(w.has.list) > 1 }
 
 // ran returns how long the worker has had time for its oldest batch. The caller holds the pool's
 // mutex.
 func (w *worker) ran(now time.Duration) time.Duration {
-	return now - max(w.has[0].sent, w.last)
+	return now - max(w.has.list[0].sent, w.last)
 }
 
 const (
@@ -543,16 +542,16 @@ func (w *worker) expire() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w.armed = false
-	if len(w.has) == 0 || w.gone {
+	if len(w.has.list) == 0 || w.gone {
 		return
 	}
-	b := w.has[0]
+	b := w.has.list[0]
 	if !w.ready {
 		w.arm(max(b.timeout, p.options.Grace)) // it has not begun the call
 		return
 	}
 	if b.timeout == 0 {
-		for _, b := range w.has {
+		for _, b := range w.has.list {
 			if b.timeout > 0 {
 				w.arm(b.timeout)
 				return
@@ -579,7 +578,7 @@ func (w *worker) expire() {
 // stop ends the contexts of all calls of b, which w has. The caller holds the pool's mutex.
 func (w *worker) stop(b *batch, gently bool) {
 	w.send(b, int64(b.n))
-	if w.has[0] != b { // its calls fail as soon as the worker has given it back, and not when it is its turn
+	if w.has.list[0] != b { // its calls fail as soon as the worker has given it back, and not when it is its turn
 		w.stops = append(w.stops, appendTwo(messageBack, b.number, b.number+1))
 	}
 	if !gently {
@@ -603,7 +602,7 @@ func (w *worker) killAfterGrace(b *batch, i int64) {
 		switch {
 		case w.gone || b.worker != w:
 		case i >= 0 && b.next.Load() != i:
-		case w.has[0] != b:
+		case w.has.list[0] != b:
 			w.killAfterGrace(b, i)
 		default:
 			w.reason = "stopped"
@@ -650,10 +649,10 @@ func (w *worker) leave(err error) {
 	failures := w.inherit(err)
 	broken := w.count(err)
 	if p.state == poolEnded { // what came back after fail had emptied pending
-		for _, b := range p.pending {
+		for _, b := range p.pending.list {
 			failures = append(failures, func() { b.failAll(p.err) })
 		}
-		p.pending = nil
+		p.pending = fifo[*batch]{}
 	}
 	p.refill()
 	p.wakeAll()
@@ -671,15 +670,15 @@ func (w *worker) leave(err error) {
 // that it was running. It returns what is to be called without the pool's mutex, which the caller
 // holds.
 func (w *worker) inherit(err error) (failures []func()) {
-	for i := len(w.has) - 1; i >= 0; i-- {
-		b := w.has[i]
+	for i := len(w.has.list) - 1; i >= 0; i-- {
+		b := w.has.list[i]
 		b.worker = nil
 		if i == 0 {
 			failures = append(failures, w.lose(b, err)...)
 		}
 		failures = append(failures, w.handOn(b)...)
 	}
-	w.has = nil
+	w.has = fifo[*batch]{}
 	return failures
 }
 
@@ -765,7 +764,7 @@ const relieveAfter = 5 * time.Millisecond
 // hasFree reports whether a worker has nothing to do. The caller holds mu.
 func (p *crew) hasFree() bool {
 	for _, w := range p.workers {
-		if w.idle && len(w.has) == 0 && w.ready {
+		if w.idle && len(w.has.list) == 0 && w.ready {
 			return true
 		}
 	}
@@ -790,7 +789,7 @@ func (p *crew) relieve(idle *worker) {
 			continue
 		}
 		w.asked = true
-		w.stops = append(w.stops, appendTwo(messageBack, w.has[from].number, w.sent))
+		w.stops = append(w.stops, appendTwo(messageBack, w.has.list[from].number, w.sent))
 		w.wake.Signal()
 	}
 }
@@ -799,11 +798,11 @@ func (p *crew) relieve(idle *worker) {
 // wait, but none from the last one with a key on. It is 0 if there is none. The caller holds the
 // pool's mutex.
 func (w *worker) surplus() int {
-	from := len(w.has)
-	for from > 1 && from > (len(w.has)+1)/2 && w.has[from-1].key == "" {
+	from := len(w.has.list)
+	for from > 1 && from > (len(w.has.list)+1)/2 && w.has.list[from-1].key == "" {
 		from--
 	}
-	if from == len(w.has) {
+	if from == len(w.has.list) {
 		return 0
 	}
 	return from
@@ -834,9 +833,9 @@ func (w *worker) takeBack(answer []byte) (failures []func()) {
 	if err != nil {
 		return nil
 	}
-	for i := len(w.has) - 1; i >= 0; i-- { // the worker may have answered all before the first one
-		if b := w.has[i]; b.number >= from && b.number < to {
-			w.has = slices.Delete(w.has, i, i+1)
+	for i := len(w.has.list) - 1; i >= 0; i-- { // the worker may have answered all before the first one
+		if b := w.has.list[i]; b.number >= from && b.number < to {
+			w.has.list = slices.Delete(w.has.list, i, i+1)
 			w.calls -= b.n
 			failures = append(failures, w.handOn(b)...)
 		}
