@@ -118,10 +118,12 @@ const tellAfter = 20 * time.Microsecond
 // tell wakes the pool for the answers that it has not been woken for. While batches are short, it
 // does so now and then only: to wake the pool takes longer than such a batch.
 func (s *server) tell() {
-	now := wait.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.slow || now-s.told >= tellAfter {
+	if !s.answers.unheard() {
+		return // most often, and to look at the clock takes long, as calls go
+	}
+	if now := wait.Now(); s.slow || now-s.told >= tellAfter {
 		s.told = now
 		s.answers.wake()
 	}

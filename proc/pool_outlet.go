@@ -36,6 +36,9 @@ func (o *outlet) send(ctx context.Context, msg []byte, quiet bool) (err error) {
 	return o.sender.Commit()
 }
 
+// unheard reports whether the pool may sleep, and so not know of messages that were sent quietly.
+func (o *outlet) unheard() bool { return o.sender != nil && o.sender.Asleep() }
+
 // wake wakes the pool, if it sleeps.
 func (o *outlet) wake() {
 	if o.sender != nil {

@@ -59,8 +59,11 @@ func TestCommitQuiet(t *testing.T) {
 			before := ring.ReceiversWoken(a)
 			commitQuiet(t, s, "asleep")
 			Want(t, "wakes by CommitQuiet", ring.ReceiversWoken(a), before)
+			Want(t, "Asleep", s.Asleep(), true)
 			tt.wake(t, s)
 			Want(t, "message", Await(t, got, "Receive"), "asleep")
+			s.Wake()
+			Want(t, "Asleep after Wake", s.Asleep(), false)
 		})
 	}
 }

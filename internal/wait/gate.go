@@ -114,6 +114,10 @@ func (g *Gate) WakeAll() {
 	futex.Wake(&g.word, futex.All)
 }
 
+// Asleep reports whether a waiter may be asleep. It makes no fence, so it may overlook one that has only just
+// armed the gate.
+func (g *Gate) Asleep() bool { return g.word.Load()&sleepers != 0 }
+
 // Wakes returns how often sleepers of the gate were woken, modulo 2^29.
 func (g *Gate) Wakes() uint32 { return g.word.Load() / oneWake }
 
