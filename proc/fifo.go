@@ -2,17 +2,21 @@ package proc
 
 import "slices"
 
-// A fifo is a list whose first element is removed again and again while others are appended. A slice would get
-// new memory each time it has moved to the end of its own. The zero value is empty.
+// A fifo is a list to whose end elements are appended while the first ones are removed. Appending to a slice
+// whose first elements were cut off would allocate new memory again and again, since it does not use the memory
+// of those. The zero value is empty.
 type fifo[T any] struct {
-	list []T // its elements may be changed, and removed by functions of package slices
-	all  []T // the memory of which list is a part
+	list []T // may be read, and shortened by slices.Delete and slices.DeleteFunc; only methods may add to it
+	all  []T // the memory of list, from its beginning on
 }
+
+// keptFifo is the capacity that an empty fifo keeps at most.
+const keptFifo = 8 << 10
 
 // push appends v.
 func (f *fifo[T]) push(v T) {
 	if len(f.list) == cap(f.list) {
-		if n := len(f.list); n > 0 && n <= cap(f.all)/2 { // half of the memory lies before the list
+		if n := len(f.list); n > 0 && n <= cap(f.all)/2 { // at least half of the memory lies before the list
 			copy(f.all[:n], f.list)
 			clear(f.list)
 			f.list = f.all[:n]
@@ -43,6 +47,9 @@ func (f *fifo[T]) pop() T {
 	f.list[0] = none
 	if f.list = f.list[1:]; len(f.list) == 0 {
 		f.list = f.all[:0]
+		if cap(f.all) > keptFifo {
+			*f = fifo[T]{}
+		}
 	}
 	return v
 }

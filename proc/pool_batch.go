@@ -42,7 +42,8 @@ type batch struct {
 type work interface {
 	// deliver is called with the answer of a worker: see answer.
 	deliver(i int, worker string, answer []byte)
-	// delivered is called, by the same goroutine, after deliver was called n times.
+	// delivered is called, by the same goroutine, after deliver was called n times. Once each call has its
+	// answer the memory of the batch may be that of another one.
 	delivered(n int)
 	// fail is called with an error in place of both.
 	fail(i int, err error)

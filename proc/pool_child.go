@@ -120,6 +120,7 @@ const tellAfter = 20 * time.Microsecond
 func (s *server) tell() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// No sleeper is overlooked: to release and acquire the mutex is a fence after the answer was sent.
 	if !s.answers.unheard() {
 		return // most often, and to look at the clock takes long, as calls go
 	}

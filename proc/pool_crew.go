@@ -329,8 +329,8 @@ func (p *crew) wakeAll() {
 	}
 }
 
-// remove forgets w, which has ended. What it had and had not begun goes to other workers. It
-// returns the batch whose call was lost with w, or nil. The caller holds mu.
+// remove forgets w, which has ended. The batches that only it might run go to other workers. The caller
+// holds mu.
 func (p *crew) remove(w *worker) {
 	if i := slices.Index(p.workers, w); i >= 0 {
 		p.workers = slices.Delete(p.workers, i, i+1)

@@ -106,8 +106,8 @@ type part[Out any] struct {
 	results []Out
 	errs    []error      // nil if there is none
 	left    atomic.Int64 // calls without an answer
-	owner   owner        // nil: the pool never got it
-	held    bool         // the pool has it for longer than until its last answer
+	owner   owner        // nil: it is only the error of an argument that can't be sent
+	objects atomic.Bool  // a result has objects, so that the pool needs the batch after its last answer
 	room    []byte       // memory for the arguments
 
 	result [1]Out   // the memory of results, if there is one
@@ -213,15 +213,18 @@ func (m *mapping[In, Out]) submit() bool {
 	return true
 }
 
-// recycle makes the memory of a part, whose results were yielded, that of one to come, if the pool can't
-// have it any more. It can if a call has failed, if a timer may look at the batch, if it was split, or if it
-// is with other machines. Most of the time of a short call would be that of the garbage collector otherwise.
+// recycle uses the memory of a part, whose results were yielded, for one to come, unless somebody may still
+// refer to its batch: because a call has failed, a timer may look at it, a result has objects, it was split, or
+// it is with other machines. Without that a short call would take the garbage collector longer than all else.
 func (m *mapping[In, Out]) recycle(p *part[Out]) {
-	if p.owner == nil || p.errs != nil || p.held || p.b.timeout > 0 || p.b.rest != nil || p.b.far != nil {
+	if p.owner == nil || p.errs != nil || p.objects.Load() || p.b.timeout > 0 || p.b.rest != nil || p.b.far != nil {
 		return
 	}
 	clear(p.results)
 	results, room := p.results[:0], p.room
+	if cap(results) > 8*len(p.results) { // chunks have become small
+		results = nil
+	}
 	if cap(room) > keptRoom {
 		room = p.short[:0]
 	}
@@ -360,7 +363,7 @@ func (m *mapping[In, Out]) abandon() {
 			m.pool.engine.stop(&p.b, context.Canceled, m.err.Load() == nil)
 		}
 	}
-	m.open = fifo[*part[Out]]{} // a call that runs on keeps m
+	m.open, m.spare = fifo[*part[Out]]{}, nil // a call that runs on keeps m
 }
 
 func (m *mapping[In, Out]) lock() sync.Locker { return &m.mu }
@@ -380,7 +383,9 @@ func (m *mapping[In, Out]) adapt(each time.Duration) {
 }
 
 func (p *part[Out]) deliver(i int, worker string, answer []byte) {
-	p.held = p.held || answer[0] == answerObjects // the worker is told when these are open
+	if answer[0] == answerObjects {
+		p.objects.Store(true)
+	}
 	if err := readAnswer(p.coding, worker, answer, &p.results[i]); err != nil {
 		p.note(i, err)
 	}

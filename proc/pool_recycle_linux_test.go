@@ -14,7 +14,7 @@ import (
 func TestMapKeepsResults(t *testing.T) {
 	const calls = 3000
 	for _, chunk := range []int{0, 1, 7} {
-		for name, o := range map[string]*proc.PoolOptions{"": nil, "replaced": {MaxTasks: 700}, "timed": {Timeout: time.Minute}} {
+		for name, o := range map[string]*proc.PoolOptions{"": nil, "replaced": {MaxTasks: 701}, "timed": {Timeout: time.Minute}} {
 			t.Run(fmt.Sprintf("chunk=%d,%s", chunk, name), func(t *testing.T) {
 				t.Parallel()
 				p := newPool(t, 2, o)

@@ -351,8 +351,11 @@ func (w *worker) receive() bool {
 // turnTo makes b, which may be nil, the batch that is being answered.
 func (w *worker) turnTo(b *batch) {
 	w.front = b
-	if b != nil {
-		w.at = int(b.next.Load())
+	if b == nil {
+		return
+	}
+	if w.at = int(b.next.Load()); w.at == 0 {
+		w.objects = false // a worker may have given back, against the rules, a batch that it had begun to answer
 	}
 }
 

@@ -244,8 +244,8 @@ func (x *Sender) publish() {
 // Wake wakes a receiver that sleeps, after CommitQuiet.
 func (x *Sender) Wake() { x.w.readable.Notify() }
 
-// Asleep reports whether a receiver may be asleep: it has been, and Wake was not called since. It costs less
-// than Wake. It may overlook a receiver that falls asleep just then, so the last of several messages needs a
+// Asleep reports whether a receiver may be asleep: it has been, and nothing that wakes it was called since. It
+// costs less than Wake. It may overlook a receiver that falls asleep just then, so the last of several messages needs a
 // Commit or a Wake in any case.
 func (x *Sender) Asleep() bool { return x.w.readable.Asleep() }
 
