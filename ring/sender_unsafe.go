@@ -245,8 +245,8 @@ func (x *Sender) publish() {
 func (x *Sender) Wake() { x.w.readable.Notify() }
 
 // Asleep reports whether a receiver may be asleep: it has been, and nothing that wakes it was called since. It
-// costs less than Wake. It may overlook a receiver that falls asleep just then, so the last of several messages needs a
-// Commit or a Wake in any case.
+// costs less than Wake. It may overlook a receiver that falls asleep just then, so the last of several messages
+// needs a Commit or a Wake in any case.
 func (x *Sender) Asleep() bool { return x.w.readable.Asleep() }
 
 // checkCommitted returns the error of Commit if this process has closed the end or its segment.
