@@ -354,18 +354,21 @@ func (k *queueCore[T]) freedLast(flags uint32) {
 // own lap. goOn moves the cursor as the claim of pos does, since nobody claims a position that is given up:
 // without that, a lease of a slot at which cursors move would hold them back.
 func (k *queueCore[T]) goOn(w *walk, pos position, s state, cursor *atomic.Uint64, near bool) position {
-	if pos.slot()%cursorStep == 0 {
+	w.sees(cursor.Load())
+	if pos.slot()%cursorStep == 0 && pos.after(k.positionOf(w.cursor)) {
 		k.advance(cursor, pos)
+		w.cursor = cursor.Load()
 	}
-	pos = pos.past(s, k.slots.count)
-	if c := k.positionOf(cursor.Load()); c.after(pos) {
+	next := pos.past(s, k.slots.count)
+	w.sees(cursor.Load())
+	if c := k.positionOf(w.cursor); c.after(next) {
 		w.progress()
 		return c
 	}
 	if near {
-		w.near()
+		w.nearAt(pos)
 	}
-	return pos
+	return next
 }
 
 // advance moves a cursor up to pos.
